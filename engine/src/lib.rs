@@ -1,0 +1,14 @@
+//! The workflow engine. It knows nothing of GraphQL, HTTP or Dataiku, and is generic over plans.
+//!
+//! Pure: [`ids`], [`spec`] (the frozen copy of what one run deploys), [`plan`], [`failure`], [`retry`], [`step`] (what a step sees of its run).
+//!
+//! With the world: [`clock`] (time and chance, here alone), [`secrets`] and [`packages`].
+
+pub mod clock;
+pub mod failure;
+pub mod ids;
+pub mod plan;
+pub mod retry;
+pub mod spec;
+pub mod step;
+

@@ -1,0 +1,87 @@
+//! The plan of a run: data. A list of steps, each with a name, a kind that says who does it, and its policy.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::retry::RetryPolicy;
+
+/// The version of the plan language. A worker leaves runs of a version that it does not know to those that do.
+pub const PLAN_VERSION: u32 = 1;
+
+/// The steps of one run, in order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The plan language's version, [`PLAN_VERSION`].
+    pub version: u32,
+    /// The steps; indices into this list are what the journal speaks of.
+    pub steps: Vec<PlannedStep>,
+    /// What a permanent failure or a cancel does inside steps that are marked [`PlannedStep::restorable`].
+    #[serde(default)]
+    pub on_failure: OnFailure,
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlannedStep {
+    /// Unique within the plan, such as `push_bundle` or `pre_hooks/1`.
+    pub name: String,
+    /// Who does it: `check_policy`, `hook`, `validate_remap`, `push_bundle`, `activate`, `enforce_run_as`, `verify`.
+    pub kind: String,
+    /// How often, how long apart, how long at most.
+    pub policy: StepPolicy,
+    /// What the step needs beyond the spec (for a hook: which one). Never a secret.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub params: Value,
+    /// A failure for good here is put right by `on_failure: RESTORE`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restorable: bool,
+    /// Needs a slot of this pool before it acts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<SlotDemand>,
+    /// Whether an attempt that was interrupted after it may have acted is run again.
+    #[serde(default)]
+    pub on_interrupt: OnInterrupt,
+    /// A permanent failure of this step is recorded as a warning and the run goes on (post-deployment hooks).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failure_warns: bool,
+}
+
+/// The limits of one step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepPolicy {
+    /// Attempts and the time between them.
+    pub retry: RetryPolicy,
+    /// One attempt may take this long, in milliseconds; then it fails with `STEP_DEADLINE_EXCEEDED`.
+    pub deadline_ms: u64,
+}
+
+/// A slot that a step needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotDemand {
+    /// The pool, such as `hooks`.
+    pub pool: String,
+    /// The schedule timeout in milliseconds: 10,000 before and 60,000 after a deployment by default.
+    pub wait_ms: u64,
+}
+
+/// What happens to an attempt that was interrupted after it may have acted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum OnInterrupt {
+    /// Run it again, under the same idempotency key.
+    #[default]
+    Rerun,
+    /// Fail the run with `OUTCOME_UNKNOWN`.
+    Fail,
+}
+
+/// What a run does when it fails for good after it may have changed the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum OnFailure {
+    /// Leave the node as it is, and say what it is.
+    #[default]
+    Leave,
+    /// Re-activate what was active before.
+    Restore,
+}

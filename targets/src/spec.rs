@@ -1,0 +1,165 @@
+//! What one run deploys, as the deployer froze it and every target reads it. No secret and no code in here: references only.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The body of a run's spec.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeploySpec {
+    /// The deployment's id.
+    pub deployment: String,
+    /// Where to.
+    pub infrastructure: InfrastructureSpec,
+    /// What.
+    pub package: PackageSpec,
+    /// The project key on the node.
+    pub deployed_project_key: String,
+    /// The folder on the node in which a new project is created; None is the root.
+    #[serde(default)]
+    pub project_folder: Option<String>,
+    /// The deployment's own copy of the remappings.
+    #[serde(default)]
+    pub connection_remapping: Vec<ConnectionRemapping>,
+    /// Written to the node as the project's local variables; None leaves the node's alone.
+    #[serde(default)]
+    pub local_variables: Option<Map<String, Value>>,
+    /// Per scenario id: on or off. A scenario that is not named is left alone.
+    #[serde(default)]
+    pub scenarios: BTreeMap<String, bool>,
+    /// The login as whom changes are made on the node: the infrastructure's deploy-as user, else the requester.
+    pub acting_user: String,
+}
+
+/// The infrastructure's settings at the time of the request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InfrastructureSpec {
+    /// Its id.
+    pub id: String,
+    /// The node behind it.
+    pub node: NodeSpec,
+    /// Applied by the run that creates the project on the node.
+    pub permissions_propagation: PermissionsPropagation,
+    /// The run-as user of every scenario; None leaves them as the bundle says.
+    #[serde(default)]
+    pub run_as_scenarios: Option<String>,
+    /// The run-as user of every web app; None leaves them as the bundle says.
+    #[serde(default)]
+    pub run_as_webapps: Option<String>,
+    /// A bundle id that the node has, and that this run or an earlier one of ours did not import, is taken for ours.
+    #[serde(default)]
+    pub trust_foreign_bundles: bool,
+}
+
+/// One Automation node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeSpec {
+    /// Base URL, http or https.
+    pub url: String,
+    /// Reference to the administrator key's immutable version.
+    pub key: String,
+    /// Accept any certificate.
+    #[serde(default)]
+    pub trust_all_certificates: bool,
+    /// The name of a web app's run-as field in the node's JSON.
+    pub webapp_run_as_field: String,
+    /// How long a blocking call may go on at the node after we lost its answer, in milliseconds. Until then it is not repeated.
+    pub settle_ms: u64,
+    /// A blocking call (import, preload, activate) may take this long, in milliseconds.
+    pub call_timeout_ms: u64,
+}
+
+/// One immutable package, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageSpec {
+    /// The published project.
+    pub project_key: String,
+    /// The bundle's id.
+    pub bundle_id: String,
+    /// SHA-256 of the archive, lower-case hex.
+    pub sha256: String,
+    /// Size of the archive in bytes.
+    pub size: u64,
+}
+
+/// `source` in the bundle becomes `target` on the node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ConnectionRemapping {
+    /// The connection's name in the bundle.
+    pub source: String,
+    /// The connection's name on the node.
+    pub target: String,
+}
+
+/// What of the design project's rights a new project on the node gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PermissionsPropagation {
+    /// The deploying user owns it; nothing else.
+    #[default]
+    None,
+    /// Users and groups of the design project may read.
+    Limited,
+    /// The design project's rights.
+    Full,
+}
+
+/// What a bundle holds, as far as a target must know.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BundleContents {
+    /// The connections that it uses.
+    #[serde(default)]
+    pub connections: Vec<BundleConnection>,
+    /// Its scenarios.
+    #[serde(default)]
+    pub scenarios: Vec<BundleScenario>,
+    /// Its web apps.
+    #[serde(default)]
+    pub webapps: Vec<BundleWebApp>,
+    /// The design project's permission items, as the node's API spells them (`group` or `user`, then booleans).
+    #[serde(default)]
+    pub permissions: Vec<Map<String, Value>>,
+    /// Read by inference, not from a manifest: connections may be missing from the list.
+    #[serde(default)]
+    pub inferred: bool,
+}
+
+/// A connection that a bundle uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BundleConnection {
+    /// Its name in the bundle.
+    pub name: String,
+    /// Its type, such as `PostgreSQL`; None when the bundle does not say (then only the name is demanded on the node).
+    #[serde(default, rename = "type")]
+    pub kind: Option<String>,
+    /// What uses it, for the message.
+    #[serde(default)]
+    pub used_by: Vec<String>,
+}
+
+/// A scenario in a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BundleScenario {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Whether its triggers are on in the design project.
+    #[serde(default)]
+    pub active: bool,
+}
+
+/// A web app in a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BundleWebApp {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    #[serde(default)]
+    pub name: Option<String>,
+}

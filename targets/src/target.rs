@@ -1,0 +1,178 @@
+//! One platform, seen by the steps of a run.
+
+use async_trait::async_trait;
+use engine::{
+    failure::{Failure, StepError, StepResult},
+    packages::PackageStore,
+    secrets::Secret,
+    step::StepContext,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::spec::{BundleContents, DeploySpec, NodeSpec};
+
+/// What a target works with during one attempt at one step.
+pub struct Work<'a> {
+    /// What is deployed, where to.
+    pub spec: &'a DeploySpec,
+    /// What the package holds.
+    pub contents: &'a BundleContents,
+    /// Where the package's bytes lie.
+    pub packages: &'a PackageStore,
+    /// Our own record of what was imported where.
+    pub imports: &'a dyn ImportLedger,
+    /// The run: notes, log, clock, secrets.
+    pub run: &'a dyn StepContext,
+}
+
+/// Which node imported which package, across runs: a package id on a node is ours only if this says so.
+#[async_trait]
+pub trait ImportLedger: Send + Sync {
+    /// The record of this id on this node's project, if there is one.
+    async fn find(&self, node_url: &str, project_key: &str, bundle_id: &str) -> Result<Option<Import>, StepError>;
+
+    /// Notes the intent before the call, and binds the package's id to its SHA-256 for good. Repeating it is harmless.
+    async fn intend(&self, node_url: &str, project_key: &str, bundle_id: &str, sha256: &str) -> Result<(), StepError>;
+
+    /// Notes that the node has it.
+    async fn confirm(&self, node_url: &str, project_key: &str, bundle_id: &str, sha256: &str) -> Result<(), StepError>;
+}
+
+/// One record of the [`ImportLedger`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// What we sent, or meant to send.
+    pub sha256: String,
+    /// The node was seen to have it.
+    pub confirmed: bool,
+}
+
+/// A platform. Every step looks, acts, looks again, and may be attempted twice at any point.
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// Reaches the node and asks who the key belongs to. Changes nothing.
+    async fn check(&self, node: &NodeSpec, key: &Secret) -> Result<NodeReport, Failure>;
+
+    /// What an update would change, found without changing anything.
+    async fn preview(&self, spec: &DeploySpec, contents: &BundleContents, key: &Secret) -> Result<Preview, Failure>;
+
+    /// Step `validate_remap`. Nothing on the node has changed when it fails.
+    async fn validate(&self, work: &Work<'_>) -> StepResult;
+
+    /// Step `push_bundle`.
+    async fn push(&self, work: &Work<'_>) -> StepResult;
+
+    /// Step `activate`.
+    async fn activate(&self, work: &Work<'_>) -> StepResult;
+
+    /// Step `enforce_run_as`.
+    async fn enforce_run_as(&self, work: &Work<'_>) -> StepResult;
+
+    /// When `enforce_run_as` failed for good under `on_failure: LEAVE`: switches back on what was verified. Answers what stayed off.
+    async fn leave_safe(&self, work: &Work<'_>) -> Result<Vec<String>, StepError>;
+
+    /// Step `verify`: its output is the [`Receipt`].
+    async fn verify(&self, work: &Work<'_>) -> StepResult;
+
+    /// Puts back what was active before this run, from its notes. Done's output is the [`Receipt`] of what is there now;
+    /// an output of null says that nothing was active before, and that everything was left as it is.
+    async fn restore(&self, work: &Work<'_>) -> StepResult;
+}
+
+/// What `checkInfrastructure` found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// The node's name for itself.
+    pub node_id: Option<String>,
+    /// Its type: an Automation node says AUTOMATION.
+    pub node_type: Option<String>,
+    /// Its version, when it tells.
+    pub version: Option<String>,
+    /// Whom the key belongs to.
+    pub identity: String,
+    /// Whether the key is an administrator's there.
+    pub is_admin: bool,
+    /// What is wrong, if anything, each a sentence.
+    pub problems: Vec<String>,
+}
+
+/// What an update would change.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Preview {
+    /// The bundle that is active now; None when the project is not there, or has none.
+    pub active_bundle: Option<String>,
+    /// The bundle that would be active.
+    pub bundle: String,
+    /// Whether the project would be created.
+    pub creates_project: bool,
+    /// Each connection of the bundle, and what becomes of it.
+    pub connections: Vec<ConnectionPreview>,
+    /// Run-as users that would change.
+    pub run_as: Vec<Difference>,
+    /// Scenario switches that would change.
+    pub scenarios: Vec<Difference>,
+    /// What would stop the update.
+    pub problems: Vec<Problem>,
+}
+
+/// One connection of the bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionPreview {
+    /// Its name in the bundle.
+    pub source: String,
+    /// Its name on the node.
+    pub target: String,
+    /// The type that the bundle wants.
+    pub wanted_type: Option<String>,
+    /// The type found on the node; None when there is no such connection.
+    pub found_type: Option<String>,
+}
+
+/// One thing that is, and should be, different.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// What, such as `scenario DAILY`.
+    pub what: String,
+    /// As it is on the node.
+    pub found: Value,
+    /// As the spec wants it.
+    pub wanted: Value,
+}
+
+/// Something that stops an update, found before anything changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// A failure code, such as `CONNECTION_MISSING`.
+    pub code: String,
+    /// The sentence.
+    pub message: String,
+}
+
+/// What is on the node after an update: the receipt.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The project key on the node.
+    pub project_key: String,
+    /// The active bundle.
+    pub bundle: Option<String>,
+    /// The remapping that is in force.
+    pub connections: Vec<ConnectionPreview>,
+    /// Per scenario: its run-as user and whether it is on.
+    pub scenarios: Vec<ReceiptItem>,
+    /// Per web app: its run-as user and whether its backend runs.
+    pub webapps: Vec<ReceiptItem>,
+    /// The differences from the spec; empty is healthy.
+    pub differences: Vec<Difference>,
+}
+
+/// One scenario or web app in a [`Receipt`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptItem {
+    /// Its id.
+    pub id: String,
+    /// As whom it runs.
+    pub run_as: Option<String>,
+    /// Whether it is on (scenario) or running (web app).
+    pub active: bool,
+}
