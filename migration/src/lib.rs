@@ -1,1 +1,45 @@
-//! migration
+//! The schema of both sizes, step by step. Migrations expand first and contract a release later, so that two neighbouring versions run
+//! together.
+
+use sea_orm_migration::{
+    prelude::*,
+    sea_orm::{DatabaseConnection, DbBackend, Statement, TransactionTrait},
+};
+
+mod m20261122_000001_first;
+
+/// All migrations, in order.
+struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261122_000001_first::Migration)]
+    }
+}
+
+/// Any constant that nobody else locks in this database: "slipway" in ASCII.
+const ADVISORY_LOCK: i64 = 0x73_6c_69_70_77_61_79;
+
+/// Brings the schema up to date. Safe from several processes at once: on PostgreSQL an advisory lock lets one do it while the others
+/// wait; on SQLite the file has one writer.
+///
+/// # Errors
+/// The database's error, as it is; nothing is half-applied on PostgreSQL, where a schema change is part of the transaction.
+pub async fn migrate(db: &DatabaseConnection) -> Result<(), DbErr> {
+    if db.get_database_backend() != DbBackend::Postgres {
+        return Migrator::up(db, None).await;
+    }
+    let transaction = db.begin().await?;
+    let lock = format!("SELECT pg_advisory_xact_lock({ADVISORY_LOCK})");
+    transaction.query_one_raw(Statement::from_string(DbBackend::Postgres, lock)).await?;
+    Migrator::up(&transaction, None).await?;
+    transaction.commit().await
+}
+
+/// How many migrations this database still lacks. A process that serves says so in its readiness instead of failing later.
+///
+/// # Errors
+/// The database's error, as it is.
+pub async fn pending(db: &DatabaseConnection) -> Result<usize, DbErr> {
+    Ok(Migrator::get_pending_migrations(db).await?.len())
+}

@@ -1,0 +1,28 @@
+//! A collection of bundles that can be deployed.
+
+use sea_orm::entity::prelude::*;
+
+/// A collection of bundles that can be deployed.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "published_project")]
+pub struct Model {
+    /// Unique.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub key: String,
+    /// What people read.
+    pub name: String,
+    /// login; has every right on it.
+    pub owner: String,
+    /// Counts changes of settings.
+    pub version: i64,
+    /// When, in µs since the Unix epoch.
+    pub created_at: i64,
+    /// Who: a login.
+    pub created_by: String,
+}
+
+/// Rows are joined by named queries, not by declared relations.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
