@@ -2,13 +2,15 @@
 //!
 //! Pure: [`ids`], [`spec`] (the frozen copy of what one run deploys), [`plan`], [`failure`], [`retry`], [`step`] (what a step sees of its run).
 //!
-//! With the world: [`clock`] (time and chance, here alone), [`secrets`] and [`packages`].
+//! With the world: [`clock`] (time and chance, here alone), [`db`], [`secrets`] and [`packages`].
 
 pub mod clock;
+pub mod db;
 pub mod failure;
 pub mod ids;
+pub mod packages;
 pub mod plan;
 pub mod retry;
+pub mod secrets;
 pub mod spec;
 pub mod step;
-

@@ -1,0 +1,187 @@
+//! The database: opening it, its clock, and the one kind of writing transaction.
+
+use std::{ops::Deref, sync::Arc, time::Duration};
+
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+/// A pool of connections to PostgreSQL or to one SQLite file.
+#[derive(Clone, Debug)]
+pub struct Db {
+    pool: DatabaseConnection,
+    /// A SQLite file has one writer. Waiting for it here, in order, beats polling its lock.
+    writer: Option<Arc<Mutex<()>>>,
+    url: Arc<str>,
+}
+
+/// What a pool is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Queries and transactions, this many connections at most.
+    Shared(u32),
+    /// One connection, whose plans must not depend on how full the tables were when they were made.
+    Journal,
+    /// One connection that nothing else may hold up.
+    Heartbeat,
+}
+
+impl Db {
+    /// Opens a pool; `url` is `postgres://…` or `sqlite://FILE` (the file is created).
+    ///
+    /// # Errors
+    /// The database's error: unreachable, refused, not a database.
+    pub async fn open(url: &str, purpose: Use) -> Result<Self, DbErr> {
+        let connections = if let Use::Shared(most) = purpose { most } else { 1 };
+        let mut options = ConnectOptions::new(url);
+        options
+            .max_connections(connections)
+            .min_connections(u32::from(purpose != Use::Heartbeat))
+            .connect_timeout(Duration::from_secs(5))
+            .acquire_timeout(Duration::from_secs(10))
+            .test_before_acquire(purpose != Use::Journal)
+            .sqlx_logging(false)
+            .map_sqlx_sqlite_opts(|options| {
+                options
+                    .create_if_missing(true)
+                    .pragma("journal_mode", "WAL")
+                    .pragma("synchronous", "FULL")
+                    .busy_timeout(Duration::from_secs(10))
+            });
+        if purpose == Use::Journal {
+            // A plan that was cached while the tables were empty stays bad.
+            options.map_sqlx_postgres_opts(|options| {
+                options.options([
+                    ("plan_cache_mode", "force_generic_plan"),
+                    ("enable_seqscan", "off"),
+                    ("enable_hashjoin", "off"),
+                    ("enable_mergejoin", "off"),
+                    ("enable_bitmapscan", "off"),
+                    ("jit", "off"),
+                ])
+            });
+        }
+        let pool = Database::connect(options).await?;
+        let writer = (pool.get_database_backend() == DbBackend::Sqlite).then(|| Arc::new(Mutex::new(())));
+        Ok(Self { pool, writer, url: url.into() })
+    }
+
+    /// Another pool on the same database. On SQLite it shares the writer's turn with this one.
+    ///
+    /// # Errors
+    /// As [`Db::open`].
+    pub async fn also(&self, purpose: Use) -> Result<Self, DbErr> {
+        let mut other = Self::open(&self.url, purpose).await?;
+        other.writer.clone_from(&self.writer);
+        Ok(other)
+    }
+
+    /// For queries. A write needs [`Db::begin`].
+    pub fn pool(&self) -> &DatabaseConnection {
+        &self.pool
+    }
+
+    /// Begins a writing transaction: READ COMMITTED on PostgreSQL, IMMEDIATE on SQLite (where `FOR UPDATE` is silently dropped, so that only
+    /// the whole file can be locked).
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn begin(&self) -> Result<Tx, DbErr> {
+        let turn = match &self.writer {
+            Some(writer) => Some(Arc::clone(writer).lock_owned().await),
+            None => None,
+        };
+        let options = TransactionOptions {
+            sqlite_transaction_mode: turn.is_some().then_some(SqliteTransactionMode::Immediate),
+            ..Default::default()
+        };
+        Ok(Tx { inner: self.pool.begin_with_options(options).await?, _turn: turn })
+    }
+
+    /// Whether this is the embedded size's SQLite.
+    pub fn is_sqlite(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    /// The database's clock, in microseconds.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn now(&self) -> Result<i64, DbErr> {
+        now(&self.pool).await
+    }
+}
+
+/// A writing transaction. Dropped without [`Tx::commit`], it is rolled back.
+#[derive(Debug)]
+pub struct Tx {
+    inner: DatabaseTransaction,
+    _turn: Option<OwnedMutexGuard<()>>,
+}
+
+impl Tx {
+    /// Commits. An error here may mean either outcome: read back.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn commit(self) -> Result<(), DbErr> {
+        self.inner.commit().await
+    }
+
+    /// Locks rows until the end of this transaction, as a statement of its own: a statement that locks and counts at once counts on the
+    /// snapshot from before it waited. On SQLite the transaction holds the whole file already.
+    ///
+    /// `condition` is SQL with `$1` for `value`.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn lock(&self, table: &str, condition: &str, value: impl Into<sea_orm::Value>) -> Result<bool, DbErr> {
+        let lock = if self.inner.get_database_backend() == DbBackend::Postgres { " FOR UPDATE" } else { "" };
+        let sql = format!("SELECT 1 FROM {table} WHERE {condition}{lock}");
+        Ok(self.inner.query_one_raw(sql_with(&self.inner, sql, [value.into()])).await?.is_some())
+    }
+
+    /// The database's clock, in microseconds; read after a lock, it is after whoever held that lock before.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn now(&self) -> Result<i64, DbErr> {
+        now(&self.inner).await
+    }
+}
+
+impl Deref for Tx {
+    type Target = DatabaseTransaction;
+
+    fn deref(&self) -> &Self::Target {
+        &self.inner
+    }
+}
+
+/// The SQL that reads the database's clock in microseconds. Not `now()`, which is the transaction's start.
+pub fn clock_sql(backend: DbBackend) -> &'static str {
+    match backend {
+        DbBackend::Postgres => "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint",
+        _ => "CAST(ROUND(unixepoch('subsec') * 1000) AS INTEGER) * 1000",
+    }
+}
+
+/// A statement with values, for whichever database `db` is.
+pub fn sql_with<C: ConnectionTrait>(
+    db: &C,
+    sql: impl Into<String>,
+    values: impl IntoIterator<Item = sea_orm::Value>,
+) -> Statement {
+    Statement::from_sql_and_values(db.get_database_backend(), sql, values)
+}
+
+async fn now<C: ConnectionTrait>(db: &C) -> Result<i64, DbErr> {
+    let backend = db.get_database_backend();
+    let sql = format!("SELECT {} AS now", clock_sql(backend));
+    match db.query_one_raw(Statement::from_string(backend, sql)).await? {
+        Some(row) => row.try_get("", "now"),
+        None => Err(DbErr::RecordNotFound("the clock".to_owned())),
+    }
+}
