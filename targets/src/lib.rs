@@ -2,8 +2,16 @@
 //!
 //! * [`spec`]: what is deployed, frozen.
 //! * [`target`]: the trait that a platform implements, and what it answers.
+//! * [`registry`]: the list of platforms, and [`registry::Targets`], made once per process.
 //! * [`http`]: the one HTTP client, and which answers are worth another attempt.
 //! * [`automation`]: Dataiku's Automation node.
+//! * [`codes`]: the failure codes of this crate, each with a page in `docs/errors`.
 
+pub mod automation;
+pub mod codes;
+pub mod http;
+pub mod registry;
 pub mod spec;
 pub mod target;
+
+pub use registry::{TargetType, Targets, all};

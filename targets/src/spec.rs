@@ -108,6 +108,9 @@ pub enum PermissionsPropagation {
 /// What a bundle holds, as far as a target must know.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BundleContents {
+    /// The project that the bundle was made of: a node creates a project from the bundle under this key. None: as the published project's.
+    #[serde(default)]
+    pub project_key: Option<String>,
     /// The connections that it uses.
     #[serde(default)]
     pub connections: Vec<BundleConnection>,

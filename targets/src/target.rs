@@ -29,7 +29,7 @@ pub struct Work<'a> {
 /// Which node imported which package, across runs: a package id on a node is ours only if this says so.
 #[async_trait]
 pub trait ImportLedger: Send + Sync {
-    /// The record of this id on this node's project, if there is one.
+    /// The record of this id on this node's project, if there is one. `node_url` is [`crate::http::NodeUrl::as_str`] everywhere.
     async fn find(&self, node_url: &str, project_key: &str, bundle_id: &str) -> Result<Option<Import>, StepError>;
 
     /// Notes the intent before the call, and binds the package's id to its SHA-256 for good. Repeating it is harmless.
@@ -46,6 +46,8 @@ pub struct Import {
     pub sha256: String,
     /// The node was seen to have it.
     pub confirmed: bool,
+    /// When the intent, or the confirmation, was last noted, by the database's clock: a call of an earlier run may still go on at the node.
+    pub at: i64,
 }
 
 /// A platform. Every step looks, acts, looks again, and may be attempted twice at any point.

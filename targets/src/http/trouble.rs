@@ -1,0 +1,171 @@
+//! What a call that went wrong means: its failure, whether another attempt is worth it, and whether the node may have acted.
+
+use std::{error::Error, io, time::Duration};
+
+use engine::{
+    failure::{Code, Failure, StepError},
+    packages::PackageError,
+};
+
+use super::{address::AddressForbidden, text::Scrubber};
+use crate::codes;
+
+/// Of a detail, this many characters are kept.
+pub(super) const DETAIL_CHARS: usize = 1_000;
+
+/// A call that did not bring what was asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallError {
+    /// What to record.
+    pub failure: Failure,
+    /// Worth another attempt.
+    pub retryable: bool,
+    /// What the node asked us to wait at least.
+    pub retry_after: Option<Duration>,
+    /// What became of the call at the node.
+    pub(crate) effect: Effect,
+}
+
+/// What became of a call that went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// The node did not take it.
+    None,
+    /// The node is done with it, and may have done a part.
+    Ended,
+    /// The node may have done it, or may still be doing it.
+    Unknown,
+}
+
+impl CallError {
+    pub(crate) fn permanent(code: Code, message: impl Into<String>, effect: Effect) -> Self {
+        Self { failure: Failure::new(code, message), retryable: false, retry_after: None, effect }
+    }
+
+    pub(crate) fn retryable(code: Code, message: impl Into<String>, effect: Effect) -> Self {
+        Self { retryable: true, ..Self::permanent(code, message, effect) }
+    }
+
+    pub(crate) fn detail(mut self, detail: String) -> Self {
+        if !detail.is_empty() {
+            self.failure = self.failure.detail(detail);
+        }
+        self
+    }
+
+    pub(crate) fn is(&self, code: &Code) -> bool {
+        self.failure.code == *code
+    }
+}
+
+impl From<CallError> for StepError {
+    fn from(error: CallError) -> Self {
+        if error.retryable { error.failure.retryable(error.retry_after) } else { error.failure.permanent() }
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        error.failure
+    }
+}
+
+/// The package store failed while we were sending.
+#[derive(Debug, thiserror::Error)]
+#[error("the package could not be read to its end")]
+pub(super) struct SendingFailed(#[source] pub(super) PackageError);
+
+/// What a broken connection means. `doing` is a phrase such as "listing the projects".
+pub(super) fn transport(error: reqwest::Error, doing: &str, scrubber: &Scrubber) -> CallError {
+    let connecting = error.is_connect();
+    let timed_out = error.is_timeout();
+    let building = error.is_builder();
+    let error = error.without_url();
+    let detail = scrubber.clean(&chain(&error), DETAIL_CHARS);
+    let called = if let Some(SendingFailed(package)) = find::<SendingFailed>(&error) {
+        // Our own store, not the node.
+        let effect = Effect::Unknown;
+        let passing = matches!(package, PackageError::Failed { .. } | PackageError::Interrupted(_));
+        CallError { retryable: passing, ..CallError::permanent(package.code(), package.to_string(), effect) }
+    } else if find::<AddressForbidden>(&error).is_some() {
+        forbidden(doing)
+    } else if find::<rustls::Error>(&error).is_some() {
+        let effect = if connecting { Effect::None } else { Effect::Unknown };
+        CallError::permanent(
+            codes::NODE_TLS_FAILED,
+            format!(
+                "No secure connection to the node while {doing}. Check its certificate and that the URL's scheme is the node's; an infrastructure may be set to accept any certificate."
+            ),
+            effect,
+        )
+    } else if connecting {
+        CallError::retryable(
+            codes::NODE_UNREACHABLE,
+            format!("The node could not be reached while {doing}. Check that it runs, and the URL in the infrastructure's settings."),
+            Effect::None,
+        )
+    } else if timed_out {
+        timed_out_error(doing)
+    } else if building {
+        CallError::permanent(codes::NODE_REFUSED, format!("The request for {doing} could not be written: a name in it has characters that HTTP can't carry."), Effect::None)
+    } else {
+        cut(doing)
+    };
+    called.detail(detail)
+}
+
+pub(super) fn timed_out_error(doing: &str) -> CallError {
+    CallError::retryable(
+        codes::NODE_TIMED_OUT,
+        format!("The node did not answer in time while {doing}. It may still be at work; the next attempt looks before it acts."),
+        Effect::Unknown,
+    )
+}
+
+pub(super) fn cut(doing: &str) -> CallError {
+    CallError::retryable(
+        codes::NODE_ANSWER_CUT,
+        format!("The connection to the node ended before its answer was complete, while {doing}. The next attempt looks before it acts."),
+        Effect::Unknown,
+    )
+}
+
+pub(super) fn forbidden(doing: &str) -> CallError {
+    CallError::permanent(
+        codes::NODE_ADDRESS_FORBIDDEN,
+        format!(
+            "The node's host name leads to an address that Slipway must not connect to (link-local, metadata, multicast), so it stopped before {doing}. Correct the URL, or ask an operator to change the list of forbidden networks."
+        ),
+        Effect::None,
+    )
+}
+
+/// The first error of this type in the chain, also inside `io::Error`, whose `source` skips what it wraps.
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(inner) = wrapped {
+            let inner: &(dyn Error + 'static) = inner;
+            if let Some(found) = find::<E>(inner) {
+                return Some(found);
+            }
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        next = error.source();
+    }
+    text
+}
