@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::clock;
 
 /// One execution of a plan. 42 bits of milliseconds, then 21 random bits: in order of time, not countable, exact in JSON as text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunId(pub i64);
 
 /// One life of one worker process; a restarted process is another worker. Made like a [`RunId`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WorkerId(pub i64);
 

@@ -25,7 +25,7 @@ pub struct Plan {
 pub struct PlannedStep {
     /// Unique within the plan, such as `push_bundle` or `pre_hooks/1`.
     pub name: String,
-    /// Who does it: `check_policy`, `hook`, `validate_remap`, `push_bundle`, `activate`, `enforce_run_as`, `verify`.
+    /// Who does it: `check_policy`, `hook`, `validate_remap`, `push_bundle`, `activate`, `enforce_run_as`, `verify`, `restore`.
     pub kind: String,
     /// How often, how long apart, how long at most.
     pub policy: StepPolicy,
@@ -35,6 +35,9 @@ pub struct PlannedStep {
     /// A failure for good here is put right by `on_failure: RESTORE`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub restorable: bool,
+    /// Runs only after such a failure: the step that puts back what was active before. At most one, the last.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_after_failure: bool,
     /// Needs a slot of this pool before it acts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<SlotDemand>,

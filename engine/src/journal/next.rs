@@ -1,0 +1,227 @@
+//! What comes next. Recovery is [`State::fold`], then [`State::next`]: there is no other way to go on, crashed or not.
+
+use super::{
+    event::{Kind, Status, Then},
+    state::{AttemptState, Phase, State},
+};
+use crate::{
+    failure::{Code, Failure},
+    plan::{OnFailure, OnInterrupt},
+};
+
+/// A run that lost this many workers within one attempt would go on to take the whole fleet.
+const POISON: u32 = 3;
+
+/// The code of an attempt that was interrupted after it may have acted.
+pub const OUTCOME_UNKNOWN: Code = Code::new("OUTCOME_UNKNOWN");
+/// The code of an attempt, and a run, that was cancelled.
+pub const CANCELLED: Code = Code::new("CANCELLED");
+/// The code of a run that lost its workers again and again.
+pub const WORKERS_LOST: Code = Code::new("WORKERS_LOST");
+/// The code of a run that could not be put back.
+pub const RESTORE_FAILED: Code = Code::new("RESTORE_FAILED");
+
+/// What to do with a run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// Begin this attempt.
+    Start {
+        /// The step.
+        step: usize,
+        /// The attempt.
+        attempt: u32,
+    },
+    /// Go on with an attempt that began under an earlier lease, or that yielded: look again.
+    Resume {
+        /// The step.
+        step: usize,
+        /// The attempt.
+        attempt: u32,
+    },
+    /// End this attempt without trying again: it was cancelled, or it may have acted and must not act twice.
+    Fail {
+        /// The step.
+        step: usize,
+        /// The attempt.
+        attempt: u32,
+        /// Why.
+        failure: Failure,
+    },
+    /// A human must decide.
+    Stick(Failure),
+    /// The end.
+    Finish {
+        /// How.
+        status: Status,
+        /// Why, unless it succeeded.
+        failure: Option<Failure>,
+    },
+    /// Nothing: it is over, or stuck.
+    Nothing,
+}
+
+impl State {
+    /// What comes next, for whoever holds the run.
+    pub fn next(&self) -> Next {
+        match self.phase {
+            Phase::Ended { .. } => Next::Nothing,
+            Phase::Stuck if self.cancelled_by.is_some() => self.finish_cancelled(),
+            Phase::Stuck => Next::Nothing,
+            Phase::In { step } => self.next_inside(step),
+            Phase::Edge { .. } => match self.upcoming() {
+                Some(step) => Next::Start { step, attempt: self.steps[step].attempts.len() as u32 + 1 },
+                None => self.finish(),
+            },
+        }
+    }
+
+    fn next_inside(&self, step: usize) -> Next {
+        let planned = &self.spec.plan.steps[step];
+        let attempt = self.steps[step].attempts.len() as u32;
+        let Some(state) = self.steps[step].attempts.last() else { return Next::Nothing };
+        if state.lapses >= POISON {
+            return Next::Stick(Failure::new(
+                WORKERS_LOST,
+                format!(
+                    "{POISON} workers vanished while they were at step {}. Look at the workers' logs, then retry or abandon the update.",
+                    planned.name
+                ),
+            ));
+        }
+        if state.interrupted && planned.on_interrupt == OnInterrupt::Fail {
+            let failure = Failure::new(
+                OUTCOME_UNKNOWN,
+                format!(
+                    "Step {} was interrupted and may have acted; its policy says not to run it again. Check what it did, then retry.",
+                    planned.name
+                ),
+            );
+            return Next::Fail { step, attempt, failure };
+        }
+        if self.cancelled_by.is_some() && !planned.only_after_failure {
+            return Next::Fail { step, attempt, failure: self.cancel_failure() };
+        }
+        Next::Resume { step, attempt }
+    }
+
+    /// The step that begins at the next edge, if the run goes on.
+    pub fn upcoming(&self) -> Option<usize> {
+        let plan = &self.spec.plan;
+        let open = |index: &usize| !self.steps[*index].is_over();
+        if self.stopped.is_none() && self.cancelled_by.is_none() {
+            return (0..plan.steps.len()).find(|i| !plan.steps[*i].only_after_failure && open(i));
+        }
+        let unknown = self.stopped.as_ref().is_some_and(|failure| failure.outcome_unknown);
+        if plan.on_failure != OnFailure::Restore || unknown || !self.changed_midway() {
+            return None;
+        }
+        let restore = plan.steps.iter().position(|step| step.only_after_failure)?;
+        (open(&restore) && !self.gave_up(restore)).then_some(restore)
+    }
+
+    /// The node may be between two states: a restorable step began, and not all of them are done.
+    fn changed_midway(&self) -> bool {
+        let mut restorable = self.spec.plan.steps.iter().zip(&self.steps).filter(|(planned, _)| planned.restorable);
+        let began = restorable.clone().any(|(_, state)| !state.attempts.is_empty());
+        began && restorable.any(|(_, state)| state.output.is_none())
+    }
+
+    fn gave_up(&self, step: usize) -> bool {
+        self.steps[step].attempts.last().is_some_and(|attempt| attempt.then == Some(Then::Stop))
+    }
+
+    fn finish(&self) -> Next {
+        let plan = &self.spec.plan;
+        if let Some(restore) = plan.steps.iter().position(|step| step.only_after_failure)
+            && self.gave_up(restore)
+        {
+            return Next::Stick(Failure::new(
+                RESTORE_FAILED,
+                "What was active before could not be put back. Check the node, then retry or abandon the update.",
+            ));
+        }
+        let done = plan.steps.iter().zip(&self.steps).all(|(planned, state)| planned.only_after_failure || state.is_over());
+        match &self.stopped {
+            Some(failure) if failure.outcome_unknown => Next::Stick(failure.clone()),
+            Some(failure) if failure.code != CANCELLED => {
+                Next::Finish { status: Status::Failed, failure: Some(failure.clone()) }
+            }
+            None if done => {
+                let warned = self.steps.iter().any(|step| !step.warnings.is_empty());
+                Next::Finish { status: if warned { Status::Warning } else { Status::Succeeded }, failure: None }
+            }
+            _ => self.finish_cancelled(),
+        }
+    }
+
+    fn finish_cancelled(&self) -> Next {
+        Next::Finish { status: Status::Cancelled, failure: Some(self.cancel_failure()) }
+    }
+
+    fn cancel_failure(&self) -> Failure {
+        let by = self.cancelled_by.as_deref().unwrap_or("somebody");
+        let pushed = self.spec.plan.steps.iter().zip(&self.steps);
+        let began = pushed.filter(|(_, state)| !state.attempts.is_empty()).map(|(planned, _)| planned.name.as_str());
+        let message = match began.last() {
+            None => format!("Cancelled by {by} before it began; nothing was changed."),
+            Some(last) => format!("Cancelled by {by} in or after step {last}. What the steps before it did stands."),
+        };
+        Failure::new(CANCELLED, message)
+    }
+
+    /// The attempt under way, if one is.
+    pub fn under_way(&self) -> Option<(usize, &AttemptState)> {
+        let Phase::In { step } = self.phase else { return None };
+        self.steps[step].attempts.last().map(|attempt| (step, attempt))
+    }
+
+    /// The projection that is stored beside the journal.
+    pub fn status(&self) -> Status {
+        match &self.phase {
+            Phase::Ended { status, .. } => *status,
+            Phase::Stuck => Status::Stuck,
+            Phase::Edge { parked: true } => Status::Waiting,
+            Phase::Edge { parked: false } if self.epoch == 0 => Status::Queued,
+            Phase::Edge { parked: false } => Status::Running,
+            Phase::In { .. } => {
+                let waits = self.under_way().is_some_and(|(_, attempt)| {
+                    attempt.yielded
+                        || attempt.slot.as_ref().is_some_and(|slot| slot.granted_at.is_none() && slot.timed_out_at.is_none())
+                });
+                if waits { Status::Waiting } else { Status::Running }
+            }
+        }
+    }
+
+    /// The step and attempt under way, as stored in the run's row: what a slot is bound to. None at an edge.
+    pub fn position(&self) -> (Option<i64>, i64) {
+        match self.under_way() {
+            Some((step, _)) => (i64::try_from(step).ok(), self.steps[step].attempts.len() as i64),
+            None => (None, 0),
+        }
+    }
+}
+
+impl Kind {
+    /// The name under which it is stored.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Requested { .. } => "Requested",
+            Self::Claimed { .. } => "Claimed",
+            Self::StepStarted => "StepStarted",
+            Self::SlotWaiting { .. } => "SlotWaiting",
+            Self::SlotGranted { .. } => "SlotGranted",
+            Self::SlotTimedOut { .. } => "SlotTimedOut",
+            Self::StepNoted { .. } => "StepNoted",
+            Self::StepSucceeded { .. } => "StepSucceeded",
+            Self::StepYielded { .. } => "StepYielded",
+            Self::StepFailed { .. } => "StepFailed",
+            Self::Parked { .. } => "Parked",
+            Self::LeaseReleased { .. } => "LeaseReleased",
+            Self::CancelRequested { .. } => "CancelRequested",
+            Self::Stuck { .. } => "Stuck",
+            Self::Abandoned { .. } => "Abandoned",
+            Self::Finished { .. } => "Finished",
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The only writer of `run` and `run_event`.
+//!
+//! * [`op`]: one write, made from a folded state and the events that follow.
+//! * [`sql`]: how a batch of them becomes one commit, on PostgreSQL and on SQLite.
+//! * [`writer`]: the one writer task of a process, which commits together what is ready together.
+//! * [`request`]: accepting, cancelling and abandoning a run, inside the caller's transaction.
+//! * [`read`]: loading journals and logs; [`due`]: what a sweeper finds.
+//! * [`log`]: the lines that hooks and nodes say.
+
+pub mod due;
+pub mod log;
+pub mod op;
+pub mod read;
+pub mod request;
+mod sql;
+pub mod writer;
+
+pub use log::{LogLine, LogWriter, NewLogLine};
+pub use op::Op;
+pub use read::{Loaded, events, load, load_many, log_lines};
+pub use request::{Cancel, Requested, abandon, cancel, request};
+pub use writer::{Answer, Writer};
+
+use crate::journal::Illegal;
+
+/// Why a run could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum RunsError {
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] sea_orm::DbErr),
+    /// A journal that does not fold.
+    #[error("the journal of run {run} is broken: {source}")]
+    Broken {
+        /// The run.
+        run: crate::ids::RunId,
+        /// Why.
+        source: Illegal,
+    },
+    /// A stored document of another shape.
+    #[error("a stored event cannot be read: {0}")]
+    Json(#[from] serde_json::Error),
+}

@@ -1,0 +1,115 @@
+//! What hooks and nodes say, line by line, beside the journal. Written in batches, fenced like the journal.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, DbErr};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::{
+    bell::Bell,
+    db::{Db, clock_sql, sql_with},
+    ids::RunId,
+};
+
+/// The longest line that is kept, in bytes.
+pub const LONGEST: usize = 8 * 1024;
+
+/// A stored line.
+pub type LogLine = entities::run_log::Model;
+
+/// A line that is yet to be written.
+#[derive(Clone, Debug, Serialize)]
+pub struct NewLogLine {
+    /// The run.
+    pub run: RunId,
+    /// The writer's epoch.
+    pub epoch: i64,
+    /// Its number under that epoch, from 1.
+    pub number: i64,
+    /// The step.
+    pub step: Option<usize>,
+    /// The attempt.
+    pub attempt: Option<u32>,
+    /// STEP, STDOUT, STDERR or TRACEBACK.
+    pub stream: &'static str,
+    /// For infrastructure administrators alone.
+    pub admins_only: bool,
+    /// The text, masked.
+    pub line: String,
+}
+
+/// A handle on the process's log writer.
+#[derive(Clone, Debug)]
+pub struct LogWriter {
+    queue: mpsc::Sender<NewLogLine>,
+}
+
+impl LogWriter {
+    /// Starts the task. It ends when the last handle is gone.
+    pub fn start(db: Db, bell: Bell) -> Self {
+        let (queue, lines) = mpsc::channel(4_096);
+        tokio::spawn(work(db, bell, lines));
+        Self { queue }
+    }
+
+    /// Hands a line over; waits while the queue is full, so that a flood slows its source down instead of filling memory.
+    pub async fn write(&self, mut line: NewLogLine) {
+        if line.line.len() > LONGEST {
+            let mut end = LONGEST;
+            while !line.line.is_char_boundary(end) {
+                end -= 1;
+            }
+            line.line.truncate(end);
+        }
+        if self.queue.send(line).await.is_err() {
+            tracing::warn!("a log line came after the log writer had ended");
+        }
+    }
+}
+
+async fn work(db: Db, bell: Bell, mut lines: mpsc::Receiver<NewLogLine>) {
+    let mut batch = Vec::new();
+    while lines.recv_many(&mut batch, 1_024).await > 0 {
+        let mut pause = Duration::from_millis(100);
+        // A log that cannot be written holds its writers up for as long as their lease may last, then it is dropped and said.
+        while let Err(error) = insert(&db, &batch).await {
+            if pause > Duration::from_secs(8) {
+                tracing::error!(error = %error, lines = batch.len(), "log lines were lost");
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        let mut runs: Vec<_> = batch.iter().map(|line| (line.run, 0)).collect();
+        runs.dedup();
+        bell.ring(&runs).await;
+        batch.clear();
+    }
+}
+
+async fn insert(db: &Db, batch: &[NewLogLine]) -> Result<(), DbErr> {
+    let document = serde_json::to_string(batch).map_err(|error| DbErr::Json(error.to_string()))?;
+    // NUL is valid in JSON and in Rust, but not in PostgreSQL's text.
+    let document = document.replace("\\u0000", "\\ufffd");
+    let fields = ["run", "epoch", "number", "step", "attempt", "stream", "admins_only", "line"];
+    let source = if db.is_sqlite() {
+        let fields = fields.map(|name| format!("json_extract(value, '$.{name}') AS {name}"));
+        format!("(SELECT {} FROM json_each($1)) AS i", fields.join(", "))
+    } else {
+        "jsonb_to_recordset($1::jsonb) AS i(run bigint, epoch bigint, number bigint, step bigint, attempt bigint, stream text, \
+         admins_only boolean, line text)"
+            .to_owned()
+    };
+    let tx = db.begin().await?;
+    let clock = clock_sql(tx.get_database_backend());
+    // Lines of a later epoch come after those of an earlier one, whoever was slower.
+    let sql = format!(
+        "INSERT INTO run_log (run_id, seq, at, step, attempt, stream, admins_only, line)
+SELECT i.run, i.epoch * 4294967296 + i.number, {clock}, i.step, i.attempt, i.stream, i.admins_only, i.line
+FROM {source} JOIN run ON run.id = i.run AND run.epoch = i.epoch
+WHERE true ON CONFLICT (run_id, seq) DO NOTHING"
+    );
+    tx.execute_raw(sql_with(&*tx, sql, [document.into()])).await?;
+    tx.commit().await
+}

@@ -1,0 +1,106 @@
+//! Reading journals and logs.
+
+use std::collections::HashMap;
+
+use entities::{run, run_event, run_log};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use super::{RunsError, log::LogLine};
+use crate::{
+    ids::RunId,
+    journal::{Event, Kind, State},
+};
+
+/// A run with its folded journal.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The row.
+    pub row: run::Model,
+    /// The fold.
+    pub state: State,
+}
+
+/// One run; None when there is no such run.
+///
+/// # Errors
+/// The database, or a journal that does not fold.
+pub async fn load<C: ConnectionTrait>(db: &C, id: RunId) -> Result<Option<Loaded>, RunsError> {
+    // The events first: a row that is newer than its fold is a refused write, not a wrong one.
+    let events = events(db, id, 0, u64::MAX >> 1).await?;
+    let Some(row) = run::Entity::find_by_id(id.0).one(db).await? else { return Ok(None) };
+    let state = State::fold(&events).map_err(|source| RunsError::Broken { run: id, source })?;
+    Ok(Some(Loaded { row, state }))
+}
+
+/// Several runs in two queries; absent ones are left out.
+///
+/// # Errors
+/// As [`load`].
+pub async fn load_many<C: ConnectionTrait>(db: &C, ids: &[RunId]) -> Result<Vec<Loaded>, RunsError> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let rows = run_event::Entity::find()
+        .filter(run_event::Column::RunId.is_in(ids.iter().copied()))
+        .order_by_asc(run_event::Column::RunId)
+        .order_by_asc(run_event::Column::Seq)
+        .all(db)
+        .await?;
+    let mut journals: HashMap<i64, Vec<Event>> = HashMap::new();
+    for row in rows {
+        journals.entry(row.run_id).or_default().push(event(row)?);
+    }
+    let rows = run::Entity::find().filter(run::Column::Id.is_in(ids)).all(db).await?;
+    let fold = |row: run::Model| {
+        let id = RunId(row.id);
+        let journal = journals.get(&row.id).map(Vec::as_slice).unwrap_or_default();
+        let state = State::fold(journal).map_err(|source| RunsError::Broken { run: id, source })?;
+        Ok(Loaded { row, state })
+    };
+    rows.into_iter().map(fold).collect()
+}
+
+/// The events after `after`, in order, `limit` at most.
+///
+/// # Errors
+/// The database, or an event that this version cannot read.
+pub async fn events<C: ConnectionTrait>(db: &C, id: RunId, after: i64, limit: u64) -> Result<Vec<Event>, RunsError> {
+    run_event::Entity::find()
+        .filter(run_event::Column::RunId.eq(id.0))
+        .filter(run_event::Column::Seq.gt(after))
+        .order_by_asc(run_event::Column::Seq)
+        .limit(limit)
+        .all(db)
+        .await?
+        .into_iter()
+        .map(event)
+        .collect()
+}
+
+/// The log lines after `after`, in order, `limit` at most; `admins` adds those for infrastructure administrators alone.
+///
+/// # Errors
+/// The database.
+pub async fn log_lines<C: ConnectionTrait>(
+    db: &C,
+    id: RunId,
+    after: i64,
+    limit: u64,
+    admins: bool,
+) -> Result<Vec<LogLine>, RunsError> {
+    let mut query =
+        run_log::Entity::find().filter(run_log::Column::RunId.eq(id.0)).filter(run_log::Column::Seq.gt(after));
+    if !admins {
+        query = query.filter(run_log::Column::AdminsOnly.eq(false));
+    }
+    Ok(query.order_by_asc(run_log::Column::Seq).limit(limit).all(db).await?)
+}
+
+fn event(row: run_event::Model) -> Result<Event, RunsError> {
+    Ok(Event {
+        seq: row.seq,
+        at: row.at,
+        epoch: row.epoch,
+        step: row.step.and_then(|step| usize::try_from(step).ok()),
+        attempt: row.attempt.and_then(|attempt| u32::try_from(attempt).ok()),
+        kind: Kind::from_row(&row.kind, &row.data)?,
+    })
+}

@@ -1,0 +1,165 @@
+//! The writer task: takes all that is ready, commits it together, answers each. What becomes ready meanwhile is the next batch; there is
+//! no timer, since lingering only costs.
+
+use std::{collections::HashSet, time::Duration};
+
+use sea_orm::DbErr;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{op::Op, sql};
+use crate::{
+    bell::Bell,
+    db::{Db, Use},
+    ids::RunId,
+};
+
+/// The most writes in one commit; also how many may wait.
+const BATCH: usize = 512;
+
+/// What became of a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is durable.
+    Accepted {
+        /// The epoch that it was written under.
+        epoch: i64,
+        /// The number of its last event.
+        seq: i64,
+        /// When, by the database's clock.
+        at: i64,
+        /// Somebody asked to cancel.
+        cancel_by: Option<String>,
+    },
+    /// The run moved on, or is not to be had: whoever wrote this must not write again before it has read the journal anew.
+    Refused,
+}
+
+/// A handle on the process's one writer.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    queue: mpsc::Sender<(Op, oneshot::Sender<Answer>)>,
+}
+
+impl Writer {
+    /// Starts the task, on a connection of its own. It ends when the last handle is gone.
+    ///
+    /// # Errors
+    /// The database's error when it cannot be reached.
+    pub async fn start(db: &Db, bell: Bell) -> Result<Self, DbErr> {
+        let own = db.also(Use::Journal).await?;
+        let (queue, ready) = mpsc::channel(BATCH);
+        tokio::spawn(work(own, bell, ready));
+        Ok(Self { queue })
+    }
+
+    /// Writes, and waits until it is durable or refused. While the database is away this waits; whoever holds a lease gives up by itself
+    /// when that lapses.
+    pub async fn write(&self, op: Op) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        if self.queue.send((op, answer)).await.is_err() {
+            return Answer::Refused;
+        }
+        answered.await.unwrap_or(Answer::Refused)
+    }
+}
+
+type Waiting = (Op, oneshot::Sender<Answer>);
+
+async fn work(db: Db, bell: Bell, mut ready: mpsc::Receiver<Waiting>) {
+    let mut batch: Vec<Waiting> = Vec::new();
+    let mut later: Vec<Waiting> = Vec::new();
+    loop {
+        batch.append(&mut later);
+        if batch.is_empty() && ready.recv_many(&mut batch, BATCH).await == 0 {
+            return;
+        }
+        while batch.len() < BATCH
+            && let Ok(more) = ready.try_recv()
+        {
+            batch.push(more);
+        }
+        // A statement moves each run once: a second write to one run is for the next batch.
+        let mut seen = HashSet::new();
+        (batch, later) = batch.into_iter().partition(|(op, _)| seen.insert(op.run));
+        let news = commit(&db, &mut batch).await;
+        bell.ring(&news).await;
+    }
+}
+
+/// Commits a batch and answers it; what was accepted is news.
+async fn commit(db: &Db, batch: &mut Vec<Waiting>) -> Vec<(RunId, i64)> {
+    let ops: Vec<&Op> = batch.iter().map(|(op, _)| op).collect();
+    match in_one(db, &ops).await {
+        Ok(rows) => {
+            let news = rows.iter().map(|row| (RunId(row.run), row.seq)).collect();
+            for (op, answer) in batch.drain(..) {
+                let row = rows.iter().find(|row| row.run == op.run);
+                // Nobody waits any more when its lease lapsed meanwhile.
+                let _ = answer.send(row.map_or(Answer::Refused, accepted));
+            }
+            news
+        }
+        Err(error) => {
+            tracing::warn!(error = %error, runs = batch.len(), "a batch of journal writes failed; each is tried by itself");
+            let mut news = Vec::new();
+            for (op, answer) in batch.drain(..) {
+                let outcome = alone(db, &op, &answer).await;
+                if let Answer::Accepted { seq, .. } = outcome {
+                    news.push((op.run(), seq));
+                }
+                let _ = answer.send(outcome);
+            }
+            news
+        }
+    }
+}
+
+async fn in_one(db: &Db, ops: &[&Op]) -> Result<Vec<sql::Row>, DbErr> {
+    if !db.is_sqlite() {
+        return sql::execute(db.pool(), ops).await;
+    }
+    let tx = db.begin().await?;
+    let rows = sql::execute(&*tx, ops).await?;
+    tx.commit().await?;
+    Ok(rows)
+}
+
+/// A write whose batch failed. A connection lost in the commit leaves either outcome: reading back tells, never guessing.
+async fn alone(db: &Db, op: &Op, waiting: &oneshot::Sender<Answer>) -> Answer {
+    let mut pause = Duration::from_millis(50);
+    loop {
+        match read_back(db, op).await {
+            Ok(Some(answer)) => return answer,
+            Ok(None) => match in_one(db, &[op]).await {
+                Ok(rows) => return rows.first().map_or(Answer::Refused, accepted),
+                Err(error) => tracing::warn!(error = %error, run = op.run, "a journal write failed; trying again"),
+            },
+            Err(error) => tracing::warn!(error = %error, run = op.run, "the journal cannot be read; trying again"),
+        }
+        if waiting.is_closed() {
+            return Answer::Refused;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+/// Whether the write is there (accepted), impossible (refused), or not yet made (None).
+async fn read_back(db: &Db, op: &Op) -> Result<Option<Answer>, DbErr> {
+    use sea_orm::EntityTrait;
+    let Some(row) = entities::run::Entity::find_by_id(op.run).one(db.pool()).await? else { return Ok(Some(Answer::Refused)) };
+    if row.epoch == op.epoch && row.seq == op.seq {
+        return Ok(None);
+    }
+    let ours = row.epoch == op.epoch + i64::from(op.claim)
+        && row.seq == op.seq + op.n
+        && (!op.claim || op.release || row.worker_id == op.worker);
+    if !ours {
+        return Ok(Some(Answer::Refused));
+    }
+    Ok(Some(Answer::Accepted { epoch: row.epoch, seq: row.seq, at: db.now().await?, cancel_by: row.cancel_requested_by }))
+}
+
+fn accepted(row: &sql::Row) -> Answer {
+    Answer::Accepted { epoch: row.epoch, seq: row.seq, at: row.at, cancel_by: row.cancel_by.clone() }
+}
