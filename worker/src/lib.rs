@@ -1,1 +1,4 @@
 //! worker
+
+pub mod hook_exec;
+pub mod hooks;
