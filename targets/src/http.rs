@@ -16,9 +16,8 @@ mod trouble;
 mod url;
 
 pub use address::{AddressForbidden, BlockList, Network, NetworkInvalid};
-pub use client::{Http, HttpSettings, SetupError, install_crypto_provider};
 pub(crate) use client::{Body, Method, Node, Request, Upload};
-pub(crate) use text::Scrubber;
+pub use client::{Http, HttpSettings, SetupError, install_crypto_provider};
 pub use trouble::CallError;
 pub(crate) use trouble::Effect;
 pub use url::{NodeUrl, NodeUrlError};

@@ -50,7 +50,11 @@ impl FromStr for TargetType {
     type Err = TargetTypeUnknown;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        all().iter().map(|(kind, _)| *kind).find(|kind| kind.as_str() == text).ok_or_else(|| TargetTypeUnknown(text.to_owned()))
+        all()
+            .iter()
+            .map(|(kind, _)| *kind)
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| TargetTypeUnknown(text.to_owned()))
     }
 }
 

@@ -64,6 +64,11 @@ impl Answer {
         }
     }
 
+    /// The body, if it is JSON.
+    pub(super) fn maybe_json(&self) -> Option<Value> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
     fn not_json(&self, doing: &str, scrubber: &Scrubber) -> CallError {
         CallError::permanent(
             codes::NODE_ANSWER_NOT_JSON,
@@ -87,10 +92,9 @@ impl Answer {
         let object = value.as_object()?;
         let text = |key: &str| object.get(key).and_then(Value::as_str).filter(|text| !text.trim().is_empty());
         let message = text("detailedMessage").or_else(|| text("message")).unwrap_or("No message");
-        let documented = ["errorType", "code", "message", "detailedMessage"]
-            .into_iter()
-            .filter_map(text)
-            .any(|text| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word.starts_with("ERR_")));
+        let documented = ["errorType", "code", "message", "detailedMessage"].into_iter().filter_map(text).any(|text| {
+            text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word.starts_with("ERR_"))
+        });
         Some(NodeError { message: scrubber.clean(message, TITLE_CHARS), documented })
     }
 }
@@ -113,23 +117,39 @@ fn refusal(status: u16, error: Option<&NodeError>, doing: &str) -> CallError {
     match status {
         300..400 => permanent(
             codes::NODE_REDIRECTED,
-            format!("The node answered with a redirect while {doing}, and Slipway follows none. Enter the URL that the redirect leads to, if it is the node's."),
+            format!(
+                "The node answered with a redirect while {doing}, and Slipway follows none. Enter the URL that the redirect leads to, if it is the node's."
+            ),
             Effect::None,
         ),
         401 => permanent(
             codes::NODE_KEY_REJECTED,
-            format!("The node does not accept the administrator key ({doing}). Enter the key again in the infrastructure's settings."),
+            format!(
+                "The node does not accept the administrator key ({doing}). Enter the key again in the infrastructure's settings."
+            ),
             Effect::None,
         ),
         403 => permanent(
             codes::NODE_FORBIDDEN,
-            format!("The node forbids {doing}. Check that the key is an administrator's, and the rights of the user as whom the change is made.{said}"),
+            format!(
+                "The node forbids {doing}. Check that the key is an administrator's, and the rights of the user as whom the change is made.{said}"
+            ),
             Effect::None,
         ),
-        404 => permanent(codes::NODE_NOT_FOUND, format!("The node does not have what was asked for while {doing}.{said}"), Effect::None),
+        404 => permanent(
+            codes::NODE_NOT_FOUND,
+            format!("The node does not have what was asked for while {doing}.{said}"),
+            Effect::None,
+        ),
         408 => CallError { effect: Effect::None, ..timed_out_error(doing) },
-        429 => retryable(codes::NODE_BUSY, format!("The node has too much to do and asked us to come back later ({doing})."), Effect::None),
-        400..500 => permanent(codes::NODE_REFUSED, format!("The node refused {doing} (status {status}).{said}"), Effect::Ended),
+        429 => retryable(
+            codes::NODE_BUSY,
+            format!("The node has too much to do and asked us to come back later ({doing})."),
+            Effect::None,
+        ),
+        400..500 => {
+            permanent(codes::NODE_REFUSED, format!("The node refused {doing} (status {status}).{said}"), Effect::Ended)
+        }
         _ => match error {
             Some(error) if status == 500 && error.documented => permanent(
                 codes::NODE_REPORT_ERROR,
@@ -138,7 +158,11 @@ fn refusal(status: u16, error: Option<&NodeError>, doing: &str) -> CallError {
             ),
             Some(_) if !matches!(status, 502..=504) => {
                 // The call is over, perhaps half done: whoever made it looks before it makes it again.
-                retryable(codes::NODE_ERROR, format!("The node failed while {doing} (status {status}).{said}"), Effect::Ended)
+                retryable(
+                    codes::NODE_ERROR,
+                    format!("The node failed while {doing} (status {status}).{said}"),
+                    Effect::Ended,
+                )
             }
             // A gateway may have passed the call on; a node that says 503 has not begun.
             _ => retryable(
@@ -157,7 +181,13 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &str) -> Answer {
-        Answer { status, html: false, retry_after: Some(Duration::from_secs(7)), version: None, body: Bytes::from(body.to_owned()) }
+        Answer {
+            status,
+            html: false,
+            retry_after: Some(Duration::from_secs(7)),
+            version: None,
+            body: Bytes::from(body.to_owned()),
+        }
     }
 
     fn outcome(status: u16, body: &str) -> CallError {
@@ -193,7 +223,10 @@ mod tests {
         ];
         for (status, body, code, retryable, effect) in table {
             let error = outcome(*status, body);
-            assert!(error.is(code) && error.retryable == *retryable && error.effect == *effect, "{status} {body}: {error:?}");
+            assert!(
+                error.is(code) && error.retryable == *retryable && error.effect == *effect,
+                "{status} {body}: {error:?}"
+            );
             assert_eq!(error.retry_after.is_some(), *retryable && *status >= 400, "{status}");
             let told = format!("{error:?}");
             assert!(!told.contains("thekey"), "{told}");

@@ -3,10 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use engine::{
-    packages::PackageStream,
-    secrets::Secret,
-};
+use engine::{packages::PackageStream, secrets::Secret};
 use futures_util::TryStreamExt as _;
 use reqwest::{
     header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
@@ -98,6 +95,8 @@ impl Http {
     }
 }
 
+const IDLE: Duration = Duration::from_secs(10);
+
 fn client(settings: &HttpSettings, trusting: bool) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .user_agent(concat!("slipway/", env!("CARGO_PKG_VERSION")))
@@ -106,6 +105,8 @@ fn client(settings: &HttpSettings, trusting: bool) -> reqwest::ClientBuilder {
         .no_proxy()
         .referer(false)
         .connect_timeout(settings.connect_timeout)
+        // Shorter than servers keep idle connections, so that none is used while it is being closed.
+        .pool_idle_timeout(IDLE)
         .dns_resolver(CheckedResolver(Arc::new(settings.blocked.clone())))
         .tls_danger_accept_invalid_certs(trusting)
 }
@@ -173,9 +174,9 @@ impl Node {
         Ok((answer.json(doing, &self.scrubber)?, answer.version))
     }
 
-    /// Makes a call whose answer says nothing beyond success. A page of HTML is no success.
-    pub(crate) async fn empty(&self, request: Request<'_>) -> Result<(), CallError> {
-        self.send(request).await.map(drop)
+    /// Makes a call whose answer need not say anything beyond success. A page of HTML is no success; JSON is handed on.
+    pub(crate) async fn any(&self, request: Request<'_>) -> Result<Option<Value>, CallError> {
+        Ok(self.send(request).await?.maybe_json())
     }
 
     async fn send(&self, request: Request<'_>) -> Result<Answer, CallError> {
@@ -185,7 +186,8 @@ impl Node {
         let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
         let mut answer = Answer {
             status: response.status().as_u16(),
-            html: header(CONTENT_TYPE).is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html")),
+            html: header(CONTENT_TYPE)
+                .is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html")),
             retry_after: answer::retry_after(header(RETRY_AFTER)),
             version: header(HeaderName::from_static("dss-version")).map(|text| self.scrubber.clean(text, 60)),
             body: Default::default(),
@@ -256,7 +258,10 @@ impl Node {
     fn too_large(&self, doing: &str) -> CallError {
         CallError::permanent(
             codes::NODE_ANSWER_TOO_LARGE,
-            format!("The node's answer is larger than {} bytes ({doing}), more than Slipway reads.", self.settings.answer_limit),
+            format!(
+                "The node's answer is larger than {} bytes ({doing}), more than Slipway reads.",
+                self.settings.answer_limit
+            ),
             Effect::Ended,
         )
     }

@@ -46,6 +46,11 @@ impl CallError {
         Self { retryable: true, ..Self::permanent(code, message, effect) }
     }
 
+    /// A verdict inside a success.
+    pub(crate) fn reported(failure: Failure) -> Self {
+        Self { failure, retryable: false, retry_after: None, effect: Effect::Ended }
+    }
+
     pub(crate) fn detail(mut self, detail: String) -> Self {
         if !detail.is_empty() {
             self.failure = self.failure.detail(detail);
@@ -101,13 +106,19 @@ pub(super) fn transport(error: reqwest::Error, doing: &str, scrubber: &Scrubber)
     } else if connecting {
         CallError::retryable(
             codes::NODE_UNREACHABLE,
-            format!("The node could not be reached while {doing}. Check that it runs, and the URL in the infrastructure's settings."),
+            format!(
+                "The node could not be reached while {doing}. Check that it runs, and the URL in the infrastructure's settings."
+            ),
             Effect::None,
         )
     } else if timed_out {
         timed_out_error(doing)
     } else if building {
-        CallError::permanent(codes::NODE_REFUSED, format!("The request for {doing} could not be written: a name in it has characters that HTTP can't carry."), Effect::None)
+        CallError::permanent(
+            codes::NODE_REFUSED,
+            format!("The request for {doing} could not be written: a name in it has characters that HTTP can't carry."),
+            Effect::None,
+        )
     } else {
         cut(doing)
     };
@@ -117,7 +128,9 @@ pub(super) fn transport(error: reqwest::Error, doing: &str, scrubber: &Scrubber)
 pub(super) fn timed_out_error(doing: &str) -> CallError {
     CallError::retryable(
         codes::NODE_TIMED_OUT,
-        format!("The node did not answer in time while {doing}. It may still be at work; the next attempt looks before it acts."),
+        format!(
+            "The node did not answer in time while {doing}. It may still be at work; the next attempt looks before it acts."
+        ),
         Effect::Unknown,
     )
 }
@@ -125,7 +138,9 @@ pub(super) fn timed_out_error(doing: &str) -> CallError {
 pub(super) fn cut(doing: &str) -> CallError {
     CallError::retryable(
         codes::NODE_ANSWER_CUT,
-        format!("The connection to the node ended before its answer was complete, while {doing}. The next attempt looks before it acts."),
+        format!(
+            "The connection to the node ended before its answer was complete, while {doing}. The next attempt looks before it acts."
+        ),
         Effect::Unknown,
     )
 }

@@ -74,7 +74,8 @@ impl NodeUrl {
             return Err(NodeUrlError::Scheme);
         }
         // `https:host` is read as `https://host`; we want people to see what they wrote. An `@` without a user is no host either.
-        let authority = text.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#', '\\']).next().unwrap_or_default());
+        let authority =
+            text.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#', '\\']).next().unwrap_or_default());
         let authority = authority.ok_or(NodeUrlError::Malformed)?;
         if !url.username().is_empty() || url.password().is_some() || authority.contains('@') {
             return Err(NodeUrlError::UserInfo);
@@ -107,7 +108,9 @@ impl NodeUrl {
     pub(super) fn join(&self, segments: &[&str]) -> Option<Url> {
         let mut url = self.url.clone();
         let last = segments.len().saturating_sub(1);
-        let bad = |(i, s): (usize, &&str)| matches!(*s, "." | "..") || (s.is_empty() && i != last) || s.contains(['\t', '\n', '\r']);
+        let bad = |(i, s): (usize, &&str)| {
+            matches!(*s, "." | "..") || (s.is_empty() && i != last) || s.contains(['\t', '\n', '\r'])
+        };
         if segments.iter().enumerate().any(bad) {
             return None;
         }

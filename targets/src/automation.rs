@@ -1,0 +1,95 @@
+//! Dataiku's Automation node.
+//!
+//! * `client`, `calls`: the node's API, typed as far as we rely on it; unknown keys are kept.
+//! * `report`: the node's own verdicts inside a success.
+//! * [`notes`]: what a run remembers; `flight`: calls whose answer may be lost.
+//! * `goal`: what the node should show at the end of an update, or of a restore.
+//! * One file per step: `validate`, `push` (with `import`, `settings`, `permissions`), `activate`, `run_as` (with `webapps`, `switches`), `verify`.
+//! * `restore`, `preview`, `check`.
+
+mod activate;
+mod calls;
+mod check;
+mod client;
+mod flight;
+mod goal;
+mod import;
+pub mod notes;
+mod permissions;
+mod preview;
+mod push;
+mod report;
+mod restore;
+mod run_as;
+mod session;
+mod settings;
+mod switches;
+mod validate;
+mod verify;
+mod webapps;
+
+use async_trait::async_trait;
+use engine::{
+    failure::{Failure, StepError, StepResult},
+    secrets::Secret,
+};
+
+use self::{client::Api, session::Session};
+use crate::{
+    http::Http,
+    spec::{BundleContents, DeploySpec, NodeSpec},
+    target::{NodeReport, Preview, Target, Work},
+};
+
+/// Dataiku's Automation node, as a target.
+#[derive(Clone, Debug)]
+pub struct AutomationNode {
+    http: Http,
+}
+
+impl AutomationNode {
+    /// With the process's HTTP client.
+    pub fn new(http: Http) -> Self {
+        Self { http }
+    }
+}
+
+#[async_trait]
+impl Target for AutomationNode {
+    async fn check(&self, node: &NodeSpec, key: &Secret) -> Result<NodeReport, Failure> {
+        check::check(&Api::new(&self.http, node, key, None)?).await
+    }
+
+    async fn preview(&self, spec: &DeploySpec, contents: &BundleContents, key: &Secret) -> Result<Preview, Failure> {
+        let api = Api::new(&self.http, &spec.infrastructure.node, key, Some(&spec.acting_user))?;
+        preview::preview(&api, spec, contents).await
+    }
+
+    async fn validate(&self, work: &Work<'_>) -> StepResult {
+        validate::validate(&Session::open(&self.http, work).await?).await
+    }
+
+    async fn push(&self, work: &Work<'_>) -> StepResult {
+        push::push(&Session::open(&self.http, work).await?).await
+    }
+
+    async fn activate(&self, work: &Work<'_>) -> StepResult {
+        activate::activate(&Session::open(&self.http, work).await?).await
+    }
+
+    async fn enforce_run_as(&self, work: &Work<'_>) -> StepResult {
+        run_as::enforce(&Session::open(&self.http, work).await?).await
+    }
+
+    async fn leave_safe(&self, work: &Work<'_>) -> Result<Vec<String>, StepError> {
+        switches::leave_safe(&Session::open(&self.http, work).await?).await
+    }
+
+    async fn verify(&self, work: &Work<'_>) -> StepResult {
+        verify::verify(&Session::open(&self.http, work).await?).await
+    }
+
+    async fn restore(&self, work: &Work<'_>) -> StepResult {
+        restore::restore(&self.http, work).await
+    }
+}

@@ -1,0 +1,139 @@
+//! What the node should show in the end: of an update, as the spec says; of a restore, as it was.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::notes::{self, Prior, States};
+use crate::spec::{ConnectionRemapping, DeploySpec};
+
+/// The wanted end.
+pub(super) struct Goal<'a> {
+    pub(super) bundle: &'a str,
+    pub(super) remapping: Vec<ConnectionRemapping>,
+    pub(super) local: Option<&'a Map<String, Value>>,
+    /// Switches that are set whatever was before.
+    pub(super) switches: BTreeMap<&'a str, bool>,
+    scenarios_run_as: Option<&'a str>,
+    webapps_run_as: Option<&'a str>,
+    /// Whether run-as users that no policy names are put back as recorded.
+    recorded_run_as: bool,
+    states: States,
+    /// The note of the backends to restart.
+    pub(super) restarts: &'static str,
+}
+
+/// A wanted run-as field.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum RunAs {
+    /// As the bundle says.
+    Any,
+    /// This user.
+    User(String),
+    /// As recorded; None is a field that is absent.
+    Recorded(Option<Value>),
+}
+
+impl<'a> Goal<'a> {
+    /// What an update wants.
+    pub(super) fn update(spec: &'a DeploySpec, states: States) -> Self {
+        Self {
+            bundle: &spec.package.bundle_id,
+            remapping: spec.connection_remapping.clone(),
+            local: spec.local_variables.as_ref(),
+            switches: spec.scenarios.iter().map(|(id, on)| (id.as_str(), *on)).collect(),
+            scenarios_run_as: spec.infrastructure.run_as_scenarios.as_deref(),
+            webapps_run_as: spec.infrastructure.run_as_webapps.as_deref(),
+            recorded_run_as: false,
+            states,
+            restarts: notes::RESTARTS,
+        }
+    }
+
+    /// What a restore wants: what was recorded, under the identity that policy demands. None when nothing was active before.
+    pub(super) fn restore(spec: &'a DeploySpec, prior: &'a Prior, states: States) -> Option<Self> {
+        Some(Self {
+            bundle: prior.bundle.as_deref()?,
+            remapping: prior.remapping.as_ref().map(read_remapping).unwrap_or_default(),
+            // Only if this run may have written them.
+            local: prior.local.as_ref().filter(|_| spec.local_variables.is_some()),
+            switches: BTreeMap::new(),
+            recorded_run_as: true,
+            restarts: notes::RESTORE_RESTARTS,
+            ..Self::update(spec, states)
+        })
+    }
+
+    /// On as the spec says, else as recorded; one that nobody recorded is new, and new ones are off.
+    pub(super) fn scenario_on(&self, id: &str) -> bool {
+        let recorded = || self.states.scenarios.get(id).is_some_and(|state| state.active);
+        self.switches.get(id).copied().unwrap_or_else(recorded)
+    }
+
+    /// The web app ran before, and so must run again.
+    pub(super) fn webapp_ran(&self, id: &str) -> bool {
+        self.states.webapps.get(id).is_some_and(|state| state.active)
+    }
+
+    /// The run-as field with which the web app's backend was last started, as far as we know: None for a web app that was not there.
+    pub(super) fn webapp_recorded(&self, id: &str) -> Option<&Option<Value>> {
+        self.states.webapps.get(id).map(|state| &state.run_as)
+    }
+
+    pub(super) fn scenario_run_as(&self, id: &str) -> RunAs {
+        self.run_as(self.scenarios_run_as, self.states.scenarios.get(id).map(|state| &state.run_as))
+    }
+
+    pub(super) fn webapp_run_as(&self, id: &str) -> RunAs {
+        self.run_as(self.webapps_run_as, self.states.webapps.get(id).map(|state| &state.run_as))
+    }
+
+    fn run_as(&self, policy: Option<&str>, recorded: Option<&Option<Value>>) -> RunAs {
+        match (policy, recorded) {
+            (Some(user), _) => RunAs::User(user.to_owned()),
+            (None, Some(recorded)) if self.recorded_run_as => RunAs::Recorded(recorded.clone()),
+            (None, _) => RunAs::Any,
+        }
+    }
+}
+
+impl RunAs {
+    pub(super) fn holds(&self, definition: &Map<String, Value>, field: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::User(user) => definition.get(field).and_then(Value::as_str) == Some(user),
+            Self::Recorded(value) => definition.get(field) == value.as_ref(),
+        }
+    }
+
+    pub(super) fn write(&self, definition: &mut Map<String, Value>, field: &str) {
+        match self {
+            Self::Any => {}
+            Self::User(user) => drop(definition.insert(field.to_owned(), user.clone().into())),
+            Self::Recorded(Some(value)) => drop(definition.insert(field.to_owned(), value.clone())),
+            Self::Recorded(None) => drop(definition.remove(field)),
+        }
+    }
+
+    /// For a receipt.
+    pub(super) fn told(&self) -> Value {
+        match self {
+            Self::Any => Value::Null,
+            Self::User(user) => user.clone().into(),
+            Self::Recorded(value) => value.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// The node's list of connection remappings.
+pub(super) fn read_remapping(connections: &Value) -> Vec<ConnectionRemapping> {
+    let text = |item: &Value, key: &str| item.get(key).and_then(Value::as_str).map(str::to_owned);
+    let read =
+        |item: &Value| Some(ConnectionRemapping { source: text(item, "source")?, target: text(item, "target")? });
+    connections.as_array().into_iter().flatten().filter_map(read).collect()
+}
+
+/// The connection's name on the node. The first entry wins, as it does there.
+pub(super) fn remapped<'a>(remapping: &'a [ConnectionRemapping], source: &'a str) -> &'a str {
+    remapping.iter().find(|entry| entry.source == source).map_or(source, |entry| &entry.target)
+}

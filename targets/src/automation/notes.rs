@@ -1,0 +1,121 @@
+//! What a run remembers of the node, as notes in its journal. They outlive attempts, workers, and the run itself where another inherits them.
+
+use std::collections::BTreeMap;
+
+use engine::{failure::StepError, step::StepContext};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+/// [`Prior`]: what was active before this run changed anything. Written once.
+pub const PRIOR: &str = "prior";
+/// [`States`]: switches before the activation. Written once; a run after one that ended between activate and verify inherits it.
+pub const STATES: &str = "states";
+/// How this run made the project, if it did: [`Created`].
+pub const CREATED: &str = "created";
+/// True once the new project's permissions were written.
+pub const PERMISSIONS: &str = "permissions";
+/// The intent of creating an empty project.
+pub const CREATE: &str = "create";
+/// The intent of the import.
+pub const IMPORT: &str = "import";
+/// The intent of the preload.
+pub const PRELOAD: &str = "preload";
+/// The intent of the activation. A run after one that was interrupted inside it inherits it, so that it waits for that call's end.
+pub const ACTIVATE: &str = "activate";
+/// The intent of the activation of what was there before.
+pub const RESTORE: &str = "restore";
+/// Web app backends to restart: [`Restart`] by id.
+pub const RESTARTS: &str = "restarts";
+/// The same during a restore.
+pub const RESTORE_RESTARTS: &str = "restore_restarts";
+
+/// What the next run of a deployment inherits when the one before ended after it had begun to activate and before it was verified.
+pub const INHERITED: &[&str] = &[STATES, ACTIVATE];
+
+/// The project before this run changed anything.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prior {
+    /// Whether it was there.
+    pub exists: bool,
+    /// The active bundle.
+    pub bundle: Option<String>,
+    /// The node's list of connection remappings, as it was; None when it had none.
+    pub remapping: Option<Value>,
+    /// The local variables.
+    pub local: Option<Map<String, Value>>,
+}
+
+/// Scenarios and web apps before the activation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct States {
+    /// By id.
+    pub scenarios: BTreeMap<String, State>,
+    /// By id.
+    pub webapps: BTreeMap<String, State>,
+}
+
+/// One scenario, or web app.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// On, or running.
+    pub active: bool,
+    /// Its run-as field; None when it has none (null is not none).
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "present")]
+    pub run_as: Option<Value>,
+}
+
+/// How this run made the project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Created {
+    /// From the bundle, so that the node propagated the permissions.
+    FromBundle,
+    /// Empty, so that we do.
+    Empty,
+}
+
+/// A backend to restart because its run-as user changed, or because it ran before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Restart {
+    /// The node's word on it before.
+    pub before: Value,
+    /// When the restart was asked for, by the database's clock; None until it was.
+    pub asked_at: Option<i64>,
+}
+
+/// Reads a note. One that can't be read (another version's) is told of and taken for absent.
+pub(super) fn read<T: DeserializeOwned>(run: &dyn StepContext, key: &str) -> Option<T> {
+    let value = run.note(key).filter(|value| !value.is_null())?;
+    match serde_json::from_value(value) {
+        Ok(note) => Some(note),
+        Err(error) => {
+            tracing::warn!(run = %run.run(), note = key, error = %error, "a note of this run can't be read");
+            None
+        }
+    }
+}
+
+/// Writes a note.
+pub(super) async fn write<T: Serialize + Sync>(run: &dyn StepContext, key: &str, note: &T) -> Result<(), StepError> {
+    let value = serde_json::to_value(note).map_err(|error| {
+        let code = engine::failure::Code::new("INTERNAL");
+        engine::failure::Failure::new(code, "Something went wrong inside Slipway.")
+            .detail(error.to_string())
+            .permanent()
+    })?;
+    run.put_note(key, value).await
+}
+
+/// A value that is there, even if it is null.
+mod present {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_json::Value;
+
+    pub(super) fn serialize<S: Serializer>(value: &Option<Value>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+        Value::deserialize(deserializer).map(Some)
+    }
+}

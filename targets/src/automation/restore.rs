@@ -1,0 +1,85 @@
+//! Puts back what was active before this run, from its notes: remapping, local variables, the bundle (with scenarios off), run-as users, then switches.
+
+use engine::failure::{Failure, StepError, StepOutcome, StepResult};
+use serde_json::Value;
+
+use super::{
+    activate::{Activation, every_scenario},
+    flight::{Flight, Flown, Intent, check_in, unknown},
+    goal::Goal,
+    notes::{self, Prior, States},
+    run_as,
+    session::Session,
+    settings, verify,
+};
+use crate::{codes, http::Http, target::Work};
+
+/// A restore that fails leaves the node between two states: a human must look.
+pub(super) async fn restore(http: &Http, work: &Work<'_>) -> StepResult {
+    let restored = async { put_back(&Session::open(http, work).await?).await };
+    restored.await.map_err(unknown)
+}
+
+async fn put_back(session: &Session<'_>) -> StepResult {
+    let run = session.run();
+    let prior: Option<Prior> = notes::read(run, notes::PRIOR);
+    let states: States = notes::read(run, notes::STATES).unwrap_or_default();
+    let goal = prior.as_ref().and_then(|prior| Goal::restore(session.spec(), prior, states.clone()));
+    let (Some(prior), Some(goal)) = (&prior, goal) else {
+        // Nothing was active before, or nothing was changed yet.
+        return Ok(StepOutcome::output(Value::Null));
+    };
+
+    // An activation whose end nobody heard of could overtake ours.
+    let flight = Flight { run, note: notes::ACTIVATE, settle: session.settle() };
+    let activated = flight.intent();
+    if let Some(rest) = in_flight(session, &flight, activated.clone()).await? {
+        return Ok(StepOutcome::NotYet { check_in: check_in(rest) });
+    }
+
+    settings::put_back_remapping(session, prior.remapping.as_ref()).await?;
+    if let Some(local) = goal.local {
+        settings::write_local(session, local).await?;
+    }
+    let project = session.project().await?;
+    let touched = activated.is_some_and(|intent| intent.may_have_acted());
+    if touched || project.active_bundle.as_deref() != Some(goal.bundle) {
+        let imported = session.api.imported_bundles(session.key()).await?;
+        if !imported.contains(goal.bundle) {
+            let message = format!("The bundle {} that was active before is not on the node any more.", goal.bundle);
+            return Err(Failure::new(codes::NODE_NOT_FOUND, message).permanent());
+        }
+        let off = every_scenario(session, states.scenarios.keys().map(String::as_str)).await?;
+        let call = Activation { session, note: notes::RESTORE, bundle: goal.bundle, remapping: &goal.remapping, off };
+        if let Flown::Wait(check_in) = session.perform(&call).await? {
+            return Ok(StepOutcome::NotYet { check_in });
+        }
+    }
+    match run_as::enforce_goal(session, &goal).await? {
+        wait @ StepOutcome::NotYet { .. } => Ok(wait),
+        StepOutcome::Done { warnings: more, .. } => match verify::outcome(verify::receipt(session, &goal).await?)? {
+            StepOutcome::Done { output, mut warnings } => {
+                warnings.extend(more);
+                Ok(StepOutcome::Done { output, warnings })
+            }
+            wait => Ok(wait),
+        },
+    }
+}
+
+/// How long the run's own activation may still be going on at the node.
+async fn in_flight(
+    session: &Session<'_>,
+    flight: &Flight<'_>,
+    intent: Option<Intent>,
+) -> Result<Option<std::time::Duration>, StepError> {
+    let Some(mut intent) = intent else { return Ok(None) };
+    let call = Activation {
+        session,
+        note: notes::ACTIVATE,
+        bundle: session.bundle(),
+        remapping: &session.spec().connection_remapping,
+        off: Default::default(),
+    };
+    if intent.is_seen(&call).await? { Ok(None) } else { flight.rest(&mut intent).await }
+}

@@ -1,0 +1,77 @@
+//! One attempt at one step: the node, the run, and the spec at hand.
+
+use std::time::Duration;
+
+use engine::{failure::StepError, step::StepContext};
+
+use super::{
+    calls::Project,
+    client::Api,
+    flight::{EffectCall, Flown, perform},
+};
+use crate::{
+    codes,
+    http::{CallError, Effect, Http},
+    spec::{DeploySpec, InfrastructureSpec},
+    target::{ImportLedger, Work},
+};
+
+/// What a step works with.
+pub(super) struct Session<'a> {
+    pub(super) api: Api,
+    pub(super) work: &'a Work<'a>,
+}
+
+impl<'a> Session<'a> {
+    /// Takes the node's key out of the store. Talks to nobody.
+    pub(super) async fn open(http: &Http, work: &'a Work<'a>) -> Result<Self, StepError> {
+        let node = &work.spec.infrastructure.node;
+        let key = work.run.secret(&node.key).await?;
+        let api = Api::new(http, node, &key, Some(&work.spec.acting_user))?;
+        Ok(Self { api, work })
+    }
+
+    pub(super) fn spec(&self) -> &'a DeploySpec {
+        self.work.spec
+    }
+
+    pub(super) fn infrastructure(&self) -> &'a InfrastructureSpec {
+        &self.work.spec.infrastructure
+    }
+
+    /// The project's key on the node.
+    pub(super) fn key(&self) -> &'a str {
+        &self.work.spec.deployed_project_key
+    }
+
+    pub(super) fn bundle(&self) -> &'a str {
+        &self.work.spec.package.bundle_id
+    }
+
+    pub(super) fn run(&self) -> &'a dyn StepContext {
+        self.work.run
+    }
+
+    pub(super) fn imports(&self) -> &'a dyn ImportLedger {
+        self.work.imports
+    }
+
+    pub(super) fn settle(&self) -> Duration {
+        Duration::from_millis(self.infrastructure().node.settle_ms)
+    }
+
+    pub(super) async fn perform(&self, call: &dyn EffectCall) -> Result<Flown, StepError> {
+        perform(self.run(), self.settle(), call).await
+    }
+
+    /// The project, which must be there.
+    pub(super) async fn project(&self) -> Result<Project, CallError> {
+        self.api.project(self.key()).await?.ok_or_else(|| {
+            let message = format!(
+                "The project {} is not on the node (any more). Start the update again: it creates the project.",
+                self.key()
+            );
+            CallError::permanent(codes::PROJECT_MISSING, message, Effect::None)
+        })
+    }
+}
