@@ -2,16 +2,23 @@
 //!
 //! Pure: [`ids`], [`spec`] (the frozen copy of what one run deploys), [`plan`], [`journal`] (fold, apply, next), [`failure`], [`retry`], [`step`] (what a step sees of its run).
 //!
-//! With the world: [`clock`] (time and chance, here alone), [`db`], [`secrets`] and [`packages`].
+//! With the world: [`clock`] (time and chance, here alone), [`db`], [`secrets`] and [`packages`];
+//! [`runs`] (the only writer of journals), [`queue`] (Redis list or embedded), [`bell`] (Redis pub/sub or
+//! embedded), [`leases`] (a worker's row and its heartbeat), [`slots`] (the distributed semaphore).
 
+pub mod bell;
 pub mod clock;
 pub mod db;
 pub mod failure;
 pub mod ids;
 pub mod journal;
+pub mod leases;
 pub mod packages;
 pub mod plan;
+pub mod queue;
 pub mod retry;
+pub mod runs;
 pub mod secrets;
+pub mod slots;
 pub mod spec;
 pub mod step;

@@ -83,7 +83,7 @@ async fn work(db: Db, bell: Bell, mut lines: mpsc::Receiver<NewLogLine>) {
         }
         let mut runs: Vec<_> = batch.iter().map(|line| (line.run, 0)).collect();
         runs.dedup();
-        bell.ring(&runs).await;
+        bell.ring(&runs);
         batch.clear();
     }
 }

@@ -82,7 +82,7 @@ async fn work(db: Db, bell: Bell, mut ready: mpsc::Receiver<Waiting>) {
         let mut seen = HashSet::new();
         (batch, later) = batch.into_iter().partition(|(op, _)| seen.insert(op.run));
         let news = commit(&db, &mut batch).await;
-        bell.ring(&news).await;
+        bell.ring(&news);
     }
 }
 

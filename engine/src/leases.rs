@@ -1,0 +1,162 @@
+//! A worker's lease: one row, renewed by one small heartbeat, holds all its runs and slots together.
+//!
+//! A lapse is an act: whoever finds a lapsed worker ends it, and an ended worker never comes back. So a late heartbeat cannot revive what
+//! somebody else already gave away.
+
+use std::time::Duration;
+
+use entities::worker;
+use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock,
+    db::{Db, Tx, Use, clock_sql, sql_with},
+    ids::{self, WorkerId},
+};
+
+/// The times of a lease, in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseSettings {
+    /// A worker that was not heard of for this long is given up.
+    pub lease_ms: u64,
+    /// How often it is heard of.
+    pub heartbeat_ms: u64,
+    /// Hooks are killed when the last confirmed heartbeat was sent this long ago: well before the lease lapses.
+    pub hook_grace_ms: u64,
+}
+
+impl Default for LeaseSettings {
+    fn default() -> Self {
+        Self { lease_ms: 10_000, heartbeat_ms: 2_000, hook_grace_ms: 6_000 }
+    }
+}
+
+/// A lease that is being renewed. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    /// Whose.
+    pub worker: WorkerId,
+    /// Cancelled when the lease was lost: every run of this worker must be dropped without another write.
+    pub lost: CancellationToken,
+    /// The CLOCK_BOOTTIME nanoseconds until which hooks may run; moves forward with each confirmed heartbeat.
+    pub hooks_until: watch::Receiver<i64>,
+    db: Db,
+    stop: CancellationToken,
+}
+
+impl Lease {
+    /// Registers a new worker and starts its heartbeat.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn register(db: &Db, name: &str, facts: &Value, settings: &LeaseSettings) -> Result<Self, DbErr> {
+        let own = db.also(Use::Heartbeat).await?;
+        let worker = WorkerId(ids::fresh());
+        let lease_us = micros(settings.lease_ms);
+        let sent = clock::boottime_nanos();
+        let tx = own.begin().await?;
+        let now = tx.now().await?;
+        let row = worker::ActiveModel {
+            id: Set(worker.0),
+            name: Set(name.to_owned()),
+            started_at: Set(now),
+            lease_until: Set(now + lease_us),
+            ended_at: Set(None),
+            facts: Set(facts.to_string()),
+        };
+        worker::Entity::insert(row).exec_without_returning(&*tx).await?;
+        tx.commit().await?;
+        let (until, hooks_until) = watch::channel(sent + nanos(settings.hook_grace_ms));
+        let lease = Self { worker, lost: CancellationToken::new(), hooks_until, db: own, stop: CancellationToken::new() };
+        tokio::spawn(lease.clone().beat(settings.clone(), sent, until));
+        Ok(lease)
+    }
+
+    async fn beat(self, settings: LeaseSettings, mut confirmed: i64, until: watch::Sender<i64>) {
+        let every = Duration::from_millis(settings.heartbeat_ms.max(1));
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(every) => {}
+            }
+            // Its age counts from before it was sent.
+            let sent = clock::boottime_nanos();
+            match tokio::time::timeout(every, self.renew(&settings)).await {
+                Ok(Ok(true)) => {
+                    confirmed = sent;
+                    until.send_replace(sent + nanos(settings.hook_grace_ms));
+                    continue;
+                }
+                Ok(Ok(false)) => {
+                    tracing::warn!(worker.id = %self.worker, "the lease was lost: this worker was given up while it was away");
+                    break;
+                }
+                Ok(Err(error)) => tracing::warn!(worker.id = %self.worker, error = %error, "a heartbeat failed"),
+                Err(_) => tracing::warn!(worker.id = %self.worker, "a heartbeat got no answer in time"),
+            }
+            if clock::boottime_nanos() - confirmed >= nanos(settings.lease_ms) {
+                tracing::warn!(worker.id = %self.worker, "the lease ran out: no heartbeat was confirmed in time");
+                break;
+            }
+        }
+        self.lost.cancel();
+    }
+
+    /// Whether the lease was renewed; false when it had lapsed or somebody had ended this worker.
+    async fn renew(&self, settings: &LeaseSettings) -> Result<bool, DbErr> {
+        let tx = self.db.begin().await?;
+        let clock = clock_sql(tx.get_database_backend());
+        let sql = format!(
+            "UPDATE worker SET lease_until = {clock} + $2 WHERE id = $1 AND ended_at IS NULL AND lease_until > {clock}"
+        );
+        let result =
+            tx.execute_raw(sql_with(&*tx, sql, [self.worker.0.into(), micros(settings.lease_ms).into()])).await?;
+        tx.commit().await?;
+        Ok(result.rows_affected() == 1)
+    }
+
+    /// Ends this worker, after its last run was given back. Nothing waits for its lease to lapse then.
+    ///
+    /// # Errors
+    /// The database's error; the lease then lapses by itself.
+    pub async fn end(&self) -> Result<(), DbErr> {
+        self.stop.cancel();
+        let tx = self.db.begin().await?;
+        let sql = format!(
+            "UPDATE worker SET ended_at = {} WHERE id = $1 AND ended_at IS NULL",
+            clock_sql(tx.get_database_backend())
+        );
+        tx.execute_raw(sql_with(&*tx, sql, [self.worker.0.into()])).await?;
+        tx.commit().await
+    }
+}
+
+/// Ends every worker whose lease lapsed. Final: whatever follows, now or later, may count on it.
+///
+/// # Errors
+/// The database's error.
+pub async fn end_lapsed(tx: &Tx) -> Result<Vec<WorkerId>, DbErr> {
+    let clock = clock_sql(tx.get_database_backend());
+    let sql = format!(
+        "UPDATE worker SET ended_at = {clock} WHERE ended_at IS NULL AND lease_until < {clock} RETURNING id"
+    );
+    let rows = tx.query_all_raw(sql_with(&**tx, sql, [])).await?;
+    let ended = rows.iter().map(|row| row.try_get("", "id").map(WorkerId)).collect::<Result<Vec<_>, _>>()?;
+    for worker in &ended {
+        tracing::warn!(worker.id = %worker, "a worker's lease lapsed; what it held is free");
+    }
+    Ok(ended)
+}
+
+pub(crate) fn micros(ms: u64) -> i64 {
+    i64::try_from(ms.saturating_mul(1_000)).unwrap_or(i64::MAX / 4)
+}
+
+fn nanos(ms: u64) -> i64 {
+    i64::try_from(ms.saturating_mul(1_000_000)).unwrap_or(i64::MAX / 4)
+}

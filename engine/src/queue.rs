@@ -1,0 +1,112 @@
+//! The job queue: at most once, a bell and no more. SQL is the truth, so whatever is lost here is found by the next sweep.
+//!
+//! * [`Queue`]: rings, from any process. Embedded over a channel, in a fleet over a Redis list.
+//! * [`seats`]: how many runs this process takes at once; a job is only read once a seat is free.
+//! * [`backend`]: what apalis polls.
+
+pub mod backend;
+mod redis;
+pub(crate) use self::redis::{Pause, connect};
+pub mod seats;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, mpsc};
+
+use self::seats::Seats;
+use crate::ids::RunId;
+
+/// How many bells wait at most, here or in Redis. One more wakes nobody sooner.
+pub const MOST: usize = 10_000;
+
+/// The version of the job message.
+const VERSION: u32 = 1;
+
+/// What goes through the queue: which run to look at, and nothing that anything is decided from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Message {
+    v: u32,
+    run: RunId,
+}
+
+/// A handle for ringing. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    bells: mpsc::Sender<RunId>,
+    source: Source,
+    degraded: Arc<AtomicBool>,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Embedded(Arc<Mutex<mpsc::Receiver<RunId>>>),
+    Redis { url: Arc<str>, key: Arc<str> },
+}
+
+impl Queue {
+    /// The queue of a single process.
+    pub fn embedded() -> Self {
+        let (bells, receiver) = mpsc::channel(MOST);
+        Self { bells, source: Source::Embedded(Arc::new(Mutex::new(receiver))), degraded: Arc::default() }
+    }
+
+    /// The queue of a fleet, on a Redis list. `prefix` keeps several installations on one Redis apart. Redis need not be there: ringing
+    /// goes on trying, and the sweeper does its work meanwhile.
+    ///
+    /// # Errors
+    /// A URL that is none.
+    pub fn redis(url: &str, prefix: &str) -> Result<Self, QueueError> {
+        ::redis::Client::open(url).map_err(|_| QueueError::Url)?;
+        let (bells, receiver) = mpsc::channel(MOST);
+        let degraded = Arc::new(AtomicBool::new(false));
+        // The hash tag keeps all keys of one installation in one slot of a Redis Cluster.
+        let key: Arc<str> = format!("{{{prefix}}}:jobs").into();
+        let url: Arc<str> = url.into();
+        tokio::spawn(redis::push(Arc::clone(&url), Arc::clone(&key), receiver, Arc::clone(&degraded)));
+        Ok(Self { bells, source: Source::Redis { url, key }, degraded })
+    }
+
+    /// Wakes a worker for this run. Never waits and never fails: a bell that is lost costs one sweep.
+    pub fn ring(&self, run: RunId) {
+        if self.bells.try_send(run).is_err() {
+            tracing::debug!(run.id = %run, "the queue is full; the sweep will find the run");
+        }
+    }
+
+    /// Redis is away: runs are found by sweeping alone.
+    pub fn is_degraded(&self) -> bool {
+        self.degraded.load(Ordering::Relaxed)
+    }
+
+    /// Starts reading jobs into free seats. Called once by a worker process.
+    pub fn feed(&self, seats: &Seats) {
+        match &self.source {
+            Source::Embedded(receiver) => {
+                tokio::spawn(embedded(Arc::clone(receiver), seats.clone()));
+            }
+            Source::Redis { url, key } => {
+                tokio::spawn(redis::read(Arc::clone(url), Arc::clone(key), seats.clone(), Arc::clone(&self.degraded)));
+            }
+        }
+    }
+}
+
+async fn embedded(receiver: Arc<Mutex<mpsc::Receiver<RunId>>>, seats: Seats) {
+    let mut receiver = receiver.lock().await;
+    while let Some(seat) = seats.take().await {
+        let Some(run) = receiver.recv().await else { return };
+        seats.fill(run, seat).await;
+    }
+}
+
+/// Why a queue cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueueError {
+    /// Not a Redis URL.
+    #[error("`queue.redis_url` is not a Redis URL; it looks like redis://HOST:6379/0 or rediss://HOST:6380/0")]
+    Url,
+}

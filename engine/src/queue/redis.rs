@@ -1,0 +1,141 @@
+//! The Redis list: one task rings, one reads, each on a connection of its own. Every error is treated alike: connect again, after a pause.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::{AsyncConnectionConfig, Client, RedisResult, aio::MultiplexedConnection};
+use tokio::sync::mpsc;
+
+use super::{MOST, Message, VERSION, seats::Seats};
+use crate::ids::RunId;
+
+/// How long one blocking read waits. Short, so that a reader that should end does.
+const BLOCK: Duration = Duration::from_secs(2);
+
+/// Connects, with more patience than the driver's half second.
+pub(crate) async fn connect(url: &str, response: Duration) -> RedisResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(Duration::from_secs(2)))
+        .set_response_timeout(Some(response));
+    Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await
+}
+
+/// A pause that grows from 50 ms to 1 s.
+pub(crate) struct Pause(Duration);
+
+impl Pause {
+    pub(crate) fn new() -> Self {
+        Self(Duration::from_millis(50))
+    }
+
+    pub(crate) async fn wait(&mut self) {
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(Duration::from_secs(1));
+    }
+}
+
+fn note(degraded: &AtomicBool, away: bool, error: Option<&redis::RedisError>) {
+    if degraded.swap(away, Ordering::Relaxed) != away {
+        match error {
+            Some(error) => tracing::warn!(error = %error, "redis is away; runs are found by sweeping"),
+            None => tracing::info!("redis is back"),
+        }
+    }
+}
+
+/// Rings what comes through the channel, and asks every two seconds whether Redis is there. What cannot be rung is dropped.
+pub(super) async fn push(url: Arc<str>, key: Arc<str>, mut bells: mpsc::Receiver<RunId>, degraded: Arc<AtomicBool>) {
+    let mut pause = Pause::new();
+    let mut connection = None;
+    let mut batch = Vec::new();
+    loop {
+        batch.clear();
+        match tokio::time::timeout(Duration::from_secs(2), bells.recv_many(&mut batch, 256)).await {
+            Ok(0) => return,
+            Ok(_) | Err(_) => {}
+        }
+        match ring(&url, &key, &mut connection, &batch).await {
+            Ok(()) => {
+                note(&degraded, false, None);
+                pause = Pause::new();
+            }
+            Err(error) => {
+                note(&degraded, true, Some(&error));
+                connection = None;
+                pause.wait().await;
+            }
+        }
+    }
+}
+
+async fn ring(url: &str, key: &str, slot: &mut Option<MultiplexedConnection>, runs: &[RunId]) -> RedisResult<()> {
+    let mut connection = match slot.take() {
+        Some(connection) => connection,
+        None => connect(url, Duration::from_secs(5)).await?,
+    };
+    if runs.is_empty() {
+        redis::cmd("PING").query_async::<()>(&mut connection).await?;
+    } else {
+        let messages: Vec<String> =
+            runs.iter().filter_map(|run| serde_json::to_string(&Message { v: VERSION, run: *run }).ok()).collect();
+        let depth: usize = redis::cmd("RPUSH").arg(key).arg(messages).query_async(&mut connection).await?;
+        if depth > MOST {
+            redis::cmd("LTRIM").arg(key).arg(0).arg(MOST - 1).query_async::<()>(&mut connection).await?;
+        }
+    }
+    *slot = Some(connection);
+    Ok(())
+}
+
+/// Reads jobs into free seats. A blocking read is never given up midway: what it was handed would be lost.
+pub(super) async fn read(url: Arc<str>, key: Arc<str>, seats: Seats, degraded: Arc<AtomicBool>) {
+    let mut pause = Pause::new();
+    while !seats.is_closed() {
+        let error = match connect(&url, BLOCK + Duration::from_secs(3)).await {
+            Ok(connection) => {
+                pause = Pause::new();
+                match read_from(connection, &key, &seats).await {
+                    Ok(()) => return,
+                    Err(error) => error,
+                }
+            }
+            Err(error) => error,
+        };
+        note(&degraded, true, Some(&error));
+        pause.wait().await;
+    }
+}
+
+/// Ends with Ok when the seats are closed.
+async fn read_from(mut connection: MultiplexedConnection, key: &str, seats: &Seats) -> RedisResult<()> {
+    while let Some(first) = seats.take().await {
+        let mut taken = seats.take_more(31);
+        taken.push(first);
+        let jobs: Option<(String, Vec<String>)> = redis::cmd("BLMPOP")
+            .arg(BLOCK.as_secs())
+            .arg(1)
+            .arg(key)
+            .arg("LEFT")
+            .arg("COUNT")
+            .arg(taken.len())
+            .query_async(&mut connection)
+            .await?;
+        for message in jobs.map(|(_, messages)| messages).unwrap_or_default() {
+            match serde_json::from_str::<Message>(&message) {
+                Ok(Message { v: VERSION, run }) => {
+                    if let Some(seat) = taken.pop() {
+                        seats.fill(run, seat).await;
+                    }
+                }
+                Ok(Message { v, .. }) => tracing::warn!(version = v, "a job of another version; the sweep will find its run"),
+                Err(_) => tracing::warn!("something in the queue is no job of ours"),
+            }
+        }
+    }
+    Ok(())
+}
