@@ -2,7 +2,7 @@
 //! the log of calls and never hit by a fault.
 
 use crate::auth::{Claim, KeyKind};
-use crate::faults::{Fault, fault_id};
+use crate::faults::Fault;
 use crate::node::Core;
 use crate::reply::{Answer, Finished, Refusal, Reply};
 use crate::request::{Json, Query};
@@ -62,7 +62,7 @@ async fn control(core: &Core, request: &Request, body: Body, segments: &[String]
 }
 
 fn known(core: &Core, id: &str) -> Result<u64, Refusal> {
-    let id = fault_id(id).filter(|id| core.faults.get(*id).is_some());
+    let id = id.parse().ok().filter(|id| core.faults.get(*id).is_some());
     id.ok_or_else(|| Refusal::missing("there is no such fault"))
 }
 

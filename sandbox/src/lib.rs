@@ -16,13 +16,14 @@
 //! | `projects`, `settings`, `folders` | projects and what hangs on them |
 //! | `scenarios`, `runs`, `webapps`, `admin` | the rest of the API |
 //! | `calls` | the [log of calls](Call) |
-//! | `faults`, `trouble` | [what a test arms](Fault), and how it is done to an answer |
+//! | `faults`, `armed`, `trouble` | [what a test arms](Fault), which call it hits, how it is done to an answer |
 //! | `control` | `/sandbox/...`: log, faults and state over HTTP |
 //! | `snapshot` | the end state, for comparing |
 //! | `sample` | [bundles to deploy](sample_bundle) |
 
 mod activation;
 mod admin;
+mod armed;
 mod auth;
 mod bundles;
 mod calls;
@@ -49,9 +50,10 @@ mod trouble;
 mod upload;
 mod webapps;
 
+pub use armed::FaultHandle;
 pub use auth::KeyKind;
 pub use calls::{Call, CallBody};
-pub use faults::{Fault, FaultHandle, FaultKind, When};
+pub use faults::{Fault, FaultKind, When};
 pub use node::{Builder, Node, RunningNode};
 pub use sample::{
     BundleSpec, SampleConnection, SampleScenario, SampleWebapp, Written, sample_bundle, write_big_bundle,

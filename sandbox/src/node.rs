@@ -1,8 +1,9 @@
 //! A practice node: described, built, started, stopped, started again with what it knew.
 
+use crate::armed::{FaultHandle, Faults};
 use crate::auth::{Holder, Keys};
 use crate::calls::{Call, Calls};
-use crate::faults::{Fault, FaultHandle, Faults};
+use crate::faults::Fault;
 use crate::serve::Door;
 use crate::snapshot;
 use crate::socket::{PlugAcceptor, Plugs};

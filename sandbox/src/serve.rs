@@ -1,8 +1,9 @@
 //! The way of one request: read, logged, hit by a fault, done, answered.
 
+use crate::armed::Armed;
 use crate::auth::Claim;
 use crate::calls::{Call, CallBody};
-use crate::faults::{Armed, FaultKind, When};
+use crate::faults::{FaultKind, When};
 use crate::node::Core;
 use crate::reply::{Finished, Refusal};
 use crate::request::{Json, Place, Query, is_upload};
@@ -36,6 +37,7 @@ impl Endpoint for Door {
         let inner = Arc::clone(&plug);
         let task = tokio::spawn(async move {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => None,
                 response = answer(&core, request, &inner) => response,
             }
@@ -102,7 +104,7 @@ async fn api(core: &Arc<Core>, request: Request, body: Body, segments: Vec<Strin
         core.calls.note(index, |call| call.fault = Some(fault.fault.kind.name().to_owned()));
     }
     let finished = match &fault {
-        Some(fault) => before(fault, &mut body, plug).await,
+        Some(fault) => before(core, fault, &mut body, plug).await,
         None => Some(None),
     };
     let Some(instead) = finished else {
@@ -118,14 +120,14 @@ async fn api(core: &Arc<Core>, request: Request, body: Body, segments: Vec<Strin
         (None, Err(refusal)) => Finished::from(Err(refusal)),
     };
     if let Some(rest) = body.take() {
-        drain(rest).await;
+        drain(core, rest).await;
     }
     let finished = finished.with("dss-version", core.config.version.clone()).with("dss-api-version", "1");
     after(core, index, fault.as_deref(), finished, &asked.method).await
 }
 
 /// The part of a fault before the effect. None: no answer; `Some(Some)`: this answer and no effect.
-async fn before(armed: &Armed, body: &mut Option<Body>, plug: &Plug) -> Option<Option<Finished>> {
+async fn before(core: &Core, armed: &Armed, body: &mut Option<Body>, plug: &Plug) -> Option<Option<Finished>> {
     match &armed.fault.kind {
         FaultKind::Reset => {
             plug.pull();
@@ -154,7 +156,7 @@ async fn before(armed: &Armed, body: &mut Option<Body>, plug: &Plug) -> Option<O
         }
         kind => {
             if let Some(rest) = body.take() {
-                drain(rest).await;
+                drain(core, rest).await;
             }
             armed.hit();
             Some(trouble::instead(kind))
@@ -196,8 +198,8 @@ async fn after(
 }
 
 /// Reads what is left of an upload, so that its client comes to read the answer.
-async fn drain(body: Body) {
-    if let Err(error) = trouble::read_some(body, u64::MAX).await {
+async fn drain(core: &Core, body: Body) {
+    if let Err(error) = trouble::read_some(body, core.config.max_upload).await {
         tracing::debug!(%error, "the rest of an upload did not arrive");
     }
 }

@@ -90,6 +90,9 @@ async fn store(asked: &Asked<'_>, upload: impl tokio::io::AsyncRead + Send) -> R
         }
         size += read as u64;
         if size > limit {
+            // As much again is read and thrown away, so that a client that is only a little over comes to read the answer.
+            let rest = tokio::io::copy(&mut upload.take(limit), &mut tokio::io::sink()).await;
+            tracing::debug!(?rest, "an upload was over the limit");
             return Err(Refusal::too_large(format!("the upload is larger than {limit} bytes")));
         }
         hash.update(&piece[..read]);

@@ -2,7 +2,7 @@
 
 use crate::client::{ADMIN, Client, builder, http, start};
 use reqwest::{Method, StatusCode};
-use sandbox::{BundleSpec, Fault, FaultKind, When, sample_bundle};
+use sandbox::{BundleSpec, Fault, FaultKind, When, sample_bundle, write_big_bundle};
 use serde_json::{Value, json};
 
 const FOLDER: &str = "/project-folders/ROOT/children?name=x";
@@ -137,6 +137,28 @@ async fn a_call_goes_on_when_its_client_has_gone() {
     let calls = node.until_calls(|calls| calls[0].end.is_some()).await;
     assert_eq!(calls[0].status, Some(200));
     assert_eq!(client.get("/project-folders/").await["childrenIds"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_upload_whose_client_goes_has_no_effect() {
+    let node = start(builder()).await;
+    let client = Client::new(&node);
+    let hold = node.arm(Fault::on("POST", "/projectsFromBundle", FaultKind::Hold { when: When::Before })).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("big.zip");
+    write_big_bundle(&BundleSpec::default(), &path, 16 * 1024 * 1024).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let call = tokio::spawn({
+        let client = client.clone();
+        async move { client.upload("/projectsFromBundle/", bytes).await }
+    });
+    hold.reached().await;
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled());
+    hold.release();
+    let calls = node.until_calls(|calls| calls[0].end.is_some()).await;
+    assert_eq!(calls[0].status, Some(400));
+    assert_eq!(client.get("/projects/").await, json!([]));
 }
 
 #[tokio::test]
