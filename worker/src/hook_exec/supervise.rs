@@ -68,7 +68,6 @@ fn run(spec: &Spec, control: &mut Channel) -> io::Result<Result<(), launch::Refu
         Ok(main) => main,
         Err(refused) => return Ok(Err(refused)),
     };
-    watch.control.queue(&Status::Started { pid: main.as_raw_pid() })?;
     // Whatever goes wrong in here, the hook must not outlive it.
     let end = watch.until_end(main).unwrap_or(End::Killed(KillReason::Fault));
     watch.finish(main, end)?;
@@ -90,6 +89,8 @@ impl Watch<'_> {
     fn until_end(&mut self, main: Pid) -> io::Result<End> {
         // Without it (before Linux 5.3) the end is seen a fifth of a second later.
         let handle = pidfd_open(main, PidfdFlags::empty()).ok();
+        jail::relax()?;
+        self.control.queue(&Status::Started { pid: main.as_raw_pid() })?;
         loop {
             if let Some(why) = self.due() {
                 return Ok(End::Killed(why));

@@ -145,8 +145,8 @@ pub(super) struct Sink<'a> {
 impl Sink<'_> {
     /// Reads `pipe` to its end. A reader of lines that is gone is no reason to stop.
     pub(super) async fn pump(&self, stream: HookStream, mut pipe: impl AsyncRead + Unpin) -> std::io::Result<()> {
-        // Read on past the cut, so that a secret across it is seen whole.
-        let mut splitter = Splitter::new(self.limits.line_bytes + self.masks.longest());
+        // Read on past the cut, so that a secret across it is seen whole, and the first line of a traceback is known.
+        let mut splitter = Splitter::new(self.limits.line_bytes.max(64) + self.masks.longest());
         let mut finder = TracebackFinder::default();
         let mut chunk = vec![0; 16 << 10];
         loop {
@@ -176,7 +176,8 @@ impl Sink<'_> {
         if cut > 0 {
             text.push_str(&format!(" [{cut} bytes cut]"));
         }
-        let stream = if stream == HookStream::Stderr && finder.is_part(&text) { HookStream::Traceback } else { stream };
+        let traceback = stream == HookStream::Stderr && finder.is_part(&String::from_utf8_lossy(line));
+        let stream = if traceback { HookStream::Traceback } else { stream };
         if self.gate.admit(&text) {
             self.send(stream, text).await;
         } else if !self.gate.closed.swap(true, Ordering::Relaxed) {
@@ -189,7 +190,7 @@ impl Sink<'_> {
     /// A text of the runner's, already masked and bounded.
     pub(super) async fn say(&self, stream: HookStream, text: &str) {
         for line in text.lines() {
-            self.send(stream, line.to_owned()).await;
+            self.send(stream, self.masks.line(line.as_bytes(), self.limits.line_bytes)).await;
         }
     }
 
@@ -205,7 +206,7 @@ mod tests {
     use super::*;
 
     fn limits() -> HookLimits {
-        HookLimits { output_bytes: 40, output_lines: 4, line_bytes: 10, flood_bytes: 100, ..HookLimits::default() }
+        HookLimits { output_bytes: 60, output_lines: 4, line_bytes: 10, flood_bytes: 100, ..HookLimits::default() }
     }
 
     async fn pumped(stream: HookStream, input: &[u8], secrets: &[&str]) -> (Vec<(HookStream, String)>, bool) {
@@ -226,8 +227,7 @@ mod tests {
         let (got, flooded) = pumped(HookStream::Stdout, b"one\r\n0123456789abc\nthree\nfour\nfive\nsix", &[]).await;
         let texts: Vec<&str> = got.iter().map(|(_, text)| text.as_str()).collect();
         assert_eq!(texts[..3], ["one", "0123456789 [3 bytes cut]", "three"]);
-        assert_eq!(texts[3], "[more output is not kept: the limit is 40 bytes or 4 lines]");
-        assert_eq!(texts.len(), 4);
+        assert_eq!(texts[3..], ["four", "[more output is not kept: the limit is 60 bytes or 4 lines]"]);
         assert!(!flooded);
     }
 
@@ -246,7 +246,8 @@ mod tests {
         let text = b"Traceback (most recent call last):\n  File\nX: y\nz\n";
         let (got, _) = pumped(HookStream::Stderr, text, &[]).await;
         let streams: Vec<HookStream> = got.iter().map(|(stream, _)| *stream).collect();
-        assert_eq!(streams[..2], [HookStream::Traceback, HookStream::Traceback]);
+        assert_eq!(streams[..3], [HookStream::Traceback; 3]);
+        assert_eq!(streams[3..], [HookStream::Stderr]);
         let mut finder = TracebackFinder::default();
         let parts: Vec<bool> =
             ["a", "Traceback (most recent call last):", "  File", "X: y", "b"].map(|line| finder.is_part(line)).into();

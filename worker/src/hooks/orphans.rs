@@ -20,7 +20,7 @@ const VARIABLE: &str = "SLIPWAY_HOOK";
 
 /// What all processes of one hook have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark {
+pub(super) struct Mark {
     id: String,
     tag: u64,
     file_bytes: u64,
@@ -82,7 +82,7 @@ pub fn own_descendants() -> io::Result<Vec<i32>> {
 ///
 /// # Errors
 /// `/proc` can't be read.
-pub fn end(mark: &Mark) -> io::Result<usize> {
+pub(super) fn end(mark: &Mark) -> io::Result<usize> {
     let me = getpid().as_raw_pid();
     let mut met: HashSet<(i32, u64)> = HashSet::new();
     let mut pause = 1;

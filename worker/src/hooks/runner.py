@@ -106,8 +106,19 @@ def clean(value, limit):
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+def close_inherited():
+    """Closes what whoever started the worker left open in it, and so in all that it starts."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            try:
+                os.close(int(name))
+            except OSError:
+                pass  # the listing's own
+
+
 def take_channel():
     """Moves the socket from standard input to a high descriptor that is closed on exec."""
+    close_inherited()
     channel = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 64)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)

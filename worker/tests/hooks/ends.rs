@@ -1,5 +1,6 @@
 //! Every way in which a hook can end by itself.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use serde_json::json;
@@ -155,8 +156,47 @@ def execute(**kwargs):
     let done = as_user("nobody").run().await;
     if rustix::process::geteuid().is_root() {
         assert_eq!(done.report.outcome, HookOutcome::Success("65534 65534 []".to_owned()));
+        let shut = as_user("nobody");
+        std::fs::set_permissions(shut.scratch.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        let done = shut.run().await;
+        assert!(
+            matches!(&done.report.outcome, HookOutcome::UserUnavailable { detail } if detail.contains("can't enter"))
+        );
+        done.assert_gone();
     } else {
         assert_eq!(done.report.outcome.code(), "HOOK_USER_UNAVAILABLE");
     }
     done.assert_gone();
+}
+
+#[tokio::test]
+async fn resource_limits_hold_for_the_hook() {
+    let spin = Bench::new(&body("while True: pass")).with(|call| call.limits.process.cpu_seconds = Some(1)).run().await;
+    // SIGXCPU
+    assert_eq!(spin.report.outcome, HookOutcome::KilledBySignal { signal: 24 });
+    spin.assert_gone();
+
+    let code = "import os, resource
+def execute(**kwargs):
+    try:
+        with open('big', 'wb') as file:
+            file.truncate(200 << 20)
+    except OSError as error:
+        print(error.strerror)
+    try:
+        bytes(2 << 30)
+    except MemoryError:
+        print('no memory')
+    print(resource.getrlimit(resource.RLIMIT_CORE), resource.getrlimit(resource.RLIMIT_NOFILE))
+    return HookResult.success()";
+    let done = Bench::new(code)
+        .with(|call| {
+            call.limits.process.file_bytes = 100 << 20;
+            call.limits.process.address_space_bytes = Some(1 << 30);
+            call.limits.process.open_files = 200;
+        })
+        .run()
+        .await;
+    let wanted = ["File too large", "no memory", "(0, 0) (200, 200)"];
+    assert_eq!(done.texts(HookStream::Stdout), wanted, "{:?}", done.report);
 }
