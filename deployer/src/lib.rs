@@ -3,12 +3,30 @@
 //!
 //! * [`error`], [`paging`], [`names`]: what all operations share.
 //! * [`viewer`]: who asks.
+//! * [`rights`]: what a viewer may do, and nowhere else.
+//! * [`accounts`] (users and groups), [`keys`] (API keys, authentication), [`bootstrap`] (the first administrator, and the operator's calls).
+//! * [`stages`], [`infrastructures`], [`hooks`]: where things are deployed to, and what runs around it.
+//! * [`pools`]: slots, as people see them.
+//! * [`sealed`], [`rotate`]: secrets at rest.
+//! * `text`: what texts from outside may look like.
 //! * [`archive`]: reading a package that somebody uploaded.
 
+pub mod accounts;
 pub mod archive;
+pub mod bootstrap;
+pub mod contents;
 pub mod error;
+pub mod hooks;
+pub mod infrastructures;
+pub mod keys;
 pub mod names;
 pub mod paging;
+pub mod pools;
+pub mod rights;
+pub mod rotate;
+pub mod sealed;
+pub mod stages;
+mod text;
 pub mod viewer;
 
 use std::sync::Arc;

@@ -1,0 +1,175 @@
+//! The writes of accounts and groups. No viewer here: the callers have asked for the right.
+
+use std::collections::BTreeSet;
+
+use engine::db::Tx;
+use entities::{account, api_key, infrastructure, infrastructure_permission, membership, published_project};
+use entities::{published_project_permission, user_group};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, TryInsertResult, sea_query::ExprTrait as _,
+};
+
+use super::administrators::Guard;
+use crate::{
+    error::{Error, Problems, Result},
+    infrastructures::Settings,
+    names, text,
+    viewer::ADMINISTRATORS,
+};
+
+/// More groups than anybody is in.
+const MOST_GROUPS: usize = 500;
+
+/// Whether one row went in.
+pub(crate) fn inserted(result: &TryInsertResult<u64>) -> bool {
+    matches!(result, TryInsertResult::Inserted(1))
+}
+
+/// Adds an account, enabled, with its groups.
+pub(crate) async fn insert_user(tx: &Tx, login: &str, display_name: &str, groups: &BTreeSet<String>) -> Result<()> {
+    let mut problems = Problems::default();
+    text::own_login(login, "login", &mut problems);
+    text::required_line(display_name, text::LINE, "displayName", &mut problems);
+    problems.check()?;
+    let row = account::ActiveModel {
+        login: Set(login.to_owned()),
+        display_name: Set(display_name.to_owned()),
+        enabled: Set(true),
+        created_at: Set(tx.now().await?),
+    };
+    let result = account::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(&**tx).await?;
+    if !inserted(&result) {
+        return Err(Error::id_not_available("login"));
+    }
+    put_groups(tx, login, groups).await
+}
+
+/// Puts a user into exactly these groups.
+pub(crate) async fn put_groups(tx: &Tx, login: &str, groups: &BTreeSet<String>) -> Result<()> {
+    if groups.len() > MOST_GROUPS {
+        return Err(Error::field("TEXT_INVALID", "groups", format!("At most {MOST_GROUPS} groups.")));
+    }
+    lock_groups(tx, groups, "groups").await?;
+    membership::Entity::delete_many().filter(membership::Column::Login.eq(login)).exec(&**tx).await?;
+    let rows: Vec<_> = groups
+        .iter()
+        .map(|group| membership::ActiveModel { login: Set(login.to_owned()), group_name: Set(group.clone()) })
+        .collect();
+    if !rows.is_empty() {
+        membership::Entity::insert_many(rows).exec_without_returning(&**tx).await?;
+    }
+    Ok(())
+}
+
+/// Locks groups until the end of the transaction, so that none vanishes under a row that names it; always in the same order, that of
+/// `administrators` first.
+///
+/// # Errors
+/// `GROUP_UNKNOWN` for each that there is not.
+pub(crate) async fn lock_groups(tx: &Tx, groups: &BTreeSet<String>, field: &str) -> Result<()> {
+    let mut problems = Problems::default();
+    let first = groups.iter().filter(|group| *group == ADMINISTRATORS);
+    for group in first.chain(groups.iter().filter(|group| *group != ADMINISTRATORS)) {
+        let known = text::storable(group) && tx.lock("user_group", "name = $1", group.as_str()).await?;
+        if !known {
+            problems.add("GROUP_UNKNOWN", field, format!("There is no group \"{}\".", group.escape_debug()));
+        }
+    }
+    problems.check()
+}
+
+/// Enables or disables a user, keeping one administrator.
+pub(crate) async fn set_enabled(tx: &Tx, login: &str, enabled: bool) -> Result<()> {
+    let guard = Guard::take(tx).await?;
+    account::Entity::update_many()
+        .col_expr(account::Column::Enabled, enabled.into())
+        .filter(account::Column::Login.eq(login))
+        .exec(&**tx)
+        .await?;
+    guard.check(tx).await
+}
+
+/// Removes a user with its keys and memberships, keeping one administrator. Refused while it owns something: somebody who later gets the same
+/// login must not inherit that.
+pub(crate) async fn delete_user(tx: &Tx, login: &str) -> Result<()> {
+    let guard = Guard::take(tx).await?;
+    // Whoever makes a key for this user holds the row, too: none is made after they were deleted here.
+    tx.lock("account", "login = $1", login).await?;
+    let owned =
+        published_project::Entity::find().filter(published_project::Column::Owner.eq(login)).count(&**tx).await?;
+    if owned > 0 {
+        return Err(Error::field(
+            "IN_USE",
+            "login",
+            format!("This user owns {owned} published projects. Give them another owner first, or disable the user."),
+        ));
+    }
+    for row in infrastructure::Entity::find().all(&**tx).await? {
+        if Settings::read(&row.settings)?.hooks_user.as_deref() == Some(login) {
+            return Err(Error::field(
+                "IN_USE",
+                "login",
+                format!("This user runs the hooks of infrastructure \"{}\". Choose another there first.", row.id),
+            ));
+        }
+    }
+    api_key::Entity::delete_many().filter(api_key::Column::Login.eq(login)).exec(&**tx).await?;
+    membership::Entity::delete_many().filter(membership::Column::Login.eq(login)).exec(&**tx).await?;
+    account::Entity::delete_many().filter(account::Column::Login.eq(login)).exec(&**tx).await?;
+    guard.check(tx).await
+}
+
+/// Adds a group.
+pub(crate) async fn insert_group(tx: &Tx, name: &str, description: &str) -> Result<()> {
+    let mut problems = Problems::default();
+    names::check(name, "name", &mut problems);
+    text::lines(description, text::DESCRIPTION, "description", &mut problems);
+    problems.check()?;
+    let row = user_group::ActiveModel {
+        name: Set(name.to_owned()),
+        description: Set(description.to_owned()),
+        created_at: Set(tx.now().await?),
+    };
+    let result = user_group::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(&**tx).await?;
+    if inserted(&result) { Ok(()) } else { Err(Error::id_not_available("name")) }
+}
+
+/// Removes a group with its memberships and all rights given to it: a later group of the same name starts with none.
+pub(crate) async fn delete_group(tx: &Tx, name: &str) -> Result<()> {
+    if name == ADMINISTRATORS {
+        return Err(Error::field("LAST_ADMINISTRATOR", "name", "The group administrators can't be deleted."));
+    }
+    tx.lock("user_group", "name = $1", name).await?;
+    membership::Entity::delete_many().filter(membership::Column::GroupName.eq(name)).exec(&**tx).await?;
+    infrastructure_permission::Entity::delete_many()
+        .filter(infrastructure_permission::Column::GroupName.eq(name))
+        .exec(&**tx)
+        .await?;
+    published_project_permission::Entity::delete_many()
+        .filter(published_project_permission::Column::GroupName.eq(name))
+        .exec(&**tx)
+        .await?;
+    user_group::Entity::delete_many().filter(user_group::Column::Name.eq(name)).exec(&**tx).await?;
+    Ok(())
+}
+
+/// Puts a user into a group; repeating it is harmless.
+pub(crate) async fn join(tx: &Tx, login: &str, group: &str) -> Result<()> {
+    // The order of all these transactions: administrators, the account, other groups.
+    Guard::take(tx).await?;
+    tx.lock("account", "login = $1", login).await?;
+    lock_groups(tx, &BTreeSet::from([group.to_owned()]), "group").await?;
+    let row = membership::ActiveModel { login: Set(login.to_owned()), group_name: Set(group.to_owned()) };
+    membership::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(&**tx).await?;
+    Ok(())
+}
+
+/// Takes a user out of a group, keeping one administrator; repeating it is harmless.
+pub(crate) async fn leave(tx: &Tx, login: &str, group: &str) -> Result<()> {
+    let guard = Guard::take(tx).await?;
+    membership::Entity::delete_many()
+        .filter(membership::Column::Login.eq(login).and(membership::Column::GroupName.eq(group)))
+        .exec(&**tx)
+        .await?;
+    guard.check(tx).await
+}

@@ -1,0 +1,212 @@
+//! Users.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use entities::{account, membership};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, ExprTrait as _, Func, LikeExpr, Query},
+};
+
+use super::{administrators::Guard, changes};
+use crate::{
+    Deployer,
+    error::{Error, Problems, Result},
+    paging::{Listing, Page},
+    rights, text,
+    viewer::Viewer,
+};
+
+/// A user, as everybody who is signed in sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Unique.
+    pub login: String,
+    /// What people read.
+    pub display_name: String,
+    /// A disabled user is nobody.
+    pub enabled: bool,
+    /// Names of its groups.
+    pub groups: BTreeSet<String>,
+    /// When, in µs since the Unix epoch.
+    pub created_at: i64,
+}
+
+/// A user to be made.
+#[derive(Clone, Debug, Default)]
+pub struct NewUser {
+    /// Unique, for good.
+    pub login: String,
+    /// What people read; None is the login.
+    pub display_name: Option<String>,
+    /// Groups that there are.
+    pub groups: BTreeSet<String>,
+}
+
+/// What to change of a user; None leaves a thing alone.
+#[derive(Clone, Debug, Default)]
+pub struct UserPatch {
+    /// What people read.
+    pub display_name: Option<String>,
+    /// A disabled user's keys are dead at once, and live again when it is enabled.
+    pub enabled: Option<bool>,
+    /// Exactly these groups.
+    pub groups: Option<BTreeSet<String>>,
+}
+
+/// Which users.
+#[derive(Clone, Debug, Default)]
+pub struct UserFilter {
+    /// Part of the login or display name, whatever the case.
+    pub text: Option<String>,
+    /// Members of this group.
+    pub group: Option<String>,
+}
+
+impl UserFilter {
+    fn condition(&self) -> Condition {
+        let mut all = Condition::all();
+        if let Some(text) = &self.text {
+            let login = contains(account::Column::Login, text);
+            all = all.add(Condition::any().add(login).add(contains(account::Column::DisplayName, text)));
+        }
+        if let Some(group) = &self.group {
+            let members = Query::select()
+                .column(membership::Column::Login)
+                .from(membership::Entity)
+                .and_where(membership::Column::GroupName.eq(group))
+                .to_owned();
+            all = all.add(account::Column::Login.in_subquery(members));
+        }
+        all
+    }
+}
+
+/// `column` contains `text`, whatever the case, on both databases.
+pub(crate) fn contains(column: impl ColumnTrait, text: &str) -> Expr {
+    let plain = text.to_lowercase().replace('\0', "").replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    let lower = Func::lower(Expr::col(column.as_column_ref()));
+    Expr::expr(lower).like(LikeExpr::new(format!("%{plain}%")).escape('\\'))
+}
+
+/// A page of users, by login.
+///
+/// # Errors
+/// The database's.
+pub async fn list(deployer: &Deployer, _: &Viewer, filter: &UserFilter, page: &Page) -> Result<Listing<User>> {
+    let db = deployer.db.pool();
+    let mut select = account::Entity::find().filter(filter.condition());
+    if let Some(after) = &page.after {
+        select = select.filter(account::Column::Login.gt(after));
+    }
+    let rows = select.order_by_asc(account::Column::Login).limit(page.limit()).all(db).await?;
+    let users = with_groups(db, rows).await?;
+    Ok(page.listing(users, |user| user.login.clone()))
+}
+
+/// How many users the filter leaves.
+///
+/// # Errors
+/// The database's.
+pub async fn count(deployer: &Deployer, _: &Viewer, filter: &UserFilter) -> Result<u64> {
+    Ok(account::Entity::find().filter(filter.condition()).count(deployer.db.pool()).await?)
+}
+
+/// One user.
+///
+/// # Errors
+/// The database's.
+pub async fn get(deployer: &Deployer, viewer: &Viewer, login: &str) -> Result<Option<User>> {
+    Ok(by_logins(deployer, viewer, &[login.to_owned()]).await?.remove(login))
+}
+
+/// Users by login, for loaders; those that there are.
+///
+/// # Errors
+/// The database's.
+pub async fn by_logins(deployer: &Deployer, _: &Viewer, logins: &[String]) -> Result<BTreeMap<String, User>> {
+    let db = deployer.db.pool();
+    let logins = logins.iter().filter(|login| text::storable(login)).cloned();
+    let rows = account::Entity::find().filter(account::Column::Login.is_in(logins)).all(db).await?;
+    let users = with_groups(db, rows).await?;
+    Ok(users.into_iter().map(|user| (user.login.clone(), user)).collect())
+}
+
+async fn with_groups<C: ConnectionTrait>(db: &C, rows: Vec<account::Model>) -> Result<Vec<User>> {
+    let logins = rows.iter().map(|row| row.login.clone());
+    let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for row in membership::Entity::find().filter(membership::Column::Login.is_in(logins)).all(db).await? {
+        groups.entry(row.login).or_default().insert(row.group_name);
+    }
+    let user = |row: account::Model| User {
+        groups: groups.remove(&row.login).unwrap_or_default(),
+        login: row.login,
+        display_name: row.display_name,
+        enabled: row.enabled,
+        created_at: row.created_at,
+    };
+    Ok(rows.into_iter().map(user).collect())
+}
+
+/// Makes a user, enabled. Global administrators alone.
+///
+/// # Errors
+/// `FORBIDDEN`, `LOGIN_INVALID`, `TEXT_INVALID`, `ID_NOT_AVAILABLE` when the login is taken, `GROUP_UNKNOWN`.
+pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewUser) -> Result<User> {
+    rights::require_global_admin(viewer)?;
+    let tx = deployer.db.begin().await?;
+    let display_name = new.display_name.as_deref().unwrap_or(&new.login);
+    changes::insert_user(&tx, &new.login, display_name, &new.groups).await?;
+    tx.commit().await?;
+    read_back(deployer, viewer, &new.login).await
+}
+
+/// Changes a user. Global administrators alone.
+///
+/// # Errors
+/// `FORBIDDEN`, `NOT_FOUND`, `TEXT_INVALID`, `GROUP_UNKNOWN`, `LAST_ADMINISTRATOR`.
+pub async fn update(deployer: &Deployer, viewer: &Viewer, login: &str, patch: UserPatch) -> Result<User> {
+    rights::require_global_admin(viewer)?;
+    let tx = deployer.db.begin().await?;
+    let guard = Guard::take(&tx).await?;
+    if !text::storable(login) || account::Entity::find_by_id(login).one(&*tx).await?.is_none() {
+        return Err(Error::not_found("login"));
+    }
+    if let Some(name) = &patch.display_name {
+        let mut problems = Problems::default();
+        text::required_line(name, text::LINE, "displayName", &mut problems);
+        problems.check()?;
+        account::Entity::update_many()
+            .col_expr(account::Column::DisplayName, name.into())
+            .filter(account::Column::Login.eq(login))
+            .exec(&*tx)
+            .await?;
+    }
+    if let Some(enabled) = patch.enabled {
+        changes::set_enabled(&tx, login, enabled).await?;
+    }
+    if let Some(groups) = &patch.groups {
+        changes::put_groups(&tx, login, groups).await?;
+    }
+    guard.check(&tx).await?;
+    tx.commit().await?;
+    read_back(deployer, viewer, login).await
+}
+
+/// Deletes a user with its keys and memberships. Global administrators alone.
+///
+/// # Errors
+/// `FORBIDDEN`, `NOT_FOUND`, `LAST_ADMINISTRATOR`, `IN_USE` while it owns published projects or runs an infrastructure's hooks.
+pub async fn delete(deployer: &Deployer, viewer: &Viewer, login: &str) -> Result<()> {
+    rights::require_global_admin(viewer)?;
+    let tx = deployer.db.begin().await?;
+    if !text::storable(login) || account::Entity::find_by_id(login).one(&*tx).await?.is_none() {
+        return Err(Error::not_found("login"));
+    }
+    changes::delete_user(&tx, login).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn read_back(deployer: &Deployer, viewer: &Viewer, login: &str) -> Result<User> {
+    get(deployer, viewer, login).await?.ok_or_else(|| Error::not_found("login"))
+}

@@ -1,0 +1,317 @@
+//! Changing infrastructures. Lock order of these transactions: the stage, the infrastructure, accounts and groups.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use engine::{db::Tx, secrets::Secret};
+use entities::{deployment, hook, hook_code, infrastructure, infrastructure_permission, secret};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
+use targets::TargetType;
+use url::Url;
+
+use super::{
+    patch::{InfrastructurePatch, SettingsPatch},
+    read::{self, Infrastructure, Permission},
+    settings::Settings,
+    validate,
+};
+use crate::{
+    Deployer,
+    accounts::changes::{inserted, lock_groups},
+    error::{Error, Problems, Refusal, Result},
+    names,
+    rights::{self, Level},
+    sealed,
+    stages::{self, StageKind},
+    viewer::Viewer,
+};
+
+/// An infrastructure to be made.
+#[derive(Clone, Debug, Default)]
+pub struct NewInfrastructure {
+    /// Unique, for good.
+    pub id: String,
+    /// The kind of platform behind it.
+    pub kind: TargetType,
+    /// A stage of its list.
+    pub stage: String,
+    /// The node URL, and whatever is to differ from the defaults.
+    pub settings: SettingsPatch,
+    /// The node's administrator key, write-only.
+    pub admin_key: Option<Secret>,
+    /// What groups may do.
+    pub permissions: Vec<Permission>,
+}
+
+/// Locks the row until the end of the transaction, and answers it if the viewer has at least this level. Whoever makes something that names an
+/// infrastructure takes this lock, too: none is deleted under it.
+///
+/// # Errors
+/// As [`rights::require_infrastructure`].
+pub(crate) async fn lock(
+    tx: &Tx,
+    viewer: &Viewer,
+    id: &str,
+    level: Level,
+    field: &str,
+) -> Result<infrastructure::Model> {
+    if crate::text::storable(id) {
+        tx.lock("infrastructure", "id = $1", id).await?;
+    }
+    rights::require_infrastructure(&**tx, viewer, id, level, field).await
+}
+
+/// Counts a change, under the row's lock.
+pub(crate) async fn touch(tx: &Tx, viewer: &Viewer, row: &infrastructure::Model) -> Result<()> {
+    infrastructure::Entity::update_many()
+        .col_expr(infrastructure::Column::Version, row.version.saturating_add(1).into())
+        .col_expr(infrastructure::Column::UpdatedAt, tx.now().await?.into())
+        .col_expr(infrastructure::Column::UpdatedBy, viewer.login.as_str().into())
+        .filter(infrastructure::Column::Id.eq(&row.id))
+        .exec(&**tx)
+        .await?;
+    Ok(())
+}
+
+/// Refuses an editor who saw another version.
+pub(crate) fn require_version(row: &infrastructure::Model, seen: i64) -> Result<()> {
+    if row.version == seen { Ok(()) } else { Err(Error::version_conflict(seen, row.version)) }
+}
+
+fn secret_owner(id: &str) -> String {
+    format!("infrastructure/{id}")
+}
+
+/// Makes an infrastructure. Global administrators alone.
+///
+/// # Errors
+/// `FORBIDDEN`; `ID_INVALID`, `ID_NOT_AVAILABLE` when the id is taken or reserved; `STAGE_UNKNOWN`; `GROUP_UNKNOWN`; `USER_UNKNOWN`; one for each
+/// setting that is wrong.
+pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewInfrastructure) -> Result<Infrastructure> {
+    rights::require_global_admin(viewer)?;
+    let mut problems = Problems::default();
+    names::check(&new.id, "id", &mut problems);
+    let mut settings = new.settings.apply(Settings::default());
+    validate::settings(&mut settings, &deployer.targets, &mut problems);
+    if let Some(key) = &new.admin_key {
+        validate::admin_key(key, &mut problems);
+    }
+    let permissions = permission_rows(&new.permissions, &mut problems);
+    problems.check()?;
+    if names::is_reserved(&new.id) {
+        return Err(Error::id_not_available("id"));
+    }
+    let tx = deployer.db.begin().await?;
+    stages::lock(&tx, StageKind::of(new.kind), &new.stage, "stage").await?;
+    let now = tx.now().await?;
+    let key_ref = match &new.admin_key {
+        Some(key) => Some(sealed::put(&tx, &deployer.keyring, &secret_owner(&new.id), key).await?),
+        None => None,
+    };
+    let row = infrastructure::ActiveModel {
+        id: Set(new.id.clone()),
+        kind: Set(new.kind.as_str().to_owned()),
+        stage: Set(new.stage),
+        settings: Set(settings.write()?),
+        key_ref: Set(key_ref),
+        version: Set(1),
+        created_at: Set(now),
+        created_by: Set(viewer.login.clone()),
+        updated_at: Set(now),
+        updated_by: Set(viewer.login.clone()),
+    };
+    let result = infrastructure::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(&*tx).await?;
+    if !inserted(&result) {
+        return Err(Error::id_not_available("id"));
+    }
+    require_hooks_user(&tx, viewer, &Settings::default(), &settings).await?;
+    put_permissions(&tx, &new.id, &permissions).await?;
+    tx.commit().await?;
+    read_back(deployer, viewer, &new.id).await
+}
+
+/// Changes an infrastructure's stage, settings or key. A change of the node's scheme, host, port or certificate trust clears the stored key unless a
+/// new one comes with it: the old one must not be sent elsewhere. Its administrators alone.
+///
+/// # Errors
+/// `NOT_FOUND`, `FORBIDDEN`, `VERSION_CONFLICT`, `STAGE_UNKNOWN`, `USER_UNKNOWN`; one for each setting that is wrong.
+pub async fn update(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    id: &str,
+    expected_version: i64,
+    patch: InfrastructurePatch,
+) -> Result<Infrastructure> {
+    // Asked before anything about the input, so that a hidden infrastructure answers like an absent one whatever is sent.
+    let row = rights::require_infrastructure(deployer.db.pool(), viewer, id, Level::Admin, "id").await?;
+    let tx = deployer.db.begin().await?;
+    if let Some(stage) = &patch.stage
+        && *stage != row.stage
+    {
+        let kind = row.kind.parse::<TargetType>().map_err(|error| Error::fault(error.to_string()))?;
+        stages::lock(&tx, StageKind::of(kind), stage, "stage").await?;
+    }
+    let row = lock(&tx, viewer, id, Level::Admin, "id").await?;
+    require_version(&row, expected_version)?;
+    let old = Settings::read(&row.settings)?;
+    let mut new = patch.settings.apply(old.clone());
+    let mut problems = Problems::default();
+    validate::settings(&mut new, &deployer.targets, &mut problems);
+    if let Some(Some(key)) = &patch.admin_key {
+        validate::admin_key(key, &mut problems);
+    }
+    problems.check()?;
+    require_hooks_user(&tx, viewer, &old, &new).await?;
+    let key_ref = match &patch.admin_key {
+        Some(Some(key)) => Some(sealed::put(&tx, &deployer.keyring, &secret_owner(id), key).await?),
+        Some(None) => None,
+        None if another_place(&old, &new) => None,
+        None => row.key_ref.clone(),
+    };
+    infrastructure::Entity::update_many()
+        .col_expr(infrastructure::Column::Stage, patch.stage.as_ref().unwrap_or(&row.stage).as_str().into())
+        .col_expr(infrastructure::Column::Settings, new.write()?.into())
+        .col_expr(infrastructure::Column::KeyRef, key_ref.into())
+        .filter(infrastructure::Column::Id.eq(id))
+        .exec(&*tx)
+        .await?;
+    touch(&tx, viewer, &row).await?;
+    tx.commit().await?;
+    read_back(deployer, viewer, id).await
+}
+
+/// Whether a key would go to another place, or over a less trusted way.
+fn another_place(old: &Settings, new: &Settings) -> bool {
+    let place = |settings: &Settings| {
+        let url = Url::parse(&settings.node_url).ok()?;
+        Some((url.scheme().to_owned(), url.host_str()?.to_owned(), url.port_or_known_default()))
+    };
+    old.trust_all_certificates != new.trust_all_certificates || place(old).is_none() || place(old) != place(new)
+}
+
+/// Hooks call us back as this user: an infrastructure's administrator may lend only their own name to them, a global administrator anybody's.
+async fn require_hooks_user(tx: &Tx, viewer: &Viewer, old: &Settings, new: &Settings) -> Result<()> {
+    let Some(user) = new.hooks_user.as_ref().filter(|user| old.hooks_user.as_ref() != Some(*user)) else {
+        return Ok(());
+    };
+    if !viewer.is_admin() && *user != viewer.login {
+        return Err(Error::Refused(vec![Refusal {
+            code: "FORBIDDEN",
+            field: Some("hooksUser".to_owned()),
+            message:
+                "Only a global administrator may choose somebody else as the hooks user. Choose yourself, or ask one."
+                    .to_owned(),
+        }]));
+    }
+    if !tx.lock("account", "login = $1 AND enabled", user.as_str()).await? {
+        return Err(Error::field("USER_UNKNOWN", "hooksUser", "There is no enabled user with this login."));
+    }
+    Ok(())
+}
+
+/// Replaces the rights on an infrastructure. Its administrators alone; they may take their own right, global administrators keep theirs.
+///
+/// # Errors
+/// `NOT_FOUND`, `FORBIDDEN`, `VERSION_CONFLICT`, `PERMISSION_INVALID`, `GROUP_UNKNOWN`.
+pub async fn set_permissions(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    id: &str,
+    expected_version: i64,
+    permissions: &[Permission],
+) -> Result<Option<Infrastructure>> {
+    let tx = deployer.db.begin().await?;
+    let row = lock(&tx, viewer, id, Level::Admin, "id").await?;
+    require_version(&row, expected_version)?;
+    let mut problems = Problems::default();
+    let rows = permission_rows(permissions, &mut problems);
+    problems.check()?;
+    infrastructure_permission::Entity::delete_many()
+        .filter(infrastructure_permission::Column::InfrastructureId.eq(id))
+        .exec(&*tx)
+        .await?;
+    put_permissions(&tx, id, &rows).await?;
+    touch(&tx, viewer, &row).await?;
+    tx.commit().await?;
+    read::get(deployer, viewer, id).await
+}
+
+fn permission_rows(permissions: &[Permission], problems: &mut Problems) -> BTreeMap<String, Level> {
+    let mut rows = BTreeMap::new();
+    for (at, permission) in permissions.iter().enumerate() {
+        if permission.level == Level::None {
+            problems.add("PERMISSION_INVALID", format!("permissions[{at}].level"), "Give VIEW, DEPLOY or ADMIN.");
+        }
+        if rows.insert(permission.group.clone(), permission.level).is_some() {
+            problems.add("PERMISSION_INVALID", format!("permissions[{at}].group"), "This group is named twice.");
+        }
+    }
+    rows
+}
+
+async fn put_permissions(tx: &Tx, id: &str, permissions: &BTreeMap<String, Level>) -> Result<()> {
+    lock_groups(tx, &permissions.keys().cloned().collect::<BTreeSet<_>>(), "permissions").await?;
+    let rows: Vec<_> = permissions
+        .iter()
+        .map(|(group, level)| infrastructure_permission::ActiveModel {
+            infrastructure_id: Set(id.to_owned()),
+            group_name: Set(group.clone()),
+            level: Set(level.to_row()),
+        })
+        .collect();
+    if !rows.is_empty() {
+        infrastructure_permission::Entity::insert_many(rows).exec_without_returning(&**tx).await?;
+    }
+    Ok(())
+}
+
+/// Deletes an infrastructure that no deployment uses, with its rights, hooks and keys. Its administrators alone.
+///
+/// # Errors
+/// `NOT_FOUND`, `FORBIDDEN`, `IN_USE`, which says that something uses it, and never what: the viewer may not be allowed to see it.
+pub async fn delete(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<()> {
+    let tx = deployer.db.begin().await?;
+    lock(&tx, viewer, id, Level::Admin, "id").await?;
+    let used = deployment::Entity::find().filter(deployment::Column::InfrastructureId.eq(id)).count(&*tx).await?;
+    if used > 0 {
+        return Err(Error::field("IN_USE", "id", "Deployments use this infrastructure. Delete them first."));
+    }
+    infrastructure_permission::Entity::delete_many()
+        .filter(infrastructure_permission::Column::InfrastructureId.eq(id))
+        .exec(&*tx)
+        .await?;
+    hook::Entity::delete_many().filter(hook::Column::InfrastructureId.eq(id)).exec(&*tx).await?;
+    hook_code::Entity::delete_many().filter(hook_code::Column::InfrastructureId.eq(id)).exec(&*tx).await?;
+    secret::Entity::delete_many().filter(secret::Column::Owner.eq(secret_owner(id))).exec(&*tx).await?;
+    infrastructure::Entity::delete_by_id(id).exec(&*tx).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn read_back(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Infrastructure> {
+    read::get(deployer, viewer, id).await?.ok_or_else(|| Error::not_found("id"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_it_another_place() {
+        let at = |url: &str, trust| Settings {
+            node_url: url.to_owned(),
+            trust_all_certificates: trust,
+            ..Settings::default()
+        };
+        let old = at("https://node.example.com/dss", false);
+        for (url, trust, other) in [
+            ("https://node.example.com/dss", false, false),
+            ("https://node.example.com", false, false),
+            ("https://node.example.com:443/dss", false, false),
+            ("http://node.example.com/dss", false, true),
+            ("https://node2.example.com/dss", false, true),
+            ("https://node.example.com:444/dss", false, true),
+            ("https://node.example.com/dss", true, true),
+        ] {
+            assert_eq!(another_place(&old, &at(url, trust)), other, "{url} {trust}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What a change names. A thing that is not named is left alone; for a thing that may be empty, `Some(None)` empties it.
+
+use std::collections::BTreeMap;
+
+use engine::{plan::OnFailure, secrets::Secret};
+use serde::{Deserialize, Deserializer};
+use targets::spec::{ConnectionRemapping, PermissionsPropagation};
+
+use super::settings::{Settings, StepOverride};
+
+/// Changes of [`Settings`]. An unknown key is refused.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "each field is described at Settings")]
+pub struct SettingsPatch {
+    pub node_url: Option<String>,
+    #[serde(deserialize_with = "named")]
+    pub external_url: Option<Option<String>>,
+    pub trust_all_certificates: Option<bool>,
+    pub connection_remapping: Option<Vec<ConnectionRemapping>>,
+    pub permissions_propagation: Option<PermissionsPropagation>,
+    #[serde(deserialize_with = "named")]
+    pub deploy_as_user: Option<Option<String>>,
+    #[serde(deserialize_with = "named")]
+    pub run_as_scenarios: Option<Option<String>>,
+    #[serde(deserialize_with = "named")]
+    pub run_as_webapps: Option<Option<String>>,
+    #[serde(deserialize_with = "named")]
+    pub hooks_user: Option<Option<String>>,
+    pub on_failure: Option<OnFailure>,
+    pub step_policies: Option<BTreeMap<String, StepOverride>>,
+    pub webapp_run_as_field: Option<String>,
+    pub trust_foreign_bundles: Option<bool>,
+    pub settle_ms: Option<u64>,
+    pub call_timeout_ms: Option<u64>,
+    pub pre_hook_wait_ms: Option<u64>,
+    pub post_hook_wait_ms: Option<u64>,
+}
+
+/// A key with the value null is named, too.
+fn named<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
+}
+
+impl SettingsPatch {
+    /// The settings after the change. Blank optional texts are none.
+    pub(super) fn apply(self, to: Settings) -> Settings {
+        let text = |new: Option<Option<String>>, old: Option<String>| match new {
+            Some(new) => new.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()),
+            None => old,
+        };
+        Settings {
+            node_url: self.node_url.unwrap_or(to.node_url),
+            external_url: text(self.external_url, to.external_url),
+            trust_all_certificates: self.trust_all_certificates.unwrap_or(to.trust_all_certificates),
+            connection_remapping: self.connection_remapping.unwrap_or(to.connection_remapping),
+            permissions_propagation: self.permissions_propagation.unwrap_or(to.permissions_propagation),
+            deploy_as_user: text(self.deploy_as_user, to.deploy_as_user),
+            run_as_scenarios: text(self.run_as_scenarios, to.run_as_scenarios),
+            run_as_webapps: text(self.run_as_webapps, to.run_as_webapps),
+            hooks_user: text(self.hooks_user, to.hooks_user),
+            on_failure: self.on_failure.unwrap_or(to.on_failure),
+            step_policies: self.step_policies.unwrap_or(to.step_policies),
+            webapp_run_as_field: self.webapp_run_as_field.unwrap_or(to.webapp_run_as_field),
+            trust_foreign_bundles: self.trust_foreign_bundles.unwrap_or(to.trust_foreign_bundles),
+            settle_ms: self.settle_ms.unwrap_or(to.settle_ms),
+            call_timeout_ms: self.call_timeout_ms.unwrap_or(to.call_timeout_ms),
+            pre_hook_wait_ms: self.pre_hook_wait_ms.unwrap_or(to.pre_hook_wait_ms),
+            post_hook_wait_ms: self.post_hook_wait_ms.unwrap_or(to.post_hook_wait_ms),
+        }
+    }
+}
+
+/// A change of an infrastructure.
+#[derive(Clone, Debug, Default)]
+pub struct InfrastructurePatch {
+    /// Another stage of its list.
+    pub stage: Option<String>,
+    /// Changes of the settings.
+    pub settings: SettingsPatch,
+    /// The node's administrator key, write-only: `Some(None)` removes it.
+    pub admin_key: Option<Option<Secret>>,
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn patch(json: &str) -> SettingsPatch {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn absent_leaves_alone_and_null_empties() {
+        let old = Settings {
+            node_url: "http://n".to_owned(),
+            deploy_as_user: Some("deployer".to_owned()),
+            ..Settings::default()
+        };
+        assert_eq!(patch("{}").apply(old.clone()), old);
+        assert_eq!(patch(r#"{"deployAsUser": null}"#).apply(old.clone()).deploy_as_user, None);
+        assert_eq!(patch(r#"{"deployAsUser": " "}"#).apply(old.clone()).deploy_as_user, None);
+        assert_eq!(patch(r#"{"deployAsUser": "bob"}"#).apply(old).deploy_as_user.as_deref(), Some("bob"));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_by_name() {
+        let error = serde_json::from_str::<SettingsPatch>(r#"{"nodeURL": "http://n"}"#).unwrap_err();
+        assert!(error.to_string().contains("nodeURL"), "{error}");
+    }
+}

@@ -1,0 +1,206 @@
+//! Reading infrastructures.
+
+use std::collections::BTreeMap;
+
+use entities::{infrastructure, infrastructure_permission};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+};
+use targets::TargetType;
+
+use super::settings::Settings;
+use crate::{
+    Deployer,
+    accounts::users::contains,
+    error::Result,
+    paging::{Listing, Page},
+    rights::{self, Level},
+    text,
+    viewer::Viewer,
+};
+
+/// An infrastructure, as far as this viewer may see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Infrastructure {
+    /// Unique.
+    pub id: String,
+    /// Its target type, such as `AUTOMATION_NODE`.
+    pub kind: String,
+    /// Its stage; may name one that is gone.
+    pub stage: String,
+    /// Where we reach the node.
+    pub node_url: String,
+    /// What people open in a browser.
+    pub external_url: String,
+    /// What this viewer may do here.
+    pub level: Level,
+    /// Counts changes of settings, rights and hooks.
+    pub version: i64,
+    /// When, in µs since the Unix epoch.
+    pub created_at: i64,
+    /// Who: a login.
+    pub created_by: String,
+    /// When, in µs since the Unix epoch.
+    pub updated_at: i64,
+    /// Who: a login.
+    pub updated_by: String,
+    /// For its administrators alone: None for others.
+    pub settings: Option<Settings>,
+    /// For its administrators alone: whether a node key was entered. The key itself is for nobody.
+    pub has_admin_key: Option<bool>,
+}
+
+/// A group's level on an infrastructure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permission {
+    /// The group.
+    pub group: String,
+    /// Its level.
+    pub level: Level,
+}
+
+/// Which infrastructures.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// In this stage.
+    pub stage: Option<String>,
+    /// Of this target type.
+    pub kind: Option<TargetType>,
+    /// Part of the id, whatever the case.
+    pub text: Option<String>,
+    /// On which the viewer has at least this level; None is View.
+    pub at_least: Option<Level>,
+}
+
+impl Filter {
+    fn condition(&self, viewer: &Viewer) -> Condition {
+        use infrastructure::Column;
+        let mut all = Condition::all().add(rights::infrastructures_where(
+            viewer,
+            Column::Id,
+            self.at_least.unwrap_or(Level::View),
+        ));
+        if let Some(stage) = &self.stage {
+            all = all.add(Column::Stage.eq(stage.replace('\0', "")));
+        }
+        if let Some(kind) = self.kind {
+            all = all.add(Column::Kind.eq(kind.as_str()));
+        }
+        if let Some(text) = &self.text {
+            all = all.add(contains(Column::Id, text));
+        }
+        all
+    }
+}
+
+/// The row, as far as the level lets it be seen.
+pub(super) fn view(row: infrastructure::Model, level: Level) -> Result<Infrastructure> {
+    let settings = Settings::read(&row.settings)?;
+    let admin = level >= Level::Admin;
+    Ok(Infrastructure {
+        id: row.id,
+        kind: row.kind,
+        stage: row.stage,
+        node_url: settings.node_url.clone(),
+        external_url: settings.external_url.clone().unwrap_or_else(|| settings.node_url.clone()),
+        level,
+        version: row.version,
+        created_at: row.created_at,
+        created_by: row.created_by,
+        updated_at: row.updated_at,
+        updated_by: row.updated_by,
+        settings: admin.then_some(settings),
+        has_admin_key: admin.then_some(row.key_ref.is_some()),
+    })
+}
+
+async fn views<C: ConnectionTrait>(
+    db: &C,
+    viewer: &Viewer,
+    rows: Vec<infrastructure::Model>,
+) -> Result<Vec<Infrastructure>> {
+    let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
+    let levels = rights::infrastructure_levels(db, viewer, &ids).await?;
+    rows.into_iter()
+        .filter_map(|row| {
+            // A right may have gone since the rows were read.
+            let level = levels.get(&row.id).copied().filter(|level| *level >= Level::View)?;
+            Some(view(row, level))
+        })
+        .collect()
+}
+
+/// A page of the infrastructures that the viewer may see, by id.
+///
+/// # Errors
+/// The database's.
+pub async fn list(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    filter: &Filter,
+    page: &Page,
+) -> Result<Listing<Infrastructure>> {
+    let db = deployer.db.pool();
+    let mut select = infrastructure::Entity::find().filter(filter.condition(viewer));
+    if let Some(after) = &page.after {
+        select = select.filter(infrastructure::Column::Id.gt(after));
+    }
+    let rows = select.order_by_asc(infrastructure::Column::Id).limit(page.limit()).all(db).await?;
+    Ok(page.listing(views(db, viewer, rows).await?, |item| item.id.clone()))
+}
+
+/// How many of the infrastructures that the viewer may see the filter leaves.
+///
+/// # Errors
+/// The database's.
+pub async fn count(deployer: &Deployer, viewer: &Viewer, filter: &Filter) -> Result<u64> {
+    Ok(infrastructure::Entity::find().filter(filter.condition(viewer)).count(deployer.db.pool()).await?)
+}
+
+/// One infrastructure; None when it is absent or hidden.
+///
+/// # Errors
+/// The database's.
+pub async fn get(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Option<Infrastructure>> {
+    Ok(by_ids(deployer, viewer, &[id.to_owned()]).await?.remove(id))
+}
+
+/// Infrastructures by id, for loaders; those that the viewer may see.
+///
+/// # Errors
+/// The database's.
+pub async fn by_ids(deployer: &Deployer, viewer: &Viewer, ids: &[String]) -> Result<BTreeMap<String, Infrastructure>> {
+    let db = deployer.db.pool();
+    let ids = ids.iter().filter(|id| text::storable(id)).cloned();
+    let rows = infrastructure::Entity::find()
+        .filter(infrastructure::Column::Id.is_in(ids))
+        .filter(rights::infrastructures_where(viewer, infrastructure::Column::Id, Level::View))
+        .all(db)
+        .await?;
+    Ok(views(db, viewer, rows).await?.into_iter().map(|item| (item.id.clone(), item)).collect())
+}
+
+/// The rights on these infrastructures, by id, for loaders: of those that the viewer administers.
+///
+/// # Errors
+/// The database's.
+pub async fn permissions_by_ids(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    ids: &[String],
+) -> Result<BTreeMap<String, Vec<Permission>>> {
+    let db = deployer.db.pool();
+    let levels = rights::infrastructure_levels(db, viewer, ids).await?;
+    let mine = ids.iter().filter(|id| text::storable(id) && levels.get(*id) == Some(&Level::Admin)).cloned();
+    let mut all: BTreeMap<String, Vec<Permission>> = mine.map(|id| (id, Vec::new())).collect();
+    let rows = infrastructure_permission::Entity::find()
+        .filter(infrastructure_permission::Column::InfrastructureId.is_in(all.keys().cloned()))
+        .order_by_asc(infrastructure_permission::Column::GroupName)
+        .all(db)
+        .await?;
+    for row in rows {
+        let permission = Permission { group: row.group_name, level: Level::from_row(row.level) };
+        all.entry(row.infrastructure_id).or_default().push(permission);
+    }
+    Ok(all)
+}

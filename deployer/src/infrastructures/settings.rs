@@ -1,0 +1,121 @@
+//! What an infrastructure's administrator sets.
+
+use std::collections::BTreeMap;
+
+use engine::{plan::OnFailure, retry::RetryPolicy};
+use serde::{Deserialize, Serialize};
+use targets::spec::{ConnectionRemapping, PermissionsPropagation};
+
+use crate::error::Result;
+
+/// The kinds of steps whose policy may be overridden.
+pub const STEP_KINDS: [&str; 7] =
+    ["check_policy", "hook", "validate_remap", "push_bundle", "activate", "enforce_run_as", "verify"];
+
+/// An infrastructure's settings. Kept as JSON; what an older or newer version does not know is passed over when it is read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Settings {
+    /// Where we reach the node: http or https.
+    pub node_url: String,
+    /// What people open in a browser; None is the node URL.
+    pub external_url: Option<String>,
+    /// Accept any certificate of the node.
+    pub trust_all_certificates: bool,
+    /// Copied into each new deployment.
+    pub connection_remapping: Vec<ConnectionRemapping>,
+    /// What of the design project's rights a new project on the node gets.
+    pub permissions_propagation: PermissionsPropagation,
+    /// The login on the node as whom changes are made; None is who asks for the update.
+    pub deploy_as_user: Option<String>,
+    /// The run-as user of every scenario; None leaves them as the bundle says.
+    pub run_as_scenarios: Option<String>,
+    /// The run-as user of every web app; None leaves them as the bundle says.
+    pub run_as_webapps: Option<String>,
+    /// The user of ours as whom hooks call us back; None gives hooks no key.
+    pub hooks_user: Option<String>,
+    /// After a failure for good that may have changed the node.
+    pub on_failure: OnFailure,
+    /// Per kind of step ([`STEP_KINDS`]), instead of its default.
+    pub step_policies: BTreeMap<String, StepOverride>,
+    /// The name of a web app's run-as field in the node's JSON.
+    pub webapp_run_as_field: String,
+    /// Take a bundle id that the node has, and that we did not import, for ours.
+    pub trust_foreign_bundles: bool,
+    /// How long a blocking call may go on at the node after its answer was lost, in milliseconds.
+    pub settle_ms: u64,
+    /// How long a blocking call may take, in milliseconds.
+    pub call_timeout_ms: u64,
+    /// How long a pre-deployment hook waits for a slot, in milliseconds.
+    pub pre_hook_wait_ms: u64,
+    /// How long a post-deployment hook waits for a slot, in milliseconds.
+    pub post_hook_wait_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            node_url: String::new(),
+            external_url: None,
+            trust_all_certificates: false,
+            connection_remapping: Vec::new(),
+            permissions_propagation: PermissionsPropagation::default(),
+            deploy_as_user: None,
+            run_as_scenarios: None,
+            run_as_webapps: None,
+            hooks_user: None,
+            on_failure: OnFailure::default(),
+            step_policies: BTreeMap::new(),
+            webapp_run_as_field: "runAsUser".to_owned(),
+            trust_foreign_bundles: false,
+            settle_ms: 600_000,
+            call_timeout_ms: 1_800_000,
+            pre_hook_wait_ms: 10_000,
+            post_hook_wait_ms: 60_000,
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the column.
+    ///
+    /// # Errors
+    /// A fault when it is no settings at all.
+    pub fn read(text: &str) -> Result<Self> {
+        Ok(serde_json::from_str(text)?)
+    }
+
+    /// Writes the column.
+    ///
+    /// # Errors
+    /// A fault; never seen.
+    pub fn write(&self) -> Result<String> {
+        Ok(serde_json::to_string(self)?)
+    }
+}
+
+/// Instead of a step kind's default policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepOverride {
+    /// Attempts and the time between them; None is the default.
+    #[serde(default)]
+    pub retry: Option<RetryPolicy>,
+    /// One attempt may take this long, in milliseconds; None is the default. Of no effect on hooks, which have a deadline each.
+    #[serde(default)]
+    pub deadline_ms: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_is_tolerant_and_fills_in_defaults() -> Result<()> {
+        let read = Settings::read(r#"{"nodeUrl": "http://n", "ofALaterVersion": [1]}"#)?;
+        assert_eq!(read, Settings { node_url: "http://n".to_owned(), ..Settings::default() });
+        assert_eq!(Settings::read(&read.write()?)?, read);
+        assert!(Settings::read("[]").is_err());
+        Ok(())
+    }
+}

@@ -1,0 +1,249 @@
+//! What settings may be. All problems at once.
+
+use std::collections::BTreeSet;
+
+use engine::{retry::RetryPolicy, secrets::Secret};
+use targets::{Targets, spec::ConnectionRemapping};
+
+use super::settings::{STEP_KINDS, Settings};
+use crate::{error::Problems, text};
+
+/// More remappings than any bundle has connections.
+const MOST_REMAPPINGS: usize = 1_000;
+/// The longest connection name, in characters.
+const LONGEST_CONNECTION: usize = 200;
+/// The longest node key, in characters.
+const LONGEST_KEY: usize = 1_000;
+const SECOND: u64 = 1_000;
+const HOUR: u64 = 3_600_000;
+const DAY: u64 = 24 * HOUR;
+
+/// Notes what is wrong with the settings, and brings the node URL into its one spelling.
+pub(super) fn settings(settings: &mut Settings, targets: &Targets, problems: &mut Problems) {
+    match targets.node_url(&settings.node_url) {
+        Ok(url) => settings.node_url = url.as_str().to_owned(),
+        Err(error) => problems.add(url_code(&error), "nodeUrl", error.to_string()),
+    }
+    if let Some(url) = &settings.external_url {
+        // We never connect to it: a browser does.
+        let http = url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        if !http || url.chars().count() > 1_000 || url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            problems.add("URL_INVALID", "externalUrl", "Write a whole URL that begins with http:// or https://.");
+        }
+    }
+    remappings(&settings.connection_remapping, "connectionRemapping", problems);
+    for (user, field) in [
+        (&settings.deploy_as_user, "deployAsUser"),
+        (&settings.run_as_scenarios, "runAsScenarios"),
+        (&settings.run_as_webapps, "runAsWebapps"),
+        (&settings.hooks_user, "hooksUser"),
+    ] {
+        if let Some(user) = user {
+            text::login(user, field, problems);
+        }
+    }
+    let field = &settings.webapp_run_as_field;
+    let name = (1..=100).contains(&field.len()) && field.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if !name {
+        problems.add("TEXT_INVALID", "webappRunAsField", "A field name has 1 to 100 letters, digits and _.");
+    }
+    for (value, least, most, field) in [
+        (settings.settle_ms, 0, DAY, "settleMs"),
+        (settings.call_timeout_ms, SECOND, DAY, "callTimeoutMs"),
+        (settings.pre_hook_wait_ms, 0, HOUR, "preHookWaitMs"),
+        (settings.post_hook_wait_ms, 0, HOUR, "postHookWaitMs"),
+    ] {
+        duration(value, least, most, field, problems);
+    }
+    step_policies(settings, problems);
+}
+
+fn url_code(error: &targets::http::NodeUrlError) -> &'static str {
+    match error {
+        targets::http::NodeUrlError::Forbidden(_) => "NODE_ADDRESS_FORBIDDEN",
+        _ => "NODE_URL_INVALID",
+    }
+}
+
+/// Notes what is wrong with a list of remappings, of an infrastructure or of a deployment.
+pub(crate) fn remappings(list: &[ConnectionRemapping], field: &str, problems: &mut Problems) {
+    if list.len() > MOST_REMAPPINGS {
+        problems.add("REMAPPING_INVALID", field, format!("At most {MOST_REMAPPINGS} remappings."));
+        return;
+    }
+    let mut sources = BTreeSet::new();
+    for (at, remapping) in list.iter().enumerate() {
+        for (name, part) in [(&remapping.source, "source"), (&remapping.target, "target")] {
+            text::required_line(name, LONGEST_CONNECTION, &format!("{field}[{at}].{part}"), problems);
+        }
+        if !sources.insert(&remapping.source) {
+            problems.add(
+                "REMAPPING_INVALID",
+                format!("{field}[{at}].source"),
+                "This connection is remapped twice. Keep one of the two.",
+            );
+        }
+    }
+}
+
+fn duration(value: u64, least: u64, most: u64, field: &str, problems: &mut Problems) {
+    if !(least..=most).contains(&value) {
+        problems.add("DURATION_INVALID", field, format!("Give {least} to {most} milliseconds."));
+    }
+}
+
+fn step_policies(settings: &Settings, problems: &mut Problems) {
+    for (kind, policy) in &settings.step_policies {
+        let field = |part: &str| format!("stepPolicies.{}{part}", kind.escape_debug());
+        if !STEP_KINDS.contains(&kind.as_str()) {
+            let known = STEP_KINDS.join(", ");
+            problems.add("STEP_KIND_UNKNOWN", "stepPolicies", format!("There is no such step. There are: {known}."));
+            continue;
+        }
+        if let Some(deadline) = policy.deadline_ms {
+            duration(deadline, SECOND, DAY, &field(".deadlineMs"), problems);
+        }
+        if let Some(RetryPolicy { max_attempts, initial_ms, cap_ms }) = policy.retry {
+            if !(1..=50).contains(&max_attempts) {
+                problems.add("RETRY_INVALID", field(".maxAttempts"), "Give 1 to 50 attempts.");
+            }
+            duration(initial_ms, if max_attempts > 1 { 100 } else { 0 }, HOUR, &field(".initialMs"), problems);
+            if cap_ms < initial_ms || cap_ms > DAY {
+                problems.add("RETRY_INVALID", field(".capMs"), format!("Give {initial_ms} to {DAY} milliseconds."));
+            }
+        }
+    }
+}
+
+/// Notes what is wrong with a node's key: it goes into a header of requests.
+pub(super) fn admin_key(key: &Secret, problems: &mut Problems) {
+    let text = key.expose();
+    if text.is_empty() || text.len() > LONGEST_KEY || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        problems.add(
+            "ADMIN_KEY_INVALID",
+            "adminKey",
+            "A key has 1 to 1000 ASCII letters, digits and signs, no blanks. Copy it again.",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::collections::BTreeMap;
+
+    use engine::secrets::Secret;
+    use targets::http::HttpSettings;
+
+    use super::*;
+    use crate::{error::Error, infrastructures::StepOverride};
+
+    fn good() -> Settings {
+        Settings { node_url: "https://node.example.com".to_owned(), ..Settings::default() }
+    }
+
+    /// Code and field of each problem.
+    fn problems(change: impl FnOnce(&mut Settings)) -> Vec<(&'static str, String)> {
+        targets::http::install_crypto_provider();
+        let targets = Targets::new(HttpSettings::default()).unwrap();
+        let mut settings = good();
+        change(&mut settings);
+        let mut problems = Problems::default();
+        super::settings(&mut settings, &targets, &mut problems);
+        match problems.check() {
+            Ok(()) => Vec::new(),
+            Err(Error::Refused(all)) => all.into_iter().map(|r| (r.code, r.field.unwrap_or_default())).collect(),
+            Err(fault) => panic!("{fault:?}"),
+        }
+    }
+
+    fn one(change: impl FnOnce(&mut Settings)) -> (&'static str, String) {
+        let all = problems(change);
+        assert_eq!(all.len(), 1, "{all:?}");
+        all.into_iter().next().unwrap()
+    }
+
+    fn remapping(source: &str, target: &str) -> ConnectionRemapping {
+        ConnectionRemapping { source: source.to_owned(), target: target.to_owned() }
+    }
+
+    #[test]
+    fn each_field() {
+        assert_eq!(problems(|_| {}), []);
+        let is = |code: &'static str, field: &str| (code, field.to_owned());
+        assert_eq!(one(|s| s.node_url = "ftp://n".to_owned()), is("NODE_URL_INVALID", "nodeUrl"));
+        assert_eq!(one(|s| s.node_url = "http://169.254.169.254".to_owned()), is("NODE_ADDRESS_FORBIDDEN", "nodeUrl"));
+        assert_eq!(one(|s| s.external_url = Some("javascript:alert(1)".to_owned())), is("URL_INVALID", "externalUrl"));
+        for bad in ["a b", "ü", "a\nb", &"x".repeat(101)] {
+            assert_eq!(one(|s| s.deploy_as_user = Some(bad.to_owned())), is("LOGIN_INVALID", "deployAsUser"));
+            assert_eq!(one(|s| s.run_as_scenarios = Some(bad.to_owned())), is("LOGIN_INVALID", "runAsScenarios"));
+            assert_eq!(one(|s| s.run_as_webapps = Some(bad.to_owned())), is("LOGIN_INVALID", "runAsWebapps"));
+            assert_eq!(one(|s| s.hooks_user = Some(bad.to_owned())), is("LOGIN_INVALID", "hooksUser"));
+        }
+        assert_eq!(one(|s| s.webapp_run_as_field = "a.b".to_owned()), is("TEXT_INVALID", "webappRunAsField"));
+        assert_eq!(one(|s| s.settle_ms = DAY + 1), is("DURATION_INVALID", "settleMs"));
+        assert_eq!(one(|s| s.call_timeout_ms = 0), is("DURATION_INVALID", "callTimeoutMs"));
+        assert_eq!(one(|s| s.pre_hook_wait_ms = HOUR + 1), is("DURATION_INVALID", "preHookWaitMs"));
+        assert_eq!(one(|s| s.post_hook_wait_ms = u64::MAX), is("DURATION_INVALID", "postHookWaitMs"));
+    }
+
+    #[test]
+    fn remappings_are_unique_and_named() {
+        let twice = vec![remapping("a", "b"), remapping("a", "c")];
+        assert_eq!(
+            one(|s| s.connection_remapping = twice),
+            ("REMAPPING_INVALID", "connectionRemapping[1].source".to_owned())
+        );
+        let blank = vec![remapping("a", " ")];
+        assert_eq!(
+            one(|s| s.connection_remapping = blank),
+            ("TEXT_INVALID", "connectionRemapping[0].target".to_owned())
+        );
+        let many = (0..=MOST_REMAPPINGS).map(|n| remapping(&n.to_string(), "x")).collect();
+        assert_eq!(one(|s| s.connection_remapping = many), ("REMAPPING_INVALID", "connectionRemapping".to_owned()));
+    }
+
+    #[test]
+    fn step_policies_are_bounded() {
+        let with = |kind: &str, max_attempts, initial_ms, cap_ms, deadline_ms| {
+            let retry = Some(RetryPolicy { max_attempts, initial_ms, cap_ms });
+            BTreeMap::from([(kind.to_owned(), StepOverride { retry, deadline_ms })])
+        };
+        assert_eq!(problems(|s| s.step_policies = with("activate", 5, 1_000, 60_000, Some(60_000))), []);
+        assert_eq!(problems(|s| s.step_policies = with("activate", 1, 0, 0, None)), []);
+        for (policies, code, field) in [
+            (with("dance", 5, 1_000, 60_000, None), "STEP_KIND_UNKNOWN", "stepPolicies"),
+            (with("verify", 0, 1_000, 60_000, None), "RETRY_INVALID", "stepPolicies.verify.maxAttempts"),
+            (with("verify", 51, 1_000, 60_000, None), "RETRY_INVALID", "stepPolicies.verify.maxAttempts"),
+            (with("verify", 2, 1, 60_000, None), "DURATION_INVALID", "stepPolicies.verify.initialMs"),
+            (with("verify", 2, 1_000, 999, None), "RETRY_INVALID", "stepPolicies.verify.capMs"),
+            (with("verify", 2, 1_000, 1_000, Some(1)), "DURATION_INVALID", "stepPolicies.verify.deadlineMs"),
+        ] {
+            assert_eq!(one(|s| s.step_policies = policies), (code, field.to_owned()));
+        }
+    }
+
+    #[test]
+    fn all_problems_at_once() {
+        let all = problems(|s| {
+            s.node_url = String::new();
+            s.external_url = Some("x".to_owned());
+            s.settle_ms = u64::MAX;
+        });
+        assert_eq!(
+            all.iter().map(|(_, field)| field.as_str()).collect::<Vec<_>>(),
+            ["nodeUrl", "externalUrl", "settleMs"]
+        );
+    }
+
+    #[test]
+    fn a_key_fits_into_a_header() {
+        for (key, good) in [("abc-DEF_123", true), ("", false), ("a b", false), ("a\r\nX-Evil: 1", false), ("ü", false)]
+        {
+            let mut problems = Problems::default();
+            admin_key(&Secret::from(key.to_owned()), &mut problems);
+            assert_eq!(problems.check().is_ok(), good, "{key:?}");
+        }
+    }
+}
