@@ -10,23 +10,34 @@
 //! * [`sealed`], [`rotate`]: secrets at rest.
 //! * `text`: what texts from outside may look like.
 //! * [`archive`]: reading a package that somebody uploaded.
+//! * [`projects`], [`bundles`]: what can be deployed. [`deployments`]: what is to be where.
+//! * [`updates`]: executions that make deployments so; [`freeze`] makes their specs, [`preview`] tells what one would change.
+//! * [`policy`], [`imports`]: what a worker asks of us.
 
 pub mod accounts;
 pub mod archive;
 pub mod bootstrap;
+pub mod bundles;
 pub mod contents;
+pub mod deployments;
 pub mod error;
+pub mod freeze;
 pub mod hooks;
+pub mod imports;
 pub mod infrastructures;
 pub mod keys;
 pub mod names;
 pub mod paging;
+pub mod policy;
 pub mod pools;
+pub mod preview;
+pub mod projects;
 pub mod rights;
 pub mod rotate;
 pub mod sealed;
 pub mod stages;
 mod text;
+pub mod updates;
 pub mod viewer;
 
 use std::sync::Arc;

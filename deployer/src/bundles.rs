@@ -1,0 +1,268 @@
+//! Bundles: immutable versions of published projects. Nothing is stored unless the whole upload arrived, was read and is new.
+
+mod upload;
+
+use std::collections::{BTreeMap, HashMap};
+
+use engine::{
+    db::{Tx, sql_with},
+    packages::{PackageError, PackageKey, PackageStream},
+    runs,
+};
+use entities::{bundle, deployment, run};
+use sea_orm::{
+    ColumnTrait as _, Condition, ConnectionTrait, DbBackend, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, QueryTrait as _, sea_query::ExprTrait as _,
+};
+use serde_json::Value;
+use targets::spec::{BundleContents, DeploySpec};
+
+pub use self::upload::{Upload, upload};
+use crate::{
+    Deployer,
+    error::{Error, Result},
+    paging::{Listing, Page},
+    rights::{self, Right},
+    viewer::Viewer,
+};
+
+/// A bundle: which project, which id.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BundleKey {
+    /// The published project.
+    pub project_key: String,
+    /// Unique within it.
+    pub bundle_id: String,
+}
+
+/// One immutable version of a published project.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bundle {
+    /// Which.
+    pub key: BundleKey,
+    /// Of the archive, lower-case hex.
+    pub sha256: String,
+    /// Of the archive, in bytes.
+    pub size: u64,
+    /// As uploaded. A label, never a path.
+    pub file_name: String,
+    /// What it holds, as far as a target must know.
+    pub contents: BundleContents,
+    /// Its manifest, unknown keys and all; built from what was found if it has none.
+    pub manifest: Value,
+    /// Read by inference: connections may be missing from the contents.
+    pub inferred: bool,
+    /// From the manifest.
+    pub release_notes: String,
+    /// When, in µs since the Unix epoch.
+    pub uploaded_at: i64,
+    /// Who: a login.
+    pub uploaded_by: String,
+}
+
+impl Bundle {
+    pub(crate) fn of(row: bundle::Model) -> Result<Self> {
+        Ok(Self {
+            key: BundleKey { project_key: row.project_key, bundle_id: row.bundle_id },
+            sha256: row.sha256,
+            size: row.size.unsigned_abs(),
+            file_name: row.file_name,
+            contents: serde_json::from_str(&row.contents)?,
+            manifest: serde_json::from_str(&row.manifest)?,
+            inferred: row.inferred,
+            release_notes: row.release_notes,
+            uploaded_at: row.uploaded_at,
+            uploaded_by: row.uploaded_by,
+        })
+    }
+}
+
+/// The bundle; None if there is none that the viewer may see.
+///
+/// # Errors
+/// Faults only.
+pub async fn get(deployer: &Deployer, viewer: &Viewer, key: &BundleKey) -> Result<Option<Bundle>> {
+    Ok(by_ids(deployer, viewer, std::slice::from_ref(key)).await?.remove(key))
+}
+
+/// Those of these bundles that the viewer may see: one query, however many.
+///
+/// # Errors
+/// Faults only.
+pub async fn by_ids(deployer: &Deployer, viewer: &Viewer, keys: &[BundleKey]) -> Result<HashMap<BundleKey, Bundle>> {
+    let mut by_project: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for key in keys.iter().filter(|key| !key.project_key.contains('\0') && !key.bundle_id.contains('\0')) {
+        by_project.entry(&key.project_key).or_default().push(key.bundle_id.clone());
+    }
+    if by_project.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut wanted = Condition::any();
+    for (project, ids) in by_project {
+        wanted = wanted.add(bundle::Column::ProjectKey.eq(project).and(bundle::Column::BundleId.is_in(ids)));
+    }
+    let rows = bundle::Entity::find()
+        .filter(wanted)
+        .filter(rights::projects_where(viewer, bundle::Column::ProjectKey, Right::Read))
+        .all(deployer.db.pool())
+        .await?;
+    rows.into_iter().map(|row| Bundle::of(row).map(|bundle| (bundle.key.clone(), bundle))).collect()
+}
+
+/// The bundles of one project, newest first. None if the viewer may not see the project.
+///
+/// # Errors
+/// `PAGE_INVALID` for a cursor of another list.
+pub async fn list(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    project_key: &str,
+    page: &Page,
+) -> Result<Option<Listing<Bundle>>> {
+    if project_key.contains('\0') || !rights::project_rights_on(deployer.db.pool(), viewer, project_key).await?.read {
+        return Ok(None);
+    }
+    let mut query = bundle::Entity::find().filter(bundle::Column::ProjectKey.eq(project_key));
+    if let Some(after) = &page.after {
+        let cursor = after.split_once(' ').and_then(|(at, id)| Some((at.parse::<i64>().ok()?, id)));
+        let (at, id) =
+            cursor.ok_or_else(|| Error::field("PAGE_INVALID", "after", "This cursor is not one of this list."))?;
+        query = query.filter(
+            Condition::any()
+                .add(bundle::Column::UploadedAt.lt(at))
+                .add(bundle::Column::UploadedAt.eq(at).and(bundle::Column::BundleId.gt(id))),
+        );
+    }
+    let rows = query
+        .order_by_desc(bundle::Column::UploadedAt)
+        .order_by_asc(bundle::Column::BundleId)
+        .limit(page.limit())
+        .all(deployer.db.pool())
+        .await?;
+    let bundles = rows.into_iter().map(Bundle::of).collect::<Result<Vec<_>>>()?;
+    Ok(Some(page.listing(bundles, |bundle| format!("{} {}", bundle.uploaded_at, bundle.key.bundle_id))))
+}
+
+/// A bundle's archive: what it is, and its bytes. The stream ends with an error if the store gives back something else than what was uploaded.
+///
+/// # Errors
+/// `NOT_FOUND`; `PACKAGE_NOT_FOUND` if the store lost it.
+pub async fn open(deployer: &Deployer, viewer: &Viewer, key: &BundleKey) -> Result<(Bundle, PackageStream)> {
+    let found = get(deployer, viewer, key).await?.ok_or_else(|| Error::not_found("bundleId"))?;
+    let package = PackageKey::of(&found.sha256).map_err(store_error)?;
+    let (_, stream) = deployer.packages.open_package(&package).await.map_err(store_error)?;
+    Ok((found, stream))
+}
+
+/// Removes a bundle. If a node has imported it, its id stays bound to its content.
+///
+/// # Errors
+/// `NOT_FOUND`, `FORBIDDEN` without Write, `IN_USE` while a deployment or an unfinished update uses it.
+pub async fn delete(deployer: &Deployer, viewer: &Viewer, key: &BundleKey) -> Result<()> {
+    rights::require_published_project(deployer.db.pool(), viewer, &key.project_key, Right::Write, "projectKey").await?;
+    let tx = deployer.db.begin().await?;
+    let Some(row) = lock(&tx, key, Hold::Change).await? else {
+        return Err(Error::not_found("bundleId"));
+    };
+    let deployments = deployment::Entity::find()
+        .filter(
+            deployment::Column::ProjectKey.eq(&key.project_key).and(deployment::Column::BundleId.eq(&key.bundle_id)),
+        )
+        .count(&*tx)
+        .await?;
+    if deployments > 0 || unfinished_run_uses(&tx, key).await? {
+        return Err(Error::field(
+            "IN_USE",
+            "bundleId",
+            "A deployment, or an update that has not ended, uses this bundle. Deploy another one first, or wait.",
+        ));
+    }
+    bundle::Entity::delete_by_id((key.project_key.clone(), key.bundle_id.clone())).exec(&*tx).await?;
+    tx.commit().await?;
+    if let Err(error) = drop_package(deployer, &row.sha256).await {
+        // The bundle is gone; its bytes only take room.
+        tracing::warn!(error = ?error, sha256 = row.sha256, "the package of a deleted bundle could not be removed");
+    }
+    Ok(())
+}
+
+/// Removes the bytes that no bundle has any more.
+async fn drop_package(deployer: &Deployer, sha256: &str) -> Result<()> {
+    let package = PackageKey::of(sha256).map_err(store_error)?;
+    let tx = deployer.db.begin().await?;
+    hold_content(&tx, sha256).await?;
+    let others = bundle::Entity::find().filter(bundle::Column::Sha256.eq(sha256)).count(&*tx).await?;
+    if others == 0 {
+        deployer.packages.delete(&package).await.map_err(store_error)?;
+    }
+    Ok(tx.commit().await?)
+}
+
+/// How a bundle's row is held until the transaction's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// It must still be there when we commit.
+    Keep,
+    /// We remove it.
+    Change,
+}
+
+/// Locks and reads a bundle's row.
+pub(crate) async fn lock(tx: &Tx, key: &BundleKey, hold: Hold) -> Result<Option<bundle::Model>> {
+    let mut query = bundle::Entity::find_by_id((key.project_key.clone(), key.bundle_id.clone()));
+    // SQLite: the transaction holds the file.
+    if tx.get_database_backend() == DbBackend::Postgres {
+        query = match hold {
+            Hold::Keep => query.lock_shared(),
+            Hold::Change => query.lock_exclusive(),
+        };
+    }
+    Ok(query.one(&**tx).await?)
+}
+
+/// Makes those who store and those who remove this content take turns: a package must not go while an upload of the same bytes relies on it.
+async fn hold_content(tx: &Tx, sha256: &str) -> Result<()> {
+    if tx.get_database_backend() == DbBackend::Postgres {
+        let sql = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+        tx.query_one_raw(sql_with(&**tx, sql, [sha256.into()])).await?;
+    }
+    Ok(())
+}
+
+async fn unfinished_run_uses(tx: &Tx, key: &BundleKey) -> Result<bool> {
+    let deployments = deployment::Entity::find()
+        .select_only()
+        .column(deployment::Column::Id)
+        .filter(deployment::Column::ProjectKey.eq(&key.project_key))
+        .into_query();
+    let unfinished: Vec<i64> = run::Entity::find()
+        .select_only()
+        .column(run::Column::Id)
+        .filter(run::Column::EndedAt.is_null())
+        .filter(run::Column::DeploymentId.in_subquery(deployments))
+        .into_tuple()
+        .all(&**tx)
+        .await?;
+    let ids: Vec<_> = unfinished.into_iter().map(engine::ids::RunId).collect();
+    for loaded in runs::load_many(&**tx, &ids).await? {
+        let spec: DeploySpec = serde_json::from_value(loaded.state.spec.body.clone())?;
+        if spec.package.bundle_id == key.bundle_id {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The package store's words for the caller, or a fault where only we can mend it.
+fn store_error(error: PackageError) -> Error {
+    match &error {
+        PackageError::Failed { .. } | PackageError::KeyInvalid | PackageError::Unsupported { .. } => {
+            Error::fault(format!("{error} {:?}", std::error::Error::source(&error).map(ToString::to_string)))
+        }
+        PackageError::TooLarge { .. } => Error::field("PACKAGE_TOO_LARGE", "file", error.to_string()),
+        PackageError::Interrupted(_) => Error::field("UPLOAD_INTERRUPTED", "file", error.to_string()),
+        PackageError::NotFound => Error::field("PACKAGE_NOT_FOUND", "file", error.to_string()),
+        PackageError::Corrupt => Error::field("PACKAGE_CORRUPT", "file", error.to_string()),
+        PackageError::Full(_) => Error::field("PACKAGE_STORE_FULL", "file", error.to_string()),
+    }
+}

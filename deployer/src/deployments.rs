@@ -1,0 +1,69 @@
+//! Deployments: standing intentions to have one bundle on one infrastructure, with these settings.
+//!
+//! * [`settings`]: what can be set, and what is wrong with it.
+//! * [`write`]: making, changing and deleting one.
+//! * [`list`]: finding them.
+
+pub mod list;
+pub mod settings;
+pub mod write;
+
+use entities::deployment;
+
+pub use self::{
+    list::{Filter, by_ids, get, list},
+    settings::{Change, Settings, SettingsChange},
+    write::{NewDeployment, create, delete, update_settings},
+};
+use crate::{error::Result, rights::DeploymentRights};
+
+/// A deployment, as one viewer sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deployment {
+    /// Unique, case-sensitive.
+    pub id: String,
+    /// The published project; never changes.
+    pub project_key: String,
+    /// Where to; never changes.
+    pub infrastructure_id: String,
+    /// What.
+    pub bundle_id: String,
+    /// The project key on the node.
+    pub deployed_project_key: String,
+    /// How.
+    pub settings: Settings,
+    /// Counts changes; editors name the one they saw.
+    pub version: i64,
+    /// The number of its newest update; 0 before the first.
+    pub last_update_no: i64,
+    /// When, in µs since the Unix epoch.
+    pub created_at: i64,
+    /// Who: a login.
+    pub created_by: String,
+    /// When, in µs since the Unix epoch.
+    pub updated_at: i64,
+    /// Who: a login.
+    pub updated_by: String,
+    /// What the viewer may do with it.
+    pub rights: DeploymentRights,
+}
+
+impl Deployment {
+    fn of(row: deployment::Model, rights: DeploymentRights) -> Result<Self> {
+        Ok(Self {
+            settings: serde_json::from_str(&row.settings)?,
+            id: row.id,
+            project_key: row.project_key,
+            infrastructure_id: row.infrastructure_id,
+            bundle_id: row.bundle_id,
+            deployed_project_key: row.deployed_project_key,
+            version: row.version,
+            last_update_no: row.last_run_no,
+            created_at: row.created_at,
+            created_by: row.created_by,
+            updated_at: row.updated_at,
+            updated_by: row.updated_by,
+            rights,
+        })
+    }
+}

@@ -1,0 +1,199 @@
+//! What can be set on a deployment.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use engine::plan::OnFailure;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use targets::spec::ConnectionRemapping;
+
+use crate::{error::Problems, names, text};
+
+/// The most remapped connections.
+const MOST_CONNECTIONS: usize = 1_000;
+/// The most scenarios that are switched.
+const MOST_SCENARIOS: usize = 10_000;
+/// The most local variables, as JSON, in bytes.
+const MOST_VARIABLES: usize = 1 << 20;
+
+/// How a deployment's bundle is put on its infrastructure. Kept as JSON in the deployment's row.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// The deployment's own copy of the remappings.
+    pub connection_remapping: Vec<ConnectionRemapping>,
+    /// Written to the node as the project's local variables; None leaves the node's alone.
+    pub local_variables: Option<Map<String, Value>>,
+    /// Per scenario id: on or off. A scenario that is not named is left alone.
+    pub scenarios: BTreeMap<String, bool>,
+    /// The folder on the node in which a new project is made; None is the root.
+    pub project_folder: Option<String>,
+    /// In place of the infrastructure's.
+    pub on_failure: Option<OnFailure>,
+}
+
+/// What to change of a deployment; None leaves it as it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Change {
+    /// The version that the editor saw.
+    pub expected_version: i64,
+    /// The bundle.
+    pub bundle_id: Option<String>,
+    /// The project key on the node: only before the first update.
+    pub deployed_project_key: Option<String>,
+    /// The settings.
+    pub settings: SettingsChange,
+}
+
+/// What to change of the settings; None leaves it as it is, `Some(None)` takes it away.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SettingsChange {
+    /// All remappings, in place of those before.
+    pub connection_remapping: Option<Vec<ConnectionRemapping>>,
+    /// All local variables.
+    pub local_variables: Option<Option<Map<String, Value>>>,
+    /// All scenario switches.
+    pub scenarios: Option<BTreeMap<String, bool>>,
+    /// The folder on the node.
+    pub project_folder: Option<Option<String>>,
+    /// What a failure does.
+    pub on_failure: Option<Option<OnFailure>>,
+}
+
+impl Settings {
+    /// These settings with a change.
+    #[must_use]
+    pub fn with(mut self, change: &SettingsChange) -> Self {
+        if let Some(remapping) = &change.connection_remapping {
+            self.connection_remapping.clone_from(remapping);
+        }
+        if let Some(variables) = &change.local_variables {
+            self.local_variables.clone_from(variables);
+        }
+        if let Some(scenarios) = &change.scenarios {
+            self.scenarios.clone_from(scenarios);
+        }
+        if let Some(folder) = &change.project_folder {
+            self.project_folder.clone_from(folder);
+        }
+        if let Some(on_failure) = change.on_failure {
+            self.on_failure = on_failure;
+        }
+        self
+    }
+
+    /// Notes all that is wrong.
+    pub(crate) fn check(&self, problems: &mut Problems) {
+        if self.connection_remapping.len() > MOST_CONNECTIONS {
+            problems.add(
+                "REMAPPING_INVALID",
+                "connectionRemapping",
+                format!("At most {MOST_CONNECTIONS} connections can be remapped."),
+            );
+        } else {
+            let mut sources = BTreeSet::new();
+            for (index, pair) in self.connection_remapping.iter().enumerate() {
+                text::required_line(
+                    &pair.source,
+                    text::LINE,
+                    &format!("connectionRemapping[{index}].source"),
+                    problems,
+                );
+                text::required_line(
+                    &pair.target,
+                    text::LINE,
+                    &format!("connectionRemapping[{index}].target"),
+                    problems,
+                );
+                if !sources.insert(&pair.source) {
+                    let field = format!("connectionRemapping[{index}].source");
+                    problems.add("REMAPPING_INVALID", field, "This connection is remapped twice. Keep one of the two.");
+                }
+            }
+        }
+        if self.scenarios.len() > MOST_SCENARIOS {
+            problems.add("TOO_MANY", "scenarios", format!("At most {MOST_SCENARIOS} scenarios can be switched."));
+        } else {
+            for (index, id) in self.scenarios.keys().enumerate() {
+                text::required_line(id, text::LINE, &format!("scenarios[{index}].id"), problems);
+            }
+        }
+        if let Some(variables) = &self.local_variables {
+            // Counted, not kept.
+            let size = serde_json::to_vec(variables).map_or(usize::MAX, |json| json.len());
+            if size > MOST_VARIABLES {
+                problems.add(
+                    "LOCAL_VARIABLES_TOO_LARGE",
+                    "localVariables",
+                    format!("At most {MOST_VARIABLES} bytes as JSON."),
+                );
+            }
+        }
+        if let Some(folder) = &self.project_folder {
+            names::check(folder, "projectFolder", problems);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::error::Error;
+
+    fn problems(settings: &Settings) -> Vec<(&'static str, String)> {
+        let mut problems = Problems::default();
+        settings.check(&mut problems);
+        match problems.check() {
+            Err(Error::Refused(refusals)) => {
+                refusals.into_iter().map(|r| (r.code, r.field.unwrap_or_default())).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn remap(source: &str, target: &str) -> ConnectionRemapping {
+        ConnectionRemapping { source: source.to_owned(), target: target.to_owned() }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        let long = Value::String("x".repeat(MOST_VARIABLES));
+        let settings = Settings {
+            connection_remapping: vec![remap("a", "b"), remap("a", "c"), remap(" ", "c")],
+            local_variables: Some([("v".to_owned(), long)].into_iter().collect()),
+            scenarios: [("a\nb".to_owned(), true)].into_iter().collect(),
+            project_folder: Some("a/b".to_owned()),
+            on_failure: None,
+        };
+        let expected = [
+            ("REMAPPING_INVALID", "connectionRemapping[1].source"),
+            ("TEXT_INVALID", "connectionRemapping[2].source"),
+            ("TEXT_INVALID", "scenarios[0].id"),
+            ("LOCAL_VARIABLES_TOO_LARGE", "localVariables"),
+            ("ID_INVALID", "projectFolder"),
+        ];
+        assert_eq!(problems(&settings), expected.map(|(code, field)| (code, field.to_owned())));
+        assert_eq!(problems(&Settings::default()), []);
+    }
+
+    #[test]
+    fn a_change_touches_what_it_names() {
+        let before = Settings {
+            connection_remapping: vec![remap("a", "b")],
+            on_failure: Some(OnFailure::Restore),
+            ..Settings::default()
+        };
+        assert_eq!(before.clone().with(&SettingsChange::default()), before);
+        let after = before.clone().with(&SettingsChange { on_failure: Some(None), ..SettingsChange::default() });
+        assert_eq!(after, Settings { on_failure: None, ..before });
+    }
+
+    #[test]
+    fn rows_of_an_earlier_version_can_be_read() {
+        assert_eq!(serde_json::from_value::<Settings>(json!({})).unwrap(), Settings::default());
+    }
+}

@@ -1,0 +1,227 @@
+//! Making, changing and deleting a deployment.
+
+use engine::db::Tx;
+use entities::{deployment, idempotency_key, infrastructure, run, run_event, run_log};
+use sea_orm::{
+    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _,
+    IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _, SqlErr, sea_query::ExprTrait as _,
+};
+
+use super::{
+    Deployment,
+    list::{get, views},
+    settings::{Change, Settings, SettingsChange},
+};
+use crate::{
+    Deployer,
+    accounts::changes::inserted,
+    bundles::{self, BundleKey, Hold},
+    error::{Error, Problems, Result},
+    infrastructures, names,
+    rights::{self, Access, Level, Right},
+    viewer::Viewer,
+};
+
+/// A deployment to make.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NewDeployment {
+    /// Its id.
+    pub id: String,
+    /// The published project.
+    pub project_key: String,
+    /// Where to.
+    pub infrastructure_id: String,
+    /// The bundle.
+    pub bundle_id: String,
+    /// The project key on the node; None is the published project's.
+    pub deployed_project_key: Option<String>,
+    /// What is set otherwise than by default. Without remappings it gets a copy of the infrastructure's.
+    pub settings: SettingsChange,
+}
+
+/// Makes a deployment. Nothing is deployed by that.
+///
+/// # Errors
+/// `NOT_FOUND` by field for a project or infrastructure that is hidden or absent; `FORBIDDEN` without Deploy on both; all that is wrong with
+/// the settings at once; `BUNDLE_UNKNOWN`; `ID_NOT_AVAILABLE`; `DEPLOYED_PROJECT_KEY_TAKEN`.
+pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewDeployment) -> Result<Deployment> {
+    let both = sides(deployer, viewer, &new).await?;
+    let deployed = new.deployed_project_key.unwrap_or_else(|| new.project_key.clone());
+    let defaults = Settings {
+        connection_remapping: serde_json::from_str::<infrastructures::Settings>(&both.settings)?.connection_remapping,
+        ..Settings::default()
+    };
+    let settings = defaults.with(&new.settings);
+    let mut problems = Problems::default();
+    names::check(&new.id, "id", &mut problems);
+    names::check(&new.bundle_id, "bundleId", &mut problems);
+    names::check(&deployed, "deployedProjectKey", &mut problems);
+    settings.check(&mut problems);
+    problems.check()?;
+    if names::is_reserved(&new.id) {
+        return Err(Error::id_not_available("id"));
+    }
+
+    let tx = deployer.db.begin().await?;
+    keep_infrastructure(&tx, &new.infrastructure_id).await?;
+    require_bundle(&tx, &new.project_key, &new.bundle_id).await?;
+    let now = tx.now().await?;
+    let row = deployment::ActiveModel {
+        id: Set(new.id.clone()),
+        project_key: Set(new.project_key),
+        infrastructure_id: Set(new.infrastructure_id),
+        bundle_id: Set(new.bundle_id),
+        deployed_project_key: Set(deployed),
+        settings: Set(serde_json::to_string(&settings)?),
+        version: Set(1),
+        last_run_no: Set(0),
+        created_at: Set(now),
+        created_by: Set(viewer.login.clone()),
+        updated_at: Set(now),
+        updated_by: Set(viewer.login.clone()),
+    };
+    let result = deployment::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(&*tx).await?;
+    if !inserted(&result) {
+        let same_id = deployment::Entity::find_by_id(new.id).one(&*tx).await?.is_some();
+        return Err(if same_id { Error::id_not_available("id") } else { place_taken() });
+    }
+    tx.commit().await?;
+    get(deployer, viewer, &new.id).await?.ok_or_else(|| Error::not_found("id"))
+}
+
+/// The infrastructure's row, once the viewer may deploy on it and the project. What is hidden is told for both fields at once.
+async fn sides(deployer: &Deployer, viewer: &Viewer, new: &NewDeployment) -> Result<infrastructure::Model> {
+    let mut problems = Problems::default();
+    names::check(&new.infrastructure_id, "infrastructureId", &mut problems);
+    names::check(&new.project_key, "projectKey", &mut problems);
+    problems.check()?;
+    let db = deployer.db.pool();
+    let place =
+        rights::require_infrastructure(db, viewer, &new.infrastructure_id, Level::Deploy, "infrastructureId").await;
+    let project = rights::require_published_project(db, viewer, &new.project_key, Right::Deploy, "projectKey").await;
+    match (place, project) {
+        (Ok(place), Ok(_)) => Ok(place),
+        (Err(Error::Refused(mut here)), Err(Error::Refused(there))) => {
+            here.extend(there);
+            Err(Error::Refused(here))
+        }
+        (Err(fault @ Error::Fault(_)), _) | (_, Err(fault @ Error::Fault(_))) => Err(fault),
+        (Err(refused), _) | (_, Err(refused)) => Err(refused),
+    }
+}
+
+/// Changes what is deployed, and how. The next update makes it so.
+///
+/// # Errors
+/// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `VERSION_CONFLICT`; all that is wrong at once; `BUNDLE_UNKNOWN`; `DEPLOYED_PROJECT_KEY_FIXED`
+/// once an update was requested; `DEPLOYED_PROJECT_KEY_TAKEN`.
+pub async fn update_settings(deployer: &Deployer, viewer: &Viewer, id: &str, change: Change) -> Result<Deployment> {
+    rights::require_deployment(deployer.db.pool(), viewer, id, Access::Change, "id").await?;
+    let tx = deployer.db.begin().await?;
+    let row = lock(&tx, id, "id").await?;
+    if row.version != change.expected_version {
+        return Err(Error::version_conflict(change.expected_version, row.version));
+    }
+    let settings = serde_json::from_str::<Settings>(&row.settings)?.with(&change.settings);
+    let mut problems = Problems::default();
+    settings.check(&mut problems);
+    if let Some(bundle_id) = &change.bundle_id {
+        names::check(bundle_id, "bundleId", &mut problems);
+    }
+    let moved = change.deployed_project_key.as_ref().filter(|key| **key != row.deployed_project_key);
+    if let Some(deployed) = moved {
+        names::check(deployed, "deployedProjectKey", &mut problems);
+        // The project on the node would be left behind, unwatched.
+        if row.last_run_no > 0 {
+            let message =
+                "An update was requested already, so the project keeps its key on the node. Make another deployment.";
+            problems.add("DEPLOYED_PROJECT_KEY_FIXED", "deployedProjectKey", message);
+        }
+    }
+    problems.check()?;
+    if let Some(bundle_id) = change.bundle_id.as_ref().filter(|bundle| **bundle != row.bundle_id) {
+        require_bundle(&tx, &row.project_key, bundle_id).await?;
+    }
+    let version = row.version + 1;
+    let mut row = row.into_active_model();
+    if let Some(bundle_id) = change.bundle_id {
+        row.bundle_id = Set(bundle_id);
+    }
+    if let Some(deployed) = change.deployed_project_key {
+        row.deployed_project_key = Set(deployed);
+    }
+    row.settings = Set(serde_json::to_string(&settings)?);
+    row.version = Set(version);
+    row.updated_at = Set(tx.now().await?);
+    row.updated_by = Set(viewer.login.clone());
+    let row = row.update(&*tx).await.map_err(|error| match error.sql_err() {
+        Some(SqlErr::UniqueConstraintViolation(_)) => place_taken(),
+        _ => error.into(),
+    })?;
+    tx.commit().await?;
+    views(deployer, viewer, vec![row]).await?.pop().ok_or_else(|| Error::not_found("id"))
+}
+
+/// Deletes a deployment with the history of its updates. What is on the node stays there.
+///
+/// # Errors
+/// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `UPDATE_RUNNING` while one of its updates has not ended.
+pub async fn delete(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<()> {
+    rights::require_deployment(deployer.db.pool(), viewer, id, Access::Change, "id").await?;
+    let tx = deployer.db.begin().await?;
+    lock(&tx, id, "id").await?;
+    let unfinished = run::Column::DeploymentId.eq(id).and(run::Column::EndedAt.is_null());
+    if run::Entity::find().filter(unfinished).count(&*tx).await? > 0 {
+        return Err(Error::field(
+            "UPDATE_RUNNING",
+            "id",
+            "An update of this deployment has not ended. Cancel it (or abandon it, if it is stuck), then delete the deployment.",
+        ));
+    }
+    let runs = || {
+        sea_orm::sea_query::Query::select()
+            .column(run::Column::Id)
+            .from(run::Entity)
+            .and_where(run::Column::DeploymentId.eq(id))
+            .to_owned()
+    };
+    run_event::Entity::delete_many().filter(run_event::Column::RunId.in_subquery(runs())).exec(&*tx).await?;
+    run_log::Entity::delete_many().filter(run_log::Column::RunId.in_subquery(runs())).exec(&*tx).await?;
+    run::Entity::delete_many().filter(run::Column::DeploymentId.eq(id)).exec(&*tx).await?;
+    idempotency_key::Entity::delete_many().filter(idempotency_key::Column::DeploymentId.eq(id)).exec(&*tx).await?;
+    deployment::Entity::delete_by_id(id.to_owned()).exec(&*tx).await?;
+    tx.commit().await?;
+    tracing::info!(deployment = id, by = viewer.login, "a deployment was deleted");
+    Ok(())
+}
+
+/// Locks and reads a deployment's row: requests of updates, changes and the deletion take turns here.
+pub(crate) async fn lock(tx: &Tx, id: &str, field: &str) -> Result<deployment::Model> {
+    tx.lock("deployment", "id = $1", id).await?;
+    deployment::Entity::find_by_id(id.to_owned()).one(&**tx).await?.ok_or_else(|| Error::not_found(field))
+}
+
+/// The infrastructure must still be there when we commit.
+async fn keep_infrastructure(tx: &Tx, id: &str) -> Result<()> {
+    let mut query = infrastructure::Entity::find_by_id(id.to_owned());
+    if tx.get_database_backend() == DbBackend::Postgres {
+        query = query.lock_shared();
+    }
+    query.one(&**tx).await?.map(|_| ()).ok_or_else(|| Error::not_found("infrastructureId"))
+}
+
+async fn require_bundle(tx: &Tx, project_key: &str, bundle_id: &str) -> Result<()> {
+    let key = BundleKey { project_key: project_key.to_owned(), bundle_id: bundle_id.to_owned() };
+    let found = bundles::lock(tx, &key, Hold::Keep).await?;
+    found
+        .map(|_| ())
+        .ok_or_else(|| Error::field("BUNDLE_UNKNOWN", "bundleId", "The published project has no bundle with this id."))
+}
+
+fn place_taken() -> Error {
+    Error::field(
+        "DEPLOYED_PROJECT_KEY_TAKEN",
+        "deployedProjectKey",
+        "Another deployment has this project key on this infrastructure. Choose another key.",
+    )
+}

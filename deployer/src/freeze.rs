@@ -1,0 +1,228 @@
+//! The frozen copy of what one update deploys: the plan, and what its steps work on. Secrets and code stand in it by reference.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use engine::{
+    db::Tx,
+    plan::{OnFailure, OnInterrupt, PLAN_VERSION, Plan, PlannedStep, SlotDemand, StepPolicy},
+    retry::RetryPolicy,
+    spec::RunSpec,
+};
+use entities::{bundle, deployment, infrastructure};
+use sea_orm::{ConnectionTrait, DbBackend, EntityTrait as _, QuerySelect as _};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use targets::spec::{DeploySpec, InfrastructureSpec, PackageSpec};
+
+use crate::{
+    bundles::{self, BundleKey, Hold},
+    deployments,
+    error::{Error, Result},
+    hooks::{self, Phase, PlannedHook},
+    infrastructures::{self, Settings, StepOverride},
+    pools,
+};
+
+/// Names of pre-deployment hooks begin with this; a number from 1 follows.
+pub const PRE_HOOKS: &str = "pre_hooks/";
+/// Names of post-deployment hooks begin with this.
+pub const POST_HOOKS: &str = "post_hooks/";
+/// The kind of a step that runs a hook.
+pub const HOOK: &str = "hook";
+/// The kind, and the name, of the step that reads back what is on the node.
+pub const VERIFY: &str = "verify";
+/// The kind, and the name, of the step that puts back what was there before.
+pub const RESTORE: &str = "restore";
+
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+/// A hook attempt includes starting it and reading its result; its own deadline ends it before this does.
+const HOOK_MARGIN: u64 = 30 * SECOND;
+
+/// Which hook a step runs: the parameters of a step of kind [`HOOK`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HookParams {
+    /// When it runs.
+    pub phase: Phase,
+    /// From 1 within the phase.
+    pub index: usize,
+    /// The hook. It may be gone or changed by now; the code is not.
+    pub hook_id: String,
+    /// What people read; for administrators of the infrastructure alone.
+    pub name: String,
+    /// An immutable row of `hook_code`.
+    pub code_ref: String,
+    /// A code env that a worker publishes; None is the default.
+    pub code_env: Option<String>,
+    /// The OS user it runs as; None is the worker's own.
+    pub os_user: Option<String>,
+    /// How long one attempt may run, in milliseconds.
+    pub deadline_ms: u64,
+    /// The user of ours as whom it calls us back; None gives it no key.
+    #[serde(default)]
+    pub hooks_user: Option<String>,
+}
+
+/// An infrastructure, as specs hold it.
+pub(crate) struct Place {
+    pub(crate) spec: InfrastructureSpec,
+    pub(crate) deploy_as: Option<String>,
+    settings: Settings,
+}
+
+/// Reads an infrastructure that is ready to be deployed to.
+///
+/// # Errors
+/// `ADMIN_KEY_MISSING` without its node's key.
+pub(crate) fn place(row: &infrastructure::Model) -> Result<Place> {
+    let settings = Settings::read(&row.settings)?;
+    let spec = infrastructures::to_spec(row, &settings)?;
+    Ok(Place { spec, deploy_as: settings.deploy_as_user.clone(), settings })
+}
+
+/// Freezes what an update of this deployment does when `login` asks for it. The caller holds the deployment's lock.
+///
+/// # Errors
+/// `ADMIN_KEY_MISSING`; `BUNDLE_UNKNOWN` if the bundle is gone.
+pub(crate) async fn freeze(tx: &Tx, row: &deployment::Model, login: &str) -> Result<RunSpec> {
+    let key = BundleKey { project_key: row.project_key.clone(), bundle_id: row.bundle_id.clone() };
+    let package = bundles::lock(tx, &key, Hold::Keep).await?;
+    let package = package.ok_or_else(|| {
+        Error::field("BUNDLE_UNKNOWN", "bundleId", "The deployment's bundle was deleted. Choose another one.")
+    })?;
+    // Its settings and hooks must be those of one moment: who changes them holds this row.
+    let mut infrastructure = infrastructure::Entity::find_by_id(row.infrastructure_id.clone());
+    if tx.get_database_backend() == DbBackend::Postgres {
+        infrastructure = infrastructure.lock_shared();
+    }
+    infrastructure.one(&**tx).await?;
+    let (body, plan) = read(&**tx, row, &package, login).await?;
+    Ok(RunSpec { plan, requester: login.to_owned(), body: serde_json::to_value(body)?, inherited: None })
+}
+
+/// The same, without holding anything: for a preview.
+pub(crate) async fn read<C: ConnectionTrait>(
+    db: &C,
+    row: &deployment::Model,
+    package: &bundle::Model,
+    login: &str,
+) -> Result<(DeploySpec, Plan)> {
+    let infrastructure = infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(db).await?;
+    let infrastructure =
+        infrastructure.ok_or_else(|| Error::fault(format!("deployment {} has no infrastructure", row.id)))?;
+    let place = place(&infrastructure)?;
+    let hooks = hooks::enabled_hooks_for_plan(db, &row.infrastructure_id).await?;
+    let settings: deployments::Settings = serde_json::from_str(&row.settings)?;
+    let plan = plan(&place.settings, settings.on_failure, &hooks)?;
+    let body = DeploySpec {
+        deployment: row.id.clone(),
+        infrastructure: place.spec,
+        package: PackageSpec {
+            project_key: package.project_key.clone(),
+            bundle_id: package.bundle_id.clone(),
+            sha256: package.sha256.clone(),
+            size: package.size.unsigned_abs(),
+        },
+        deployed_project_key: row.deployed_project_key.clone(),
+        project_folder: settings.project_folder,
+        connection_remapping: settings.connection_remapping,
+        local_variables: settings.local_variables,
+        scenarios: settings.scenarios,
+        acting_user: place.deploy_as.unwrap_or_else(|| login.to_owned()),
+    };
+    Ok((body, plan))
+}
+
+/// The steps of an update.
+fn plan(settings: &Settings, on_failure: Option<OnFailure>, hooks: &[PlannedHook]) -> Result<Plan> {
+    let on_failure = on_failure.unwrap_or(settings.on_failure);
+    let phase = |phase: Phase| hooks.iter().filter(move |hook| hook.phase == phase).enumerate();
+    let mut steps = vec![step("check_policy", settings)];
+    for (index, hook) in phase(Phase::Pre) {
+        steps.push(hook_step(index + 1, hook, settings)?);
+    }
+    steps.extend(
+        ["validate_remap", "push_bundle", "activate", "enforce_run_as", VERIFY].map(|kind| step(kind, settings)),
+    );
+    for (index, hook) in phase(Phase::Post) {
+        steps.push(hook_step(index + 1, hook, settings)?);
+    }
+    if on_failure == OnFailure::Restore {
+        steps.push(step(RESTORE, settings));
+    }
+    Ok(Plan { version: PLAN_VERSION, steps, on_failure })
+}
+
+fn step(kind: &'static str, settings: &Settings) -> PlannedStep {
+    PlannedStep {
+        name: kind.to_owned(),
+        kind: kind.to_owned(),
+        policy: policy(kind, &settings.step_policies),
+        params: Value::Null,
+        restorable: matches!(kind, "activate" | "enforce_run_as" | "verify"),
+        only_after_failure: kind == RESTORE,
+        slot: None,
+        on_interrupt: OnInterrupt::Rerun,
+        failure_warns: false,
+    }
+}
+
+fn hook_step(index: usize, hook: &PlannedHook, settings: &Settings) -> Result<PlannedStep> {
+    let pre = hook.phase == Phase::Pre;
+    let deadline_ms = hook.deadline_ms.unsigned_abs();
+    let params = HookParams {
+        phase: hook.phase,
+        index,
+        hook_id: hook.id.clone(),
+        name: hook.name.clone(),
+        code_ref: hook.code_ref.clone(),
+        code_env: hook.code_env.clone(),
+        os_user: hook.os_user.clone(),
+        deadline_ms,
+        hooks_user: settings.hooks_user.clone(),
+    };
+    let mut policy = policy(HOOK, &settings.step_policies);
+    policy.deadline_ms = deadline_ms.saturating_add(HOOK_MARGIN);
+    let wait_ms = if pre { settings.pre_hook_wait_ms } else { settings.post_hook_wait_ms };
+    Ok(PlannedStep {
+        name: format!("{}{index}", if pre { PRE_HOOKS } else { POST_HOOKS }),
+        kind: HOOK.to_owned(),
+        policy,
+        params: serde_json::to_value(params)?,
+        restorable: false,
+        only_after_failure: false,
+        slot: Some(SlotDemand { pool: pools::HOOKS.to_owned(), wait_ms }),
+        on_interrupt: hook.on_interrupt,
+        failure_warns: !pre,
+    })
+}
+
+/// The policy of a kind of step: its default, where the infrastructure does not override it.
+fn policy(kind: &str, overrides: &BTreeMap<String, StepOverride>) -> StepPolicy {
+    let retry = |max_attempts, initial: Duration, cap: Duration| RetryPolicy {
+        max_attempts,
+        initial_ms: initial.as_secs() * SECOND,
+        cap_ms: cap.as_secs() * SECOND,
+    };
+    let (second, half_minute, minute) = (Duration::from_secs(1), Duration::from_secs(30), Duration::from_secs(60));
+    let (default, deadline_ms) = match kind {
+        HOOK => (RetryPolicy::NEVER, 10 * MINUTE),
+        "check_policy" => (retry(5, second, half_minute), 30 * SECOND),
+        "validate_remap" => (retry(5, second, half_minute), 2 * MINUTE),
+        VERIFY => (retry(5, second, half_minute), 5 * MINUTE),
+        "push_bundle" => (retry(4, 2 * second, minute), 60 * MINUTE),
+        "activate" => (retry(3, 2 * second, minute), 60 * MINUTE),
+        // It must not be given up early: a half-restored node needs a human.
+        RESTORE => (retry(5, 2 * second, minute), 60 * MINUTE),
+        _ => (retry(5, second, half_minute), 10 * MINUTE),
+    };
+    let chosen = overrides.get(kind);
+    StepPolicy {
+        retry: chosen.and_then(|o| o.retry.clone()).unwrap_or(default),
+        deadline_ms: chosen.and_then(|o| o.deadline_ms).unwrap_or(deadline_ms),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! What must still hold when an update begins: asked by the worker in step `check_policy`, in nobody's name but the requester's.
+
+use engine::{
+    failure::{Code, Failure, StepError},
+    packages::{PackageError, PackageKey},
+};
+use entities::{bundle, deployment};
+use sea_orm::EntityTrait as _;
+use targets::spec::DeploySpec;
+
+use crate::{
+    Deployer,
+    error::Error,
+    keys,
+    rights::{self, Access},
+};
+
+/// The requester is no user any more, or disabled.
+pub const POLICY_REQUESTER_GONE: Code = Code::new("POLICY_REQUESTER_GONE");
+/// The requester may no longer deploy.
+pub const POLICY_RIGHT_LOST: Code = Code::new("POLICY_RIGHT_LOST");
+/// The package is gone, or another one now.
+pub const POLICY_PACKAGE_GONE: Code = Code::new("POLICY_PACKAGE_GONE");
+/// We could not look.
+pub const POLICY_UNAVAILABLE: Code = Code::new("POLICY_UNAVAILABLE");
+
+/// Whether this update may begin: the requester exists, is enabled and may deploy on the infrastructure and the published project; the package
+/// is there with the content that was asked for.
+///
+/// # Errors
+/// `POLICY_REQUESTER_GONE`, `POLICY_RIGHT_LOST`, `POLICY_PACKAGE_GONE`, all permanent; `POLICY_UNAVAILABLE`, worth another attempt when the
+/// database or the store is.
+pub async fn check(deployer: &Deployer, requester: &str, spec: &DeploySpec) -> Result<(), StepError> {
+    let Some(viewer) = keys::viewer_of(&deployer.db, requester).await.map_err(unavailable)? else {
+        let message = format!(
+            "{requester}, who asked for this update, is no user any more or is disabled. Somebody else has to ask for it."
+        );
+        return Err(Failure::new(POLICY_REQUESTER_GONE, message).permanent());
+    };
+    let db = deployer.db.pool();
+    let row = deployment::Entity::find_by_id(spec.deployment.clone())
+        .one(db)
+        .await
+        .map_err(|error| unavailable(error.into()))?;
+    let rights = match &row {
+        Some(row) => rights::deployment_rights(db, &viewer, std::slice::from_ref(row)).await.map_err(unavailable)?,
+        None => std::collections::BTreeMap::new(),
+    };
+    if !rights.get(&spec.deployment).is_some_and(|rights| rights.may(Access::Change)) {
+        let message = format!(
+            "{requester}, who asked for this update, may no longer deploy on its infrastructure and its published project. Ask an administrator \
+             for the right Deploy on both, or let somebody else ask for the update."
+        );
+        return Err(Failure::new(POLICY_RIGHT_LOST, message).permanent());
+    }
+    let id = (spec.package.project_key.clone(), spec.package.bundle_id.clone());
+    let bundle = bundle::Entity::find_by_id(id).one(db).await.map_err(|error| unavailable(error.into()))?;
+    if bundle.is_none_or(|bundle| bundle.sha256 != spec.package.sha256) {
+        return Err(gone());
+    }
+    let key = PackageKey::of(&spec.package.sha256).map_err(|error| store(&error))?;
+    // Opening says that the store has it; its content is checked while it is sent.
+    match deployer.packages.open_package(&key).await {
+        Ok((size, _)) if size == spec.package.size => Ok(()),
+        Ok(_) => Err(gone()),
+        Err(PackageError::NotFound) => Err(gone()),
+        Err(error) => Err(store(&error)),
+    }
+}
+
+fn gone() -> StepError {
+    let message = "The bundle of this update was deleted, or its package is no longer in the store. Upload it again, or deploy another bundle.";
+    Failure::new(POLICY_PACKAGE_GONE, message).permanent()
+}
+
+fn store(error: &PackageError) -> StepError {
+    tracing::warn!(%error, "the package store could not be asked");
+    Failure::new(POLICY_UNAVAILABLE, "The package store could not be asked. It is tried again.").retryable(None)
+}
+
+fn unavailable(error: Error) -> StepError {
+    // A database's words are for our log alone.
+    tracing::warn!(?error, "the policy of an update could not be checked");
+    Failure::new(POLICY_UNAVAILABLE, "Slipway's own records could not be read. It is tried again.").retryable(None)
+}

@@ -1,0 +1,311 @@
+//! Published projects: collections of bundles that can be deployed, with rights of their own.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use engine::db::Tx;
+use entities::{bundle, deployment, published_project, published_project_permission};
+use sea_orm::{
+    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _,
+    IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+};
+
+use crate::{
+    Deployer,
+    accounts::{
+        changes::{inserted, lock_groups},
+        users::contains,
+    },
+    error::{Error, Problems, Result},
+    names,
+    paging::{Listing, Page},
+    rights::{self, ProjectRights, Right},
+    text,
+    viewer::Viewer,
+};
+
+/// The most groups that have rights on one project.
+const MOST_GROUPS: usize = 200;
+
+/// A published project, as one viewer sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Project {
+    /// Unique.
+    pub key: String,
+    /// What people read.
+    pub name: String,
+    /// The login that has every right on it.
+    pub owner: String,
+    /// Counts changes; editors name the one they saw.
+    pub version: i64,
+    /// When, in µs since the Unix epoch.
+    pub created_at: i64,
+    /// Who: a login.
+    pub created_by: String,
+    /// What the viewer may do here.
+    pub rights: ProjectRights,
+    /// What each group may do; None unless the viewer administers the project.
+    pub permissions: Option<Vec<Permission>>,
+}
+
+/// What a group may do on a published project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permission {
+    /// The group.
+    pub group: String,
+    /// See it and its bundles.
+    pub read: bool,
+    /// Upload and delete bundles.
+    pub write: bool,
+    /// Deploy its bundles.
+    pub deploy: bool,
+    /// All, and set rights.
+    pub admin: bool,
+}
+
+/// What to change; None leaves it as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// The version that the editor saw.
+    pub expected_version: i64,
+    /// Another name.
+    pub name: Option<String>,
+    /// Another owner: a login.
+    pub owner: Option<String>,
+    /// All groups with rights, in place of those before.
+    pub permissions: Option<Vec<Permission>>,
+}
+
+/// Makes a published project that belongs to the viewer. Global administrators alone; everybody else makes one by uploading its first bundle.
+///
+/// # Errors
+/// `FORBIDDEN`; `ID_INVALID` and `TEXT_INVALID` by field; `ID_NOT_AVAILABLE` for a taken or reserved key.
+pub async fn create(deployer: &Deployer, viewer: &Viewer, key: &str, name: Option<&str>) -> Result<Project> {
+    rights::require_global_admin(viewer)?;
+    let mut problems = Problems::default();
+    names::check(key, "key", &mut problems);
+    let name = name.unwrap_or(key);
+    text::required_line(name, text::LINE, "name", &mut problems);
+    problems.check()?;
+    let tx = deployer.db.begin().await?;
+    if !insert(&tx, key, name, viewer).await? {
+        return Err(Error::id_not_available("key"));
+    }
+    tx.commit().await?;
+    get(deployer, viewer, key).await?.ok_or_else(|| Error::not_found("key"))
+}
+
+/// Adds the row; false if the key is taken or reserved.
+pub(crate) async fn insert(tx: &Tx, key: &str, name: &str, viewer: &Viewer) -> Result<bool> {
+    if names::is_reserved(key) {
+        return Ok(false);
+    }
+    let now = tx.now().await?;
+    let row = published_project::ActiveModel {
+        key: Set(key.to_owned()),
+        name: Set(name.to_owned()),
+        owner: Set(viewer.login.clone()),
+        version: Set(1),
+        created_at: Set(now),
+        created_by: Set(viewer.login.clone()),
+    };
+    Ok(inserted(&published_project::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(&**tx).await?))
+}
+
+/// The project; None if there is none that the viewer may see.
+///
+/// # Errors
+/// Faults only.
+pub async fn get(deployer: &Deployer, viewer: &Viewer, key: &str) -> Result<Option<Project>> {
+    Ok(by_keys(deployer, viewer, &[key.to_owned()]).await?.remove(key))
+}
+
+/// Those of these projects that the viewer may see: two queries, however many.
+///
+/// # Errors
+/// Faults only.
+pub async fn by_keys(deployer: &Deployer, viewer: &Viewer, keys: &[String]) -> Result<HashMap<String, Project>> {
+    let rows = published_project::Entity::find()
+        .filter(published_project::Column::Key.is_in(storable(keys)))
+        .filter(rights::projects_where(viewer, published_project::Column::Key, Right::Read))
+        .all(deployer.db.pool())
+        .await?;
+    let projects = views(deployer.db.pool(), viewer, rows).await?;
+    Ok(projects.into_iter().map(|project| (project.key.clone(), project)).collect())
+}
+
+/// The projects that the viewer may see, by key. `search` is looked for in key and name, without regard to case.
+///
+/// # Errors
+/// Faults only.
+pub async fn list(deployer: &Deployer, viewer: &Viewer, search: Option<&str>, page: &Page) -> Result<Listing<Project>> {
+    let mut query = published_project::Entity::find().filter(rights::projects_where(
+        viewer,
+        published_project::Column::Key,
+        Right::Read,
+    ));
+    if let Some(search) = search {
+        let like = Condition::any()
+            .add(contains(published_project::Column::Key, search))
+            .add(contains(published_project::Column::Name, search));
+        query = query.filter(like);
+    }
+    if let Some(after) = &page.after {
+        query = query.filter(published_project::Column::Key.gt(after));
+    }
+    let rows = query.order_by_asc(published_project::Column::Key).limit(page.limit()).all(deployer.db.pool()).await?;
+    Ok(page.listing(views(deployer.db.pool(), viewer, rows).await?, |project| project.key.clone()))
+}
+
+/// Changes name, owner or rights.
+///
+/// # Errors
+/// `NOT_FOUND`, `FORBIDDEN` without Admin, `VERSION_CONFLICT`; by field `TEXT_INVALID`, `USER_UNKNOWN`, `GROUP_UNKNOWN`, `GROUP_REPEATED`.
+pub async fn update(deployer: &Deployer, viewer: &Viewer, key: &str, change: Change) -> Result<Project> {
+    rights::require_published_project(deployer.db.pool(), viewer, key, Right::Admin, "key").await?;
+    let tx = deployer.db.begin().await?;
+    tx.lock("published_project", "key = $1", key).await?;
+    let Some(row) = published_project::Entity::find_by_id(key.to_owned()).one(&*tx).await? else {
+        return Err(Error::not_found("key"));
+    };
+    if row.version != change.expected_version {
+        return Err(Error::version_conflict(change.expected_version, row.version));
+    }
+    check_change(&tx, &change).await?;
+    let version = row.version + 1;
+    let mut row = row.into_active_model();
+    row.version = Set(version);
+    if let Some(name) = change.name {
+        row.name = Set(name);
+    }
+    if let Some(owner) = change.owner {
+        row.owner = Set(owner);
+    }
+    let row = row.update(&*tx).await?;
+    if let Some(permissions) = change.permissions {
+        published_project_permission::Entity::delete_many()
+            .filter(published_project_permission::Column::ProjectKey.eq(key))
+            .exec(&*tx)
+            .await?;
+        let rows: Vec<_> = permissions
+            .into_iter()
+            .map(|p| published_project_permission::ActiveModel {
+                project_key: Set(key.to_owned()),
+                group_name: Set(p.group),
+                can_read: Set(p.read),
+                can_write: Set(p.write),
+                can_deploy: Set(p.deploy),
+                can_admin: Set(p.admin),
+            })
+            .collect();
+        if !rows.is_empty() {
+            published_project_permission::Entity::insert_many(rows).exec_without_returning(&*tx).await?;
+        }
+    }
+    // Whoever gave their own rights away learns that it worked all the same.
+    let changed = views(&*tx, viewer, vec![row]).await?.pop();
+    tx.commit().await?;
+    changed.ok_or_else(|| Error::fault("a row without a view"))
+}
+
+/// Removes a published project that has neither bundles nor deployments.
+///
+/// # Errors
+/// `NOT_FOUND`, `FORBIDDEN` without Admin, `IN_USE`.
+pub async fn delete(deployer: &Deployer, viewer: &Viewer, key: &str) -> Result<()> {
+    rights::require_published_project(deployer.db.pool(), viewer, key, Right::Admin, "key").await?;
+    let tx = deployer.db.begin().await?;
+    if !tx.lock("published_project", "key = $1", key).await? {
+        return Err(Error::not_found("key"));
+    }
+    let deployments = deployment::Entity::find().filter(deployment::Column::ProjectKey.eq(key)).count(&*tx).await?;
+    if deployments > 0 {
+        return Err(Error::field(
+            "IN_USE",
+            "key",
+            "A deployment uses this published project. Delete its deployments first.",
+        ));
+    }
+    let bundles = bundle::Entity::find().filter(bundle::Column::ProjectKey.eq(key)).count(&*tx).await?;
+    if bundles > 0 {
+        return Err(Error::field("IN_USE", "key", "This published project has bundles. Delete its bundles first."));
+    }
+    published_project_permission::Entity::delete_many()
+        .filter(published_project_permission::Column::ProjectKey.eq(key))
+        .exec(&*tx)
+        .await?;
+    published_project::Entity::delete_by_id(key.to_owned()).exec(&*tx).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The ids that a row can have: PostgreSQL refuses a NUL in a text, where no such row is the answer.
+pub(crate) fn storable(ids: &[String]) -> impl Iterator<Item = String> {
+    ids.iter().filter(|id| text::storable(id)).cloned()
+}
+
+async fn check_change(tx: &Tx, change: &Change) -> Result<()> {
+    let mut problems = Problems::default();
+    if let Some(name) = &change.name {
+        text::required_line(name, text::LINE, "name", &mut problems);
+    }
+    if let Some(owner) = &change.owner
+        && !(text::storable(owner) && tx.lock("account", "login = $1", owner.as_str()).await?)
+    {
+        problems.add("USER_UNKNOWN", "owner", "There is no user with this login.");
+    }
+    if let Some(permissions) = &change.permissions {
+        if permissions.len() > MOST_GROUPS {
+            problems.add("TOO_MANY", "permissions", format!("At most {MOST_GROUPS} groups can have rights."));
+            return problems.check();
+        }
+        let mut named = BTreeSet::new();
+        for (index, permission) in permissions.iter().enumerate() {
+            if !named.insert(permission.group.clone()) {
+                problems.add("GROUP_REPEATED", format!("permissions[{index}].group"), "This group is named twice.");
+            }
+        }
+        problems.check()?;
+        return lock_groups(tx, &named, "permissions").await;
+    }
+    problems.check()
+}
+
+async fn views<C: ConnectionTrait>(
+    db: &C,
+    viewer: &Viewer,
+    rows: Vec<published_project::Model>,
+) -> Result<Vec<Project>> {
+    let keys: Vec<_> = rows.iter().map(|row| row.key.clone()).collect();
+    let mut permissions: BTreeMap<String, Vec<published_project_permission::Model>> = BTreeMap::new();
+    let found = published_project_permission::Entity::find()
+        .filter(published_project_permission::Column::ProjectKey.is_in(keys.iter().cloned()))
+        .order_by_asc(published_project_permission::Column::GroupName)
+        .all(db)
+        .await?;
+    for row in found {
+        permissions.entry(row.project_key.clone()).or_default().push(row);
+    }
+    let all_rights = rights::project_rights(db, viewer, &keys).await?;
+    let view = |row: published_project::Model| {
+        let groups = permissions.remove(&row.key).unwrap_or_default();
+        let rights = all_rights.get(&row.key).copied().unwrap_or_default();
+        let shown = |p: published_project_permission::Model| Permission {
+            group: p.group_name,
+            read: p.can_read,
+            write: p.can_write,
+            deploy: p.can_deploy,
+            admin: p.can_admin,
+        };
+        Project {
+            permissions: rights.admin.then(|| groups.into_iter().map(shown).collect()),
+            key: row.key,
+            name: row.name,
+            owner: row.owner,
+            version: row.version,
+            created_at: row.created_at,
+            created_by: row.created_by,
+            rights,
+        }
+    };
+    Ok(rows.into_iter().map(view).collect())
+}

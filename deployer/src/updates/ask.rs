@@ -1,0 +1,266 @@
+//! Starting, retrying, cancelling and abandoning an update. The deployment's row is locked first: requests for one deployment take turns.
+
+use engine::{
+    db::Tx,
+    ids::RunId,
+    journal::Status,
+    runs::{self, Cancel, due},
+    spec::{Inherited, RunSpec},
+};
+use entities::{deployment, infrastructure, run};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
+use serde_json::{Value, json};
+use targets::{automation::notes, spec::DeploySpec};
+
+use super::{idempotency::Request, list::get, view::Update};
+use crate::{
+    Deployer,
+    bundles::{self, BundleKey, Hold},
+    deployments,
+    error::{Error, Result},
+    freeze,
+    rights::{self, Access},
+    viewer::Viewer,
+};
+
+/// The key in a spec's body under which a retry names the update that it retries.
+pub(crate) const RETRY_OF: &str = "retry_of";
+
+/// An accepted request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Accepted {
+    /// The update.
+    pub update: Update,
+    /// An earlier request with the same idempotency key made it.
+    pub repeated: bool,
+}
+
+/// Starts an update of a deployment. Once this answers, the update ends, or is STUCK and says what a human must decide.
+///
+/// # Errors
+/// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `IDEMPOTENCY_KEY_INVALID`, `IDEMPOTENCY_MISMATCH`; `DEPLOYMENT_STUCK`;
+/// `ADMIN_KEY_MISSING`; `BUNDLE_UNKNOWN`.
+pub async fn start(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    deployment_id: &str,
+    idempotency_key: Option<&str>,
+) -> Result<Accepted> {
+    let field = "deploymentId";
+    rights::require_deployment(deployer.db.pool(), viewer, deployment_id, Access::Change, field).await?;
+    let arguments = json!({ "operation": "startUpdate" });
+    let request = idempotency_key.map(|key| Request::new(&viewer.login, deployment_id, key, &arguments)).transpose()?;
+    let tx = deployer.db.begin().await?;
+    let row = deployments::write::lock(&tx, deployment_id, field).await?;
+    if let Some(request) = &request
+        && let Some(run) = request.first(&tx).await?
+    {
+        drop(tx);
+        return accepted(deployer, viewer, run, true).await;
+    }
+    refuse_stuck(&tx, deployment_id).await?;
+    let mut spec = freeze::freeze(&tx, &row, &viewer.login).await?;
+    spec.inherited = left_midway(&tx, &row).await?;
+    finish(deployer, viewer, tx, deployment_id, &spec, request).await
+}
+
+/// Repeats an update that did not succeed: a new one of the same spec, which takes over the recorded pre-deployment hooks and notes. Every other
+/// step looks again, and acts where the node differs. The infrastructure's key is the current one. A STUCK update ends by that.
+///
+/// # Errors
+/// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `RETRY_SUPERSEDED` if a later update exists; `RETRY_NOT_POSSIBLE` for one that succeeded or has
+/// not ended; the errors of [`start`].
+pub async fn retry(deployer: &Deployer, viewer: &Viewer, id: RunId, idempotency_key: Option<&str>) -> Result<Accepted> {
+    let row = require(deployer, viewer, id).await?;
+    let arguments = json!({ "operation": "retryUpdate", "update": id.to_string() });
+    let request =
+        idempotency_key.map(|key| Request::new(&viewer.login, &row.deployment_id, key, &arguments)).transpose()?;
+    let tx = deployer.db.begin().await?;
+    let deployment = deployments::write::lock(&tx, &row.deployment_id, "updateId").await?;
+    if let Some(request) = &request
+        && let Some(run) = request.first(&tx).await?
+    {
+        drop(tx);
+        return accepted(deployer, viewer, run, true).await;
+    }
+    let old = runs::load(&*tx, id).await?.ok_or_else(|| Error::not_found("updateId"))?;
+    if old.row.run_no < deployment.last_run_no {
+        let message = "A later update of this deployment exists. Retry that one, or start a new update.";
+        return Err(Error::field("RETRY_SUPERSEDED", "updateId", message));
+    }
+    match old.state.status() {
+        Status::Failed | Status::Cancelled | Status::Warning => {}
+        Status::Stuck => {
+            if !runs::abandon(&tx, id, &viewer.login).await? {
+                return Err(Error::refused("RETRY_NOT_POSSIBLE", "The update went on meanwhile. Look at it again."));
+            }
+        }
+        Status::Succeeded => {
+            let message = "This update succeeded. Start a new update to deploy again.";
+            return Err(Error::field("RETRY_NOT_POSSIBLE", "updateId", message));
+        }
+        Status::Queued | Status::Running | Status::Waiting => {
+            let message = "This update has not ended. Wait for it, or cancel it first.";
+            return Err(Error::field("RETRY_NOT_POSSIBLE", "updateId", message));
+        }
+    }
+    let hooks = old.state.spec.plan.steps.iter().zip(&old.state.steps);
+    let hooks = hooks.filter(|(planned, _)| planned.name.starts_with(freeze::PRE_HOOKS));
+    let steps = hooks.filter_map(|(planned, step)| Some((planned.name.clone(), step.output.clone()?))).collect();
+    let mut spec = renew(&tx, &deployment, &old.state.spec, &viewer.login).await?;
+    spec.inherited = Some(Inherited { from: id, steps, notes: old.state.notes });
+    if let Value::Object(body) = &mut spec.body {
+        body.insert(RETRY_OF.to_owned(), json!(id));
+    }
+    finish(deployer, viewer, tx, &row.deployment_id, &spec, request).await
+}
+
+/// Asks an update to stop. What its steps did so far stands, unless its deployment restores.
+///
+/// # Errors
+/// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `UPDATE_ENDED`.
+pub async fn cancel(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<Update> {
+    let row = require(deployer, viewer, id).await?;
+    let tx = deployer.db.begin().await?;
+    let cancel = runs::cancel(&tx, id, &viewer.login).await?;
+    tx.commit().await?;
+    match cancel {
+        Cancel::Ended => ring_next(deployer, &row.deployment_id).await,
+        Cancel::Asked => deployer.queue.ring(id),
+        Cancel::AlreadyEnded => return Err(Error::field("UPDATE_ENDED", "updateId", "This update has ended already.")),
+        Cancel::Absent => return Err(Error::not_found("updateId")),
+    }
+    tracing::info!(run = %id, by = viewer.login, "an update was cancelled");
+    get(deployer, viewer, id).await?.ok_or_else(|| Error::not_found("updateId"))
+}
+
+/// Gives up a STUCK update: it ends as FAILED, and its deployment is free again. Whoever does it has looked at the node.
+///
+/// # Errors
+/// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `UPDATE_NOT_STUCK`.
+pub async fn abandon(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<Update> {
+    let row = require(deployer, viewer, id).await?;
+    let tx = deployer.db.begin().await?;
+    if !runs::abandon(&tx, id, &viewer.login).await? {
+        let message = "This update is not stuck. Cancel it, if it has not ended.";
+        return Err(Error::field("UPDATE_NOT_STUCK", "updateId", message));
+    }
+    tx.commit().await?;
+    ring_next(deployer, &row.deployment_id).await;
+    tracing::info!(run = %id, by = viewer.login, "a stuck update was abandoned");
+    get(deployer, viewer, id).await?.ok_or_else(|| Error::not_found("updateId"))
+}
+
+/// The run's row, if the viewer may change its deployment.
+async fn require(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<run::Model> {
+    let row =
+        run::Entity::find_by_id(id.0).one(deployer.db.pool()).await?.ok_or_else(|| Error::not_found("updateId"))?;
+    rights::require_deployment(deployer.db.pool(), viewer, &row.deployment_id, Access::Change, "updateId").await?;
+    Ok(row)
+}
+
+async fn refuse_stuck(tx: &Tx, deployment: &str) -> Result<()> {
+    let stuck = run::Entity::find()
+        .filter(run::Column::DeploymentId.eq(deployment))
+        .filter(run::Column::Status.eq(Status::Stuck.as_str()))
+        .one(&**tx)
+        .await?;
+    match stuck {
+        None => Ok(()),
+        Some(run) => Err(Error::field(
+            "DEPLOYMENT_STUCK",
+            "deploymentId",
+            format!(
+                "Update {} of this deployment is stuck: nobody can tell what is on the node. Look there, then retry or abandon it.",
+                run.id
+            ),
+        )),
+    }
+}
+
+/// What a new run takes over from the one before, if that ended after it had begun to activate and before it was verified: how scenarios and web
+/// apps stood before somebody switched them off, and the call that may still go on.
+async fn left_midway(tx: &Tx, row: &deployment::Model) -> Result<Option<Inherited>> {
+    let before = run::Entity::find()
+        .filter(run::Column::DeploymentId.eq(&row.id))
+        .filter(run::Column::RunNo.eq(row.last_run_no))
+        .one(&**tx)
+        .await?;
+    let Some(before) = before.filter(|run| run.ended_at.is_some()) else { return Ok(None) };
+    let Some(loaded) = runs::load(&**tx, RunId(before.id)).await? else { return Ok(None) };
+    let state = loaded.state;
+    let settled = |(planned, step): (&engine::plan::PlannedStep, &engine::journal::StepState)| {
+        matches!(planned.kind.as_str(), freeze::VERIFY | freeze::RESTORE)
+            && step.output.as_ref().is_some_and(|output| !output.is_null())
+    };
+    if state.spec.plan.steps.iter().zip(&state.steps).any(settled) {
+        return Ok(None);
+    }
+    let kept = |key: &String| notes::INHERITED.contains(&key.as_str());
+    let notes: std::collections::BTreeMap<_, _> = state.notes.into_iter().filter(|(key, _)| kept(key)).collect();
+    Ok((!notes.is_empty()).then(|| Inherited { from: RunId(before.id), notes, ..Inherited::default() }))
+}
+
+/// The old spec for whoever retries: as them where it was as the requester before, and with the key that the node's address has now.
+async fn renew(tx: &Tx, row: &deployment::Model, old: &RunSpec, login: &str) -> Result<RunSpec> {
+    let mut body: DeploySpec = serde_json::from_value(old.body.clone())?;
+    let place = infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(&**tx).await?;
+    let place = place.ok_or_else(|| Error::fault(format!("deployment {} has no infrastructure", row.id)))?;
+    let now = freeze::place(&place)?;
+    let package =
+        BundleKey { project_key: body.package.project_key.clone(), bundle_id: body.package.bundle_id.clone() };
+    if bundles::lock(tx, &package, Hold::Keep).await?.is_none_or(|package| package.sha256 != body.package.sha256) {
+        return Err(Error::field(
+            "BUNDLE_UNKNOWN",
+            "updateId",
+            "The bundle of this update was deleted. Start a new update with another one.",
+        ));
+    }
+    // Its key is for this address alone.
+    if now.spec.node.url == body.infrastructure.node.url {
+        body.infrastructure.node.key = now.spec.node.key;
+    }
+    if body.acting_user == old.requester && now.deploy_as.as_deref() != Some(&body.acting_user) {
+        login.clone_into(&mut body.acting_user);
+    }
+    Ok(RunSpec {
+        plan: old.plan.clone(),
+        requester: login.to_owned(),
+        body: serde_json::to_value(body)?,
+        inherited: None,
+    })
+}
+
+async fn finish(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    tx: Tx,
+    deployment: &str,
+    spec: &RunSpec,
+    request: Option<Request<'_>>,
+) -> Result<Accepted> {
+    let requested = runs::request(&tx, deployment, spec).await?;
+    if let Some(request) = request {
+        request.keep(&tx, requested.run).await?;
+    }
+    tx.commit().await?;
+    deployer.queue.ring(requested.run);
+    tracing::info!(run = %requested.run, deployment, by = viewer.login, "an update was requested");
+    accepted(deployer, viewer, requested.run, false).await
+}
+
+async fn accepted(deployer: &Deployer, viewer: &Viewer, run: RunId, repeated: bool) -> Result<Accepted> {
+    let update = get(deployer, viewer, run).await?.ok_or_else(|| Error::not_found("deploymentId"))?;
+    Ok(Accepted { update, repeated })
+}
+
+/// Best effort: a sweeper finds it otherwise.
+async fn ring_next(deployer: &Deployer, deployment: &str) {
+    match due::next_of_deployment(&deployer.db, deployment).await {
+        Ok(Some(run)) => deployer.queue.ring(run),
+        Ok(None) => {}
+        Err(error) => {
+            tracing::warn!(%error, deployment, "the next update could not be looked for; the sweeper finds it")
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! An update, as one viewer sees it.
+
+use engine::{
+    failure::Failure,
+    ids::RunId,
+    journal::{State, Status},
+    runs::Loaded,
+};
+use serde_json::Value;
+use targets::{spec::DeploySpec, target::Receipt};
+
+use super::{
+    ask::RETRY_OF,
+    steps::{self, Step, Trouble},
+    waiting::{Live, Mentioned, WaitingOn},
+};
+use crate::{
+    error::Result,
+    freeze::{POST_HOOKS, PRE_HOOKS, RESTORE, VERIFY},
+    rights::{DeploymentRights, Level},
+};
+
+/// One execution that makes a deployment so.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    /// Its id.
+    pub id: RunId,
+    /// From 1 within the deployment.
+    pub number: i64,
+    /// The deployment.
+    pub deployment_id: String,
+    /// Where to, as frozen at the request.
+    pub infrastructure_id: String,
+    /// The published project.
+    pub project_key: String,
+    /// The bundle, as frozen at the request.
+    pub bundle_id: String,
+    /// The project key on the node.
+    pub deployed_project_key: String,
+    /// At a glance.
+    pub status: Status,
+    /// The login that asked.
+    pub requester: String,
+    /// The login as whom changes are made on the node.
+    pub acting_user: String,
+    /// The update that this one retries.
+    pub retry_of: Option<RunId>,
+    /// When, in µs since the Unix epoch; unique within the deployment, also in milliseconds.
+    pub requested_at: i64,
+    /// When a worker first took it.
+    pub started_at: Option<i64>,
+    /// When it ended.
+    pub ended_at: Option<i64>,
+    /// Who asked to cancel it.
+    pub cancel_requested_by: Option<String>,
+    /// Why it stopped before its plan's end.
+    pub failure: Option<Trouble>,
+    /// What its steps warned of.
+    pub warnings: Vec<String>,
+    /// In order.
+    pub steps: Vec<Step>,
+    /// How many hooks it runs.
+    pub hooks: HookCounts,
+    /// What it waits for right now.
+    pub waiting_on: Option<WaitingOn>,
+    /// What is on the node after it.
+    pub receipt: Option<Receipt>,
+    /// The newest event: where a subscription goes on from.
+    pub last_seq: i64,
+    /// What the viewer may do with its deployment.
+    pub rights: DeploymentRights,
+}
+
+/// Hooks per phase: what everybody sees of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HookCounts {
+    /// Before the deployment.
+    pub pre: usize,
+    /// After it.
+    pub post: usize,
+}
+
+impl HookCounts {
+    pub(crate) fn of(plan: &engine::plan::Plan) -> Self {
+        let count = |prefix| plan.steps.iter().filter(|step| step.name.starts_with(prefix)).count();
+        Self { pre: count(PRE_HOOKS), post: count(POST_HOOKS) }
+    }
+}
+
+pub(super) fn render(run: &Loaded, rights: DeploymentRights, live: &Live, mentioned: &Mentioned) -> Result<Update> {
+    let admin = rights.infrastructure >= Level::Admin;
+    let state = &run.state;
+    let body: DeploySpec = serde_json::from_value(state.spec.body.clone())?;
+    let retry_of = state.spec.body.get(RETRY_OF).and_then(Value::as_i64).map(RunId);
+    Ok(Update {
+        id: RunId(run.row.id),
+        number: run.row.run_no,
+        deployment_id: run.row.deployment_id.clone(),
+        infrastructure_id: body.infrastructure.id,
+        project_key: body.package.project_key,
+        bundle_id: body.package.bundle_id,
+        deployed_project_key: body.deployed_project_key,
+        status: state.status(),
+        requester: state.spec.requester.clone(),
+        acting_user: body.acting_user,
+        retry_of,
+        requested_at: run.row.requested_at,
+        started_at: run.row.started_at,
+        ended_at: run.row.ended_at,
+        cancel_requested_by: state.cancelled_by.clone().or_else(|| run.row.cancel_requested_by.clone()),
+        failure: state.stopped.as_ref().map(|failure: &Failure| Trouble::of(failure, admin)),
+        warnings: state.steps.iter().flat_map(|step| step.warnings.iter().cloned()).collect(),
+        steps: steps::render(state, admin, mentioned),
+        hooks: HookCounts::of(&state.spec.plan),
+        waiting_on: live.waiting_on(run, mentioned),
+        receipt: receipt(state),
+        last_seq: state.seq,
+        rights,
+    })
+}
+
+/// What the last look at the node found: of the restore, if one put something back, else of the verification.
+fn receipt(state: &State) -> Option<Receipt> {
+    let output = |kind: &str| {
+        let found = state.spec.plan.steps.iter().zip(&state.steps).find(|(planned, _)| planned.kind == kind);
+        let output = found.and_then(|(_, step)| step.output.clone()).filter(|output| !output.is_null())?;
+        match serde_json::from_value(output) {
+            Ok(receipt) => Some(receipt),
+            Err(error) => {
+                tracing::warn!(%error, kind, "a receipt of another version cannot be shown");
+                None
+            }
+        }
+    };
+    output(RESTORE).or_else(|| output(VERIFY))
+}
