@@ -1,1 +1,30 @@
-//! api
+//! The HTTP edge. It knows transports and bounds; what lies behind is a [`House`].
+//!
+//! * [`app`] and [`worker_app`]: all addresses. [`serve`]: the server.
+//! * `edge`: what holds for every request (number, origin, panics, headers, log, metrics).
+//! * `auth`: finding the key. [`Failure`]: the one shape of an error.
+//! * `graphql`: GraphQL over HTTP, server-sent events and WebSocket; [`limits`]: bounds on what a document may ask.
+//! * `bundles`: uploads and downloads. `graphiql`: the page. [`health`]: health, readiness, metrics.
+
+mod auth;
+mod bundles;
+mod edge;
+mod failure;
+mod graphiql;
+mod graphql;
+pub mod health;
+mod house;
+pub mod limits;
+mod metrics;
+mod origin;
+mod routes;
+mod server;
+mod settings;
+
+pub use edge::RequestId;
+pub use failure::{Failure, Problem};
+pub use house::{ByteStream, Download, House, Key, Pass, Readiness};
+pub use metrics::HttpMetrics;
+pub use routes::{app, worker_app};
+pub use server::serve;
+pub use settings::{Limits, Settings};

@@ -1,0 +1,186 @@
+//! Bundles in and out: `POST /bundles?projectKey=KEY` as a form with the part `file`, `GET /projects/KEY/bundles/ID`. Both are streams: a bundle
+//! never lies in memory as a whole.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use poem::{
+    Body, Endpoint, FromRequest, IntoResponse, Request, RequestBody, Response, Result,
+    http::{Method, StatusCode},
+    web::Multipart,
+};
+use serde::Deserialize;
+use tokio_util::io::ReaderStream;
+
+use crate::{
+    auth,
+    edge::Login,
+    failure::Failure,
+    graphql::declared_length,
+    house::{ByteStream, House},
+    settings::Settings,
+};
+
+/// The uploads' endpoint.
+pub(crate) struct Upload<H> {
+    pub(crate) house: Arc<H>,
+    pub(crate) settings: Arc<Settings>,
+}
+
+/// The downloads' endpoint.
+pub(crate) struct Download<H> {
+    pub(crate) house: Arc<H>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Target {
+    project_key: String,
+}
+
+impl<H: House> Endpoint for Upload<H> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        Ok(self.answer(request).await.unwrap_or_else(IntoResponse::into_response))
+    }
+}
+
+impl<H: House> Upload<H> {
+    async fn answer(&self, request: Request) -> Result<Response, Failure> {
+        if request.method() != Method::POST {
+            return Err(Failure::of_status(StatusCode::METHOD_NOT_ALLOWED));
+        }
+        let pass = auth::enter(&*self.house, &request).await?;
+        let target: Target = request.params().map_err(|_| {
+            Failure::bad_request("Name the published project: POST /bundles?projectKey=KEY.").about("projectKey")
+        })?;
+        let limit = self.settings.upload_limit;
+        if declared_length(&request).is_some_and(|length| length > limit) {
+            return Err(Failure::too_large(limit));
+        }
+        let (request, mut body) = request.split();
+        let trouble = Trouble::default();
+        let body = body.take().map_err(|_| Failure::bad_request("There is no body."))?;
+        let body = watched(body, limit, self.settings.upload_idle(), trouble.clone());
+        let mut form = Multipart::from_request(&request, &mut RequestBody::new(body)).await.map_err(|_| no_form())?;
+        let stored = loop {
+            match form.next_field().await {
+                Ok(Some(field)) if field.name() == Some("file") => {
+                    let content: ByteStream = ReaderStream::with_capacity(field.into_async_read(), 64 << 10).boxed();
+                    break self.house.upload(&pass.viewer, &target.project_key, content).await;
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => break Err(no_form().about("file")),
+                Err(_) => break Err(no_form()),
+            }
+        };
+        // A body that broke off looks like a broken archive to whoever read it; say what really happened.
+        let stored = stored.map_err(|failure| trouble.failure(limit).unwrap_or(failure))?;
+        let json = serde_json::to_vec(&stored).map_err(|_| Failure::internal())?;
+        let mut response =
+            Response::builder().status(StatusCode::CREATED).content_type("application/json; charset=utf-8").body(json);
+        response.set_data(Login(self.house.login(&pass.viewer).into()));
+        Ok(response)
+    }
+}
+
+fn no_form() -> Failure {
+    Failure::bad_request("Send the bundle as multipart/form-data, in a part named file.")
+}
+
+/// What went wrong with a body while somebody read it.
+#[derive(Clone, Default)]
+struct Trouble(Arc<AtomicU8>);
+
+impl Trouble {
+    const TOO_LARGE: u8 = 1;
+    const IDLE: u8 = 2;
+    const CUT: u8 = 3;
+
+    fn note(&self, what: u8) {
+        self.0.store(what, Ordering::Relaxed);
+    }
+
+    fn failure(&self, limit: u64) -> Option<Failure> {
+        match self.0.load(Ordering::Relaxed) {
+            Self::TOO_LARGE => Some(Failure::too_large(limit)),
+            Self::IDLE => Some(Failure::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "UPLOAD_STALLED",
+                "The upload stalled and was dropped. Nothing was stored.",
+            )),
+            Self::CUT => {
+                Some(Failure::new(StatusCode::BAD_REQUEST, "UPLOAD_CUT", "The upload broke off. Nothing was stored."))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The body with a limit on its length and on its pauses.
+fn watched(body: Body, limit: u64, idle: Duration, trouble: Trouble) -> Body {
+    let chunks = body.into_bytes_stream().boxed();
+    let watched = stream::unfold(Some((chunks, 0u64)), move |state| {
+        let trouble = trouble.clone();
+        async move {
+            let (mut chunks, so_far) = state?;
+            let chunk: Bytes = match tokio::time::timeout(idle, chunks.next()).await {
+                Ok(None) => return None,
+                Ok(Some(Ok(chunk))) => chunk,
+                Ok(Some(Err(error))) => {
+                    trouble.note(Trouble::CUT);
+                    return Some((Err(error), None));
+                }
+                Err(_) => {
+                    trouble.note(Trouble::IDLE);
+                    return Some((Err(io::ErrorKind::TimedOut.into()), None));
+                }
+            };
+            let so_far = so_far.saturating_add(chunk.len() as u64);
+            if so_far > limit {
+                trouble.note(Trouble::TOO_LARGE);
+                return Some((Err(io::ErrorKind::FileTooLarge.into()), None));
+            }
+            Some((Ok(chunk), Some((chunks, so_far))))
+        }
+    });
+    Body::from_bytes_stream(watched)
+}
+
+impl<H: House> Endpoint for Download<H> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        Ok(self.answer(request).await.unwrap_or_else(IntoResponse::into_response))
+    }
+}
+
+impl<H: House> Download<H> {
+    async fn answer(&self, request: Request) -> Result<Response, Failure> {
+        if request.method() != Method::GET {
+            return Err(Failure::of_status(StatusCode::METHOD_NOT_ALLOWED));
+        }
+        let pass = auth::enter(&*self.house, &request).await?;
+        let (key, id): (String, String) = request.path_params().map_err(|_| Failure::not_found())?;
+        let bundle = self.house.download(&pass.viewer, &key, &id).await?;
+        let name = utf8_percent_encode(&bundle.file_name, NON_ALPHANUMERIC);
+        let mut response = Response::builder()
+            .content_type("application/zip")
+            .header("content-length", bundle.size)
+            .header("content-disposition", format!("attachment; filename*=UTF-8''{name}"))
+            .header("etag", format!("\"{}\"", bundle.sha256))
+            .body(Body::from_bytes_stream(bundle.content));
+        response.set_data(Login(self.house.login(&pass.viewer).into()));
+        Ok(response)
+    }
+}

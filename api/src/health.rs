@@ -1,0 +1,40 @@
+//! `/healthz`: the process runs. `/readyz`: it can serve. `/metrics`: numbers for Prometheus. None of them says anything about a viewer's things,
+//! and none asks for a key.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use poem::{EndpointExt, IntoResponse, Response, Route, endpoint::make, get, http::StatusCode};
+use prometheus_client::registry::Registry;
+use serde_json::json;
+
+use crate::{failure::Failure, house::Readiness};
+
+/// Asks whether the process can do its work.
+pub type Ready = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Readiness> + Send>> + Send + Sync>;
+
+/// Adds the three addresses.
+pub(crate) fn mount(route: Route, ready: Ready, registry: Arc<Registry>) -> Route {
+    route
+        .at("/healthz", get(make(|_| async { json_response(StatusCode::OK, &json!({"status": "alive"})) })))
+        .at("/readyz", get(make(move |_| readiness(ready())).boxed()))
+        .at("/metrics", get(make(move |_| metrics(registry.clone())).boxed()))
+}
+
+async fn readiness(asked: Pin<Box<dyn Future<Output = Readiness> + Send>>) -> Response {
+    let found = asked.await;
+    let (status, word) =
+        if found.is_ready() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+    json_response(status, &json!({"status": word, "checks": found}))
+}
+
+async fn metrics(registry: Arc<Registry>) -> Response {
+    let mut text = String::new();
+    if prometheus_client::encoding::text::encode(&mut text, &registry).is_err() {
+        return Failure::internal().into_response();
+    }
+    Response::builder().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(text)
+}
+
+fn json_response(status: StatusCode, body: &serde_json::Value) -> Response {
+    Response::builder().status(status).content_type("application/json; charset=utf-8").body(body.to_string())
+}

@@ -1,0 +1,123 @@
+//! What the edge asks of the house behind it. The edge knows transports; who may do what is the house's business.
+
+use std::{fmt, future::Future, sync::Arc};
+
+use async_graphql::Data;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// A body on its way.
+pub type ByteStream = BoxStream<'static, std::io::Result<Bytes>>;
+
+/// What lies behind the edge.
+pub trait House: Send + Sync + 'static {
+    /// Somebody whom the house knows.
+    type Viewer: Clone + Send + Sync + 'static;
+
+    /// Whose key this is, with the rights of this moment; `None` for a key that is unknown, revoked or expired.
+    ///
+    /// # Errors
+    /// When it cannot be found out.
+    fn authenticate(&self, key: &Key) -> impl Future<Output = Result<Option<Self::Viewer>, Failure>> + Send;
+
+    /// The name that the log shows.
+    fn login<'a>(&self, viewer: &'a Self::Viewer) -> &'a str;
+
+    /// What the resolvers of one operation find in their context.
+    fn request_data(&self, pass: &Pass<Self::Viewer>, request_id: &str) -> Data;
+
+    /// Whether requests can be served now.
+    fn readiness(&self) -> impl Future<Output = Readiness> + Send;
+
+    /// Stores a bundle of a published project. Answers what it stored.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn upload(
+        &self,
+        viewer: &Self::Viewer,
+        project_key: &str,
+        content: ByteStream,
+    ) -> impl Future<Output = Result<serde_json::Value, Failure>> + Send;
+
+    /// Opens a bundle.
+    ///
+    /// # Errors
+    /// Not there, or not for this viewer: the same answer.
+    fn download(
+        &self,
+        viewer: &Self::Viewer,
+        project_key: &str,
+        bundle_id: &str,
+    ) -> impl Future<Output = Result<Download, Failure>> + Send;
+}
+
+/// A bundle on its way out.
+pub struct Download {
+    /// The archive.
+    pub content: ByteStream,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its SHA-256 in hexadecimal.
+    pub sha256: String,
+    /// What a browser calls it.
+    pub file_name: String,
+}
+
+/// Whether requests can be served, and what the parts say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Readiness {
+    /// The database answers.
+    pub database: bool,
+    /// Its schema is this version's.
+    pub migrations: bool,
+    /// `ok`, or `degraded: sweeping` while Redis is away: requests are accepted, runs start a little later.
+    pub queue: String,
+}
+
+impl Readiness {
+    /// Redis away is no reason to turn requests down: they are recorded in SQL.
+    pub fn is_ready(&self) -> bool {
+        self.database && self.migrations
+    }
+}
+
+/// An API key as a client gave it. Never shown.
+#[derive(Clone)]
+pub struct Key(Arc<str>);
+
+impl Key {
+    /// The longest that is looked at.
+    const LONGEST: usize = 512;
+
+    /// Takes what a client sent; `None` for what can be no key.
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let sound = !text.is_empty() && text.len() <= Self::LONGEST && text.bytes().all(|b| b.is_ascii_graphic());
+        sound.then(|| Self(text.into()))
+    }
+
+    /// For the one that compares it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+/// A viewer, and the key by which the viewer can be asked for again.
+#[derive(Clone, Debug)]
+pub struct Pass<V> {
+    /// Who.
+    pub viewer: V,
+    /// By which key.
+    pub key: Key,
+}

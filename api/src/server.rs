@@ -1,0 +1,28 @@
+//! The server.
+
+use std::{io, time::Duration};
+
+use poem::{Endpoint, Server, listener::TcpAcceptor};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// A connection on which nothing moves for so long is closed. Streams are pinged far more often.
+const IDLE: Duration = Duration::from_secs(180);
+
+/// Serves until `shutdown` is cancelled; then takes no new connections and gives running requests the time `drain`.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub async fn serve(
+    listener: TcpListener,
+    app: impl Endpoint + 'static,
+    shutdown: CancellationToken,
+    drain: Duration,
+) -> io::Result<()> {
+    let acceptor = TcpAcceptor::from_tokio(listener)?;
+    Server::new_with_acceptor(acceptor)
+        .idle_timeout(IDLE)
+        .http2_max_concurrent_streams(200)
+        .run_with_graceful_shutdown(app, shutdown.cancelled_owned(), Some(drain))
+        .await
+}
