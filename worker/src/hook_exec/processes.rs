@@ -121,6 +121,33 @@ pub(crate) fn stop_and_kill(mut find: impl FnMut() -> io::Result<Vec<Process>>) 
     Ok(stopped)
 }
 
+/// Stops this process's own children, and those who become its children meanwhile (their parents ended), as fast as they are listed: a
+/// process that forks and ends at once, again and again, is gone before a look through all of `/proc` comes to it.
+///
+/// Only for a process that is single-threaded and reaps nobody meanwhile: so no pid of a child can be another's. Does nothing where the
+/// kernel has no list of children; `stop_and_kill` is what counts.
+pub(crate) fn stop_own_children() {
+    let mut stopped = HashSet::new();
+    for _ in 0..STOP_CHILDREN_PASSES {
+        let list = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+        let fresh: Vec<i32> = list
+            .split_ascii_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .filter(|pid| stopped.insert(*pid))
+            .collect();
+        if fresh.is_empty() {
+            break;
+        }
+        for pid in fresh.into_iter().filter_map(Pid::from_raw) {
+            // It may have ended: then its own children are in the next list.
+            let _ = kill_process(pid, Signal::STOP);
+        }
+    }
+}
+
+/// How often [`stop_own_children`] looks again.
+const STOP_CHILDREN_PASSES: usize = 1000;
+
 /// Gives the kernel a moment to end what was killed.
 pub(crate) fn pause(milliseconds: i64) {
     let time = Timespec { tv_sec: 0, tv_nsec: milliseconds.clamp(0, 999) * 1_000_000 };

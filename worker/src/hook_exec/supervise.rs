@@ -236,6 +236,7 @@ fn end_descendants(main: Pid) -> u32 {
     let mut met = HashSet::new();
     let mut pause = 1;
     while !reap(main).is_ok_and(|reaped| reaped.none_left) {
+        processes::stop_own_children();
         if let Ok(seen) = processes::stop_and_kill(|| Ok(processes::descendants(&processes::all()?, &me))) {
             met.extend(seen);
         }
