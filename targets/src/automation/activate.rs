@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     calls::is_running,
-    flight::{EffectCall, Flown},
+    flight::{EffectCall, Flight, Flown, unknown},
     notes::{self, State, States},
     report::Report,
     session::Session,
@@ -19,6 +19,14 @@ use crate::{http::CallError, spec::ConnectionRemapping};
 pub(super) const RUN_AS_USER: &str = "runAsUser";
 
 pub(super) async fn activate(session: &Session<'_>) -> StepResult {
+    let result = attempt(session).await;
+    let flight = Flight { run: session.run(), note: notes::ACTIVATE, settle: session.settle() };
+    // Whatever stopped this attempt: if an activation is out there whose end nobody knows, nobody knows what the node will run.
+    let open = flight.intent().is_some_and(|intent| intent.is_open());
+    result.map_err(|error| if open { unknown(error) } else { error })
+}
+
+async fn attempt(session: &Session<'_>) -> StepResult {
     session.project().await?;
     note_states(session).await?;
     let in_bundle = session.work.contents.scenarios.iter().map(|scenario| scenario.id.as_str());
@@ -36,6 +44,11 @@ async fn note_states(session: &Session<'_>) -> Result<(), StepError> {
     if session.run().note(notes::STATES).is_some() {
         return Ok(());
     }
+    notes::write(session.run(), notes::STATES, &read_states(session).await?).await
+}
+
+/// Every scenario's and web app's state, as it is now.
+pub(super) async fn read_states(session: &Session<'_>) -> Result<States, CallError> {
     let (api, key) = (&session.api, session.key());
     let mut states = States::default();
     for scenario in api.scenarios(key).await? {
@@ -47,7 +60,7 @@ async fn note_states(session: &Session<'_>) -> Result<(), StepError> {
         let active = is_running(&api.backend_state(key, &webapp).await?);
         states.webapps.insert(webapp, State { active, run_as });
     }
-    notes::write(session.run(), notes::STATES, &states).await
+    Ok(states)
 }
 
 /// One activation, with every scenario off.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use engine::{
     failure::{Failure, StepError},
-    step::StepContext,
+    step::{Audience, StepContext},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -102,6 +102,16 @@ impl Intent {
         Ok(self.purpose == call.purpose() && call.done_since(&self.before, &call.look().await?))
     }
 
+    /// Nobody knows how the call ended.
+    pub(super) fn is_open(&self) -> bool {
+        self.end.is_none()
+    }
+
+    /// The call ended with its effect.
+    pub(super) fn is_done(&self) -> bool {
+        self.end == Some(End::Done)
+    }
+
     /// The call may have changed the node.
     pub(super) fn may_have_acted(&self) -> bool {
         self.end != Some(End::NotTaken)
@@ -170,7 +180,7 @@ pub(super) async fn perform(
 ) -> Result<Flown, StepError> {
     let flight = Flight { run, note: call.note(), settle };
     let noted = flight.intent();
-    let open = noted.as_ref().is_some_and(|intent| intent.end.is_none());
+    let open = noted.as_ref().is_some_and(Intent::is_open);
     let before = match call.look().await {
         // What the lost call came to can't be probed.
         Err(error) if open => return Err(unknown(error)),
@@ -185,6 +195,9 @@ pub(super) async fn perform(
             }
             None => {
                 if let Some(rest) = flight.rest(&mut intent).await? {
+                    let rest_s = rest.as_secs().max(1);
+                    told(run, format!("The node may still be {}; looking again (at most {rest_s} s).", call.doing()))
+                        .await;
                     return Ok(Flown::Wait(check_in(rest)));
                 }
             }
@@ -192,6 +205,7 @@ pub(super) async fn perform(
         }
     }
 
+    told(run, format!("Now {}.", call.doing())).await;
     call.prepare().await?;
     let intent = Intent {
         purpose: call.purpose(),
@@ -219,6 +233,10 @@ pub(super) async fn perform(
         },
         Err(error) => after_error(&flight, intent, call, error).await,
     }
+}
+
+async fn told(run: &dyn StepContext, line: String) {
+    run.log(Audience::Everyone, line).await;
 }
 
 async fn after_error(

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     calls::FromBundle,
-    flight::{EffectCall, Flown, check_in, remaining},
+    flight::{EffectCall, Flight, Flown, check_in, remaining},
     notes::{self, Created},
     report::Report,
     session::Session,
@@ -56,10 +56,11 @@ pub(super) async fn ensure_imported(session: &Session<'_>) -> Result<Imported, S
     }
     // An import of an earlier run may still be going on.
     let ours = session.run().note(notes::IMPORT).is_some();
-    if !record.confirmed && !ours {
-        if let Some(rest) = remaining(record.at, session.settle(), session.run().now().await?) {
-            return Ok(Flown::Wait(check_in(rest)));
-        }
+    if !record.confirmed
+        && !ours
+        && let Some(rest) = remaining(record.at, session.settle(), session.run().now().await?)
+    {
+        return Ok(Flown::Wait(check_in(rest)));
     }
     bring(session, seen).await
 }
@@ -73,7 +74,9 @@ async fn bring(session: &Session<'_>, seen: Seen) -> Result<Imported, StepError>
             return Ok(wait);
         }
     }
-    if seen.exists && notes::read(session.run(), notes::CREATED) == Some(Created::FromBundle) {
+    let flight = Flight { run: session.run(), note: notes::IMPORT, settle: session.settle() };
+    let imported_before = flight.intent().is_some_and(|intent| intent.is_done());
+    if seen.exists && !imported_before && notes::read(session.run(), notes::CREATED) == Some(Created::FromBundle) {
         // The node made the project and not the import: it propagated nothing, so we do.
         notes::write(session.run(), notes::CREATED, &Created::Empty).await?;
     }

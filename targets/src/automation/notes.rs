@@ -20,7 +20,7 @@ pub const CREATE: &str = "create";
 pub const IMPORT: &str = "import";
 /// The intent of the preload.
 pub const PRELOAD: &str = "preload";
-/// The intent of the activation. A run after one that was interrupted inside it inherits it, so that it waits for that call's end.
+/// The intent of the activation.
 pub const ACTIVATE: &str = "activate";
 /// The intent of the activation of what was there before.
 pub const RESTORE: &str = "restore";
@@ -29,8 +29,14 @@ pub const RESTARTS: &str = "restarts";
 /// The same during a restore.
 pub const RESTORE_RESTARTS: &str = "restore_restarts";
 
-/// What the next run of a deployment inherits when the one before ended after it had begun to activate and before it was verified.
-pub const INHERITED: &[&str] = &[STATES, ACTIVATE];
+/// Of the notes of a run that ended after it had begun to activate and before it was verified: what the deployment's next run inherits, even if it is no retry (which
+/// inherits all). The switches as they were before, and an activation whose end nobody knows.
+pub fn inherited(note: impl Fn(&str) -> Option<Value>) -> Vec<(&'static str, Value)> {
+    let open = |intent: &Value| intent.get("end").is_none_or(Value::is_null);
+    let states = note(STATES).map(|states| (STATES, states));
+    let activation = note(ACTIVATE).filter(open).map(|intent| (ACTIVATE, intent));
+    states.into_iter().chain(activation).collect()
+}
 
 /// The project before this run changed anything.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

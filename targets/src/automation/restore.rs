@@ -4,7 +4,7 @@ use engine::failure::{Failure, StepError, StepOutcome, StepResult};
 use serde_json::Value;
 
 use super::{
-    activate::{Activation, every_scenario},
+    activate::{Activation, every_scenario, read_states},
     flight::{Flight, Flown, Intent, check_in, unknown},
     goal::Goal,
     notes::{self, Prior, States},
@@ -23,10 +23,16 @@ pub(super) async fn restore(http: &Http, work: &Work<'_>) -> StepResult {
 async fn put_back(session: &Session<'_>) -> StepResult {
     let run = session.run();
     let prior: Option<Prior> = notes::read(run, notes::PRIOR);
-    let states: States = notes::read(run, notes::STATES).unwrap_or_default();
-    let goal = prior.as_ref().and_then(|prior| Goal::restore(session.spec(), prior, states.clone()));
-    let (Some(prior), Some(goal)) = (&prior, goal) else {
+    let Some(prior) = prior.filter(|prior| prior.bundle.is_some()) else {
         // Nothing was active before, or nothing was changed yet.
+        return Ok(StepOutcome::output(Value::Null));
+    };
+    let states: States = match notes::read(run, notes::STATES) {
+        Some(states) => states,
+        // The activation had not begun: switches are as they were.
+        None => read_states(session).await?,
+    };
+    let Some(goal) = Goal::restore(session.spec(), &prior, states.clone()) else {
         return Ok(StepOutcome::output(Value::Null));
     };
 

@@ -42,7 +42,10 @@ async fn ensure_scenario(session: &Session<'_>, id: &str, wanted: &RunAs) -> Res
     }
     wanted.write(&mut definition, RUN_AS_USER);
     api.put_scenario(key, id, definition).await?;
-    taken(session, &format!("scenario {}", api.clean(id)), wanted, &api.scenario(key, id).await?, RUN_AS_USER)
+    let what = format!("scenario {}", api.clean(id));
+    taken(session, &what, wanted, &api.scenario(key, id).await?, RUN_AS_USER)?;
+    session.log(format!("The run-as user of {what} is now {}.", wanted.told())).await;
+    Ok(())
 }
 
 /// The node must show what it accepted.

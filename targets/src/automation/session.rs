@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use engine::{failure::StepError, step::StepContext};
+use engine::{
+    failure::StepError,
+    step::{Audience, StepContext},
+};
 
 use super::{
     calls::Project,
@@ -58,6 +61,11 @@ impl<'a> Session<'a> {
 
     pub(super) fn settle(&self) -> Duration {
         Duration::from_millis(self.infrastructure().node.settle_ms)
+    }
+
+    /// A line for whoever may see the update.
+    pub(super) async fn log(&self, line: String) {
+        self.run().log(Audience::Everyone, line).await;
     }
 
     pub(super) async fn perform(&self, call: &dyn EffectCall) -> Result<Flown, StepError> {

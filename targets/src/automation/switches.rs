@@ -20,6 +20,9 @@ pub(super) async fn switch(session: &Session<'_>, goal: &Goal<'_>) -> Result<(),
         if scenario.active != on {
             any = true;
             api.switch_scenario(key, &scenario.id, on).await?;
+            session
+                .log(format!("Scenario {} is now {}.", api.clean(&scenario.id), if on { "on" } else { "off" }))
+                .await;
         }
     }
     if any && api.scenarios(key).await?.iter().any(|scenario| scenario.active != goal.scenario_on(&scenario.id)) {

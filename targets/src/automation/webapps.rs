@@ -44,7 +44,9 @@ pub(super) async fn ensure(session: &Session<'_>, goal: &Goal<'_>) -> Result<(),
         }
         if changes {
             api.put_webapp(key, &id, definition).await?;
-            taken(session, &format!("web app {}", api.clean(&id)), &wanted, &api.webapp(key, &id).await?, field)?;
+            let what = format!("web app {}", api.clean(&id));
+            taken(session, &what, &wanted, &api.webapp(key, &id).await?, field)?;
+            session.log(format!("The run-as user of {what} is now {}.", wanted.told())).await;
         }
         restart(session, goal, &id).await?;
     }
@@ -85,6 +87,7 @@ async fn restart(session: &Session<'_>, goal: &Goal<'_>, id: &str) -> Result<(),
     let now = session.api.backend_state(session.key(), id).await?;
     // An answer of ours was lost: a backend runs, and it is another one.
     if !is_running(&now) || now == noted.before {
+        session.log(format!("Restarting the backend of web app {}.", session.api.clean(id))).await;
         session.api.restart_backend(session.key(), id).await?;
     }
     let asked_at = Some(session.run().now().await?);

@@ -1,5 +1,7 @@
 //! The targets, driven over real HTTP against the practice node.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 mod answers;
 mod push;
 mod restore;

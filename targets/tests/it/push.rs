@@ -174,3 +174,19 @@ async fn an_upload_cut_is_sent_again_whole() {
     world.step(Step::Push).await.unwrap();
     assert_eq!(world.project()["bundles"][0]["sha256"], world.spec.package.sha256);
 }
+
+#[tokio::test]
+async fn an_import_of_an_earlier_run_is_waited_for() {
+    use targets::target::ImportLedger as _;
+    let world = world().await;
+    let (url, package) = (world.node.url(), world.spec.package.clone());
+    world.ledger.intend(&url, "CHURN", "v1", &package.sha256).await.unwrap();
+    let now = world.run.now.load(std::sync::atomic::Ordering::SeqCst);
+    for import in world.ledger.0.lock().unwrap().values_mut() {
+        import.at = now;
+    }
+    assert!(matches!(world.attempt(Step::Push).await, Ok(engine::failure::StepOutcome::NotYet { .. })));
+    world.step(Step::Push).await.unwrap();
+    assert!(world.run.now.load(std::sync::atomic::Ordering::SeqCst) - now >= crate::support::SETTLE.as_micros() as i64);
+    assert_eq!(world.effects("POST", "/projectsFromBundle").len(), 1);
+}

@@ -323,10 +323,11 @@ impl World {
     /// The calls that took effect, by method and the end of the path.
     pub(crate) fn effects(&self, method: &str, end: &str) -> Vec<Call> {
         let reached = |call: &Call| {
-            !matches!(
-                call.fault.as_deref(),
-                Some("RESET" | "STATUS" | "HTML" | "REDIRECT" | "CUT_UPLOAD" | "REPORT_ERROR")
-            )
+            call.status.is_none_or(|status| status < 400)
+                && !matches!(
+                    call.fault.as_deref(),
+                    Some("RESET" | "STATUS" | "HTML" | "REDIRECT" | "CUT_UPLOAD" | "REPORT_ERROR")
+                )
         };
         self.node
             .calls()

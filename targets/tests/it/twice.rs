@@ -72,7 +72,7 @@ async fn answers_lost_in_a_second_update() {
 
 #[tokio::test]
 async fn answers_cut() {
-    disturbed_by(FaultKind::CutAnswer, false).await;
+    disturbed_by(FaultKind::CutAnswer, true).await;
 }
 
 #[tokio::test]
@@ -163,4 +163,21 @@ async fn a_call_in_flight_is_waited_for() {
     world.run.advance(crate::support::SETTLE + Duration::from_secs(1));
     world.step(Step::Activate).await.unwrap();
     assert_eq!(world.project()["activeBundle"], "v2");
+}
+
+#[tokio::test]
+async fn an_unknown_activation_behind_a_rejected_key_needs_a_human() {
+    let world = second_update().await;
+    world.until(Step::Push).await.unwrap();
+    let activate = "/projects/*/bundles/imported/*/actions/activate";
+    world.node.arm(Fault::on("POST", activate, FaultKind::LostAnswer)).unwrap();
+    // Nobody can look right after it, nor later.
+    let status = |status| FaultKind::Status { status, error_type: None, message: None, retry_after: None };
+    world.node.arm(Fault::on("GET", "/projects", status(503)).nth(3).times(1)).unwrap();
+    world.node.arm(Fault::on("GET", "/projects", status(401)).nth(4).for_ever()).unwrap();
+    let failure = world.failure(Step::Activate).await;
+    assert_eq!((failure.code.as_str(), failure.outcome_unknown), ("NODE_KEY_REJECTED", true));
+    world.node.disarm_all();
+    world.step(Step::Activate).await.unwrap();
+    assert_eq!(world.effects("POST", "/activate").len(), 1);
 }
