@@ -44,7 +44,7 @@ pub(crate) struct Download<H> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Target {
-    project_key: String,
+    project_key: Option<String>,
 }
 
 impl<H: House> Endpoint for Upload<H> {
@@ -76,8 +76,9 @@ impl<H: House> Upload<H> {
         let stored = loop {
             match form.next_field().await {
                 Ok(Some(field)) if field.name() == Some("file") => {
+                    let file_name = field.file_name().unwrap_or("file").to_owned();
                     let content: ByteStream = ReaderStream::with_capacity(field.into_async_read(), 64 << 10).boxed();
-                    break self.house.upload(&pass.viewer, &target.project_key, content).await;
+                    break self.house.upload(&pass.viewer, target.project_key.as_deref(), &file_name, content).await;
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => break Err(no_form().about("file")),

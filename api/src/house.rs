@@ -32,14 +32,15 @@ pub trait House: Send + Sync + 'static {
     /// Whether requests can be served now.
     fn readiness(&self) -> impl Future<Output = Readiness> + Send;
 
-    /// Stores a bundle of a published project. Answers what it stored.
+    /// Stores a bundle of a published project; without a key, of the project that it was made from. Answers what it stored.
     ///
     /// # Errors
     /// What is wrong with it.
     fn upload(
         &self,
         viewer: &Self::Viewer,
-        project_key: &str,
+        project_key: Option<&str>,
+        file_name: &str,
         content: ByteStream,
     ) -> impl Future<Output = Result<serde_json::Value, Failure>> + Send;
 

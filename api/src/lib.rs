@@ -27,4 +27,5 @@ pub use house::{ByteStream, Download, House, Key, Pass, Readiness};
 pub use metrics::HttpMetrics;
 pub use routes::{app, worker_app};
 pub use server::serve;
+pub use poem::http::StatusCode;
 pub use settings::{Limits, Settings};

@@ -1,1 +1,47 @@
-fn main() {}
+//! `slipway`: one binary for every part. This file only wires.
+
+mod args;
+mod commands;
+mod config;
+mod failure;
+mod house;
+mod parts;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    args::{Cli, Command},
+    config::Config,
+    failure::Failure,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if matches!(cli.command, Command::HookExec) {
+        // Single-threaded, and before anything else starts: see the supervisor.
+        return worker::hook_exec::main();
+    }
+    match run(cli) {
+        Ok(code) => code,
+        Err(failure) => {
+            tell(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let config = Config::load(cli.config.as_deref(), std::env::vars())?;
+    // One provider for every client and server of the process.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(commands::run(cli.command, config))
+}
+
+#[expect(clippy::print_stderr, reason = "a command's last word goes to whoever typed it")]
+fn tell(failure: &Failure) {
+    eprintln!("slipway: {failure}");
+}

@@ -67,7 +67,9 @@ impl Error {
         Self::field(
             "VERSION_CONFLICT",
             "expectedVersion",
-            format!("This was changed meanwhile: you saw version {seen}, it is {now}. Read it again and repeat the change."),
+            format!(
+                "This was changed meanwhile: you saw version {seen}, it is {now}. Read it again and repeat the change."
+            ),
         )
     }
 

@@ -15,6 +15,7 @@ use engine::{
 use entities::{hook, hook_code, worker};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     Deployer,
@@ -327,8 +328,7 @@ async fn codes_of<C: ConnectionTrait>(db: &C, rows: &[hook::Model]) -> Result<BT
 }
 
 /// Names that workers published, ever: a run may wait for a worker that is away, not for one that never was.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Default)]
 struct PublishedNames {
     code_envs: BTreeSet<String>,
     os_users: BTreeSet<String>,
@@ -339,9 +339,12 @@ async fn published_names<C: ConnectionTrait>(db: &C) -> Result<PublishedNames> {
         worker::Entity::find().select_only().column(worker::Column::Facts).distinct().into_tuple().all(db).await?;
     let mut all = PublishedNames::default();
     for text in facts {
-        let names: PublishedNames = serde_json::from_str(&text)?;
-        all.code_envs.extend(names.code_envs);
-        all.os_users.extend(names.os_users);
+        // Facts of another version may say more, or less.
+        let facts: Value = serde_json::from_str(&text)?;
+        let names =
+            |key: &str| facts[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
+        all.code_envs.extend(names("codeEnvs"));
+        all.os_users.extend(names("osUsers"));
     }
     Ok(all)
 }

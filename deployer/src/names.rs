@@ -20,7 +20,15 @@ pub fn check(id: &str, field: &str, problems: &mut Problems) {
         problems.add("ID_INVALID", field, "An id must not be blank.");
     } else if id.chars().count() > LONGEST {
         problems.add("ID_INVALID", field, format!("An id has at most {LONGEST} characters."));
-    } else if id.trim() != id || id.chars().any(|c| matches!(c, '/' | '?' | '#' | '\\' | '%') || c.is_control()) || id == "." || id == ".." {
-        problems.add("ID_INVALID", field, "An id must not contain / ? # % \\ or control characters, nor begin or end with a blank.");
+    } else if id.trim() != id
+        || id.chars().any(|c| matches!(c, '/' | '?' | '#' | '\\' | '%') || c.is_control())
+        || id == "."
+        || id == ".."
+    {
+        problems.add(
+            "ID_INVALID",
+            field,
+            "An id must not contain / ? # % \\ or control characters, nor begin or end with a blank.",
+        );
     }
 }

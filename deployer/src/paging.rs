@@ -56,7 +56,10 @@ pub struct Listing<T> {
 impl<T> Listing<T> {
     /// The same page of something else.
     pub fn map<U>(self, f: impl Fn(T) -> U) -> Listing<U> {
-        Listing { items: self.items.into_iter().map(|(cursor, item)| (cursor, f(item))).collect(), has_next: self.has_next }
+        Listing {
+            items: self.items.into_iter().map(|(cursor, item)| (cursor, f(item))).collect(),
+            has_next: self.has_next,
+        }
     }
 }
 
@@ -65,9 +68,7 @@ fn encode(key: &str) -> String {
 }
 
 fn decode(cursor: &str) -> Result<String> {
-    BASE64_URL_SAFE_NO_PAD
-        .decode(cursor)
-        .ok()
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .ok_or_else(|| Error::field("PAGE_INVALID", "after", "This cursor is not one of ours. Use the endCursor of the page before."))
+    BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| {
+        Error::field("PAGE_INVALID", "after", "This cursor is not one of ours. Use the endCursor of the page before.")
+    })
 }

@@ -19,8 +19,8 @@ pub struct WorkerId(pub i64);
 /// A fresh id. Two equal ones within a millisecond (1 in 2 million) are refused by the primary key and drawn again by the caller.
 pub fn fresh() -> i64 {
     const RANDOM_BITS: u32 = 21;
-    let millis = clock::now_micros() / 1_000 & ((1 << 42) - 1);
-    millis << RANDOM_BITS | (clock::random_u64() >> (64 - RANDOM_BITS)) as i64
+    let millis = (clock::now_micros() / 1_000) & ((1 << 42) - 1);
+    (millis << RANDOM_BITS) | (clock::random_u64() >> (64 - RANDOM_BITS)) as i64
 }
 
 macro_rules! text_form {

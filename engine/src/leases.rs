@@ -72,7 +72,8 @@ impl Lease {
         worker::Entity::insert(row).exec_without_returning(&*tx).await?;
         tx.commit().await?;
         let (until, hooks_until) = watch::channel(sent + nanos(settings.hook_grace_ms));
-        let lease = Self { worker, lost: CancellationToken::new(), hooks_until, db: own, stop: CancellationToken::new() };
+        let lease =
+            Self { worker, lost: CancellationToken::new(), hooks_until, db: own, stop: CancellationToken::new() };
         tokio::spawn(lease.clone().beat(settings.clone(), sent, until));
         Ok(lease)
     }
@@ -142,9 +143,8 @@ impl Lease {
 /// The database's error.
 pub async fn end_lapsed(tx: &Tx) -> Result<Vec<WorkerId>, DbErr> {
     let clock = clock_sql(tx.get_database_backend());
-    let sql = format!(
-        "UPDATE worker SET ended_at = {clock} WHERE ended_at IS NULL AND lease_until < {clock} RETURNING id"
-    );
+    let sql =
+        format!("UPDATE worker SET ended_at = {clock} WHERE ended_at IS NULL AND lease_until < {clock} RETURNING id");
     let rows = tx.query_all_raw(sql_with(&**tx, sql, [])).await?;
     let ended = rows.iter().map(|row| row.try_get("", "id").map(WorkerId)).collect::<Result<Vec<_>, _>>()?;
     for worker in &ended {

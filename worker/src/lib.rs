@@ -1,4 +1,23 @@
-//! worker
+//! The worker: takes runs from the queue and drives them, step by step, under a lease.
+//!
+//! * [`process`]: a worker process, its lease and how it stops; `sweeper`: what makes lost bells good.
+//! * `attend`: one look at one run; `held`: the run while this worker holds it; `runner`: fold, next, do, append; `follow`: what an edge
+//!   writes.
+//! * `steps`: the steps by kind; `context`: the run as a step sees it.
+//! * [`hooks`]: a hook from the worker's side; [`hook_exec`]: its supervisor, a process of its own.
+//! * [`settings`]: what an operator sets.
 
+mod attend;
+pub mod context;
+mod follow;
+mod held;
 pub mod hook_exec;
 pub mod hooks;
+pub mod process;
+pub mod runner;
+pub mod settings;
+pub mod steps;
+mod sweeper;
+
+pub use process::{Worker, WorkerState};
+pub use settings::{HookSettings, WorkerSettings};

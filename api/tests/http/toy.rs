@@ -61,10 +61,11 @@ impl House for Toy {
     async fn upload(
         &self,
         _viewer: &Self::Viewer,
-        project_key: &str,
+        project_key: Option<&str>,
+        _file_name: &str,
         mut content: ByteStream,
     ) -> Result<serde_json::Value, Failure> {
-        if project_key != "SALES" {
+        if project_key != Some("SALES") {
             return Err(Failure::new(StatusCode::NOT_FOUND, "NOT_FOUND", "Nothing.").about("projectKey"));
         }
         let mut bytes = Vec::new();

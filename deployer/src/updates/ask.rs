@@ -10,7 +10,7 @@ use engine::{
 use entities::{deployment, infrastructure, run};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use serde_json::{Value, json};
-use targets::{automation::notes, spec::DeploySpec};
+use targets::spec::DeploySpec;
 
 use super::{idempotency::Request, list::get, view::Update};
 use crate::{
@@ -59,8 +59,7 @@ pub async fn start(
         return accepted(deployer, viewer, run, true).await;
     }
     refuse_stuck(&tx, deployment_id).await?;
-    let mut spec = freeze::freeze(&tx, &row, &viewer.login).await?;
-    spec.inherited = left_midway(&tx, &row).await?;
+    let spec = freeze::freeze(&tx, &row, &viewer.login).await?;
     finish(deployer, viewer, tx, deployment_id, &spec, request).await
 }
 
@@ -176,29 +175,6 @@ async fn refuse_stuck(tx: &Tx, deployment: &str) -> Result<()> {
             ),
         )),
     }
-}
-
-/// What a new run takes over from the one before, if that ended after it had begun to activate and before it was verified: how scenarios and web
-/// apps stood before somebody switched them off, and the call that may still go on.
-async fn left_midway(tx: &Tx, row: &deployment::Model) -> Result<Option<Inherited>> {
-    let before = run::Entity::find()
-        .filter(run::Column::DeploymentId.eq(&row.id))
-        .filter(run::Column::RunNo.eq(row.last_run_no))
-        .one(&**tx)
-        .await?;
-    let Some(before) = before.filter(|run| run.ended_at.is_some()) else { return Ok(None) };
-    let Some(loaded) = runs::load(&**tx, RunId(before.id)).await? else { return Ok(None) };
-    let state = loaded.state;
-    let settled = |(planned, step): (&engine::plan::PlannedStep, &engine::journal::StepState)| {
-        matches!(planned.kind.as_str(), freeze::VERIFY | freeze::RESTORE)
-            && step.output.as_ref().is_some_and(|output| !output.is_null())
-    };
-    if state.spec.plan.steps.iter().zip(&state.steps).any(settled) {
-        return Ok(None);
-    }
-    let kept = |key: &String| notes::INHERITED.contains(&key.as_str());
-    let notes: std::collections::BTreeMap<_, _> = state.notes.into_iter().filter(|(key, _)| kept(key)).collect();
-    Ok((!notes.is_empty()).then(|| Inherited { from: RunId(before.id), notes, ..Inherited::default() }))
 }
 
 /// The old spec for whoever retries: as them where it was as the requester before, and with the key that the node's address has now.

@@ -140,7 +140,8 @@ impl State {
                 "What was active before could not be put back. Check the node, then retry or abandon the update.",
             ));
         }
-        let done = plan.steps.iter().zip(&self.steps).all(|(planned, state)| planned.only_after_failure || state.is_over());
+        let done =
+            plan.steps.iter().zip(&self.steps).all(|(planned, state)| planned.only_after_failure || state.is_over());
         match &self.stopped {
             Some(failure) if failure.outcome_unknown => Next::Stick(failure.clone()),
             Some(failure) if failure.code != CANCELLED => {
@@ -161,8 +162,8 @@ impl State {
     fn cancel_failure(&self) -> Failure {
         let by = self.cancelled_by.as_deref().unwrap_or("somebody");
         let pushed = self.spec.plan.steps.iter().zip(&self.steps);
-        let began = pushed.filter(|(_, state)| !state.attempts.is_empty()).map(|(planned, _)| planned.name.as_str());
-        let message = match began.last() {
+        let mut began = pushed.filter(|(_, state)| !state.attempts.is_empty()).map(|(planned, _)| planned.name.as_str());
+        let message = match began.next_back() {
             None => format!("Cancelled by {by} before it began; nothing was changed."),
             Some(last) => format!("Cancelled by {by} in or after step {last}. What the steps before it did stands."),
         };
@@ -186,7 +187,10 @@ impl State {
             Phase::In { .. } => {
                 let waits = self.under_way().is_some_and(|(_, attempt)| {
                     attempt.yielded
-                        || attempt.slot.as_ref().is_some_and(|slot| slot.granted_at.is_none() && slot.timed_out_at.is_none())
+                        || attempt
+                            .slot
+                            .as_ref()
+                            .is_some_and(|slot| slot.granted_at.is_none() && slot.timed_out_at.is_none())
                 });
                 if waits { Status::Waiting } else { Status::Running }
             }

@@ -28,6 +28,8 @@ pub struct State {
     pub cancelled_by: Option<String>,
     /// Why it stopped before its plan's end.
     pub stopped: Option<Failure>,
+    /// How long it rests before somebody may take it again, in microseconds from its newest event.
+    pub rests_us: Option<i64>,
 }
 
 /// Where a run stands.
@@ -170,6 +172,7 @@ impl State {
             phase: Phase::Edge { parked: false },
             cancelled_by: None,
             stopped: None,
+            rests_us: None,
         })
     }
 
@@ -191,6 +194,11 @@ impl State {
             return Err(illegal("the run has ended"));
         }
         self.change(event).map_err(illegal)?;
+        self.rests_us = match event.kind {
+            Kind::Parked { delay_us } => Some(delay_us),
+            Kind::StepYielded { check_in_us } => Some(check_in_us),
+            _ => None,
+        };
         self.seq = event.seq;
         self.epoch = event.epoch;
         Ok(())

@@ -55,9 +55,9 @@ pub(super) async fn push(url: Arc<str>, key: Arc<str>, mut bells: mpsc::Receiver
     let mut batch = Vec::new();
     loop {
         batch.clear();
-        match tokio::time::timeout(Duration::from_secs(2), bells.recv_many(&mut batch, 256)).await {
-            Ok(0) => return,
-            Ok(_) | Err(_) => {}
+        let received = tokio::time::timeout(Duration::from_secs(2), bells.recv_many(&mut batch, 256)).await;
+        if received == Ok(0) {
+            return;
         }
         match ring(&url, &key, &mut connection, &batch).await {
             Ok(()) => {
@@ -132,7 +132,9 @@ async fn read_from(mut connection: MultiplexedConnection, key: &str, seats: &Sea
                         seats.fill(run, seat).await;
                     }
                 }
-                Ok(Message { v, .. }) => tracing::warn!(version = v, "a job of another version; the sweep will find its run"),
+                Ok(Message { v, .. }) => {
+                    tracing::warn!(version = v, "a job of another version; the sweep will find its run")
+                }
                 Err(_) => tracing::warn!("something in the queue is no job of ours"),
             }
         }

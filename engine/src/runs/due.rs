@@ -1,10 +1,19 @@
 //! What a sweeper finds: runs that somebody should look at, however their bell was lost.
 
-use sea_orm::{ConnectionTrait, DbErr};
+use std::collections::BTreeMap;
 
+use entities::run;
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde_json::Value;
+
+use super::{
+    RunsError,
+    read::{self, Loaded},
+};
 use crate::{
-    db::{Db, clock_sql, sql_with},
-    ids::RunId,
+    db::{Db, Tx, clock_sql, sql_with},
+    ids::{RunId, WorkerId},
+    journal::StepState,
 };
 
 /// The runs that can go on now, oldest first: unfinished, not stuck, due, held by nobody living, first in their deployment.
@@ -32,13 +41,57 @@ pub async fn next_of_deployment(db: &Db, deployment: &str) -> Result<Option<RunI
     Ok(ids(db, sql.to_owned(), deployment).await?.pop())
 }
 
-/// Runs of this worker that somebody asked to cancel.
+/// Runs of this worker that somebody asked to cancel, with the login.
 ///
 /// # Errors
 /// The database's error.
-pub async fn cancels(db: &Db, worker: crate::ids::WorkerId) -> Result<Vec<RunId>, DbErr> {
-    let sql = "SELECT id FROM run WHERE worker_id = $1 AND cancel_requested_at IS NOT NULL AND ended_at IS NULL";
-    ids(db, sql.to_owned(), worker.0).await
+pub async fn cancels(db: &Db, worker: WorkerId) -> Result<Vec<(RunId, String)>, DbErr> {
+    let sql = "SELECT id, cancel_requested_by AS login FROM run
+WHERE worker_id = $1 AND cancel_requested_at IS NOT NULL AND ended_at IS NULL";
+    let rows = db.pool().query_all_raw(sql_with(db.pool(), sql, [worker.0.into()])).await?;
+    rows.iter().map(|row| Ok((RunId(row.try_get("", "id")?), row.try_get("", "login")?))).collect()
+}
+
+/// Takes the right to sweep, once a period for the whole fleet: N workers need not look N times.
+///
+/// # Errors
+/// The database's error.
+pub async fn take_chore(tx: &Tx, name: &str, period_us: i64) -> Result<bool, DbErr> {
+    let clock = clock_sql(tx.get_database_backend());
+    let sql = format!("UPDATE chore SET at = {clock} WHERE name = $1 AND at <= {clock} - $2");
+    Ok(tx.execute_raw(sql_with(&**tx, sql, [name.into(), period_us.into()])).await?.rows_affected() == 1)
+}
+
+/// The notes of the newest run before this one that got to a step of kind `from`, if it ended before one of the kinds `until` was recorded
+/// with an output: what it read before it changed the node is still what was there before. Else empty.
+///
+/// # Errors
+/// The database, or a broken journal.
+pub async fn unfinished_notes(
+    db: &Db,
+    before: &run::Model,
+    from: &str,
+    until: &[&str],
+) -> Result<BTreeMap<String, Value>, RunsError> {
+    let earlier = run::Entity::find()
+        .filter(run::Column::DeploymentId.eq(&before.deployment_id))
+        .filter(run::Column::RunNo.lt(before.run_no))
+        .order_by_desc(run::Column::RunNo)
+        .limit(50)
+        .all(db.pool())
+        .await?;
+    for row in earlier {
+        let Some(Loaded { state, .. }) = read::load(db.pool(), RunId(row.id)).await? else { continue };
+        let mut steps = state.spec.plan.steps.iter().zip(&state.steps);
+        let recorded = |step: &StepState| step.output.as_ref().is_some_and(|output| !output.is_null());
+        if steps.clone().any(|(planned, step)| until.contains(&planned.kind.as_str()) && recorded(step)) {
+            break;
+        }
+        if steps.any(|(planned, step)| planned.kind == from && !step.attempts.is_empty()) {
+            return Ok(state.notes);
+        }
+    }
+    Ok(BTreeMap::new())
 }
 
 async fn ids(db: &Db, sql: String, value: impl Into<sea_orm::Value>) -> Result<Vec<RunId>, DbErr> {

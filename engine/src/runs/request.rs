@@ -124,7 +124,14 @@ fn end_by_cancel(state: &State, login: &str) -> Option<Vec<NewEvent>> {
     let mut events = vec![NewEvent::run(Kind::CancelRequested { by: login.to_owned() })];
     let mut after = state.clone();
     let epoch = state.epoch + 1;
-    let dated = |event: &NewEvent, seq| Event { seq, at: 0, epoch, step: event.step, attempt: event.attempt, kind: event.kind.clone() };
+    let dated = |event: &NewEvent, seq| Event {
+        seq,
+        at: 0,
+        epoch,
+        step: event.step,
+        attempt: event.attempt,
+        kind: event.kind.clone(),
+    };
     after.apply(&dated(&events[0], state.seq + 1)).ok()?;
     if let Next::Fail { step, attempt, failure } = after.next() {
         let event = NewEvent::step(step, attempt, Kind::StepFailed { failure, then: event::Then::Stop });

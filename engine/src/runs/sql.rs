@@ -75,7 +75,19 @@ SELECT id, epoch, seq, at, cancel_by FROM f"
 async fn sqlite<C: ConnectionTrait>(db: &C, ops: &[&Op]) -> Result<Vec<Row>, DbErr> {
     let field = |name: &str| format!("json_extract(value, '$.{name}') AS {name}");
     let names = [
-        "run", "claim", "worker", "epoch", "seq", "n", "status", "step", "attempt", "wake_in", "release", "ended", "cancelled_by",
+        "run",
+        "claim",
+        "worker",
+        "epoch",
+        "seq",
+        "n",
+        "status",
+        "step",
+        "attempt",
+        "wake_in",
+        "release",
+        "ended",
+        "cancelled_by",
     ];
     let source = format!("(SELECT {} FROM json_each($1))", names.map(field).join(", "));
     let clock = clock_sql(DbBackend::Sqlite);

@@ -147,7 +147,9 @@ async fn alone(db: &Db, op: &Op, waiting: &oneshot::Sender<Answer>) -> Answer {
 /// Whether the write is there (accepted), impossible (refused), or not yet made (None).
 async fn read_back(db: &Db, op: &Op) -> Result<Option<Answer>, DbErr> {
     use sea_orm::EntityTrait;
-    let Some(row) = entities::run::Entity::find_by_id(op.run).one(db.pool()).await? else { return Ok(Some(Answer::Refused)) };
+    let Some(row) = entities::run::Entity::find_by_id(op.run).one(db.pool()).await? else {
+        return Ok(Some(Answer::Refused));
+    };
     if row.epoch == op.epoch && row.seq == op.seq {
         return Ok(None);
     }
@@ -157,7 +159,12 @@ async fn read_back(db: &Db, op: &Op) -> Result<Option<Answer>, DbErr> {
     if !ours {
         return Ok(Some(Answer::Refused));
     }
-    Ok(Some(Answer::Accepted { epoch: row.epoch, seq: row.seq, at: db.now().await?, cancel_by: row.cancel_requested_by }))
+    Ok(Some(Answer::Accepted {
+        epoch: row.epoch,
+        seq: row.seq,
+        at: db.now().await?,
+        cancel_by: row.cancel_requested_by,
+    }))
 }
 
 fn accepted(row: &sql::Row) -> Answer {

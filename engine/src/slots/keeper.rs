@@ -57,15 +57,8 @@ pub(super) async fn keep(
     mut messages: mpsc::UnboundedReceiver<Message>,
 ) {
     let mut news = bell.listen();
-    let mut keeper = Keeper {
-        db,
-        bell,
-        worker,
-        settings,
-        waiters: BTreeMap::new(),
-        leaving: Vec::new(),
-        last_look: Instant::now(),
-    };
+    let mut keeper =
+        Keeper { db, bell, worker, settings, waiters: BTreeMap::new(), leaving: Vec::new(), last_look: Instant::now() };
     loop {
         let mut pools = BTreeSet::new();
         let next = keeper.next_look();
@@ -119,7 +112,9 @@ impl Keeper {
         let look = self.last_look + LOOK;
         match self.waiters.values().map(|waiter| waiter.deadline).min() {
             // Behind the deadline, not before it.
-            Some(deadline) => look.min(deadline + Duration::from_millis(1)).max(Instant::now() + Duration::from_millis(1)),
+            Some(deadline) => {
+                look.min(deadline + Duration::from_millis(1)).max(Instant::now() + Duration::from_millis(1))
+            }
             None if !self.leaving.is_empty() => look.max(Instant::now() + Duration::from_millis(50)),
             None => Instant::now() + Duration::from_secs(3_600),
         }

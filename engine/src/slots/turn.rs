@@ -197,12 +197,7 @@ async fn grant(tx: &Tx, now: i64, waiter: pool_waiter::Model) -> Result<pool_hol
 }
 
 /// Whether a holder's worker missed two heartbeats.
-async fn overdue(
-    tx: &Tx,
-    now: i64,
-    settings: &LeaseSettings,
-    holders: &[pool_holder::Model],
-) -> Result<bool, DbErr> {
+async fn overdue(tx: &Tx, now: i64, settings: &LeaseSettings, holders: &[pool_holder::Model]) -> Result<bool, DbErr> {
     if holders.is_empty() {
         return Ok(false);
     }

@@ -1,0 +1,190 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Slipway deploys data projects: it takes a bundle and makes an infrastructure run it, safely, repeatably and under the identity that
+/// policy demands.
+#[derive(Parser)]
+#[command(name = "slipway", version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// A file of settings; those that it does not name keep their defaults (see `slipway config`).
+    #[arg(long, global = true, env = "SLIPWAY_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Everything in one process: SQLite, a queue in memory, API and worker. For one team, or to try it out.
+    Dev(Dev),
+    /// Shows one deployment from end to end on a practice node, then stays up to be played with.
+    Demo(Demo),
+    /// Serves GraphQL. Any number of these may run behind a load balancer.
+    Api(Api),
+    /// Runs updates. Start another one, on any machine, and it helps; stop any one, and nothing is lost.
+    Worker(WorkerArgs),
+    /// Brings the database's schema up to date. Safe from several processes at once.
+    Migrate,
+    /// Works straight on the database: for the first steps, and for emergencies.
+    #[command(subcommand)]
+    Admin(Admin),
+    /// The master key, and the secrets that it seals.
+    #[command(subcommand)]
+    Secrets(Secrets),
+    /// Prints all settings with their defaults.
+    Config,
+    /// Prints the GraphQL schema.
+    Schema,
+    /// Serves a practice Automation node that speaks Dataiku's public API, for trying things out.
+    Sandbox(Sandbox),
+    /// Supervises one hook. Started by a worker, not by people.
+    #[command(hide = true)]
+    HookExec,
+}
+
+#[derive(Args)]
+pub(crate) struct Dev {
+    /// Where the database, packages and the master key lie; made if it is not there.
+    #[arg(long, default_value = "./.slipway", value_name = "FOLDER")]
+    pub(crate) data_dir: PathBuf,
+    /// Where to listen [default: api.listen, 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Args)]
+pub(crate) struct Demo {
+    /// Ends after the receipt, with exit code 0 if the update succeeded and 1 if not.
+    #[arg(long)]
+    pub(crate) exit: bool,
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
+    pub(crate) listen: SocketAddr,
+}
+
+#[derive(Args)]
+pub(crate) struct Api {
+    /// Where to listen [default: api.listen, 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Args)]
+pub(crate) struct WorkerArgs {
+    /// Where to serve /healthz, /readyz and /metrics [default: worker.listen, 127.0.0.1:8081].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Args)]
+pub(crate) struct Sandbox {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:11200", value_name = "ADDRESS:PORT")]
+    pub(crate) listen: SocketAddr,
+    /// The administrator key that the node accepts.
+    #[arg(long, default_value = "practice-admin-key", value_name = "KEY")]
+    pub(crate) admin_key: String,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Admin {
+    /// People and technical accounts.
+    #[command(subcommand)]
+    User(AdminUser),
+    /// API keys.
+    #[command(subcommand)]
+    Key(AdminKey),
+    /// Groups: rights are given to groups alone. Members of `administrators` may do everything.
+    #[command(subcommand)]
+    Group(AdminGroup),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum AdminUser {
+    /// Makes a user.
+    Create {
+        /// The login; the same on every node.
+        login: String,
+        /// What people read.
+        #[arg(long)]
+        display_name: Option<String>,
+        /// A group to be in; may be given several times.
+        #[arg(long = "group", value_name = "GROUP")]
+        groups: Vec<String>,
+    },
+    /// Lets a user in again.
+    Enable {
+        /// The login.
+        login: String,
+    },
+    /// Keeps a user out; its keys are dead at once.
+    Disable {
+        /// The login.
+        login: String,
+    },
+    /// Deletes a user with its keys.
+    Delete {
+        /// The login.
+        login: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum AdminKey {
+    /// Makes a key and prints it, this once.
+    Create {
+        /// Whom it acts as.
+        #[arg(long, value_name = "LOGIN")]
+        user: String,
+        /// What it is for.
+        #[arg(long, default_value = "made by slipway admin")]
+        label: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum AdminGroup {
+    /// Makes a group.
+    Create {
+        /// Its name.
+        name: String,
+        /// What it is for.
+        #[arg(long, default_value = "")]
+        description: String,
+    },
+    /// Deletes a group.
+    Delete {
+        /// Its name.
+        name: String,
+    },
+    /// Puts a user into a group.
+    Add {
+        /// The group.
+        group: String,
+        /// The login.
+        login: String,
+    },
+    /// Takes a user out of a group.
+    Remove {
+        /// The group.
+        group: String,
+        /// The login.
+        login: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Secrets {
+    /// Makes a master key in a new file of mode 0600.
+    GenerateKey {
+        /// The file; it must not be there yet.
+        file: PathBuf,
+    },
+    /// Puts a new key first in the master key file; then run `rotate`, and remove the old line when it says so.
+    NewKey,
+    /// Seals every secret anew with the first key of the master key file.
+    Rotate,
+}

@@ -1,0 +1,40 @@
+//! `slipway api`.
+
+use std::{sync::Arc, time::Duration};
+
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::signals::Signals;
+use crate::{args::Api, config::Config, failure::Failure, house::Deployment, parts::Parts};
+
+pub(crate) async fn run(args: Api, config: &Config) -> Result<(), Failure> {
+    let parts = Parts::open(config).await?;
+    let listener = TcpListener::bind(args.listen.unwrap_or(config.api.listen)).await?;
+    let shutdown = CancellationToken::new();
+    let mut signals = Signals::listen()?;
+    let stop = shutdown.clone();
+    tokio::spawn(async move {
+        signals.next().await;
+        stop.cancel();
+    });
+    serve(&parts, config, listener, shutdown).await
+}
+
+/// Serves GraphQL until `shutdown`.
+pub(crate) async fn serve(
+    parts: &Parts,
+    config: &Config,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), Failure> {
+    let address = listener.local_addr()?;
+    let mut registry = Registry::default();
+    let metrics = api::HttpMetrics::register(&mut registry);
+    let house = Deployment::new(parts.deployer.clone(), config.packages.largest);
+    let schema = graphql::schema(parts.deployer.clone(), parts.bell.clone());
+    let app = api::app(schema, house, config.http.clone(), metrics, Arc::new(registry), shutdown.clone());
+    tracing::info!(listen = %address, "serving GraphQL at /graphql, GraphiQL at /graphiql");
+    Ok(api::serve(listener, app, shutdown, Duration::from_secs(config.http.drain_s)).await?)
+}

@@ -1,0 +1,71 @@
+//! `slipway worker`.
+
+use std::{sync::Arc, time::Duration};
+
+use api::Readiness;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use worker::{Worker, hooks::Supervisor};
+
+use super::signals::Signals;
+use crate::{args::WorkerArgs, config::Config, failure::Failure, house, parts::Parts};
+
+pub(crate) async fn run(args: WorkerArgs, config: &Config) -> Result<(), Failure> {
+    let parts = Parts::open(config).await?;
+    let worker = start(&parts, config).await?;
+    let listener = TcpListener::bind(args.listen.unwrap_or(config.worker.listen)).await?;
+    let shutdown = CancellationToken::new();
+    let health = tokio::spawn(serve_health(worker.clone(), parts.deployer.clone(), listener, shutdown.clone()));
+    let mut signals = Signals::listen()?;
+    let stopping = worker.clone();
+    tokio::spawn(async move {
+        signals.next().await;
+        tracing::info!("draining: no new runs; once more to stop at once");
+        stopping.drain();
+        signals.next().await;
+        tracing::warn!("stopping at once: hooks are ended, runs are given back");
+        stopping.stop_now();
+    });
+    worker.run().await;
+    shutdown.cancel();
+    match health.await {
+        Ok(served) => served,
+        Err(_) => Ok(()),
+    }
+}
+
+/// Makes the process fit to run hooks, and the worker.
+pub(crate) async fn start(parts: &Parts, config: &Config) -> Result<Worker, Failure> {
+    worker::hooks::worker_startup()?;
+    let settings = config.worker.settings.clone();
+    if settings.lease.hook_grace_ms >= settings.lease.lease_ms {
+        return Err(Failure::new(
+            "CONFIG_INVALID",
+            "worker.lease.hook_grace_ms must be below worker.lease.lease_ms: a hook must be dead before its slot is given away.",
+        ));
+    }
+    Ok(Worker::new(parts.deployer.clone(), parts.bell.clone(), settings, Supervisor::this_program()).await?)
+}
+
+async fn serve_health(
+    worker: Worker,
+    deployer: deployer::Deployer,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), Failure> {
+    let mut registry = Registry::default();
+    let metrics = api::HttpMetrics::register(&mut registry);
+    let ready = Arc::new(move || {
+        let (deployer, worker) = (deployer.clone(), worker.clone());
+        let readiness: std::pin::Pin<Box<dyn Future<Output = Readiness> + Send>> = Box::pin(async move {
+            let mut readiness = house::readiness(&deployer).await;
+            // Without a lease nothing runs here, whatever the database says.
+            readiness.database &= worker.state().worker.is_some();
+            readiness
+        });
+        readiness
+    });
+    let app = api::worker_app(ready, metrics, Arc::new(registry));
+    Ok(api::serve(listener, app, shutdown, Duration::from_secs(5)).await?)
+}

@@ -1,0 +1,236 @@
+//! The configuration: the commented defaults in the binary, then a file, then the environment. An unknown key is refused by name.
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use serde::Deserialize;
+use targets::http::{BlockList, HttpSettings};
+use toml::{Table, Value};
+use worker::WorkerSettings;
+
+use crate::failure::Failure;
+
+/// The defaults, with their comments.
+pub(crate) const DEFAULTS: &str = include_str!("../../config.default.toml");
+
+/// Variables of their own that are no settings.
+const OTHERS: [&str; 4] = ["SLIPWAY_CONFIG", "SLIPWAY_MASTER_KEY", "SLIPWAY_ADMIN_KEY", "SLIPWAY_KEY"];
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) database: Database,
+    pub(crate) queue: Queue,
+    pub(crate) packages: Packages,
+    pub(crate) secrets: Secrets,
+    pub(crate) nodes: Nodes,
+    pub(crate) api: Listen,
+    pub(crate) http: api::Settings,
+    pub(crate) worker: WorkerTable,
+    pub(crate) log: Log,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Database {
+    pub(crate) url: String,
+    pub(crate) connections: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Queue {
+    pub(crate) redis_url: String,
+    pub(crate) prefix: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Packages {
+    pub(crate) location: String,
+    pub(crate) staging: String,
+    pub(crate) largest: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Secrets {
+    pub(crate) master_key_file: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nodes {
+    blocked: Vec<String>,
+    connect_timeout_ms: u64,
+    call_timeout_ms: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listen {
+    pub(crate) listen: SocketAddr,
+}
+
+/// The worker's table: its settings, and where it serves its health.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkerTable {
+    pub(crate) listen: SocketAddr,
+    pub(crate) settings: WorkerSettings,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Log {
+    pub(crate) format: LogFormat,
+    pub(crate) filter: String,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+impl<'de> Deserialize<'de> for WorkerTable {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        let mut table = Table::deserialize(deserializer)?;
+        let listen = table.remove("listen").ok_or_else(|| D::Error::missing_field("listen"))?;
+        let listen = listen.try_into().map_err(|error| D::Error::custom(format!("listen: {error}")))?;
+        // Hooks get a variable only when it says something.
+        if let Some(Value::Table(hooks)) = table.get_mut("hooks") {
+            hooks.retain(|key, value| !(key.ends_with("_proxy") || key == "ca_bundle") || value.as_str() != Some(""));
+        }
+        Ok(Self { listen, settings: Value::Table(table).try_into().map_err(D::Error::custom)? })
+    }
+}
+
+impl Config {
+    /// Reads the defaults, then `file`, then `environment`.
+    pub(crate) fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Failure> {
+        let mut table: Table =
+            DEFAULTS.parse().map_err(|error| Failure::new("CONFIG_INVALID", format!("the defaults: {error}")))?;
+        let defaults = table.clone();
+        if let Some(path) = file {
+            let name = path.display();
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| Failure::new("CONFIG_UNREADABLE", format!("{name}: {error}")))?;
+            let over: Table =
+                text.parse().map_err(|error| Failure::new("CONFIG_INVALID", format!("{name}: {error}")))?;
+            merge(&mut table, over, &defaults, "").map_err(|problem| Failure::new("CONFIG_INVALID", format!("{name}: {problem}")))?;
+        }
+        for (variable, value) in environment {
+            if variable.starts_with("SLIPWAY_") && !OTHERS.contains(&variable.as_str()) {
+                set(&mut table, &variable, &value)?;
+            }
+        }
+        Value::Table(table).try_into().map_err(|error| Failure::new("CONFIG_INVALID", error.to_string()))
+    }
+}
+
+impl Nodes {
+    pub(crate) fn http(&self) -> Result<HttpSettings, Failure> {
+        let blocked = BlockList::parse(self.blocked.iter().map(String::as_str))
+            .map_err(|error| Failure::new("CONFIG_INVALID", format!("nodes.blocked: {error}")))?;
+        Ok(HttpSettings {
+            blocked,
+            connect_timeout: Duration::from_millis(self.connect_timeout_ms),
+            call_timeout: Duration::from_millis(self.call_timeout_ms),
+            ..HttpSettings::default()
+        })
+    }
+}
+
+/// Lays `over` onto `base`; a key that the defaults do not have is a problem, but for the free table of code envs.
+fn merge(base: &mut Table, over: Table, defaults: &Table, path: &str) -> Result<(), String> {
+    for (key, value) in over {
+        let name = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let free = path == "worker.hooks.code_envs";
+        match (defaults.get(&key), value) {
+            (None, _) if !free => return Err(format!("there is no setting `{name}`; config.default.toml has them all")),
+            (Some(Value::Table(inside)), Value::Table(over)) => {
+                let target = base.entry(key).or_insert_with(|| Value::Table(Table::new()));
+                if let Value::Table(target) = target {
+                    merge(target, over, inside, &name)?;
+                }
+            }
+            (Some(Value::Table(_)), _) => return Err(format!("`{name}` is a table")),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sets what a variable names: the path of a setting, joined by underscores.
+fn set(table: &mut Table, variable: &str, text: &str) -> Result<(), Failure> {
+    let wanted = variable.trim_start_matches("SLIPWAY_").to_lowercase();
+    let Some(slot) = find(table, &wanted) else {
+        let problem = format!("there is no setting for the variable {variable}; config.default.toml has them all");
+        return Err(Failure::new("CONFIG_INVALID", problem));
+    };
+    let invalid = |kind: &str| Failure::new("CONFIG_INVALID", format!("{variable} must be {kind}"));
+    *slot = match slot {
+        Value::Integer(_) => Value::Integer(text.trim().parse().map_err(|_| invalid("a whole number"))?),
+        Value::Boolean(_) => Value::Boolean(text.trim().parse().map_err(|_| invalid("true or false"))?),
+        Value::Array(_) => Value::Array(
+            text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(|part| Value::String(part.to_owned())).collect(),
+        ),
+        _ => Value::String(text.to_owned()),
+    };
+    Ok(())
+}
+
+fn find<'a>(table: &'a mut Table, wanted: &str) -> Option<&'a mut Value> {
+    table.iter_mut().find_map(|(key, value)| match value {
+        Value::Table(inside) => find(inside, wanted.strip_prefix(key.as_str())?.strip_prefix('_')?),
+        value => (key == wanted).then_some(value),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(variables: &[(&str, &str)]) -> Result<Config, Failure> {
+        Config::load(None, variables.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())))
+    }
+
+    #[test]
+    fn the_defaults_are_whole() {
+        let config = with(&[]).unwrap();
+        assert_eq!(config.worker.settings, WorkerSettings::default());
+        assert!(config.nodes.http().is_ok());
+    }
+
+    #[test]
+    fn the_environment_reaches_every_depth() {
+        let config = with(&[
+            ("SLIPWAY_DATABASE_URL", "sqlite://x.db"),
+            ("SLIPWAY_WORKER_LEASE_LEASE_MS", "1500"),
+            ("SLIPWAY_HTTP_ALLOWED_ORIGINS", "https://a.example, https://b.example"),
+            ("HOME", "/"),
+        ])
+        .unwrap();
+        assert_eq!(config.database.url, "sqlite://x.db");
+        assert_eq!(config.worker.settings.lease.lease_ms, 1_500);
+        assert_eq!(config.http.allowed_origins.len(), 2);
+    }
+
+    #[test]
+    fn what_is_unknown_or_wrong_is_named() {
+        let refused = |variables: &[(&str, &str)]| with(variables).unwrap_err().to_string();
+        assert!(refused(&[("SLIPWAY_WORKER_SEAT", "3")]).contains("SLIPWAY_WORKER_SEAT"));
+        assert!(refused(&[("SLIPWAY_WORKER_SEATS", "three")]).contains("SLIPWAY_WORKER_SEATS must be a whole number"));
+        assert!(refused(&[("SLIPWAY_LOG_FORMAT", "xml")]).contains("format"));
+        let mut table = DEFAULTS.parse::<Table>().unwrap();
+        let defaults = table.clone();
+        let over = "[worker.lease]\nlease = 3".parse().unwrap();
+        assert!(merge(&mut table, over, &defaults, "").unwrap_err().contains("worker.lease.lease"));
+    }
+}

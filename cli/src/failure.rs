@@ -1,0 +1,46 @@
+//! What a command says when it cannot do what it was asked.
+
+use std::fmt;
+
+/// A code with a page in `docs/errors`, and what happened.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: String,
+    message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl From<engine::db::DbErr> for Failure {
+    fn from(error: engine::db::DbErr) -> Self {
+        Self::new("DATABASE_UNAVAILABLE", error.to_string())
+    }
+}
+
+impl From<deployer::error::Error> for Failure {
+    fn from(error: deployer::error::Error) -> Self {
+        match error {
+            deployer::error::Error::Refused(refusals) => match refusals.first() {
+                Some(first) => Self::new(first.code, first.message.clone()),
+                None => Self::new("INTERNAL", "refused without a reason"),
+            },
+            deployer::error::Error::Fault(fault) => Self::new("INTERNAL", fault.detail),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new("IO_FAILED", error.to_string())
+    }
+}

@@ -1,0 +1,105 @@
+//! The house behind the HTTP edge: the deployer.
+
+use api::{ByteStream, Download, Failure, House, Key, Pass, Problem, Readiness, StatusCode};
+use deployer::{
+    Deployer,
+    bundles::{self, BundleKey},
+    error::{Error, Refusal},
+    viewer::Viewer,
+};
+use futures_util::TryStreamExt;
+use serde_json::{Value, json};
+
+/// The deployer, as the edge sees it.
+pub(crate) struct Deployment {
+    deployer: Deployer,
+    /// The largest bundle, in bytes.
+    largest: u64,
+}
+
+impl Deployment {
+    pub(crate) fn new(deployer: Deployer, largest: u64) -> Self {
+        Self { deployer, largest }
+    }
+}
+
+/// Whether requests can be served.
+pub(crate) async fn readiness(deployer: &Deployer) -> Readiness {
+    let database = deployer.db.now().await.is_ok();
+    let migrations = database && migration::pending(deployer.db.pool()).await.is_ok_and(|pending| pending == 0);
+    let queue = if deployer.queue.is_degraded() { "degraded: sweeping" } else { "ok" };
+    Readiness { database, migrations, queue: queue.to_owned() }
+}
+
+impl House for Deployment {
+    type Viewer = Viewer;
+
+    async fn authenticate(&self, key: &Key) -> Result<Option<Viewer>, Failure> {
+        deployer::keys::authenticate(&self.deployer.db, key.expose()).await.map_err(failure)
+    }
+
+    fn login<'a>(&self, viewer: &'a Viewer) -> &'a str {
+        &viewer.login
+    }
+
+    fn request_data(&self, pass: &Pass<Viewer>, request_id: &str) -> async_graphql::Data {
+        graphql::request_data(&self.deployer, &pass.viewer, request_id)
+    }
+
+    async fn readiness(&self) -> Readiness {
+        readiness(&self.deployer).await
+    }
+
+    async fn upload(
+        &self,
+        viewer: &Viewer,
+        project_key: Option<&str>,
+        file_name: &str,
+        content: ByteStream,
+    ) -> Result<Value, Failure> {
+        let upload = bundles::upload(&self.deployer, viewer, project_key, file_name, content, self.largest);
+        let upload = upload.await.map_err(failure)?;
+        let bundle = &upload.bundle;
+        Ok(json!({
+            "projectKey": bundle.key.project_key,
+            "bundleId": bundle.key.bundle_id,
+            "sha256": bundle.sha256,
+            "size": bundle.size,
+            "inferred": bundle.inferred,
+            "createdProject": upload.created_project,
+            "warnings": upload.warnings,
+        }))
+    }
+
+    async fn download(&self, viewer: &Viewer, project_key: &str, bundle_id: &str) -> Result<Download, Failure> {
+        let key = BundleKey { project_key: project_key.to_owned(), bundle_id: bundle_id.to_owned() };
+        let (bundle, content) = bundles::open(&self.deployer, viewer, &key).await.map_err(failure)?;
+        let content = content.map_err(std::io::Error::other);
+        Ok(Download {
+            content: Box::pin(content),
+            size: bundle.size,
+            sha256: bundle.sha256,
+            file_name: format!("{bundle_id}.zip"),
+        })
+    }
+}
+
+/// A refusal with its status; a fault is logged here, once.
+fn failure(error: Error) -> Failure {
+    let refusals = match error {
+        Error::Refused(refusals) => refusals,
+        Error::Fault(fault) => {
+            tracing::error!(error = fault.detail, transient = fault.transient, "a request failed");
+            return Failure::internal();
+        }
+    };
+    let status = match refusals.first().map(|refusal| refusal.code) {
+        Some("NOT_FOUND") => StatusCode::NOT_FOUND,
+        Some("FORBIDDEN") => StatusCode::FORBIDDEN,
+        Some("ID_NOT_AVAILABLE" | "BUNDLE_EXISTS" | "BUNDLE_ID_BOUND" | "IN_USE") => StatusCode::CONFLICT,
+        Some("PACKAGE_TOO_LARGE" | "BUNDLE_TOO_LARGE") => StatusCode::PAYLOAD_TOO_LARGE,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    let problem = |refusal: Refusal| Problem { code: refusal.code.into(), field: refusal.field, message: refusal.message };
+    Failure { status, problems: refusals.into_iter().map(problem).collect() }
+}

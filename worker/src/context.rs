@@ -1,0 +1,112 @@
+//! The held run, as one attempt at one step sees it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use deployer::Deployer;
+use engine::{
+    failure::{Code, Failure, StepError},
+    ids::RunId,
+    journal::{Kind, NewEvent},
+    plan::PlannedStep,
+    secrets::Secret,
+    step::{Audience, StepContext},
+};
+use serde_json::Value;
+
+use crate::held::Held;
+
+/// The code of a failure of ours.
+pub const INTERNAL: Code = Code::new("INTERNAL");
+/// The code of a step that could not reach the database.
+pub const DATABASE_UNAVAILABLE: Code = Code::new("DATABASE_UNAVAILABLE");
+
+/// One attempt at one step of a held run.
+pub(crate) struct Context {
+    pub(crate) held: Arc<Held>,
+    pub(crate) step: usize,
+    pub(crate) attempt: u32,
+    pub(crate) planned: PlannedStep,
+    deployer: Option<Deployer>,
+}
+
+impl Context {
+    pub(crate) fn new(held: Arc<Held>, step: usize, attempt: u32, planned: PlannedStep) -> Self {
+        Self { held, step, attempt, planned, deployer: None }
+    }
+
+    /// With what secrets are opened.
+    pub(crate) fn with(&self, deployer: &Deployer) -> Self {
+        let (held, planned) = (Arc::clone(&self.held), self.planned.clone());
+        Self { held, step: self.step, attempt: self.attempt, planned, deployer: Some(deployer.clone()) }
+    }
+
+    /// The same on every attempt, whoever makes it: what a hook's outside effects are keyed by.
+    pub(crate) fn idempotency_key(&self) -> String {
+        format!("{}/{}", self.held.run, self.planned.name)
+    }
+}
+
+#[async_trait]
+impl StepContext for Context {
+    fn run(&self) -> RunId {
+        self.held.run
+    }
+
+    fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    fn note(&self, key: &str) -> Option<Value> {
+        self.held.state().notes.get(key).cloned()
+    }
+
+    async fn put_note(&self, key: &str, value: Value) -> Result<(), StepError> {
+        let kind = Kind::StepNoted { key: key.to_owned(), value };
+        let event = NewEvent::step(self.step, self.attempt, kind);
+        self.held.append(vec![event]).await.map_err(|_| StepError::LeaseLost)
+    }
+
+    async fn log(&self, audience: Audience, line: String) {
+        let admins_only = audience == Audience::InfrastructureAdmins;
+        self.held.log(self.step, self.attempt, "STEP", admins_only, line).await;
+    }
+
+    async fn now(&self) -> Result<i64, StepError> {
+        match &self.deployer {
+            Some(deployer) => deployer.db.now().await.map_err(|error| unavailable(error.to_string())),
+            None => Err(internal("a step without a database")),
+        }
+    }
+
+    async fn secret(&self, reference: &str) -> Result<Secret, StepError> {
+        let Some(deployer) = &self.deployer else { return Err(internal("a step without a keyring")) };
+        match deployer::sealed::open(&deployer.db, &deployer.keyring, reference).await {
+            Ok(Some(secret)) => Ok(secret),
+            Ok(None) => Err(internal("a secret that the update needs is no longer stored")),
+            Err(error) => Err(from_deployer(error)),
+        }
+    }
+}
+
+/// A failure of ours that another attempt may not meet.
+pub(crate) fn unavailable(detail: String) -> StepError {
+    Failure::new(DATABASE_UNAVAILABLE, "Slipway's database did not answer.").detail(detail).retryable(None)
+}
+
+/// A failure of ours that another attempt would meet again.
+pub(crate) fn internal(detail: impl Into<String>) -> StepError {
+    let message = "Something went wrong inside Slipway. Its operators find the details in the worker's log.";
+    Failure::new(INTERNAL, message).detail(detail).permanent()
+}
+
+/// What the deployer answered, as a step's error.
+pub(crate) fn from_deployer(error: deployer::error::Error) -> StepError {
+    match error {
+        deployer::error::Error::Fault(fault) if fault.transient => unavailable(fault.detail),
+        deployer::error::Error::Fault(fault) => internal(fault.detail),
+        deployer::error::Error::Refused(refusals) => {
+            internal(refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        }
+    }
+}

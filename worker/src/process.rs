@@ -1,0 +1,267 @@
+//! A worker process: its lease, its seats, its sweeper, and how it stops.
+//!
+//! The process outlives its lease: a worker that was given up while it was paused registers anew, as another worker, and goes on.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
+};
+
+use apalis::prelude::{Data, WorkerBuilder};
+use deployer::Deployer;
+use engine::db::DbErr;
+use engine::{
+    bell::{Bell, News},
+    ids::RunId,
+    leases::Lease,
+    plan::PLAN_VERSION,
+    queue::{
+        backend::{Envelope, SeatsBackend},
+        seats::Seats,
+    },
+    runs::{LogWriter, Writer},
+    slots::Slots,
+};
+use serde_json::{Value, json};
+use tokio::sync::{Notify, broadcast};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    attend,
+    held::Held,
+    hooks::Supervisor,
+    runner::{Runner, Stop},
+    settings::WorkerSettings,
+    steps::Steps,
+    sweeper,
+};
+
+/// A worker process. Cheap to clone.
+#[derive(Clone)]
+pub struct Worker {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What all tasks of the process share.
+pub(crate) struct Shared {
+    pub(crate) deployer: Deployer,
+    pub(crate) bell: Bell,
+    pub(crate) writer: Writer,
+    pub(crate) log: LogWriter,
+    pub(crate) settings: WorkerSettings,
+    pub(crate) seats: Seats,
+    pub(crate) stop: Stop,
+    steps: Arc<Steps>,
+    session: RwLock<Option<Arc<Session>>>,
+    /// The runs that are driven now.
+    held: Mutex<HashMap<RunId, Arc<Held>>>,
+    rested: Notify,
+}
+
+/// One lease's life.
+pub(crate) struct Session {
+    pub(crate) lease: Lease,
+    pub(crate) runner: Runner,
+}
+
+/// What a worker process looks like from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerState {
+    /// The current lease's worker; None while it has none.
+    pub worker: Option<engine::ids::WorkerId>,
+    /// Runs that are driven now.
+    pub running: usize,
+    /// Free seats.
+    pub free_seats: usize,
+    /// No new runs are taken.
+    pub draining: bool,
+}
+
+impl Worker {
+    /// Makes a worker; nothing runs yet.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn new(
+        deployer: Deployer,
+        bell: Bell,
+        settings: WorkerSettings,
+        supervisor: Supervisor,
+    ) -> Result<Self, DbErr> {
+        let writer = Writer::start(&deployer.db, bell.clone()).await?;
+        let log = LogWriter::start(deployer.db.clone(), bell.clone());
+        let steps = Steps { deployer: deployer.clone(), hooks: settings.hooks.clone(), supervisor };
+        let shared = Shared {
+            deployer,
+            bell,
+            writer,
+            log,
+            seats: Seats::new(settings.seats.max(1)),
+            settings,
+            stop: Stop::default(),
+            steps: Arc::new(steps),
+            session: RwLock::default(),
+            held: Mutex::default(),
+            rested: Notify::new(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Works until it is stopped: see [`Worker::drain`].
+    pub async fn run(&self) {
+        self.shared.deployer.queue.feed(&self.shared.seats);
+        let apalis = WorkerBuilder::new("slipway")
+            .backend(SeatsBackend::new(&self.shared.seats))
+            .data(Arc::clone(&self.shared))
+            .build(handle);
+        let apalis = tokio::spawn(async move {
+            if let Err(error) = apalis.run().await {
+                tracing::error!(error = %error, "the job consumer ended; runs are found by sweeping");
+            }
+        });
+        let cancels = tokio::spawn(listen_for_cancels(Arc::clone(&self.shared)));
+        while !self.shared.stop.drain.is_cancelled() {
+            self.one_lease().await;
+        }
+        cancels.abort();
+        apalis.abort();
+    }
+
+    /// Takes no new runs; steps under way get the drain time, then are interrupted and handed over. [`Worker::run`] then returns.
+    pub fn drain(&self) {
+        if self.shared.stop.drain.is_cancelled() {
+            return;
+        }
+        self.shared.stop.drain.cancel();
+        self.shared.seats.close();
+        let (now, patience) = (self.shared.stop.now.clone(), Duration::from_millis(self.shared.settings.drain_ms));
+        tokio::spawn(async move {
+            tokio::select! { () = now.cancelled() => {}, () = tokio::time::sleep(patience) => now.cancel() }
+        });
+    }
+
+    /// Interrupts steps under way: their hooks are ended, their runs given back.
+    pub fn stop_now(&self) {
+        self.drain();
+        self.shared.stop.now.cancel();
+    }
+
+    /// What it does right now.
+    pub fn state(&self) -> WorkerState {
+        WorkerState {
+            worker: self.shared.session().map(|session| session.lease.worker),
+            running: self.shared.held().len(),
+            free_seats: self.shared.seats.free(),
+            draining: self.shared.stop.drain.is_cancelled(),
+        }
+    }
+
+    /// Registers, and works under that lease until it is lost or the worker has drained.
+    async fn one_lease(&self) {
+        let shared = &self.shared;
+        let settings = &shared.settings;
+        let name = if settings.name.is_empty() { host_and_process() } else { settings.name.clone() };
+        let lease = match Lease::register(&shared.deployer.db, &name, &facts(settings), &settings.lease).await {
+            Ok(lease) => lease,
+            Err(error) => {
+                tracing::warn!(error = %error, "no lease yet; trying again");
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                    () = shared.stop.drain.cancelled() => {}
+                }
+                return;
+            }
+        };
+        tracing::info!(worker.id = %lease.worker, worker.name = name, seats = settings.seats, "registered");
+        let slots = Slots::start(shared.deployer.db.clone(), shared.bell.clone(), lease.worker, settings.lease.clone());
+        let runner = Runner { steps: Arc::clone(&shared.steps), slots, stop: shared.stop.clone() };
+        let session = Arc::new(Session { lease: lease.clone(), runner });
+        shared.replace_session(Some(session));
+        let over = CancellationToken::new();
+        let sweep = tokio::spawn(sweeper::sweep(Arc::clone(shared), lease.worker, over.clone()));
+        tokio::select! {
+            () = lease.lost.cancelled() => {}
+            () = shared.stop.drain.cancelled() => shared.all_rested(&lease).await,
+        }
+        over.cancel();
+        shared.replace_session(None);
+        let _ = sweep.await;
+        if !lease.lost.is_cancelled()
+            && let Err(error) = lease.end().await
+        {
+            tracing::warn!(error = %error, "the lease could not be ended; it lapses by itself");
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn session(&self) -> Option<Arc<Session>> {
+        self.session.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn replace_session(&self, session: Option<Arc<Session>>) {
+        *self.session.write().unwrap_or_else(PoisonError::into_inner) = session;
+    }
+
+    pub(crate) fn held(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, Arc<Held>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn rest(&self, run: RunId) {
+        self.held().remove(&run);
+        self.rested.notify_waiters();
+    }
+
+    /// Waits until nothing is driven any more, or the lease is lost.
+    async fn all_rested(&self, lease: &Lease) {
+        loop {
+            let rested = self.rested.notified();
+            if self.held().is_empty() {
+                return;
+            }
+            tokio::select! {
+                () = rested => {}
+                () = lease.lost.cancelled() => return,
+                // A run that is between its claim and its place in the list.
+                () = tokio::time::sleep(Duration::from_millis(200)) => {}
+            }
+        }
+    }
+}
+
+/// The apalis handler: a job says which run to look at. It never fails: what goes wrong with a run is in its journal.
+async fn handle(envelope: Envelope, shared: Data<Arc<Shared>>) {
+    let job = envelope.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(job) = job {
+        attend::attend(&shared, job.run).await;
+    }
+}
+
+async fn listen_for_cancels(shared: Arc<Shared>) {
+    let mut news = shared.bell.listen();
+    loop {
+        match news.recv().await {
+            Ok(News::Cancels(runs)) if runs.iter().any(|run| shared.held().contains_key(run)) => {
+                sweeper::see_cancels(&shared).await;
+            }
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+/// What this worker can run; published with its row.
+fn facts(settings: &WorkerSettings) -> Value {
+    json!({
+        "codeEnvs": settings.hooks.code_envs.keys().collect::<Vec<_>>(),
+        "osUsers": settings.hooks.os_users,
+        "planVersions": [PLAN_VERSION],
+        "version": env!("CARGO_PKG_VERSION"),
+    })
+}
+
+fn host_and_process() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}/{}", std::process::id())
+}

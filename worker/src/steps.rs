@@ -1,0 +1,161 @@
+//! The steps of an update, by kind. What a platform does lies in `targets`; what the deployer decides lies in `deployer`; this joins them to
+//! the held run.
+
+mod hook;
+
+use std::sync::Arc;
+
+use deployer::{Deployer, imports::Imports};
+use engine::{
+    failure::{Code, Failure, StepError, StepOutcome, StepResult},
+    plan::{OnFailure, PlannedStep},
+    slots::{Demand, Slots},
+    step::StepContext,
+};
+use targets::{
+    automation::notes,
+    spec::{BundleContents, DeploySpec},
+    target::{Target, Work},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    context::{Context, from_deployer, internal, unavailable},
+    held::Lost,
+    settings::HookSettings,
+};
+
+/// The code of a plan that this worker is too old for.
+pub const STEP_UNKNOWN: Code = Code::new("STEP_UNKNOWN");
+
+/// Whoever does steps in this process.
+pub(crate) struct Steps {
+    pub(crate) deployer: Deployer,
+    pub(crate) hooks: HookSettings,
+    pub(crate) supervisor: crate::hooks::Supervisor,
+}
+
+/// What a step on the node works with.
+struct Prepared {
+    context: Context,
+    spec: DeploySpec,
+    contents: BundleContents,
+    imports: Imports,
+    target: Arc<dyn Target>,
+}
+
+impl Prepared {
+    fn work<'a>(&'a self, deployer: &'a Deployer) -> Work<'a> {
+        Work {
+            spec: &self.spec,
+            contents: &self.contents,
+            packages: &deployer.packages,
+            imports: &self.imports,
+            run: &self.context,
+        }
+    }
+}
+
+impl Steps {
+    /// One attempt at a step that needs no slot.
+    pub(crate) async fn perform(&self, context: &Context, planned: &PlannedStep) -> StepResult {
+        if planned.kind == "check_policy" {
+            let spec = spec(context)?;
+            let requester = context.held.state().spec.requester.clone();
+            deployer::policy::check(&self.deployer, &requester, &spec).await?;
+            return Ok(StepOutcome::done());
+        }
+        let prepared = self.prepare(context).await?;
+        let work = prepared.work(&self.deployer);
+        match planned.kind.as_str() {
+            "validate_remap" => prepared.target.validate(&work).await,
+            "push_bundle" => prepared.target.push(&work).await,
+            "activate" => {
+                self.inherit(&prepared.context).await?;
+                prepared.target.activate(&work).await
+            }
+            "enforce_run_as" => prepared.target.enforce_run_as(&work).await,
+            "verify" => prepared.target.verify(&work).await,
+            "restore" => prepared.target.restore(&work).await,
+            other => Err(Failure::new(
+                STEP_UNKNOWN,
+                format!(
+                    "This worker does not know steps of kind {other}. Upgrade the workers to the version of the API."
+                ),
+            )
+            .permanent()),
+        }
+    }
+
+    /// What was read before the node was changed, by a run that ended in between, is still what was there before.
+    async fn inherit(&self, context: &Context) -> Result<(), StepError> {
+        if context.note(notes::STATES).is_some() {
+            return Ok(());
+        }
+        let db = &self.deployer.db;
+        let found = engine::runs::due::unfinished_notes(db, &context.held.row, "activate", &["verify", "restore"]);
+        let found = found.await.map_err(|error| unavailable(error.to_string()))?;
+        for (key, value) in notes::inherited(|key| found.get(key).cloned()) {
+            if context.note(key).is_none() {
+                context.put_note(key, value).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is done before a step is given up for good: nothing that is off because of us stays off unsaid.
+    pub(crate) async fn before_giving_up(
+        &self,
+        context: &Context,
+        planned: &PlannedStep,
+    ) -> Result<Option<String>, Lost> {
+        let leaves = context.held.state().spec.plan.on_failure == OnFailure::Leave;
+        if planned.kind != "enforce_run_as" || !leaves {
+            return Ok(None);
+        }
+        let result = match self.prepare(context).await {
+            Ok(prepared) => prepared.target.leave_safe(&prepared.work(&self.deployer)).await,
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(off) if off.is_empty() => Ok(None),
+            Ok(off) => {
+                Ok(Some(format!("Left off, since their run-as user could not be verified: {}.", off.join(", "))))
+            }
+            Err(StepError::LeaseLost) => Err(Lost),
+            Err(_) => Ok(Some("All scenarios were left off.".to_owned())),
+        }
+    }
+
+    async fn prepare(&self, context: &Context) -> Result<Prepared, StepError> {
+        let spec = spec(context)?;
+        let package = &spec.package;
+        let contents = deployer::contents::of_bundle(&self.deployer, &package.project_key, &package.bundle_id);
+        let contents = contents.await.map_err(from_deployer)?.unwrap_or_default();
+        Ok(Prepared {
+            context: context.with(&self.deployer),
+            imports: Imports::new(self.deployer.db.clone(), package.project_key.clone()),
+            contents,
+            spec,
+            target: self.deployer.targets.automation_node(),
+        })
+    }
+
+    /// One attempt at a hook, whose slot is held. Returns when no process of it is left.
+    pub(crate) async fn hook(
+        &self,
+        context: &Context,
+        planned: &PlannedStep,
+        slots: &Slots,
+        demand: &Demand,
+        stop: CancellationToken,
+    ) -> StepResult {
+        hook::run(self, context, planned, slots, demand, stop).await
+    }
+}
+
+/// What the run deploys.
+fn spec(context: &Context) -> Result<DeploySpec, StepError> {
+    let body = context.held.state().spec.body.clone();
+    serde_json::from_value(body).map_err(|error| internal(format!("the spec cannot be read: {error}")))
+}
