@@ -7,6 +7,7 @@ mod push;
 mod restore;
 mod run_as;
 mod support;
+mod tls;
 mod twice;
 mod validate;
 mod walk;
