@@ -1,10 +1,13 @@
 //! Making, changing and deleting a deployment.
 
-use engine::db::Tx;
+use engine::{
+    db::{DbErr, Tx},
+    runs::request::is_duplicate,
+};
 use entities::{deployment, idempotency_key, infrastructure, run, run_event, run_log};
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _,
-    IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _, SqlErr, sea_query::ExprTrait as _,
+    IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _, sea_query::ExprTrait as _,
 };
 
 use super::{
@@ -80,10 +83,10 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewDeployment) ->
         updated_at: Set(now),
         updated_by: Set(viewer.login.clone()),
     };
-    let result = deployment::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(&*tx).await?;
-    if !inserted(&result) {
-        let same_id = deployment::Entity::find_by_id(new.id).one(&*tx).await?.is_some();
-        return Err(if same_id { Error::id_not_available("id") } else { place_taken() });
+    // A conflict on the id is no error; one on the place is, and ends the transaction.
+    let result = deployment::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(&*tx).await;
+    if !inserted(&result.map_err(unless_taken)?) {
+        return Err(Error::id_not_available("id"));
     }
     tx.commit().await?;
     get(deployer, viewer, &new.id).await?.ok_or_else(|| Error::not_found("id"))
@@ -154,10 +157,7 @@ pub async fn update_settings(deployer: &Deployer, viewer: &Viewer, id: &str, cha
     row.version = Set(version);
     row.updated_at = Set(tx.now().await?);
     row.updated_by = Set(viewer.login.clone());
-    let row = row.update(&*tx).await.map_err(|error| match error.sql_err() {
-        Some(SqlErr::UniqueConstraintViolation(_)) => place_taken(),
-        _ => error.into(),
-    })?;
+    let row = row.update(&*tx).await.map_err(unless_taken)?;
     tx.commit().await?;
     views(deployer, viewer, vec![row]).await?.pop().ok_or_else(|| Error::not_found("id"))
 }
@@ -218,7 +218,11 @@ async fn require_bundle(tx: &Tx, project_key: &str, bundle_id: &str) -> Result<(
         .ok_or_else(|| Error::field("BUNDLE_UNKNOWN", "bundleId", "The published project has no bundle with this id."))
 }
 
-fn place_taken() -> Error {
+/// The one unique index beside the id: a place on a node.
+fn unless_taken(error: DbErr) -> Error {
+    if !is_duplicate(&error) {
+        return error.into();
+    }
     Error::field(
         "DEPLOYED_PROJECT_KEY_TAKEN",
         "deployedProjectKey",

@@ -1,0 +1,12 @@
+//! Published projects, bundles, deployments and updates on a real SQLite database.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod bundles;
+mod changes;
+mod imports;
+mod policy;
+mod previews;
+mod rights;
+mod support;
+mod updates;
+mod waiting;

@@ -1,0 +1,56 @@
+//! What must still hold when an update begins.
+
+use deployer::{accounts::users, bundles, deployments, policy, updates};
+use engine::{failure::StepError, runs};
+use targets::spec::DeploySpec;
+
+use crate::support::{key, permission, world};
+
+fn code(result: Result<(), StepError>) -> String {
+    match result {
+        Ok(()) => "OK".to_owned(),
+        Err(StepError::Permanent(failure)) => failure.code.to_string(),
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn each_rule() {
+    let world = world().await;
+    let deployer = &world.deployer;
+    let alice = world.somebody("deploy", "deploy").await;
+    world.deployment("d", "CHURN").await;
+    let run = updates::start(deployer, &alice, "d", None).await.unwrap().update.id;
+    let spec = runs::load(deployer.db.pool(), run).await.unwrap().unwrap().state.spec.body.clone();
+    let spec: DeploySpec = serde_json::from_value(spec).unwrap();
+    let check = async |login: &str, spec: &DeploySpec| code(policy::check(deployer, login, spec).await);
+    assert_eq!(check(&alice.login, &spec).await, "OK");
+    assert_eq!(check("nobody", &spec).await, "POLICY_REQUESTER_GONE");
+    let mut other = spec.clone();
+    other.package.sha256 = "00".repeat(32);
+    assert_eq!(check(&alice.login, &other).await, "POLICY_PACKAGE_GONE");
+    other.deployment = "absent".to_owned();
+    assert_eq!(check(&alice.login, &other).await, "POLICY_RIGHT_LOST");
+
+    world.set_permissions("CHURN", vec![permission("of-deploy", "read")]).await;
+    assert_eq!(check(&alice.login, &spec).await, "POLICY_RIGHT_LOST");
+    world.set_permissions("CHURN", vec![permission("of-deploy", "deploy")]).await;
+    assert_eq!(check(&alice.login, &spec).await, "OK");
+    let off = users::UserPatch { enabled: Some(false), ..Default::default() };
+    users::update(deployer, &world.root, &alice.login, off).await.unwrap();
+    assert_eq!(check(&alice.login, &spec).await, "POLICY_REQUESTER_GONE");
+    let on = users::UserPatch { enabled: Some(true), ..Default::default() };
+    users::update(deployer, &world.root, &alice.login, on).await.unwrap();
+
+    updates::cancel(deployer, &alice, run).await.unwrap();
+    deployments::delete(deployer, &alice, "d").await.unwrap();
+    world.deployment("d", "CHURN").await;
+    assert_eq!(check(&alice.login, &spec).await, "OK");
+    // Bytes lost from the store.
+    std::fs::remove_dir_all(world.folder.path().join("packages")).unwrap();
+    assert_eq!(check(&alice.login, &spec).await, "POLICY_PACKAGE_GONE");
+    assert_eq!(
+        crate::support::code(&bundles::open(deployer, &world.root, &key("CHURN", "v1")).await),
+        "PACKAGE_NOT_FOUND"
+    );
+}
