@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use super::*;
 
 fn hook(phase: Phase, name: &str, on_interrupt: OnInterrupt) -> PlannedHook {
