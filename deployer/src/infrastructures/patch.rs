@@ -84,8 +84,6 @@ pub struct InfrastructurePatch {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
 
     fn patch(json: &str) -> SettingsPatch {

@@ -129,8 +129,6 @@ pub(super) fn admin_key(key: &Secret, problems: &mut Problems) {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use std::collections::BTreeMap;
 
     use engine::secrets::Secret;

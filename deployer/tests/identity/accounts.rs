@@ -1,0 +1,175 @@
+//! Users, groups, and the administrator that stays.
+
+use deployer::{
+    accounts::{
+        groups,
+        users::{self, NewUser, UserFilter, UserPatch},
+    },
+    bootstrap::{self, Operator},
+    keys,
+    paging::Page,
+    rights::{self, Level},
+};
+
+use crate::support::{empty, house, refused, set, viewer};
+
+#[tokio::test]
+async fn the_first_start_makes_one_administrator_once() {
+    let house = empty().await;
+    let db = &house.deployer.db;
+    let (one, two) = tokio::join!(bootstrap::first_start(db, None), bootstrap::first_start(db, None));
+    let made: Vec<_> = [one.unwrap(), two.unwrap()].into_iter().flatten().collect();
+    assert_eq!(made.len(), 1);
+    let admin = keys::authenticate(db, made[0].expose()).await.unwrap().unwrap();
+    assert!(admin.is_admin());
+    assert_eq!(admin.login, "admin");
+    assert!(bootstrap::first_start(db, None).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_given_key_is_taken_or_refused_without_being_repeated() {
+    let house = empty().await;
+    let db = &house.deployer.db;
+    let bad = bootstrap::first_start(db, Some(&"changeme-changeme-changeme-changeme".to_owned().into())).await;
+    assert!(!format!("{bad:?}").contains("changeme"));
+    assert_eq!(refused(bad), "ADMIN_KEY_MALFORMED");
+    let given = engine::secrets::ApiKey::generate();
+    let made = bootstrap::first_start(db, Some(&given.expose().to_owned().into())).await.unwrap().unwrap();
+    assert_eq!(made.expose(), given.expose());
+    assert!(keys::authenticate(db, given.expose()).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn an_account_called_admin_is_not_raised_by_itself() {
+    let house = empty().await;
+    let db = &house.deployer.db;
+    bootstrap::create_user(db, Operator::at_the_database(), "admin", None, &set(&[])).await.unwrap();
+    assert!(bootstrap::first_start(db, None).await.unwrap().is_none());
+    let op = Operator::at_the_database();
+    bootstrap::create_user(db, op, "root", Some("Root"), &set(&["administrators"])).await.unwrap();
+    let (_, key) = bootstrap::create_key(db, op, "root", "emergency", None).await.unwrap();
+    assert!(keys::authenticate(db, key.expose()).await.unwrap().unwrap().is_admin());
+}
+
+#[tokio::test]
+async fn the_operator_works_without_a_viewer() {
+    let house = house().await;
+    let (db, op) = (&house.deployer.db, Operator::at_the_database());
+    bootstrap::create_group(db, op, "night shift", "").await.unwrap();
+    assert_eq!(refused(bootstrap::create_group(db, op, "night shift", "").await), "ID_NOT_AVAILABLE");
+    assert_eq!(refused(bootstrap::create_user(db, op, "ann", None, &set(&["no such"])).await), "GROUP_UNKNOWN");
+    bootstrap::create_user(db, op, "ann", None, &set(&[])).await.unwrap();
+    bootstrap::add_to_group(db, op, "ann", "night shift").await.unwrap();
+    bootstrap::add_to_group(db, op, "ann", "night shift").await.unwrap();
+    let ann = users::get(&house.deployer, &house.admin, "ann").await.unwrap().unwrap();
+    assert_eq!(ann.groups, set(&["night shift"]));
+    bootstrap::remove_from_group(db, op, "ann", "night shift").await.unwrap();
+    assert_eq!(refused(bootstrap::add_to_group(db, op, "bob", "dev").await), "NOT_FOUND");
+    assert_eq!(refused(bootstrap::add_to_group(db, op, "ann", "none").await), "GROUP_UNKNOWN");
+    assert_eq!(refused(bootstrap::remove_from_group(db, op, "admin", "administrators").await), "LAST_ADMINISTRATOR");
+    assert_eq!(refused(bootstrap::set_user_enabled(db, op, "admin", false).await), "LAST_ADMINISTRATOR");
+    bootstrap::set_user_enabled(db, op, "ann", false).await.unwrap();
+    bootstrap::delete_user(db, op, "ann").await.unwrap();
+    bootstrap::delete_group(db, op, "night shift").await.unwrap();
+    assert_eq!(refused(bootstrap::delete_group(db, op, "night shift").await), "NOT_FOUND");
+}
+
+#[tokio::test]
+async fn only_administrators_change_accounts_and_all_see_them() {
+    let house = house().await;
+    let bob = house.user("bob", &["dev"]).await;
+    let deployer = &house.deployer;
+    let new = || NewUser { login: "eve".to_owned(), ..NewUser::default() };
+    assert_eq!(refused(users::create(deployer, &bob, new()).await), "FORBIDDEN");
+    assert_eq!(refused(users::update(deployer, &bob, "bob", UserPatch::default()).await), "FORBIDDEN");
+    assert_eq!(refused(users::delete(deployer, &bob, "admin").await), "FORBIDDEN");
+    assert_eq!(refused(groups::create(deployer, &bob, "g", "").await), "FORBIDDEN");
+    assert_eq!(refused(groups::describe(deployer, &bob, "dev", "").await), "FORBIDDEN");
+    assert_eq!(refused(groups::delete(deployer, &bob, "dev").await), "FORBIDDEN");
+
+    let page = Page::new(Some(1), None).unwrap();
+    let first = users::list(deployer, &bob, &UserFilter::default(), &page).await.unwrap();
+    assert_eq!(first.items[0].1.login, "admin");
+    assert!(first.has_next);
+    let page = Page::new(Some(1), Some(&first.items[0].0)).unwrap();
+    let second = users::list(deployer, &bob, &UserFilter::default(), &page).await.unwrap();
+    assert_eq!((second.items[0].1.login.as_str(), second.has_next), ("bob", false));
+    assert_eq!(users::count(deployer, &bob, &UserFilter::default()).await.unwrap(), 2);
+    let filter = UserFilter { text: Some("BO".to_owned()), group: Some("dev".to_owned()) };
+    assert_eq!(users::count(deployer, &bob, &filter).await.unwrap(), 1);
+    let filter = UserFilter { text: Some("b%b".to_owned()), group: None };
+    assert_eq!(users::count(deployer, &bob, &filter).await.unwrap(), 0);
+    assert_eq!(groups::count(deployer, &bob, None).await.unwrap(), 4);
+    let page = Page::new(None, None).unwrap();
+    assert_eq!(groups::list(deployer, &bob, Some("d"), &page).await.unwrap().items.len(), 2);
+}
+
+#[tokio::test]
+async fn what_a_login_and_a_group_may_be() {
+    let house = house().await;
+    for login in ["", "a b", "a/b", "ü", "..", "a\0", &"x".repeat(101)] {
+        let new = NewUser { login: login.to_owned(), display_name: Some("x".to_owned()), ..NewUser::default() };
+        assert_eq!(refused(users::create(&house.deployer, &house.admin, new).await), "LOGIN_INVALID", "{login:?}");
+    }
+    let new = NewUser { login: "x".to_owned(), display_name: Some("a\nb".to_owned()), ..NewUser::default() };
+    assert_eq!(refused(users::create(&house.deployer, &house.admin, new).await), "TEXT_INVALID");
+    let new = NewUser { login: "admin".to_owned(), ..NewUser::default() };
+    assert_eq!(refused(users::create(&house.deployer, &house.admin, new).await), "ID_NOT_AVAILABLE");
+    assert_eq!(refused(groups::create(&house.deployer, &house.admin, "a#b", "").await), "ID_INVALID");
+    for absent in ["nobody", "a\0b"] {
+        let patch = UserPatch::default();
+        assert_eq!(refused(users::update(&house.deployer, &house.admin, absent, patch).await), "NOT_FOUND");
+        assert_eq!(refused(users::delete(&house.deployer, &house.admin, absent).await), "NOT_FOUND");
+        assert!(users::get(&house.deployer, &house.admin, absent).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn the_last_enabled_administrator_stays() {
+    let house = house().await;
+    let deployer = &house.deployer;
+    let disable = || UserPatch { enabled: Some(false), ..UserPatch::default() };
+    let leave = || UserPatch { groups: Some(set(&["dev"])), ..UserPatch::default() };
+    assert_eq!(refused(users::update(deployer, &house.admin, "admin", disable()).await), "LAST_ADMINISTRATOR");
+    assert_eq!(refused(users::update(deployer, &house.admin, "admin", leave()).await), "LAST_ADMINISTRATOR");
+    assert_eq!(refused(users::delete(deployer, &house.admin, "admin").await), "LAST_ADMINISTRATOR");
+    assert_eq!(refused(groups::delete(deployer, &house.admin, "administrators").await), "LAST_ADMINISTRATOR");
+
+    // A disabled second one does not count.
+    house.user("second", &["administrators"]).await;
+    users::update(deployer, &house.admin, "second", disable()).await.unwrap();
+    assert_eq!(refused(users::delete(deployer, &house.admin, "admin").await), "LAST_ADMINISTRATOR");
+    let enable = UserPatch { enabled: Some(true), ..UserPatch::default() };
+    users::update(deployer, &house.admin, "second", enable).await.unwrap();
+
+    // Each removes the other: one of them is refused.
+    let second = viewer("second", &["administrators"]);
+    let (one, two) = tokio::join!(
+        users::update(deployer, &house.admin, "second", disable()),
+        users::update(deployer, &second, "admin", disable()),
+    );
+    assert_eq!([one.is_ok(), two.is_ok()].iter().filter(|done| **done).count(), 1);
+}
+
+#[tokio::test]
+async fn a_group_made_again_has_no_rights_of_the_old_one() {
+    let house = house().await;
+    let bob = house.user("bob", &["dev"]).await;
+    house.infrastructure("prod", Level::Deploy).await;
+    let level = async || rights::infrastructure_level(house.deployer.db.pool(), &bob, "prod").await.unwrap();
+    assert_eq!(level().await, Level::Deploy);
+    groups::delete(&house.deployer, &house.admin, "dev").await.unwrap();
+    groups::create(&house.deployer, &house.admin, "dev", "").await.unwrap();
+    assert_eq!(level().await, Level::None);
+    assert_eq!(users::get(&house.deployer, &house.admin, "bob").await.unwrap().unwrap().groups, set(&[]));
+}
+
+#[tokio::test]
+async fn an_owner_is_not_deleted() {
+    let house = house().await;
+    house.user("bob", &[]).await;
+    house.sql("INSERT INTO published_project VALUES ('CHURN', 'Churn', 'bob', 1, 0, 'bob')").await;
+    assert_eq!(refused(users::delete(&house.deployer, &house.admin, "bob").await), "IN_USE");
+    house.sql("UPDATE published_project SET owner = 'admin'").await;
+    users::delete(&house.deployer, &house.admin, "bob").await.unwrap();
+}

@@ -1,0 +1,13 @@
+//! Who may do what: accounts, keys, infrastructures, hooks, stages and pools on a real SQLite database, against a practice node.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod accounts;
+mod hooks;
+mod infrastructures;
+mod keys;
+mod pages;
+mod pools;
+mod rights;
+mod secrets;
+mod stages;
+mod support;
