@@ -14,8 +14,6 @@ pub enum News {
     Runs(Vec<(RunId, i64)>),
     /// These runs were granted a slot.
     Slots(Vec<RunId>),
-    /// Somebody asked to cancel these runs.
-    Cancels(Vec<RunId>),
 }
 
 /// A handle for ringing and listening. Cheap to clone.

@@ -265,6 +265,14 @@ CREATE TABLE pool_holder (
   PRIMARY KEY (run_id, step, attempt)
 );
 
+-- What one process of the fleet does once a period.
+CREATE TABLE chore (
+  name TEXT NOT NULL,
+  at BIGINT NOT NULL,
+  PRIMARY KEY (name)
+);
+
+INSERT INTO chore (name, at) VALUES ('sweep', 0), ('forget', 0);
 -- One run at a time per deployment: an order by ids alone is broken, since ids are given before the commit.
 CREATE UNIQUE INDEX run_one_at_a_time ON run (deployment_id) WHERE status IN ('RUNNING', 'WAITING', 'STUCK');
 CREATE UNIQUE INDEX run_number ON run (deployment_id, run_no);

@@ -31,7 +31,12 @@ pub(crate) async fn attend(shared: &Arc<Shared>, run: RunId) {
             return;
         }
     };
-    let Some(held) = claim(shared, &session, loaded).await else { return };
+    let Some(held) = claim(shared, &session, loaded).await else {
+        shared.metrics.claims_lost.inc();
+        return;
+    };
+    shared.metrics.claims.inc();
+    shared.metrics.running.inc();
     let span = tracing::info_span!("run", run.id = %run, deployment.id = held.row.deployment_id);
     shared.held().insert(run, Arc::clone(&held));
     let drive = async {
@@ -91,6 +96,7 @@ async fn what_follows(shared: &Arc<Shared>, held: &Held) {
         (status.is_final(), waits, matches!(state.phase, Phase::Edge { parked: false } | Phase::In { .. }))
     };
     if ended {
+        shared.metrics.count_end(held.state().status());
         tracing::info!(run.id = %held.run, status = %held.state().status(), "ended");
         match due::next_of_deployment(&shared.deployer.db, &held.row.deployment_id).await {
             Ok(Some(next)) => queue.ring(next),

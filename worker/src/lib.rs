@@ -5,7 +5,7 @@
 //!   writes.
 //! * `steps`: the steps by kind; `context`: the run as a step sees it.
 //! * [`hooks`]: a hook from the worker's side; [`hook_exec`]: its supervisor, a process of its own.
-//! * [`settings`]: what an operator sets.
+//! * [`settings`]: what an operator sets; [`metrics`]: what an operator watches.
 
 mod attend;
 pub mod context;
@@ -13,11 +13,13 @@ mod follow;
 mod held;
 pub mod hook_exec;
 pub mod hooks;
+pub mod metrics;
 pub mod process;
 pub mod runner;
 pub mod settings;
 pub mod steps;
 mod sweeper;
 
+pub use metrics::Metrics;
 pub use process::{Worker, WorkerState};
 pub use settings::{HookSettings, WorkerSettings};

@@ -12,7 +12,7 @@ use apalis::prelude::{Data, WorkerBuilder};
 use deployer::Deployer;
 use engine::db::DbErr;
 use engine::{
-    bell::{Bell, News},
+    bell::Bell,
     ids::RunId,
     leases::Lease,
     plan::PLAN_VERSION,
@@ -24,13 +24,14 @@ use engine::{
     slots::Slots,
 };
 use serde_json::{Value, json};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     attend,
     held::Held,
     hooks::Supervisor,
+    metrics::Metrics,
     runner::{Runner, Stop},
     settings::WorkerSettings,
     steps::Steps,
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) bell: Bell,
     pub(crate) writer: Writer,
     pub(crate) log: LogWriter,
+    pub(crate) metrics: Metrics,
     pub(crate) settings: WorkerSettings,
     pub(crate) seats: Seats,
     pub(crate) stop: Stop,
@@ -97,6 +99,7 @@ impl Worker {
             bell,
             writer,
             log,
+            metrics: Metrics::default(),
             seats: Seats::new(settings.seats.max(1)),
             settings,
             stop: Stop::default(),
@@ -120,11 +123,9 @@ impl Worker {
                 tracing::error!(error = %error, "the job consumer ended; runs are found by sweeping");
             }
         });
-        let cancels = tokio::spawn(listen_for_cancels(Arc::clone(&self.shared)));
         while !self.shared.stop.drain.is_cancelled() {
             self.one_lease().await;
         }
-        cancels.abort();
         apalis.abort();
     }
 
@@ -145,6 +146,11 @@ impl Worker {
     pub fn stop_now(&self) {
         self.drain();
         self.shared.stop.now.cancel();
+    }
+
+    /// Its numbers, for a registry.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
     }
 
     /// What it does right now.
@@ -173,6 +179,7 @@ impl Worker {
                 return;
             }
         };
+        shared.metrics.leases.inc();
         tracing::info!(worker.id = %lease.worker, worker.name = name, seats = settings.seats, "registered");
         let slots = Slots::start(shared.deployer.db.clone(), shared.bell.clone(), lease.worker, settings.lease.clone());
         let runner = Runner { steps: Arc::clone(&shared.steps), slots, stop: shared.stop.clone() };
@@ -210,6 +217,7 @@ impl Shared {
 
     pub(crate) fn rest(&self, run: RunId) {
         self.held().remove(&run);
+        self.metrics.running.dec();
         self.rested.notify_waiters();
     }
 
@@ -235,19 +243,6 @@ async fn handle(envelope: Envelope, shared: Data<Arc<Shared>>) {
     let job = envelope.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(job) = job {
         attend::attend(&shared, job.run).await;
-    }
-}
-
-async fn listen_for_cancels(shared: Arc<Shared>) {
-    let mut news = shared.bell.listen();
-    loop {
-        match news.recv().await {
-            Ok(News::Cancels(runs)) if runs.iter().any(|run| shared.held().contains_key(run)) => {
-                sweeper::see_cancels(&shared).await;
-            }
-            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-            Err(broadcast::error::RecvError::Closed) => return,
-        }
     }
 }
 

@@ -10,6 +10,8 @@ use crate::process::Shared;
 
 /// The most runs that one sweep rings.
 const MOST: u64 = 1_000;
+/// How often what is too old is forgotten.
+const FORGET_EVERY_US: i64 = 3_600 * 1_000_000;
 
 /// Sweeps until `over`.
 pub(crate) async fn sweep(shared: Arc<Shared>, worker: WorkerId, over: CancellationToken) {
@@ -40,14 +42,20 @@ async fn once(shared: &Shared, first: bool) -> Result<(), DbErr> {
     let period_us = i64::try_from(shared.settings.sweep_ms * 900).unwrap_or(i64::MAX);
     let tx = deployer.db.begin().await?;
     let mine = due::take_chore(&tx, "sweep", period_us).await? || alone || first;
+    let forget = due::take_chore(&tx, "forget", FORGET_EVERY_US).await?;
     if mine {
-        leases::end_lapsed(&tx).await?;
+        let ended = leases::end_lapsed(&tx).await?;
+        shared.metrics.lapses_found.inc_by(ended.len() as u64);
     }
     tx.commit().await?;
+    if forget && let Err(error) = deployer::updates::idempotency::forget_old(deployer).await {
+        tracing::warn!(error = ?error, "old idempotency keys could not be forgotten");
+    }
     if !mine || shared.stop.drain.is_cancelled() {
         return Ok(());
     }
     for run in due::due(&deployer.db, MOST).await? {
+        shared.metrics.swept.inc();
         if !alone {
             deployer.queue.ring(run);
         } else if !shared.seats.offer(run) {

@@ -56,6 +56,7 @@ async fn serve_health(
 ) -> Result<(), Failure> {
     let mut registry = Registry::default();
     let metrics = api::HttpMetrics::register(&mut registry);
+    worker.metrics().register(&mut registry);
     let ready = Arc::new(move || {
         let (deployer, worker) = (deployer.clone(), worker.clone());
         let readiness: std::pin::Pin<Box<dyn Future<Output = Readiness> + Send>> = Box::pin(async move {

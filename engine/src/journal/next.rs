@@ -162,7 +162,8 @@ impl State {
     fn cancel_failure(&self) -> Failure {
         let by = self.cancelled_by.as_deref().unwrap_or("somebody");
         let pushed = self.spec.plan.steps.iter().zip(&self.steps);
-        let mut began = pushed.filter(|(_, state)| !state.attempts.is_empty()).map(|(planned, _)| planned.name.as_str());
+        let mut began =
+            pushed.filter(|(_, state)| !state.attempts.is_empty()).map(|(planned, _)| planned.name.as_str());
         let message = match began.next_back() {
             None => format!("Cancelled by {by} before it began; nothing was changed."),
             Some(last) => format!("Cancelled by {by} in or after step {last}. What the steps before it did stands."),

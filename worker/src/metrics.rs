@@ -1,0 +1,43 @@
+//! What an operator watches of a worker.
+
+use engine::journal::Status;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+/// The numbers of one worker process.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    pub(crate) running: Gauge,
+    pub(crate) claims: Counter,
+    pub(crate) claims_lost: Counter,
+    pub(crate) swept: Counter,
+    pub(crate) leases: Counter,
+    pub(crate) lapses_found: Counter,
+    ended: Family<Outcome, Counter>,
+}
+
+/// How an update ended.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Outcome {
+    status: &'static str,
+}
+
+impl Metrics {
+    pub(crate) fn count_end(&self, status: Status) {
+        self.ended.get_or_create(&Outcome { status: status.as_str() }).inc();
+    }
+
+    /// Adds them to a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("slipway_updates_running", "Updates that this worker drives now", self.running.clone());
+        registry.register("slipway_claims", "Updates that this worker took", self.claims.clone());
+        registry.register("slipway_claims_lost", "Looks at updates that were not to be had", self.claims_lost.clone());
+        registry.register("slipway_swept", "Updates that only a sweep found", self.swept.clone());
+        registry.register("slipway_leases", "Leases that this process registered", self.leases.clone());
+        registry.register("slipway_lapses_found", "Lapsed workers that this one ended", self.lapses_found.clone());
+        registry.register("slipway_updates_ended", "Updates that ended here, by status", self.ended.clone());
+    }
+}
