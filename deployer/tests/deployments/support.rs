@@ -64,7 +64,7 @@ pub(crate) async fn world_at(node_url: &str) -> World {
     install_crypto_provider();
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
-    let db = Db::open(&format!("sqlite://{}", at("slipway.db")), Use::Shared(4)).await.unwrap();
+    let db = Db::open(&database(&at("slipway.db")).await, Use::Shared(4)).await.unwrap();
     migration::migrate(db.pool()).await.unwrap();
     let deployer = Deployer {
         db,
@@ -85,6 +85,17 @@ pub(crate) async fn world_at(node_url: &str) -> World {
     let permissions = RIGHTS.iter().skip(1).map(|right| permission(&format!("of-{right}"), right)).collect();
     world.set_permissions("CHURN", permissions).await;
     world
+}
+
+/// A new database: SQLite, or on the PostgreSQL server that the environment names (`postgres://USER@HOST:PORT`).
+async fn database(file: &str) -> String {
+    use sea_orm::ConnectionTrait as _;
+    let Ok(server) = std::env::var("SLIPWAY_TEST_POSTGRES") else { return format!("sqlite://{file}") };
+    let name = format!("deployments_{}", engine::ids::fresh());
+    let admin = sea_orm::Database::connect(format!("{server}/postgres")).await.unwrap();
+    admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+    admin.close().await.unwrap();
+    format!("{server}/{name}")
 }
 
 pub(crate) fn permission(group: &str, right: &str) -> projects::Permission {
