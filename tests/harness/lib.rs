@@ -1,1 +1,31 @@
-//! harness
+//! What the tests share: real servers, real `slipway` processes, a practice node, and a client.
+//!
+//! * [`guard`]: processes that die with the test process, however that ends. [`until`]: waiting for a state.
+//! * [`postgres`], [`redis`]: servers of our own on free ports; one of each for all tests of a process, private ones for tests that hurt them.
+//! * [`base`]: a migrated database of its own on SQLite or PostgreSQL. [`rig`]: the deployer and workers on one, inside the test process.
+//! * [`slipway`]: the binary, built once. [`fleet`]: `slipway` processes in both sizes. [`client`]: what a GraphQL client does with them.
+//! * [`practice`]: the practice node that everything is deployed to. [`history`]: reading journals and pools straight from the database.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "whatever goes wrong here is a failed test"
+)]
+
+pub mod base;
+pub mod client;
+pub mod fleet;
+pub mod guard;
+pub mod history;
+pub mod postgres;
+pub mod practice;
+pub mod redis;
+pub mod rig;
+pub mod scratch;
+pub mod slipway;
+pub mod until;
+
+pub use base::{Base, Store};
+pub use client::Client;
+pub use fleet::{Fleet, FleetBuilder, Size, Worker};
+pub use until::{PATIENCE, until, until_true};

@@ -1,1 +1,6 @@
+//! Tests of the whole: real servers, real processes.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod ordering;
+mod slots;
+mod tidy;

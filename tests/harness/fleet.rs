@@ -1,0 +1,332 @@
+//! `slipway` processes in both sizes.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::{Command, Output},
+    time::Duration,
+};
+
+use engine::{
+    db::{Db, Use},
+    secrets::{ApiKey, Keyring},
+};
+use rustix::process::Signal;
+
+use crate::{
+    client::{self, Client},
+    guard::{Guarded, Program, free_port},
+    postgres::Postgres,
+    redis::Redis,
+    scratch::Scratch,
+    slipway,
+    until::until,
+};
+
+/// The two sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// `slipway dev`: one process on SQLite.
+    Embedded,
+    /// `slipway api`, some `slipway worker`, PostgreSQL and Redis.
+    Fleet,
+}
+
+/// What a fleet will be.
+#[derive(Debug)]
+pub struct FleetBuilder {
+    size: Size,
+    workers: usize,
+    variables: BTreeMap<String, String>,
+    private_redis: bool,
+    private_postgres: bool,
+}
+
+impl FleetBuilder {
+    /// Sets a variable, such as `SLIPWAY_WORKER_SEATS`.
+    #[must_use]
+    pub fn set(mut self, variable: &str, value: impl ToString) -> Self {
+        self.variables.insert(variable.to_owned(), value.to_string());
+        self
+    }
+
+    /// How many workers; only a fleet has more than one.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Leases that lapse soon: for tests that kill or pause workers.
+    #[must_use]
+    pub fn short_lease(self) -> Self {
+        self.set("SLIPWAY_WORKER_LEASE_LEASE_MS", 2_000)
+            .set("SLIPWAY_WORKER_LEASE_HEARTBEAT_MS", 400)
+            .set("SLIPWAY_WORKER_LEASE_HOOK_GRACE_MS", 1_200)
+    }
+
+    /// A Redis that this test may stop and flush.
+    #[must_use]
+    pub fn private_redis(mut self) -> Self {
+        self.private_redis = true;
+        self
+    }
+
+    /// A PostgreSQL that this test may hurt.
+    #[must_use]
+    pub fn private_postgres(mut self) -> Self {
+        self.private_postgres = true;
+        self
+    }
+
+    /// Starts it, and waits until every process is ready.
+    ///
+    /// # Panics
+    /// When one is not; with its log.
+    pub async fn start(self) -> Fleet {
+        let scratch = Scratch::new("fleet");
+        let key = ApiKey::generate();
+        let at = |name: &str| scratch.at(name);
+        let mut variables = BTreeMap::from([
+            ("SLIPWAY_ADMIN_KEY".to_owned(), key.expose().to_owned()),
+            ("SLIPWAY_WORKER_SWEEP_MS".to_owned(), "500".to_owned()),
+            ("SLIPWAY_WORKER_HOOKS_PYTHON".to_owned(), slipway::python()),
+            ("SLIPWAY_DATABASE_CONNECTIONS".to_owned(), "8".to_owned()),
+            ("SLIPWAY_HTTP_DRAIN_S".to_owned(), "5".to_owned()),
+            ("RUST_BACKTRACE".to_owned(), "1".to_owned()),
+        ]);
+        let (mut postgres, mut redis) = (None, None);
+        match self.size {
+            // `slipway dev` says the same by itself; the other commands need to be told.
+            Size::Embedded => {
+                variables.insert("SLIPWAY_DATABASE_URL".to_owned(), format!("sqlite://{}", at("data/slipway.db")));
+                variables.insert("SLIPWAY_SECRETS_MASTER_KEY_FILE".to_owned(), at("data/master.key"));
+            }
+            Size::Fleet => {
+                let url = if self.private_postgres {
+                    postgres.insert(Postgres::private().await).database().await
+                } else {
+                    Postgres::shared().await.database().await
+                };
+                let redis_url = if self.private_redis {
+                    redis.insert(Redis::private().await).url()
+                } else {
+                    Redis::shared().await.url()
+                };
+                Keyring::create(Path::new(&at("master.key"))).unwrap();
+                variables.insert("SLIPWAY_QUEUE_PREFIX".to_owned(), prefix(&url));
+                variables.insert("SLIPWAY_QUEUE_REDIS_URL".to_owned(), redis_url);
+                variables.insert("SLIPWAY_DATABASE_URL".to_owned(), url);
+                variables.insert("SLIPWAY_SECRETS_MASTER_KEY_FILE".to_owned(), at("master.key"));
+                variables.insert("SLIPWAY_PACKAGES_LOCATION".to_owned(), at("packages"));
+                variables.insert("SLIPWAY_PACKAGES_STAGING".to_owned(), at("staging"));
+            }
+        }
+        variables.extend(self.variables);
+        let client = Client::new("http://127.0.0.1:0", key.expose());
+        let mut fleet =
+            Fleet { size: self.size, client, api: None, workers: Vec::new(), redis, postgres, variables, scratch };
+        match self.size {
+            Size::Embedded => fleet.start_worker().await,
+            Size::Fleet => {
+                let migrated = fleet.run(&["migrate"]);
+                assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+                fleet.start_api().await;
+                for _ in 0..self.workers {
+                    fleet.start_worker().await;
+                }
+            }
+        }
+        fleet
+    }
+}
+
+/// Processes that work together. Dropping it ends them all.
+#[derive(Debug)]
+pub struct Fleet {
+    /// Its size.
+    pub size: Size,
+    /// The administrator's client, at the API.
+    pub client: Client,
+    /// The API's process; None in the embedded size, and while it is stopped.
+    pub api: Option<Guarded>,
+    /// The workers. In the embedded size the one process.
+    pub workers: Vec<Worker>,
+    /// Its own Redis, if it has one.
+    pub redis: Option<Redis>,
+    /// Its own PostgreSQL, if it has one.
+    pub postgres: Option<Postgres>,
+    variables: BTreeMap<String, String>,
+    /// Last, so that it goes when all processes have gone.
+    scratch: Scratch,
+}
+
+/// A worker's process. Dropping it kills it.
+#[derive(Debug)]
+pub struct Worker {
+    process: Guarded,
+    /// Where it serves its health.
+    pub port: u16,
+}
+
+impl Fleet {
+    /// A fleet of this size; with two workers, if it is one of several processes.
+    pub fn of(size: Size) -> FleetBuilder {
+        FleetBuilder { size, workers: 2, variables: BTreeMap::new(), private_redis: false, private_postgres: false }
+    }
+
+    /// A pool on its database, for reading what is there.
+    ///
+    /// # Panics
+    /// When it can't be opened.
+    pub async fn db(&self) -> Db {
+        Db::open(&self.variables["SLIPWAY_DATABASE_URL"], Use::Shared(4)).await.expect("the database")
+    }
+
+    /// Runs a command of the binary to its end, with this fleet's settings.
+    ///
+    /// # Panics
+    /// When it can't be started.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(slipway::binary())
+            .args(arguments)
+            .env_remove("SLIPWAY_TEST_BIN")
+            .envs(&self.variables)
+            .current_dir(self.scratch.path())
+            .output()
+            .unwrap()
+    }
+
+    /// Makes a user in these groups, and returns a client with its key.
+    ///
+    /// # Panics
+    /// When that is refused.
+    pub fn user(&self, login: &str, groups: &[&str]) -> Client {
+        let groups = groups.iter().flat_map(|group| ["--group", group]);
+        let arguments: Vec<&str> = ["admin", "user", "create", login].into_iter().chain(groups).collect();
+        let made = self.run(&arguments);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let key = self.run(&["admin", "key", "create", "--user", login]);
+        assert!(key.status.success(), "{}", String::from_utf8_lossy(&key.stderr));
+        Client::new(self.client.url(), String::from_utf8(key.stdout).unwrap().trim())
+    }
+
+    /// Sets a variable for processes that are started from now on.
+    pub fn set(&mut self, variable: &str, value: impl ToString) {
+        self.variables.insert(variable.to_owned(), value.to_string());
+    }
+
+    /// Where its files are.
+    pub fn scratch(&self) -> &Scratch {
+        &self.scratch
+    }
+
+    /// Starts the API, on another port than before.
+    ///
+    /// # Panics
+    /// When it is not ready in time.
+    pub async fn start_api(&mut self) {
+        let (process, port) = self.serve("api", &["api"]).await;
+        self.api = Some(process);
+        self.client.move_to(&format!("http://127.0.0.1:{port}"));
+    }
+
+    /// Starts another worker; in the embedded size, the one process.
+    ///
+    /// # Panics
+    /// When it is not ready in time.
+    pub async fn start_worker(&mut self) {
+        let name = format!("worker-{}", self.workers.len() + 1);
+        let data = self.scratch.at("data");
+        let (process, port) = match self.size {
+            Size::Embedded => self.serve(&name, &["dev", "--data-dir", &data]).await,
+            Size::Fleet => self.serve(&name, &["worker"]).await,
+        };
+        if self.size == Size::Embedded {
+            self.client.move_to(&format!("http://127.0.0.1:{port}"));
+        }
+        self.workers.push(Worker { process, port });
+    }
+
+    /// Everything that the processes have logged.
+    pub fn logs(&self) -> String {
+        let logs = self.api.iter().chain(self.workers.iter().map(|worker| &worker.process));
+        logs.map(Guarded::log).collect::<Vec<_>>().join("\n")
+    }
+
+    async fn serve(&self, name: &str, arguments: &[&str]) -> (Guarded, u16) {
+        let log = self.scratch.path().join(format!("{name}.log"));
+        for _ in 0..5 {
+            let port = free_port();
+            let listen = format!("127.0.0.1:{port}");
+            let binary = slipway::binary().display().to_string();
+            let command = [binary.as_str()].into_iter().chain(arguments.iter().copied()).chain(["--listen", &listen]);
+            let process =
+                Program::new(command, &log).with([("SLIPWAY_WORKER_NAME", name)]).with(self.variables.clone()).start();
+            if ready(&process, port).await {
+                return (process, port);
+            }
+            let said = process.log_tail();
+            assert!(said.contains("in use"), "`slipway {}` ended: {said}", arguments.join(" "));
+        }
+        panic!("no port stayed free for `slipway {}`", arguments.join(" "));
+    }
+}
+
+impl Worker {
+    /// Its process.
+    pub fn process(&self) -> &Guarded {
+        &self.process
+    }
+
+    /// SIGKILL, and waits for its end.
+    pub async fn kill(&self) {
+        self.process.kill().await;
+    }
+
+    /// SIGSTOP: it stands still, and does not know it.
+    pub fn pause(&self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn wake(&self) {
+        self.process.signal(Signal::CONT);
+    }
+
+    /// SIGTERM: it drains.
+    pub fn terminate(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
+    /// Whether it says that it is ready.
+    pub async fn is_ready(&self) -> bool {
+        answers(self.port).await
+    }
+}
+
+/// Whether a process serves and says that it is ready; false when it ended first.
+async fn ready(process: &Guarded, port: u16) -> bool {
+    let patience = Duration::from_secs(60);
+    let looked = tokio::time::timeout(
+        patience,
+        until("readiness", patience * 2, || async {
+            if process.exit_code().is_some() {
+                return Some(false);
+            }
+            answers(port).await.then_some(true)
+        }),
+    );
+    looked.await.unwrap_or_else(|_| panic!("a process is not ready: {}", process.log_tail()))
+}
+
+async fn answers(port: u16) -> bool {
+    let answer = client::http().get(format!("http://127.0.0.1:{port}/readyz")).send().await;
+    answer.is_ok_and(|answer| answer.status().is_success())
+}
+
+/// One for each database: tests share a Redis.
+fn prefix(url: &str) -> String {
+    let database = url.rsplit('/').next().and_then(|name| name.split('?').next()).unwrap_or_default();
+    format!("{database}-{}", std::process::id())
+}

@@ -1,0 +1,50 @@
+//! The `slipway` binary, and the interpreter for its hooks.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::LazyLock,
+};
+
+use serde_json::Value;
+
+/// The binary: SLIPWAY_TEST_BIN if that is set, else built once by cargo.
+///
+/// # Panics
+/// When it does not build.
+pub fn binary() -> PathBuf {
+    static BINARY: LazyLock<PathBuf> = LazyLock::new(find);
+    BINARY.clone()
+}
+
+fn find() -> PathBuf {
+    if let Some(given) = std::env::var_os("SLIPWAY_TEST_BIN") {
+        let given = PathBuf::from(given);
+        assert!(given.is_file(), "SLIPWAY_TEST_BIN names no file: {}", given.display());
+        return given;
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+    let build =
+        ["build", "--quiet", "-p", "slipway", "--bin", "slipway", "--message-format", "json", "--manifest-path"];
+    let output = Command::new(cargo).args(build).arg(manifest).stderr(Stdio::inherit()).output().expect("cargo");
+    assert!(output.status.success(), "`cargo build -p slipway` failed");
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let built = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let built = built.filter_map(|message| Some(PathBuf::from(message.get("executable")?.as_str()?))).next_back();
+    built.expect("cargo says where the binary is")
+}
+
+/// The Python interpreter itself, found through whatever `python3` is in PATH: a wrapper needs an environment, hooks have none.
+///
+/// # Panics
+/// With what to install when there is none.
+pub fn python() -> String {
+    static PYTHON: LazyLock<String> = LazyLock::new(|| {
+        let asked = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
+        let asked =
+            asked.expect("There is no `python3` here. Install Python 3.9 or later (Debian: apt-get install python3).");
+        String::from_utf8(asked.stdout).unwrap().trim().to_owned()
+    });
+    PYTHON.clone()
+}

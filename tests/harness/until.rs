@@ -1,0 +1,43 @@
+//! Waiting for a state, with a deadline. Nothing in the tests waits for a time.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Long enough for a slow machine, short enough for whoever waits for a failed test.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Looks until `look` answers something, and returns that.
+///
+/// # Panics
+/// When it did not in `patience`; `what` says for what.
+pub async fn until<T, F>(what: &str, patience: Duration, mut look: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let end = Instant::now() + patience;
+    let mut pause = Duration::from_millis(2);
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited {} s for {what}", patience.as_secs_f32());
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// Looks until `look` answers true.
+///
+/// # Panics
+/// As [`until`].
+pub async fn until_true<F>(what: &str, patience: Duration, mut look: impl FnMut() -> F)
+where
+    F: Future<Output = bool>,
+{
+    until(what, patience, || {
+        let seen = look();
+        async { seen.await.then_some(()) }
+    })
+    .await;
+}
