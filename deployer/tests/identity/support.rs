@@ -34,7 +34,7 @@ pub(crate) async fn empty() -> House {
     install_crypto_provider();
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
-    let db = Db::open(&format!("sqlite://{}", at("slipway.db")), Use::Shared(4)).await.unwrap();
+    let db = Db::open(&database(&at("slipway.db")).await, Use::Shared(4)).await.unwrap();
     migration::migrate(db.pool()).await.unwrap();
     let deployer = Deployer {
         db,
@@ -44,6 +44,16 @@ pub(crate) async fn empty() -> House {
         queue: Queue::embedded(),
     };
     House { deployer, admin: viewer("admin", &["administrators"]), _folder: folder }
+}
+
+/// A SQLite file; or, with `SLIPWAY_TEST_POSTGRES=postgres://USER@HOST:PORT` (no database name), a new database on that server.
+async fn database(file: &str) -> String {
+    use sea_orm::ConnectionTrait as _;
+    let Ok(server) = std::env::var("SLIPWAY_TEST_POSTGRES") else { return format!("sqlite://{file}") };
+    let name = format!("t{:016x}", engine::clock::random_u64());
+    let postgres = Db::open(&format!("{server}/postgres"), Use::Shared(1)).await.unwrap();
+    postgres.pool().execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+    format!("{server}/{name}")
 }
 
 pub(crate) async fn house() -> House {
