@@ -1,1 +1,38 @@
-//! graphql
+//! The GraphQL schema: thin resolvers over the deployer, without a rule and without SQL of their own.
+//!
+//! * [`builder`]: the schema, yet without the bounds of a transport. [`request_data`]: what each operation must be given.
+//! * `query`, `mutations`, `subscription`: what can be asked, changed, followed. `types`: what is answered.
+//! * `loaders`: many reads as one. `page`: lists. `scalars`: DateTime, Long.
+//! * [`ApiError`]: refusals and faults. `answers`: the number of a fault.
+//! * [`Tail`]: wakes subscriptions up.
+//!
+//! The schema's text is `schema.graphql`; a test holds it.
+
+mod answers;
+mod error;
+mod loaders;
+mod mutations;
+mod page;
+mod query;
+mod scalars;
+mod session;
+mod subscription;
+mod tail;
+mod types;
+
+use async_graphql::{Schema, SchemaBuilder};
+
+pub use error::ApiError;
+pub use mutations::Mutation;
+pub use query::Query;
+pub use session::{Session, request_data};
+pub use subscription::Subscription;
+pub use tail::Tail;
+
+/// The schema.
+pub type SlipwaySchema = Schema<Query, Mutation, Subscription>;
+
+/// The schema, yet without the bounds of a transport (depth, complexity, aliases).
+pub fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
+    Schema::build(Query, Mutation::default(), Subscription).extension(answers::Numbered)
+}

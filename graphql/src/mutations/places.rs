@@ -1,0 +1,99 @@
+//! Stages and pools: what global administrators arrange for everybody.
+
+use async_graphql::{Context, Object, SimpleObject};
+use deployer::{pools, stages};
+
+use super::payload;
+use crate::{
+    error::{Refusal, Result, settle},
+    session::Asked,
+    types::{enums::StageKind, infrastructure::Stage, node::all, pool::Pool},
+};
+
+/// The answer of each change of the stages.
+#[derive(SimpleObject)]
+pub(crate) struct StagesPayload {
+    /// The list as it is now, in order; null if refused.
+    stages: Option<Vec<Stage>>,
+    /// Why nothing was done; empty if it was.
+    refusals: Vec<Refusal>,
+}
+
+impl StagesPayload {
+    fn of(answer: deployer::error::Result<Vec<stages::Stage>>) -> Result<Self> {
+        let (list, refusals) = settle::<_, Vec<stages::Stage>>(answer)?;
+        Ok(Self { stages: list.map(all), refusals })
+    }
+}
+
+payload!(
+    /// The answer of `setHookLimit`.
+    SetHookLimitPayload {
+        /// The pool as it is now; null if refused.
+        pool: Pool
+    }
+);
+
+#[derive(Default)]
+pub(super) struct Places;
+
+#[Object]
+impl Places {
+    /// Adds a stage at the end of a list. Global administrators alone.
+    async fn create_stage(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default_with = "StageKind::Project", desc = "Which list.")] kind: StageKind,
+        #[graphql(desc = "Unique within the list.")] id: String,
+        #[graphql(default, desc = "What it is for.")] description: String,
+    ) -> Result<StagesPayload> {
+        let session = ctx.session()?;
+        StagesPayload::of(stages::create(&session.deployer, &session.viewer(), kind.into(), &id, &description).await)
+    }
+
+    /// Renames or describes a stage; its infrastructures go along. Global administrators alone.
+    async fn update_stage(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default_with = "StageKind::Project", desc = "Which list.")] kind: StageKind,
+        #[graphql(desc = "Which stage.")] id: String,
+        #[graphql(desc = "Its new id.")] new_id: Option<String>,
+        #[graphql(desc = "What it is for.")] description: Option<String>,
+    ) -> Result<StagesPayload> {
+        let session = ctx.session()?;
+        let patch = stages::StagePatch { id: new_id, description };
+        StagesPayload::of(stages::update(&session.deployer, &session.viewer(), kind.into(), &id, patch).await)
+    }
+
+    /// Puts the stages of a list into another order. Global administrators alone.
+    async fn reorder_stages(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default_with = "StageKind::Project", desc = "Which list.")] kind: StageKind,
+        #[graphql(desc = "All ids of the list, in the new order.")] ids: Vec<String>,
+    ) -> Result<StagesPayload> {
+        let session = ctx.session()?;
+        StagesPayload::of(stages::reorder(&session.deployer, &session.viewer(), kind.into(), &ids).await)
+    }
+
+    /// Deletes a stage that no infrastructure belongs to. Global administrators alone.
+    async fn delete_stage(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default_with = "StageKind::Project", desc = "Which list.")] kind: StageKind,
+        #[graphql(desc = "Which stage.")] id: String,
+    ) -> Result<StagesPayload> {
+        let session = ctx.session()?;
+        StagesPayload::of(stages::delete(&session.deployer, &session.viewer(), kind.into(), &id).await)
+    }
+
+    /// Changes how many hooks run at once, over all workers. Lowering it ends nothing. Global administrators alone.
+    async fn set_hook_limit(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Slots at once, at least 1.")] limit: i32,
+    ) -> Result<SetHookLimitPayload> {
+        let session = ctx.session()?;
+        SetHookLimitPayload::of(pools::set_limit(&session.deployer, &session.viewer(), pools::HOOKS, limit).await)
+    }
+}

@@ -1,0 +1,225 @@
+//! What can be asked. A thing that is hidden is as one that is not there: null.
+
+use async_graphql::{Context, ID, Object, SimpleObject, connection::Connection};
+use deployer::{accounts, bundles, deployments, infrastructures, keys, pools, preview, projects, stages, updates};
+
+use crate::{
+    error::{ApiError, Refusal, Result, settle},
+    loaders::{BundleByKey, DeploymentById, InfrastructureById, ProjectByKey, UpdateById},
+    page,
+    session::Asked,
+    types::{
+        accounts::{ApiKey, Group, User, UserFilter, Viewer},
+        deployment::{Deployment, DeploymentFilter},
+        enums::StageKind,
+        infrastructure::{Infrastructure, InfrastructureFilter, Stage},
+        node::all,
+        pool::Pool,
+        preview::UpdatePreview,
+        project::{Bundle, PublishedProject},
+        update::{Update, UpdateFilter, run_id},
+    },
+};
+
+/// The answer of a preview.
+#[derive(SimpleObject)]
+pub(crate) struct PreviewUpdatePayload {
+    /// What an update would change; null if refused.
+    preview: Option<UpdatePreview>,
+    /// Why nothing was done; empty if it was.
+    refusals: Vec<Refusal>,
+}
+
+/// What can be asked.
+pub struct Query;
+
+/// What can be asked. A thing that you may not see is as one that is not there: null, and in no list. Lists are pages of up to 100 items: ask for the next one
+/// with `after: pageInfo.endCursor`.
+#[Object]
+impl Query {
+    /// You, and what your key gives you.
+    async fn viewer(&self, ctx: &Context<'_>) -> Result<Viewer> {
+        Ok(deployer::viewer::Viewer::clone(&ctx.session()?.viewer()).into())
+    }
+
+    /// A list of stages, in order.
+    async fn stages(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default_with = "StageKind::Project", desc = "Which list.")] kind: StageKind,
+    ) -> Result<Vec<Stage>> {
+        let session = ctx.session()?;
+        Ok(all(stages::list(&session.deployer, &session.viewer(), kind.into()).await?))
+    }
+
+    /// An infrastructure.
+    async fn infrastructure(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Its id.")] id: String,
+    ) -> Result<Option<Infrastructure>> {
+        Ok(ctx.loader()?.load_one(InfrastructureById(id)).await?.map(Into::into))
+    }
+
+    /// The infrastructures that you may see, by id.
+    #[graphql(complexity = "page::cost(first, child_complexity)")]
+    async fn infrastructures(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which; all if not given.")] filter: Option<InfrastructureFilter>,
+        #[graphql(desc = "How many, 1 to 100; 50 if not given.")] first: Option<i32>,
+        #[graphql(desc = "The endCursor of the page before.")] after: Option<String>,
+    ) -> Result<Connection<String, Infrastructure>> {
+        let (session, page) = (ctx.session()?, page::page(first, after.as_deref())?);
+        let filter = filter.unwrap_or_default().into();
+        Ok(page::connection(&page, infrastructures::list(&session.deployer, &session.viewer(), &filter, &page).await?))
+    }
+
+    /// A published project.
+    async fn published_project(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Its key.")] key: String,
+    ) -> Result<Option<PublishedProject>> {
+        Ok(ctx.loader()?.load_one(ProjectByKey(key)).await?.map(Into::into))
+    }
+
+    /// The published projects that you may see, by key.
+    #[graphql(complexity = "page::cost(first, child_complexity)")]
+    async fn published_projects(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Part of the key or the name, whatever the case.")] search: Option<String>,
+        #[graphql(desc = "How many, 1 to 100; 50 if not given.")] first: Option<i32>,
+        #[graphql(desc = "The endCursor of the page before.")] after: Option<String>,
+    ) -> Result<Connection<String, PublishedProject>> {
+        let (session, page) = (ctx.session()?, page::page(first, after.as_deref())?);
+        Ok(page::connection(
+            &page,
+            projects::list(&session.deployer, &session.viewer(), search.as_deref(), &page).await?,
+        ))
+    }
+
+    /// A bundle. To upload one, send it to `POST /bundles?projectKey=KEY` as a form with the part `file`.
+    async fn bundle(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The key of its published project.")] project_key: String,
+        #[graphql(desc = "Its id.")] id: String,
+    ) -> Result<Option<Bundle>> {
+        let key = bundles::BundleKey { project_key, bundle_id: id };
+        Ok(ctx.loader()?.load_one(BundleByKey(key)).await?.map(Into::into))
+    }
+
+    /// A deployment.
+    async fn deployment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Its id.")] id: String,
+    ) -> Result<Option<Deployment>> {
+        Ok(ctx.loader()?.load_one(DeploymentById(id)).await?.map(Into::into))
+    }
+
+    /// The deployments that you may see, by id.
+    #[graphql(complexity = "page::cost(first, child_complexity)")]
+    async fn deployments(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which; all if not given.")] filter: Option<DeploymentFilter>,
+        #[graphql(desc = "How many, 1 to 100; 50 if not given.")] first: Option<i32>,
+        #[graphql(desc = "The endCursor of the page before.")] after: Option<String>,
+    ) -> Result<Connection<String, Deployment>> {
+        let (session, page) = (ctx.session()?, page::page(first, after.as_deref())?);
+        let filter = filter.unwrap_or_default().into();
+        Ok(page::connection(&page, deployments::list(&session.deployer, &session.viewer(), &filter, &page).await?))
+    }
+
+    /// What an update of a deployment would change on the node, and what would stop it. Nothing is touched. Needs the right to deploy.
+    #[graphql(complexity = "1000 + child_complexity")]
+    async fn preview_update(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The deployment's id.")] deployment_id: String,
+    ) -> Result<PreviewUpdatePayload> {
+        let session = ctx.session()?;
+        let (preview, refusals) =
+            settle(preview::preview_update(&session.deployer, &session.viewer(), &deployment_id).await)?;
+        Ok(PreviewUpdatePayload { preview, refusals })
+    }
+
+    /// An update.
+    async fn update(&self, ctx: &Context<'_>, #[graphql(desc = "Its id.")] id: ID) -> Result<Option<Update>> {
+        let Some(run) = run_id(&id) else { return Ok(None) };
+        Ok(ctx.loader()?.load_one(UpdateById(run)).await?.map(Into::into))
+    }
+
+    /// The updates that you may see, newest first.
+    #[graphql(complexity = "page::cost(first, child_complexity)")]
+    async fn updates(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which; all if not given.")] filter: Option<UpdateFilter>,
+        #[graphql(desc = "How many, 1 to 100; 50 if not given.")] first: Option<i32>,
+        #[graphql(desc = "The endCursor of the page before.")] after: Option<String>,
+    ) -> Result<Connection<String, Update>> {
+        let (session, page) = (ctx.session()?, page::page(first, after.as_deref())?);
+        let filter = filter.unwrap_or_default().into();
+        Ok(page::connection(&page, updates::list::list(&session.deployer, &session.viewer(), &filter, &page).await?))
+    }
+
+    /// The pool that limits how many hooks run at once, over all workers. Its numbers are public; whose they are is not.
+    async fn hook_pool(&self, ctx: &Context<'_>) -> Result<Pool> {
+        let session = ctx.session()?;
+        let pool = pools::get(&session.deployer, &session.viewer(), pools::HOOKS).await?;
+        pool.map(Into::into).ok_or_else(|| ApiError::from(deployer::error::Error::fault("there is no pool of hooks")))
+    }
+
+    /// A user.
+    async fn user(&self, ctx: &Context<'_>, #[graphql(desc = "The login.")] login: String) -> Result<Option<User>> {
+        let session = ctx.session()?;
+        Ok(accounts::users::get(&session.deployer, &session.viewer(), &login).await?.map(Into::into))
+    }
+
+    /// Users, by login.
+    #[graphql(complexity = "page::cost(first, child_complexity)")]
+    async fn users(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which; all if not given.")] filter: Option<UserFilter>,
+        #[graphql(desc = "How many, 1 to 100; 50 if not given.")] first: Option<i32>,
+        #[graphql(desc = "The endCursor of the page before.")] after: Option<String>,
+    ) -> Result<Connection<String, User>> {
+        let (session, page) = (ctx.session()?, page::page(first, after.as_deref())?);
+        let filter = filter.unwrap_or_default().into();
+        Ok(page::connection(&page, accounts::users::list(&session.deployer, &session.viewer(), &filter, &page).await?))
+    }
+
+    /// Groups, by name.
+    #[graphql(complexity = "page::cost(first, child_complexity)")]
+    async fn groups(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Part of the name.")] text: Option<String>,
+        #[graphql(desc = "How many, 1 to 100; 50 if not given.")] first: Option<i32>,
+        #[graphql(desc = "The endCursor of the page before.")] after: Option<String>,
+    ) -> Result<Connection<String, Group>> {
+        let (session, page) = (ctx.session()?, page::page(first, after.as_deref())?);
+        Ok(page::connection(
+            &page,
+            accounts::groups::list(&session.deployer, &session.viewer(), text.as_deref(), &page).await?,
+        ))
+    }
+
+    /// A user's API keys, revoked and expired ones, too. Somebody else's: for global administrators alone.
+    #[graphql(complexity = "page::cost(first, child_complexity)")]
+    async fn api_keys(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Whose; yours if not given.")] login: Option<String>,
+        #[graphql(desc = "How many, 1 to 100; 50 if not given.")] first: Option<i32>,
+        #[graphql(desc = "The endCursor of the page before.")] after: Option<String>,
+    ) -> Result<Connection<String, ApiKey>> {
+        let (session, page) = (ctx.session()?, page::page(first, after.as_deref())?);
+        Ok(page::connection(&page, keys::list(&session.deployer, &session.viewer(), login.as_deref(), &page).await?))
+    }
+}

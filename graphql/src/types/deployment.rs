@@ -1,0 +1,245 @@
+//! Deployments.
+
+use std::collections::BTreeMap;
+
+use async_graphql::{Context, InputObject, Json, MaybeUndefined, Object, SimpleObject, connection::Connection};
+use deployer::{bundles::BundleKey, deployments, rights, updates};
+use serde_json::Value;
+
+use super::{
+    enums::{Level, OnFailure, UpdateStatus},
+    infrastructure::Infrastructure,
+    node::all,
+    project::{Bundle, ProjectRights, PublishedProject},
+    settings::{ConnectionRemapping, named},
+    update::Update,
+};
+use crate::{
+    error::Result,
+    loaders::{BundleByKey, InfrastructureById, LatestUpdateOf, ProjectByKey},
+    page,
+    scalars::{DateTime, Long},
+    session::Asked,
+};
+
+/// What you may do with a deployment: what you may do on both of its sides.
+#[derive(Clone, Copy, Debug, SimpleObject)]
+pub(crate) struct DeploymentRights {
+    /// On its infrastructure.
+    infrastructure: Level,
+    /// On its published project.
+    project: ProjectRights,
+    /// Change it, and start, cancel, retry and abandon its updates.
+    change: bool,
+}
+
+impl From<rights::DeploymentRights> for DeploymentRights {
+    fn from(both: rights::DeploymentRights) -> Self {
+        Self {
+            infrastructure: both.infrastructure.into(),
+            project: both.project.into(),
+            change: both.may(rights::Access::Change),
+        }
+    }
+}
+
+/// Whether a scenario is on after an update. A scenario that is not named is left as it was on the node.
+#[derive(Clone, Debug, SimpleObject, InputObject)]
+#[graphql(input_name = "ScenarioSwitchInput")]
+pub(crate) struct ScenarioSwitch {
+    /// The scenario's id.
+    id: String,
+    /// On or off.
+    on: bool,
+}
+
+/// How a deployment's bundle is put on its infrastructure.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct DeploymentSettings {
+    /// The deployment's own copy of the remappings.
+    connection_remapping: Vec<ConnectionRemapping>,
+    /// Written to the node as the project's local variables; null leaves the node's alone.
+    local_variables: Option<Json<Value>>,
+    /// Scenarios that are switched; the others are left alone.
+    scenarios: Vec<ScenarioSwitch>,
+    /// The folder on the node in which a new project is made; null is the root.
+    project_folder: Option<String>,
+    /// What a failure does, in place of the infrastructure's policy.
+    on_failure: Option<OnFailure>,
+}
+
+impl From<deployments::Settings> for DeploymentSettings {
+    fn from(settings: deployments::Settings) -> Self {
+        Self {
+            connection_remapping: all(settings.connection_remapping),
+            local_variables: settings.local_variables.map(|variables| Json(Value::Object(variables))),
+            scenarios: settings.scenarios.into_iter().map(|(id, on)| ScenarioSwitch { id, on }).collect(),
+            project_folder: settings.project_folder,
+            on_failure: settings.on_failure.map(Into::into),
+        }
+    }
+}
+
+/// What to set of a deployment. A field that is not given is left as it is; null empties a field that may be empty.
+#[derive(Clone, Debug, Default, InputObject)]
+pub(crate) struct DeploymentSettingsInput {
+    /// All remappings, in place of those before.
+    connection_remapping: Option<Vec<ConnectionRemapping>>,
+    /// Written to the node as the project's local variables; null leaves the node's alone.
+    local_variables: MaybeUndefined<Json<serde_json::Map<String, Value>>>,
+    /// All scenario switches, in place of those before.
+    scenarios: Option<Vec<ScenarioSwitch>>,
+    /// The folder on the node in which a new project is made; null is the root.
+    project_folder: MaybeUndefined<String>,
+    /// What a failure does; null is the infrastructure's policy.
+    on_failure: MaybeUndefined<OnFailure>,
+}
+
+impl From<DeploymentSettingsInput> for deployments::SettingsChange {
+    fn from(input: DeploymentSettingsInput) -> Self {
+        let switches =
+            |all: Vec<ScenarioSwitch>| all.into_iter().map(|one| (one.id, one.on)).collect::<BTreeMap<_, _>>();
+        Self {
+            connection_remapping: input.connection_remapping.map(all),
+            local_variables: named(input.local_variables).map(|variables| variables.map(|json| json.0)),
+            scenarios: input.scenarios.map(switches),
+            project_folder: named(input.project_folder),
+            on_failure: named(input.on_failure).map(|policy| policy.map(Into::into)),
+        }
+    }
+}
+
+/// Which deployments. All conditions hold together.
+#[derive(Clone, Debug, Default, InputObject)]
+pub(crate) struct DeploymentFilter {
+    /// On this infrastructure.
+    infrastructure: Option<String>,
+    /// Of this published project.
+    project: Option<String>,
+    /// On an infrastructure of this stage.
+    stage: Option<String>,
+    /// Whose newest update has one of these statuses.
+    status: Option<Vec<UpdateStatus>>,
+    /// Part of the id, whatever the case.
+    text: Option<String>,
+}
+
+impl From<DeploymentFilter> for deployments::Filter {
+    fn from(filter: DeploymentFilter) -> Self {
+        Self {
+            infrastructure: filter.infrastructure,
+            project: filter.project,
+            stage: filter.stage,
+            status: filter.status.map(all),
+            text: filter.text,
+        }
+    }
+}
+
+/// The standing intention: this bundle on this infrastructure.
+pub(crate) struct Deployment(pub(crate) deployments::Deployment);
+
+impl From<deployments::Deployment> for Deployment {
+    fn from(one: deployments::Deployment) -> Self {
+        Self(one)
+    }
+}
+
+/// The standing intention: this bundle on this infrastructure, with these settings. An update makes it so.
+#[Object]
+impl Deployment {
+    /// Unique.
+    async fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    /// The key of its published project.
+    async fn project_key(&self) -> &str {
+        &self.0.project_key
+    }
+
+    /// Its published project.
+    async fn project(&self, ctx: &Context<'_>) -> Result<Option<PublishedProject>> {
+        Ok(ctx.loader()?.load_one(ProjectByKey(self.0.project_key.clone())).await?.map(Into::into))
+    }
+
+    /// The id of its infrastructure.
+    async fn infrastructure_id(&self) -> &str {
+        &self.0.infrastructure_id
+    }
+
+    /// Its infrastructure.
+    async fn infrastructure(&self, ctx: &Context<'_>) -> Result<Option<Infrastructure>> {
+        Ok(ctx.loader()?.load_one(InfrastructureById(self.0.infrastructure_id.clone())).await?.map(Into::into))
+    }
+
+    /// The id of the bundle that is to be there.
+    async fn bundle_id(&self) -> &str {
+        &self.0.bundle_id
+    }
+
+    /// The bundle that is to be there; null if it was deleted.
+    async fn bundle(&self, ctx: &Context<'_>) -> Result<Option<Bundle>> {
+        let key = BundleKey { project_key: self.0.project_key.clone(), bundle_id: self.0.bundle_id.clone() };
+        Ok(ctx.loader()?.load_one(BundleByKey(key)).await?.map(Into::into))
+    }
+
+    /// The project key on the node.
+    async fn deployed_project_key(&self) -> &str {
+        &self.0.deployed_project_key
+    }
+
+    /// How the bundle is put there.
+    async fn settings(&self) -> DeploymentSettings {
+        self.0.settings.clone().into()
+    }
+
+    /// Counts changes: editors name the one that they saw.
+    async fn version(&self) -> Long {
+        self.0.version.into()
+    }
+
+    /// When it was made.
+    async fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
+    }
+
+    /// Who made it: a login.
+    async fn created_by(&self) -> &str {
+        &self.0.created_by
+    }
+
+    /// When it was last changed.
+    async fn updated_at(&self) -> DateTime {
+        self.0.updated_at.into()
+    }
+
+    /// Who last changed it: a login.
+    async fn updated_by(&self) -> &str {
+        &self.0.updated_by
+    }
+
+    /// What you may do with it.
+    async fn rights(&self) -> DeploymentRights {
+        self.0.rights.into()
+    }
+
+    /// Its newest update; null before the first.
+    async fn latest_update(&self, ctx: &Context<'_>) -> Result<Option<Update>> {
+        Ok(ctx.loader()?.load_one(LatestUpdateOf(self.0.id.clone())).await?.map(Into::into))
+    }
+
+    /// Its updates, newest first.
+    #[graphql(complexity = "page::nested_cost(first, child_complexity)")]
+    async fn updates(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 100; 50 if not given.")] first: Option<i32>,
+        #[graphql(desc = "The endCursor of the page before.")] after: Option<String>,
+    ) -> Result<Connection<String, Update>> {
+        let session = ctx.session()?;
+        let page = page::page(first, after.as_deref())?;
+        let filter = updates::list::Filter { deployment: Some(self.0.id.clone()), ..Default::default() };
+        Ok(page::connection(&page, updates::list::list(&session.deployer, &session.viewer(), &filter, &page).await?))
+    }
+}

@@ -1,0 +1,137 @@
+//! Words with a fixed set of values.
+
+use async_graphql::Enum;
+
+/// Which list of stages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "deployer::stages::StageKind")]
+pub(crate) enum StageKind {
+    /// Of infrastructures that projects are deployed to.
+    Project,
+    /// Of infrastructures that API services are deployed to.
+    Api,
+}
+
+/// The kind of platform behind an infrastructure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "targets::TargetType")]
+pub(crate) enum TargetType {
+    /// Dataiku's Automation node.
+    AutomationNode,
+}
+
+/// What somebody may do on an infrastructure. Each level contains those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "deployer::rights::Level")]
+pub(crate) enum Level {
+    /// Nothing: it is not there.
+    None,
+    /// See it, and the deployments on it as far as their projects may be read.
+    View,
+    /// Deploy on it.
+    Deploy,
+    /// See and change its settings, rights and hooks.
+    Admin,
+}
+
+/// What of the design project's rights a new project on the node gets. Later updates leave the node's rights alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "targets::spec::PermissionsPropagation")]
+pub(crate) enum PermissionsPropagation {
+    /// The deploying user owns it; nothing else.
+    None,
+    /// Users and groups of the design project may read.
+    Limited,
+    /// The design project's rights.
+    Full,
+}
+
+/// What an update does when it fails for good, or is cancelled, after it may have changed the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "engine::plan::OnFailure")]
+pub(crate) enum OnFailure {
+    /// Leave the node as it is, and say what it is.
+    Leave,
+    /// Re-activate what was active before.
+    Restore,
+}
+
+/// What happens to a hook's attempt that was interrupted (its worker died) after it may have acted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "engine::plan::OnInterrupt")]
+pub(crate) enum OnInterrupt {
+    /// Run it again, under the same idempotency key.
+    Rerun,
+    /// Fail the update with `OUTCOME_UNKNOWN`.
+    Fail,
+}
+
+/// When a hook runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "deployer::hooks::Phase")]
+pub(crate) enum HookPhase {
+    /// Before anything on the node changes.
+    Pre,
+    /// When the deployment was verified.
+    Post,
+}
+
+/// What an update is, at a glance. SUCCEEDED, WARNING, FAILED and CANCELLED are ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "engine::journal::Status")]
+pub(crate) enum UpdateStatus {
+    /// Accepted; no worker has begun.
+    Queued,
+    /// A worker is at it, or it waits for one to take it over.
+    Running,
+    /// Waits for a slot, for the node, or for its next attempt: see `waitingOn`.
+    Waiting,
+    /// Done.
+    Succeeded,
+    /// Done, with something to look at.
+    Warning,
+    /// Not done.
+    Failed,
+    /// Stopped on request.
+    Cancelled,
+    /// Nobody can tell what is on the node: somebody must look, then retry or abandon it. Later updates of the deployment wait until then.
+    Stuck,
+}
+
+/// Where a step stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "deployer::updates::steps::StepStatus")]
+pub(crate) enum StepStatus {
+    /// Not begun.
+    Pending,
+    /// An attempt is under way.
+    Running,
+    /// It waits: for a slot, for the node, for its next attempt.
+    Waiting,
+    /// Done.
+    Succeeded,
+    /// Done, or failed without stopping the update; look at its warnings.
+    Warning,
+    /// Failed for good, or stopped.
+    Failed,
+    /// Done by the update that this one retries.
+    Inherited,
+    /// The update ended without it.
+    Skipped,
+}
+
+/// What kind of thing an update waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "deployer::updates::waiting::WaitKind")]
+pub(crate) enum WaitKind {
+    /// A slot of a pool.
+    Slot,
+    /// Updates of the same deployment that were requested earlier.
+    EarlierUpdate,
+    /// The time of its next attempt.
+    NextAttempt,
+    /// The node, which is still busy.
+    Node,
+    /// A worker that takes it.
+    Worker,
+}

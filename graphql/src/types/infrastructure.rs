@@ -1,0 +1,209 @@
+//! Infrastructures and stages.
+
+use async_graphql::{Context, Enum, InputObject, Object, SimpleObject, connection::Connection};
+use deployer::{deployments, infrastructures, stages};
+
+use super::{
+    deployment::Deployment,
+    enums::{Level, StageKind, TargetType},
+    hook::{Hook, HookCounts},
+    node::all,
+    settings::InfrastructureSettings,
+};
+use crate::{
+    error::Result,
+    loaders::{HookCountsOf, HooksOf, PermissionsOf},
+    page,
+    scalars::{DateTime, Long},
+    session::Asked,
+};
+
+/// A step on the way to production, such as Development, Test or Production. Each infrastructure belongs to one.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct Stage {
+    /// Unique within its list.
+    id: String,
+    /// The list that it belongs to.
+    kind: StageKind,
+    /// What it is for.
+    description: String,
+}
+
+impl From<stages::Stage> for Stage {
+    fn from(stage: stages::Stage) -> Self {
+        Self { id: stage.id, kind: stage.kind.into(), description: stage.description }
+    }
+}
+
+/// A place to deploy to: one platform, one stage. Without the right to view it, it is not there.
+pub(crate) struct Infrastructure(infrastructures::Infrastructure);
+
+impl From<infrastructures::Infrastructure> for Infrastructure {
+    fn from(one: infrastructures::Infrastructure) -> Self {
+        Self(one)
+    }
+}
+
+/// A group's level on an infrastructure.
+#[derive(Clone, Debug, SimpleObject, InputObject)]
+#[graphql(input_name = "InfrastructurePermissionInput")]
+pub(crate) struct InfrastructurePermission {
+    /// The group.
+    group: String,
+    /// Its level.
+    level: Level,
+}
+
+impl From<infrastructures::Permission> for InfrastructurePermission {
+    fn from(one: infrastructures::Permission) -> Self {
+        Self { group: one.group, level: one.level.into() }
+    }
+}
+
+impl From<InfrastructurePermission> for infrastructures::Permission {
+    fn from(one: InfrastructurePermission) -> Self {
+        Self { group: one.group, level: one.level.into() }
+    }
+}
+
+/// Which infrastructures. All conditions hold together.
+#[derive(Clone, Debug, Default, InputObject)]
+pub(crate) struct InfrastructureFilter {
+    /// In this stage.
+    stage: Option<String>,
+    /// Of this kind of platform.
+    kind: Option<TargetType>,
+    /// Part of the id, whatever the case.
+    text: Option<String>,
+    /// On which you have at least this level; VIEW if not given.
+    at_least: Option<AtLeast>,
+}
+
+/// A level that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(name = "LevelAtLeast")]
+pub(crate) enum AtLeast {
+    /// View or more.
+    View,
+    /// Deploy or more.
+    Deploy,
+    /// Administer.
+    Admin,
+}
+
+impl From<InfrastructureFilter> for infrastructures::Filter {
+    fn from(filter: InfrastructureFilter) -> Self {
+        let level = |level| match level {
+            AtLeast::View => deployer::rights::Level::View,
+            AtLeast::Deploy => deployer::rights::Level::Deploy,
+            AtLeast::Admin => deployer::rights::Level::Admin,
+        };
+        Self {
+            stage: filter.stage,
+            kind: filter.kind.map(Into::into),
+            text: filter.text,
+            at_least: filter.at_least.map(level),
+        }
+    }
+}
+
+/// A place to deploy to: one platform, one stage. Without the right to view it, it is not there.
+#[Object]
+impl Infrastructure {
+    /// Unique, for good.
+    async fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    /// The kind of platform, such as `AUTOMATION_NODE`.
+    async fn kind(&self) -> &str {
+        &self.0.kind
+    }
+
+    /// The id of its stage.
+    async fn stage(&self) -> &str {
+        &self.0.stage
+    }
+
+    /// Where Slipway reaches the node.
+    async fn node_url(&self) -> &str {
+        &self.0.node_url
+    }
+
+    /// What people open in a browser.
+    async fn external_url(&self) -> &str {
+        &self.0.external_url
+    }
+
+    /// What you may do here.
+    async fn level(&self) -> Level {
+        self.0.level.into()
+    }
+
+    /// Counts changes of settings, rights and hooks: editors name the one that they saw.
+    async fn version(&self) -> Long {
+        self.0.version.into()
+    }
+
+    /// When it was made.
+    async fn created_at(&self) -> DateTime {
+        self.0.created_at.into()
+    }
+
+    /// Who made it: a login.
+    async fn created_by(&self) -> &str {
+        &self.0.created_by
+    }
+
+    /// When it was last changed.
+    async fn updated_at(&self) -> DateTime {
+        self.0.updated_at.into()
+    }
+
+    /// Who last changed it: a login.
+    async fn updated_by(&self) -> &str {
+        &self.0.updated_by
+    }
+
+    /// Its settings; null unless you administer it.
+    async fn settings(&self) -> Option<InfrastructureSettings> {
+        self.0.settings.clone().map(Into::into)
+    }
+
+    /// Whether a key of the node was entered; null unless you administer it. The key itself is for nobody.
+    async fn has_admin_key(&self) -> Option<bool> {
+        self.0.has_admin_key
+    }
+
+    /// What groups may do; null unless you administer it.
+    async fn permissions(&self, ctx: &Context<'_>) -> Result<Option<Vec<InfrastructurePermission>>> {
+        Ok(ctx.loader()?.load_one(PermissionsOf(self.0.id.clone())).await?.map(all))
+    }
+
+    /// Its hooks, PRE before POST, in order; null unless you administer it.
+    async fn hooks(&self, ctx: &Context<'_>) -> Result<Option<Vec<Hook>>> {
+        if self.0.level < deployer::rights::Level::Admin {
+            return Ok(None);
+        }
+        Ok(Some(ctx.loader()?.load_one(HooksOf(self.0.id.clone())).await?.map(all).unwrap_or_default()))
+    }
+
+    /// How many enabled hooks it has.
+    async fn hook_counts(&self, ctx: &Context<'_>) -> Result<HookCounts> {
+        Ok(ctx.loader()?.load_one(HookCountsOf(self.0.id.clone())).await?.map(Into::into).unwrap_or_default())
+    }
+
+    /// The deployments on it that you may see, by id. For those of many infrastructures ask `deployments` at the root, once.
+    #[graphql(complexity = "page::nested_cost(first, child_complexity)")]
+    async fn deployments(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 100; 50 if not given.")] first: Option<i32>,
+        #[graphql(desc = "The endCursor of the page before.")] after: Option<String>,
+    ) -> Result<Connection<String, Deployment>> {
+        let session = ctx.session()?;
+        let page = page::page(first, after.as_deref())?;
+        let filter = deployments::Filter { infrastructure: Some(self.0.id.clone()), ..Default::default() };
+        Ok(page::connection(&page, deployments::list(&session.deployer, &session.viewer(), &filter, &page).await?))
+    }
+}

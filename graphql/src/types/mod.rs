@@ -1,0 +1,15 @@
+//! The types of the schema: thin coats over what the deployer answers. Their comments are the users' documentation.
+
+pub(crate) mod accounts;
+pub(crate) mod deployment;
+pub(crate) mod enums;
+pub(crate) mod hook;
+pub(crate) mod infrastructure;
+pub(crate) mod node;
+pub(crate) mod pool;
+pub(crate) mod preview;
+pub(crate) mod project;
+pub(crate) mod settings;
+pub(crate) mod step;
+pub(crate) mod update;
+pub(crate) mod update_event;

@@ -1,0 +1,100 @@
+//! Previews.
+
+use async_graphql::SimpleObject;
+use deployer::preview;
+use targets::target;
+
+use super::{
+    hook::HookCounts,
+    node::{ConnectionOnNode, Difference, all},
+    step::Failure,
+};
+
+/// What an update would change, found without changing anything.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct UpdatePreview {
+    /// What was found on the node; null if it could not be asked.
+    found: Option<Preview>,
+    /// Why the node could not be asked: what an update would fail with.
+    failure: Option<Failure>,
+    /// How many hooks would run.
+    hooks: HookCounts,
+    /// Their names, in order; null unless you administer the infrastructure.
+    hook_names: Option<Vec<PreviewedHook>>,
+    /// The login on the node as whom changes would be made.
+    acting_user: String,
+}
+
+/// A hook that would run.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct PreviewedHook {
+    /// The step, such as `pre_hooks/1`.
+    step: String,
+    /// The hook's name.
+    name: String,
+}
+
+/// What would change on the node.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct Preview {
+    /// The bundle that is active now; null when the project is not there, or has none.
+    active_bundle: Option<String>,
+    /// The bundle that would be active.
+    bundle: String,
+    /// Whether the project would be created.
+    creates_project: bool,
+    /// Each connection of the bundle, and what becomes of it.
+    connections: Vec<ConnectionOnNode>,
+    /// Run-as users that would change.
+    run_as: Vec<Difference>,
+    /// Scenario switches that would change.
+    scenarios: Vec<Difference>,
+    /// What would stop the update.
+    problems: Vec<Problem>,
+}
+
+/// Something that would stop an update.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct Problem {
+    /// A failure code, such as `CONNECTION_MISSING`.
+    code: String,
+    /// What is wrong.
+    message: String,
+}
+
+impl From<target::Problem> for Problem {
+    fn from(problem: target::Problem) -> Self {
+        Self { code: problem.code, message: problem.message }
+    }
+}
+
+impl From<target::Preview> for Preview {
+    fn from(preview: target::Preview) -> Self {
+        Self {
+            active_bundle: preview.active_bundle,
+            bundle: preview.bundle,
+            creates_project: preview.creates_project,
+            connections: all(preview.connections),
+            run_as: all(preview.run_as),
+            scenarios: all(preview.scenarios),
+            problems: all(preview.problems),
+        }
+    }
+}
+
+impl From<preview::UpdatePreview> for UpdatePreview {
+    fn from(preview: preview::UpdatePreview) -> Self {
+        let (found, failure) = match preview.outcome {
+            preview::PreviewOutcome::Found(found) => (Some(found.into()), None),
+            preview::PreviewOutcome::Failed(trouble) => (None, Some(trouble.into())),
+        };
+        let named = |(step, name)| PreviewedHook { step, name };
+        Self {
+            found,
+            failure,
+            hooks: preview.hooks.into(),
+            hook_names: preview.hook_names.map(|names| names.into_iter().map(named).collect()),
+            acting_user: preview.acting_user,
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Updates.
+
+use async_graphql::{
+    Context, ID, InputObject, Object,
+    connection::{Connection, Edge},
+};
+use deployer::{bundles::BundleKey, updates};
+use engine::ids::RunId;
+
+use super::{
+    deployment::{Deployment, DeploymentRights},
+    enums::UpdateStatus,
+    hook::HookCounts,
+    infrastructure::Infrastructure,
+    node::{Receipt, all},
+    project::Bundle,
+    step::{Failure, Step, WaitingOn},
+    update_event::{LogLine, UpdateEvent},
+};
+use crate::{
+    error::{ApiError, Result},
+    loaders::{BundleByKey, DeploymentById, InfrastructureById},
+    page,
+    scalars::{DateTime, Long},
+    session::Asked,
+};
+
+/// Which updates. All conditions hold together.
+#[derive(Clone, Debug, Default, InputObject)]
+pub(crate) struct UpdateFilter {
+    /// In one of these statuses.
+    status: Option<Vec<UpdateStatus>>,
+    /// Of this deployment.
+    deployment: Option<String>,
+    /// On this infrastructure.
+    infrastructure: Option<String>,
+    /// Of this published project.
+    project: Option<String>,
+    /// Asked for by this login.
+    requester: Option<String>,
+    /// On an infrastructure of this stage.
+    stage: Option<String>,
+}
+
+impl From<UpdateFilter> for updates::list::Filter {
+    fn from(filter: UpdateFilter) -> Self {
+        Self {
+            status: filter.status.map(all),
+            deployment: filter.deployment,
+            infrastructure: filter.infrastructure,
+            project: filter.project,
+            requester: filter.requester,
+            stage: filter.stage,
+        }
+    }
+}
+
+/// An update's id, if the text can be one.
+pub(crate) fn run_id(id: &ID) -> Option<RunId> {
+    id.parse().ok().filter(|run: &RunId| run.to_string() == id.as_str())
+}
+
+/// One execution that makes a deployment so.
+pub(crate) struct Update(pub(crate) updates::view::Update);
+
+impl From<updates::view::Update> for Update {
+    fn from(one: updates::view::Update) -> Self {
+        Self(one)
+    }
+}
+
+/// One execution that makes a deployment so. What it deploys was frozen when it was asked for.
+#[Object]
+impl Update {
+    /// Unique.
+    async fn id(&self) -> ID {
+        ID(self.0.id.to_string())
+    }
+
+    /// From 1 within the deployment.
+    async fn number(&self) -> Long {
+        self.0.number.into()
+    }
+
+    /// The id of its deployment.
+    async fn deployment_id(&self) -> &str {
+        &self.0.deployment_id
+    }
+
+    /// Its deployment, as it is now.
+    async fn deployment(&self, ctx: &Context<'_>) -> Result<Option<Deployment>> {
+        Ok(ctx.loader()?.load_one(DeploymentById(self.0.deployment_id.clone())).await?.map(Into::into))
+    }
+
+    /// The id of its infrastructure.
+    async fn infrastructure_id(&self) -> &str {
+        &self.0.infrastructure_id
+    }
+
+    /// Its infrastructure, as it is now.
+    async fn infrastructure(&self, ctx: &Context<'_>) -> Result<Option<Infrastructure>> {
+        Ok(ctx.loader()?.load_one(InfrastructureById(self.0.infrastructure_id.clone())).await?.map(Into::into))
+    }
+
+    /// The key of its published project.
+    async fn project_key(&self) -> &str {
+        &self.0.project_key
+    }
+
+    /// The id of the bundle that it deploys.
+    async fn bundle_id(&self) -> &str {
+        &self.0.bundle_id
+    }
+
+    /// The bundle that it deploys; null if it was deleted.
+    async fn bundle(&self, ctx: &Context<'_>) -> Result<Option<Bundle>> {
+        let key = BundleKey { project_key: self.0.project_key.clone(), bundle_id: self.0.bundle_id.clone() };
+        Ok(ctx.loader()?.load_one(BundleByKey(key)).await?.map(Into::into))
+    }
+
+    /// The project key on the node.
+    async fn deployed_project_key(&self) -> &str {
+        &self.0.deployed_project_key
+    }
+
+    /// At a glance.
+    async fn status(&self) -> UpdateStatus {
+        self.0.status.into()
+    }
+
+    /// Who asked for it: a login.
+    async fn requester(&self) -> &str {
+        &self.0.requester
+    }
+
+    /// The login on the node as whom changes are made.
+    async fn acting_user(&self) -> &str {
+        &self.0.acting_user
+    }
+
+    /// The id of the update that this one retries.
+    async fn retry_of(&self) -> Option<ID> {
+        self.0.retry_of.map(|run| ID(run.to_string()))
+    }
+
+    /// When it was asked for.
+    async fn requested_at(&self) -> DateTime {
+        self.0.requested_at.into()
+    }
+
+    /// When a worker first took it.
+    async fn started_at(&self) -> Option<DateTime> {
+        self.0.started_at.map(Into::into)
+    }
+
+    /// When it ended.
+    async fn ended_at(&self) -> Option<DateTime> {
+        self.0.ended_at.map(Into::into)
+    }
+
+    /// Who asked to cancel it: a login.
+    async fn cancel_requested_by(&self) -> Option<&str> {
+        self.0.cancel_requested_by.as_deref()
+    }
+
+    /// Why it stopped before its plan's end.
+    async fn failure(&self) -> Option<Failure> {
+        self.0.failure.clone().map(Into::into)
+    }
+
+    /// What its steps warned of.
+    async fn warnings(&self) -> &[String] {
+        &self.0.warnings
+    }
+
+    /// Its steps, in order.
+    #[graphql(complexity = "1 + 12 * child_complexity")]
+    async fn steps(&self) -> Vec<Step> {
+        all(self.0.steps.clone())
+    }
+
+    /// How many hooks it runs.
+    async fn hooks(&self) -> HookCounts {
+        self.0.hooks.into()
+    }
+
+    /// What it waits for right now.
+    async fn waiting_on(&self) -> Option<WaitingOn> {
+        self.0.waiting_on.clone().map(Into::into)
+    }
+
+    /// What is on the node after it, as its last look found it.
+    async fn receipt(&self) -> Option<Receipt> {
+        self.0.receipt.clone().map(Into::into)
+    }
+
+    /// The number of its newest event: where a subscription goes on from.
+    async fn last_seq(&self) -> Long {
+        self.0.last_seq.into()
+    }
+
+    /// What you may do with its deployment.
+    async fn rights(&self) -> DeploymentRights {
+        self.0.rights.into()
+    }
+
+    /// Its journal, in order. To follow it while it runs, subscribe to `updateEvents`.
+    #[graphql(complexity = "page::nested_cost(first, child_complexity)")]
+    async fn events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 999; 100 if not given.")] first: Option<i32>,
+        #[graphql(desc = "The endCursor of the page before, which is the seq of its last event.")] after: Option<
+            String,
+        >,
+    ) -> Result<Connection<Seq, UpdateEvent>> {
+        let (session, window) = (ctx.session()?, Window::new(first, after.as_deref())?);
+        let read =
+            updates::events(&session.deployer, &session.viewer(), self.0.id, window.after, window.first + 1).await?;
+        Ok(window.connection(read.unwrap_or_default(), |event| event.seq))
+    }
+
+    /// What its hooks, steps and node said, in order. To follow it while it runs, subscribe to `updateLog`.
+    #[graphql(complexity = "page::nested_cost(first, child_complexity)")]
+    async fn log(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 999; 100 if not given.")] first: Option<i32>,
+        #[graphql(desc = "The endCursor of the page before, which is the seq of its last line.")] after: Option<String>,
+    ) -> Result<Connection<Seq, LogLine>> {
+        let (session, window) = (ctx.session()?, Window::new(first, after.as_deref())?);
+        let read =
+            updates::log(&session.deployer, &session.viewer(), self.0.id, window.after, window.first + 1).await?;
+        Ok(window.connection(read.unwrap_or_default(), |line| line.seq))
+    }
+}
+
+/// A cursor that is a number.
+type Seq = i64;
+
+/// A page of numbered things.
+struct Window {
+    first: u64,
+    after: Seq,
+}
+
+impl Window {
+    fn new(first: Option<i32>, after: Option<&str>) -> Result<Self> {
+        let refused =
+            |field: &str, message: &str| ApiError::from(deployer::error::Error::field("PAGE_INVALID", field, message));
+        let first = first.unwrap_or(100);
+        // One more than asked for tells whether there is a next page.
+        let first = u64::try_from(first).ok().filter(|first| (1..updates::events::MOST).contains(first));
+        let first = first.ok_or_else(|| refused("first", "Ask for 1 to 999 items."))?;
+        let after = after
+            .map_or(Ok(0), str::parse)
+            .map_err(|_| refused("after", "This cursor is not one of ours. Use the endCursor of the page before."))?;
+        Ok(Self { first, after })
+    }
+
+    fn connection<T, N: From<T> + async_graphql::OutputType>(
+        &self,
+        mut read: Vec<T>,
+        seq: impl Fn(&T) -> Seq,
+    ) -> Connection<Seq, N> {
+        let most = usize::try_from(self.first).unwrap_or(usize::MAX);
+        let mut connection = Connection::new(self.after > 0, read.len() > most);
+        read.truncate(most);
+        connection.edges.extend(read.into_iter().map(|one| Edge::new(seq(&one), N::from(one))));
+        connection
+    }
+}
