@@ -35,7 +35,7 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<ExitCode, Fa
         Command::Secrets(Secrets::NewKey) => secrets::new_key(&config)?,
         Command::Secrets(Secrets::Rotate) => secrets::rotate(&config).await?,
         Command::Config => say(DEFAULTS.trim_end()),
-        Command::Schema => say(&graphql::schema_text()),
+        Command::Schema => say(graphql::builder().finish().sdl().trim_end()),
         Command::Sandbox(args) => sandbox::run(args).await?,
         Command::HookExec => {}
     }

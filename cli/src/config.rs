@@ -121,7 +121,8 @@ impl Config {
                 .map_err(|error| Failure::new("CONFIG_UNREADABLE", format!("{name}: {error}")))?;
             let over: Table =
                 text.parse().map_err(|error| Failure::new("CONFIG_INVALID", format!("{name}: {error}")))?;
-            merge(&mut table, over, &defaults, "").map_err(|problem| Failure::new("CONFIG_INVALID", format!("{name}: {problem}")))?;
+            merge(&mut table, over, &defaults, "")
+                .map_err(|problem| Failure::new("CONFIG_INVALID", format!("{name}: {problem}")))?;
         }
         for (variable, value) in environment {
             if variable.starts_with("SLIPWAY_") && !OTHERS.contains(&variable.as_str()) {
@@ -151,7 +152,9 @@ fn merge(base: &mut Table, over: Table, defaults: &Table, path: &str) -> Result<
         let name = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         let free = path == "worker.hooks.code_envs";
         match (defaults.get(&key), value) {
-            (None, _) if !free => return Err(format!("there is no setting `{name}`; config.default.toml has them all")),
+            (None, _) if !free => {
+                return Err(format!("there is no setting `{name}`; config.default.toml has them all"));
+            }
             (Some(Value::Table(inside)), Value::Table(over)) => {
                 let target = base.entry(key).or_insert_with(|| Value::Table(Table::new()));
                 if let Value::Table(target) = target {
@@ -179,7 +182,11 @@ fn set(table: &mut Table, variable: &str, text: &str) -> Result<(), Failure> {
         Value::Integer(_) => Value::Integer(text.trim().parse().map_err(|_| invalid("a whole number"))?),
         Value::Boolean(_) => Value::Boolean(text.trim().parse().map_err(|_| invalid("true or false"))?),
         Value::Array(_) => Value::Array(
-            text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(|part| Value::String(part.to_owned())).collect(),
+            text.split(',')
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+                .map(|part| Value::String(part.to_owned()))
+                .collect(),
         ),
         _ => Value::String(text.to_owned()),
     };

@@ -7,19 +7,21 @@ use deployer::{
     error::{Error, Refusal},
     viewer::Viewer,
 };
+use engine::bell::Bell;
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
 /// The deployer, as the edge sees it.
 pub(crate) struct Deployment {
     deployer: Deployer,
+    tail: graphql::Tail,
     /// The largest bundle, in bytes.
     largest: u64,
 }
 
 impl Deployment {
-    pub(crate) fn new(deployer: Deployer, largest: u64) -> Self {
-        Self { deployer, largest }
+    pub(crate) fn new(deployer: Deployer, bell: &Bell, largest: u64) -> Self {
+        Self { deployer, tail: graphql::Tail::start(bell), largest }
     }
 }
 
@@ -43,7 +45,7 @@ impl House for Deployment {
     }
 
     fn request_data(&self, pass: &Pass<Viewer>, request_id: &str) -> async_graphql::Data {
-        graphql::request_data(&self.deployer, &pass.viewer, request_id)
+        graphql::request_data(&self.deployer, &self.tail, pass.viewer.clone(), request_id)
     }
 
     async fn readiness(&self) -> Readiness {
@@ -100,6 +102,7 @@ fn failure(error: Error) -> Failure {
         Some("PACKAGE_TOO_LARGE" | "BUNDLE_TOO_LARGE") => StatusCode::PAYLOAD_TOO_LARGE,
         _ => StatusCode::BAD_REQUEST,
     };
-    let problem = |refusal: Refusal| Problem { code: refusal.code.into(), field: refusal.field, message: refusal.message };
+    let problem =
+        |refusal: Refusal| Problem { code: refusal.code.into(), field: refusal.field, message: refusal.message };
     Failure { status, problems: refusals.into_iter().map(problem).collect() }
 }

@@ -1,6 +1,7 @@
 //! `slipway`: one binary for every part. This file only wires.
 
 mod args;
+mod client;
 mod commands;
 mod config;
 mod failure;

@@ -26,7 +26,8 @@ impl Parts {
         let db = database(config).await?;
         let keyring = Arc::new(keyring(config)?);
         let packages = package_store(config)?;
-        let targets = Targets::new(config.nodes.http()?).map_err(|error| Failure::new("INTERNAL", error.to_string()))?;
+        let targets =
+            Targets::new(config.nodes.http()?).map_err(|error| Failure::new("INTERNAL", error.to_string()))?;
         let (queue, bell) = if config.queue.redis_url.is_empty() {
             if !db.is_sqlite() {
                 return Err(Failure::new(

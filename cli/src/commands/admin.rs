@@ -15,7 +15,8 @@ pub(crate) async fn run(command: Admin, config: &Config) -> Result<(), Failure> 
     let operator = Operator::at_the_database();
     match command {
         Admin::User(AdminUser::Create { login, display_name, groups }) => {
-            bootstrap::create_user(&db, operator, &login, display_name.as_deref(), &groups.into_iter().collect()).await?;
+            bootstrap::create_user(&db, operator, &login, display_name.as_deref(), &groups.into_iter().collect())
+                .await?;
             say(format!("Made user {login}."));
         }
         Admin::User(AdminUser::Enable { login }) => {

@@ -32,8 +32,8 @@ pub(crate) async fn serve(
     let address = listener.local_addr()?;
     let mut registry = Registry::default();
     let metrics = api::HttpMetrics::register(&mut registry);
-    let house = Deployment::new(parts.deployer.clone(), config.packages.largest);
-    let schema = graphql::schema(parts.deployer.clone(), parts.bell.clone());
+    let house = Deployment::new(parts.deployer.clone(), &parts.bell, config.packages.largest);
+    let schema = api::limits::apply(graphql::builder(), &config.http.limits).finish();
     let app = api::app(schema, house, config.http.clone(), metrics, Arc::new(registry), shutdown.clone());
     tracing::info!(listen = %address, "serving GraphQL at /graphql, GraphiQL at /graphiql");
     Ok(api::serve(listener, app, shutdown, Duration::from_secs(config.http.drain_s)).await?)

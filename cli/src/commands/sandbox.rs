@@ -18,6 +18,7 @@ pub(crate) fn practice(admin_key: &str) -> sandbox::Builder {
         .user("admin", &["administrators"], true)
         .user("svc_deploy", &["deployers"], false)
         .user("svc_run", &["runners"], false)
+        .user("analyst", &["data-team"], false)
         .group("data-team")
         .connection("sql-prod", "PostgreSQL")
         .connection("files", "Filesystem")

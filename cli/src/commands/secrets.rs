@@ -1,10 +1,6 @@
 //! `slipway secrets`.
 
-use std::{
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-};
+use std::{io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
 use engine::secrets::Keyring;
 
@@ -27,7 +23,10 @@ pub(crate) fn new_key(config: &Config) -> Result<(), Failure> {
     file.write_all(next.to_text().as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&beside, path)?;
-    say(format!("Key {} is active. Restart the API and the workers, then run `slipway secrets rotate`.", next.active().as_str()));
+    say(format!(
+        "Key {} is active. Restart the API and the workers, then run `slipway secrets rotate`.",
+        next.active().as_str()
+    ));
     Ok(())
 }
 
@@ -35,6 +34,14 @@ pub(crate) async fn rotate(config: &Config) -> Result<(), Failure> {
     let db = parts::database(config).await?;
     let keyring = parts::keyring(config)?;
     let rotation = deployer::rotate::rotate(&db, &keyring).await?;
-    say(format!("{rotation}"));
-    Ok(())
+    say(format!("Sealed {} secrets anew with key {}.", rotation.resealed, keyring.active().as_str()));
+    for line in &rotation.unreadable {
+        say(line);
+    }
+    match rotation.unreadable.len() {
+        0 => Ok(()),
+        n => {
+            Err(Failure::new("SECRET_KEY_UNKNOWN", format!("{n} secrets could not be opened; they are as they were.")))
+        }
+    }
 }
