@@ -18,7 +18,7 @@ pub mod writer;
 pub use log::{LogLine, LogWriter, NewLogLine};
 pub use op::Op;
 pub use read::{Loaded, events, load, load_many, log_lines};
-pub use request::{Cancel, Requested, abandon, cancel, request};
+pub use request::{Cancel, Requested, abandon, cancel, forget, request};
 pub use writer::{Answer, Writer};
 
 use crate::journal::Illegal;

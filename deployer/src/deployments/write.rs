@@ -2,9 +2,9 @@
 
 use engine::{
     db::{DbErr, Tx},
-    runs::request::is_duplicate,
+    runs::{self, request::is_duplicate},
 };
-use entities::{api_key, deployment, idempotency_key, infrastructure, run, run_event, run_log};
+use entities::{api_key, deployment, idempotency_key, infrastructure, run};
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _,
     IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _, sea_query::ExprTrait as _,
@@ -185,11 +185,9 @@ pub async fn delete(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<()
             .and_where(run::Column::DeploymentId.eq(id))
             .to_owned()
     };
-    run_event::Entity::delete_many().filter(run_event::Column::RunId.in_subquery(runs())).exec(&*tx).await?;
-    run_log::Entity::delete_many().filter(run_log::Column::RunId.in_subquery(runs())).exec(&*tx).await?;
     // Dead with their runs, and of no use to anybody.
     api_key::Entity::delete_many().filter(api_key::Column::HooksRunId.in_subquery(runs())).exec(&*tx).await?;
-    run::Entity::delete_many().filter(run::Column::DeploymentId.eq(id)).exec(&*tx).await?;
+    runs::forget(&tx, id).await?;
     idempotency_key::Entity::delete_many().filter(idempotency_key::Column::DeploymentId.eq(id)).exec(&*tx).await?;
     deployment::Entity::delete_by_id(id.to_owned()).exec(&*tx).await?;
     tx.commit().await?;

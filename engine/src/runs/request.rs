@@ -8,7 +8,7 @@ use crate::{
     db::{Tx, sql_with},
     failure::{Code, Failure},
     ids::{self, RunId},
-    journal::{Event, Kind, NewEvent, Next, Phase, State, Status, event},
+    journal::{Kind, NewEvent, Phase, Status, follow},
     spec::RunSpec,
 };
 
@@ -105,7 +105,7 @@ pub async fn cancel(tx: &Tx, id: RunId, login: &str) -> Result<Cancel, RunsError
     if loaded.row.ended_at.is_some() {
         return Ok(Cancel::AlreadyEnded);
     }
-    if let Some(events) = end_by_cancel(&loaded.state, login) {
+    if let Some(events) = follow::end_by_cancel(&loaded.state, login) {
         let op = Op::end(id, &loaded.state, &events).map_err(|source| RunsError::Broken { run: id, source })?;
         if !sql::execute(&**tx, &[&op]).await?.is_empty() {
             return Ok(Cancel::Ended);
@@ -117,30 +117,6 @@ pub async fn cancel(tx: &Tx, id: RunId, login: &str) -> Result<Cancel, RunsError
     );
     tx.execute_raw(sql_with(&**tx, sql, [id.0.into(), login.into()])).await?;
     Ok(Cancel::Asked)
-}
-
-/// The events that end the run now, if a cancel needs no worker.
-fn end_by_cancel(state: &State, login: &str) -> Option<Vec<NewEvent>> {
-    let mut events = vec![NewEvent::run(Kind::CancelRequested { by: login.to_owned() })];
-    let mut after = state.clone();
-    let epoch = state.epoch + 1;
-    let dated = |event: &NewEvent, seq| Event {
-        seq,
-        at: 0,
-        epoch,
-        step: event.step,
-        attempt: event.attempt,
-        kind: event.kind.clone(),
-    };
-    after.apply(&dated(&events[0], state.seq + 1)).ok()?;
-    if let Next::Fail { step, attempt, failure } = after.next() {
-        let event = NewEvent::step(step, attempt, Kind::StepFailed { failure, then: event::Then::Stop });
-        after.apply(&dated(&event, state.seq + 2)).ok()?;
-        events.push(event);
-    }
-    let Next::Finish { status, failure } = after.next() else { return None };
-    events.push(NewEvent::run(Kind::Finished { status, failure }));
-    Some(events)
 }
 
 /// Ends a STUCK run as FAILED, on an operator's word. False when it is not stuck.
@@ -161,6 +137,18 @@ pub async fn abandon(tx: &Tx, id: RunId, login: &str) -> Result<bool, RunsError>
     ];
     let op = Op::end(id, &loaded.state, &events).map_err(|source| RunsError::Broken { run: id, source })?;
     Ok(!sql::execute(&**tx, &[&op]).await?.is_empty())
+}
+
+/// Deletes all runs of a deployment with their journals and logs. The caller holds the deployment's lock, and has seen that none is unfinished.
+///
+/// # Errors
+/// The database's error.
+pub async fn forget(tx: &Tx, deployment: &str) -> Result<(), DbErr> {
+    for table in ["run_event", "run_log"] {
+        let sql = format!("DELETE FROM {table} WHERE run_id IN (SELECT id FROM run WHERE deployment_id = $1)");
+        tx.execute_raw(sql_with(&**tx, sql, [deployment.into()])).await?;
+    }
+    run::Entity::delete_many().filter(run::Column::DeploymentId.eq(deployment)).exec(&**tx).await.map(drop)
 }
 
 /// Whether an error says that a row with this key was there already.
