@@ -25,7 +25,7 @@ pub use edge::RequestId;
 pub use failure::{Failure, Problem};
 pub use house::{ByteStream, Download, House, Key, Pass, Readiness};
 pub use metrics::HttpMetrics;
+pub use poem::http::StatusCode;
 pub use routes::{app, worker_app};
 pub use server::serve;
-pub use poem::http::StatusCode;
 pub use settings::{Limits, Settings};

@@ -56,9 +56,9 @@ impl Query {
     async fn infrastructure(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Its id.")] id: String,
+        #[graphql(desc = "Its id.")] id: ID,
     ) -> Result<Option<Infrastructure>> {
-        Ok(ctx.loader()?.load_one(InfrastructureById(id)).await?.map(Into::into))
+        Ok(ctx.loader()?.load_one(InfrastructureById(id.0)).await?.map(Into::into))
     }
 
     /// The infrastructures that you may see, by id.
@@ -105,19 +105,15 @@ impl Query {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The key of its published project.")] project_key: String,
-        #[graphql(desc = "Its id.")] id: String,
+        #[graphql(desc = "Its id.")] id: ID,
     ) -> Result<Option<Bundle>> {
-        let key = bundles::BundleKey { project_key, bundle_id: id };
+        let key = bundles::BundleKey { project_key, bundle_id: id.0 };
         Ok(ctx.loader()?.load_one(BundleByKey(key)).await?.map(Into::into))
     }
 
     /// A deployment.
-    async fn deployment(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "Its id.")] id: String,
-    ) -> Result<Option<Deployment>> {
-        Ok(ctx.loader()?.load_one(DeploymentById(id)).await?.map(Into::into))
+    async fn deployment(&self, ctx: &Context<'_>, #[graphql(desc = "Its id.")] id: ID) -> Result<Option<Deployment>> {
+        Ok(ctx.loader()?.load_one(DeploymentById(id.0)).await?.map(Into::into))
     }
 
     /// The deployments that you may see, by id.
@@ -139,7 +135,7 @@ impl Query {
     async fn preview_update(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The deployment's id.")] deployment_id: String,
+        #[graphql(desc = "The deployment's id.")] deployment_id: ID,
     ) -> Result<PreviewUpdatePayload> {
         let session = ctx.session()?;
         let (preview, refusals) =

@@ -85,9 +85,9 @@ impl Subscription {
     async fn deployment_changed(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The deployment's id; all that you may see if not given.")] id: Option<String>,
+        #[graphql(desc = "The deployment's id; all that you may see if not given.")] id: Option<ID>,
     ) -> Result<impl Stream<Item = Result<Deployment>> + use<>> {
-        let mut changes = Changes::open(ctx.session()?, id);
+        let mut changes = Changes::open(ctx.session()?, id.map(|id| id.0));
         changes.begin().await?;
         Ok(stream::unfold(Some(changes), |changes| async move {
             let mut changes = changes?;

@@ -1,6 +1,6 @@
 //! Users, groups and keys.
 
-use async_graphql::{Context, InputObject, Object, SimpleObject};
+use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use deployer::{
     accounts::{groups, users},
     keys,
@@ -186,7 +186,7 @@ impl Accounts {
     async fn revoke_api_key(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The key's id.")] id: String,
+        #[graphql(desc = "The key's id.")] id: ID,
     ) -> Result<RevokeApiKeyPayload> {
         let session = ctx.session()?;
         RevokeApiKeyPayload::of(keys::revoke(&session.deployer, &session.viewer(), &id).await)

@@ -1,6 +1,6 @@
 //! Deployments.
 
-use async_graphql::{Context, InputObject, Object, SimpleObject};
+use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use deployer::deployments;
 
 use super::payload;
@@ -30,7 +30,7 @@ payload!(
 #[derive(SimpleObject)]
 pub(crate) struct DeleteDeploymentPayload {
     /// The id that is gone; null if refused.
-    deleted_id: Option<String>,
+    deleted_id: Option<ID>,
     /// Why nothing was done; empty if it was.
     refusals: Vec<Refusal>,
 }
@@ -39,13 +39,13 @@ pub(crate) struct DeleteDeploymentPayload {
 #[derive(InputObject)]
 pub(crate) struct CreateDeploymentInput {
     /// Unique, for good: 1 to 100 characters, none of / ? # %.
-    id: String,
+    id: ID,
     /// The published project.
     project_key: String,
     /// Where to.
-    infrastructure_id: String,
+    infrastructure_id: ID,
     /// The bundle.
-    bundle_id: String,
+    bundle_id: ID,
     /// The project key on the node; the published project's if not given. Unique on the infrastructure.
     deployed_project_key: Option<String>,
     /// What is to differ from the defaults. Without remappings it gets a copy of the infrastructure's.
@@ -56,11 +56,11 @@ pub(crate) struct CreateDeploymentInput {
 #[derive(InputObject)]
 pub(crate) struct UpdateDeploymentSettingsInput {
     /// Which.
-    id: String,
+    id: ID,
     /// The version that you saw: somebody else's change meanwhile is not overwritten, but refused with `VERSION_CONFLICT`.
     expected_version: Long,
     /// Another bundle.
-    bundle_id: Option<String>,
+    bundle_id: Option<ID>,
     /// Another project key on the node: only before the first update.
     deployed_project_key: Option<String>,
     /// Changes of the settings.
@@ -80,10 +80,10 @@ impl Deployments {
     ) -> Result<CreateDeploymentPayload> {
         let session = ctx.session()?;
         let new = deployments::NewDeployment {
-            id: input.id,
+            id: input.id.0,
             project_key: input.project_key,
-            infrastructure_id: input.infrastructure_id,
-            bundle_id: input.bundle_id,
+            infrastructure_id: input.infrastructure_id.0,
+            bundle_id: input.bundle_id.0,
             deployed_project_key: input.deployed_project_key,
             settings: input.settings.unwrap_or_default().into(),
         };
@@ -99,7 +99,7 @@ impl Deployments {
         let session = ctx.session()?;
         let change = deployments::Change {
             expected_version: input.expected_version.0,
-            bundle_id: input.bundle_id,
+            bundle_id: input.bundle_id.map(|id| id.0),
             deployed_project_key: input.deployed_project_key,
             settings: input.settings.unwrap_or_default().into(),
         };
@@ -112,7 +112,7 @@ impl Deployments {
     async fn delete_deployment(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The deployment's id.")] id: String,
+        #[graphql(desc = "The deployment's id.")] id: ID,
     ) -> Result<DeleteDeploymentPayload> {
         let session = ctx.session()?;
         let answer = deployments::delete(&session.deployer, &session.viewer(), &id).await.map(|()| id);

@@ -1,6 +1,6 @@
 //! Infrastructures and their hooks.
 
-use async_graphql::{Context, InputObject, MaybeUndefined, Object, SimpleObject};
+use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 use deployer::{hooks, infrastructures};
 use engine::secrets::Secret;
 
@@ -46,7 +46,7 @@ pub(crate) struct SetInfrastructurePermissionsPayload {
 #[derive(SimpleObject)]
 pub(crate) struct DeleteInfrastructurePayload {
     /// The id that is gone; null if refused.
-    deleted_id: Option<String>,
+    deleted_id: Option<ID>,
     /// Why nothing was done; empty if it was.
     refusals: Vec<Refusal>,
 }
@@ -75,7 +75,7 @@ pub(crate) struct SetHooksPayload {
 #[derive(InputObject)]
 pub(crate) struct CreateInfrastructureInput {
     /// Unique, for good: 1 to 100 characters, none of / ? # %.
-    id: String,
+    id: ID,
     /// The kind of platform behind it.
     #[graphql(default_with = "TargetType::AutomationNode")]
     kind: TargetType,
@@ -95,7 +95,7 @@ pub(crate) struct CreateInfrastructureInput {
 #[derive(InputObject)]
 pub(crate) struct UpdateInfrastructureInput {
     /// Which.
-    id: String,
+    id: ID,
     /// The version that you saw: somebody else's change meanwhile is not overwritten, but refused with `VERSION_CONFLICT`.
     expected_version: Long,
     /// Another stage of its list.
@@ -120,7 +120,7 @@ impl Infrastructures {
     ) -> Result<CreateInfrastructurePayload> {
         let session = ctx.session()?;
         let new = infrastructures::NewInfrastructure {
-            id: input.id,
+            id: input.id.0,
             kind: input.kind.into(),
             stage: input.stage,
             settings: input.settings.into(),
@@ -152,7 +152,7 @@ impl Infrastructures {
     async fn set_infrastructure_permissions(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The infrastructure's id.")] id: String,
+        #[graphql(desc = "The infrastructure's id.")] id: ID,
         #[graphql(desc = "The version that you saw.")] expected_version: Long,
         #[graphql(desc = "All groups with rights, in place of those before.")] permissions: Vec<
             InfrastructurePermission,
@@ -176,7 +176,7 @@ impl Infrastructures {
     async fn delete_infrastructure(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The infrastructure's id.")] id: String,
+        #[graphql(desc = "The infrastructure's id.")] id: ID,
     ) -> Result<DeleteInfrastructurePayload> {
         let session = ctx.session()?;
         let answer = infrastructures::delete(&session.deployer, &session.viewer(), &id).await.map(|()| id);
@@ -190,7 +190,7 @@ impl Infrastructures {
     async fn check_infrastructure(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The infrastructure's id.")] id: String,
+        #[graphql(desc = "The infrastructure's id.")] id: ID,
     ) -> Result<CheckInfrastructurePayload> {
         let session = ctx.session()?;
         let answer = infrastructures::check(&session.deployer, &session.viewer(), &id).await;
@@ -207,7 +207,7 @@ impl Infrastructures {
     async fn set_hooks(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The infrastructure's id.")] infrastructure_id: String,
+        #[graphql(desc = "The infrastructure's id.")] infrastructure_id: ID,
         #[graphql(desc = "The phase whose hooks are replaced.")] phase: HookPhase,
         #[graphql(desc = "All hooks of the phase; none removes them.")] hooks: Vec<HookInput>,
         #[graphql(desc = "The infrastructure's version that you saw.")] expected_version: Long,

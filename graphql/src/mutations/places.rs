@@ -1,6 +1,6 @@
 //! Stages and pools: what global administrators arrange for everybody.
 
-use async_graphql::{Context, Object, SimpleObject};
+use async_graphql::{Context, ID, Object, SimpleObject};
 use deployer::{pools, stages};
 
 use super::payload;
@@ -44,7 +44,7 @@ impl Places {
         &self,
         ctx: &Context<'_>,
         #[graphql(default_with = "StageKind::Project", desc = "Which list.")] kind: StageKind,
-        #[graphql(desc = "Unique within the list.")] id: String,
+        #[graphql(desc = "Unique within the list.")] id: ID,
         #[graphql(default, desc = "What it is for.")] description: String,
     ) -> Result<StagesPayload> {
         let session = ctx.session()?;
@@ -56,12 +56,12 @@ impl Places {
         &self,
         ctx: &Context<'_>,
         #[graphql(default_with = "StageKind::Project", desc = "Which list.")] kind: StageKind,
-        #[graphql(desc = "Which stage.")] id: String,
-        #[graphql(desc = "Its new id.")] new_id: Option<String>,
+        #[graphql(desc = "Which stage.")] id: ID,
+        #[graphql(desc = "Its new id.")] new_id: Option<ID>,
         #[graphql(desc = "What it is for.")] description: Option<String>,
     ) -> Result<StagesPayload> {
         let session = ctx.session()?;
-        let patch = stages::StagePatch { id: new_id, description };
+        let patch = stages::StagePatch { id: new_id.map(|id| id.0), description };
         StagesPayload::of(stages::update(&session.deployer, &session.viewer(), kind.into(), &id, patch).await)
     }
 
@@ -70,9 +70,10 @@ impl Places {
         &self,
         ctx: &Context<'_>,
         #[graphql(default_with = "StageKind::Project", desc = "Which list.")] kind: StageKind,
-        #[graphql(desc = "All ids of the list, in the new order.")] ids: Vec<String>,
+        #[graphql(desc = "All ids of the list, in the new order.")] ids: Vec<ID>,
     ) -> Result<StagesPayload> {
         let session = ctx.session()?;
+        let ids: Vec<String> = ids.into_iter().map(|id| id.0).collect();
         StagesPayload::of(stages::reorder(&session.deployer, &session.viewer(), kind.into(), &ids).await)
     }
 
@@ -81,7 +82,7 @@ impl Places {
         &self,
         ctx: &Context<'_>,
         #[graphql(default_with = "StageKind::Project", desc = "Which list.")] kind: StageKind,
-        #[graphql(desc = "Which stage.")] id: String,
+        #[graphql(desc = "Which stage.")] id: ID,
     ) -> Result<StagesPayload> {
         let session = ctx.session()?;
         StagesPayload::of(stages::delete(&session.deployer, &session.viewer(), kind.into(), &id).await)

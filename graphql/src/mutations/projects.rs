@@ -1,6 +1,6 @@
 //! Published projects and bundles.
 
-use async_graphql::{Context, InputObject, Object, SimpleObject};
+use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use deployer::{bundles, projects};
 
 use super::payload;
@@ -42,7 +42,7 @@ pub(crate) struct DeletePublishedProjectPayload {
 #[derive(SimpleObject)]
 pub(crate) struct DeleteBundlePayload {
     /// The id that is gone; null if refused.
-    deleted_id: Option<String>,
+    deleted_id: Option<ID>,
     /// Why nothing was done; empty if it was.
     refusals: Vec<Refusal>,
 }
@@ -117,11 +117,11 @@ impl Projects {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The key of its published project.")] project_key: String,
-        #[graphql(desc = "The bundle's id.")] id: String,
+        #[graphql(desc = "The bundle's id.")] id: ID,
     ) -> Result<DeleteBundlePayload> {
         let session = ctx.session()?;
-        let key = bundles::BundleKey { project_key, bundle_id: id };
-        let answer = bundles::delete(&session.deployer, &session.viewer(), &key).await.map(|()| key.bundle_id);
+        let key = bundles::BundleKey { project_key, bundle_id: id.0 };
+        let answer = bundles::delete(&session.deployer, &session.viewer(), &key).await.map(|()| ID(key.bundle_id));
         let (deleted_id, refusals) = settle(answer)?;
         Ok(DeleteBundlePayload { deleted_id, refusals })
     }

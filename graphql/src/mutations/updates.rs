@@ -56,7 +56,7 @@ impl Updates {
     async fn start_update(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The deployment's id.")] deployment_id: String,
+        #[graphql(desc = "The deployment's id.")] deployment_id: ID,
         #[graphql(
             desc = "Any text of up to 200 characters. A request with the same key within 7 days answers the first one's update instead of starting \
                           another one: a client that lost the answer asks again without harm."

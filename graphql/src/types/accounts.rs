@@ -1,6 +1,6 @@
 //! Users, groups and keys.
 
-use async_graphql::{InputObject, SimpleObject};
+use async_graphql::{ID, InputObject, SimpleObject};
 use deployer::{accounts, keys, viewer};
 
 use crate::scalars::DateTime;
@@ -17,14 +17,14 @@ pub(crate) struct Viewer {
     /// Every right on everything.
     is_admin: bool,
     /// The id of the key that was used.
-    key_id: Option<String>,
+    key_id: Option<ID>,
 }
 
 impl From<viewer::Viewer> for Viewer {
     fn from(viewer: viewer::Viewer) -> Self {
         let is_admin = viewer.is_admin();
         let viewer::Viewer { login, display_name, groups, key_id } = viewer;
-        Self { login, display_name, groups: groups.into_iter().collect(), is_admin, key_id }
+        Self { login, display_name, groups: groups.into_iter().collect(), is_admin, key_id: key_id.map(ID) }
     }
 }
 
@@ -72,7 +72,7 @@ impl From<accounts::groups::Group> for Group {
 #[derive(Clone, Debug, SimpleObject)]
 pub(crate) struct ApiKey {
     /// `slw_` and 8 characters: the beginning of the key, which names it without giving it away.
-    id: String,
+    id: ID,
     /// Whom it acts as.
     login: String,
     /// What its maker calls it.
@@ -91,7 +91,7 @@ impl From<keys::Key> for ApiKey {
     fn from(key: keys::Key) -> Self {
         let keys::Key { id, login, label, created_at, expires_at, last_used_at, revoked_at } = key;
         Self {
-            id,
+            id: ID(id),
             login,
             label,
             created_at: created_at.into(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use async_graphql::{Context, InputObject, Json, MaybeUndefined, Object, SimpleObject, connection::Connection};
+use async_graphql::{Context, ID, InputObject, Json, MaybeUndefined, Object, SimpleObject, connection::Connection};
 use deployer::{bundles::BundleKey, deployments, rights, updates};
 use serde_json::Value;
 
@@ -149,8 +149,8 @@ impl From<deployments::Deployment> for Deployment {
 #[Object]
 impl Deployment {
     /// Unique.
-    async fn id(&self) -> &str {
-        &self.0.id
+    async fn id(&self) -> ID {
+        ID(self.0.id.clone())
     }
 
     /// The key of its published project.
@@ -164,8 +164,8 @@ impl Deployment {
     }
 
     /// The id of its infrastructure.
-    async fn infrastructure_id(&self) -> &str {
-        &self.0.infrastructure_id
+    async fn infrastructure_id(&self) -> ID {
+        ID(self.0.infrastructure_id.clone())
     }
 
     /// Its infrastructure.
@@ -174,8 +174,8 @@ impl Deployment {
     }
 
     /// The id of the bundle that is to be there.
-    async fn bundle_id(&self) -> &str {
-        &self.0.bundle_id
+    async fn bundle_id(&self) -> ID {
+        ID(self.0.bundle_id.clone())
     }
 
     /// The bundle that is to be there; null if it was deleted.

@@ -1,6 +1,6 @@
 //! Hooks.
 
-use async_graphql::{InputObject, SimpleObject};
+use async_graphql::{ID, InputObject, SimpleObject};
 use deployer::{hooks, updates};
 
 use super::enums::{HookPhase, OnInterrupt};
@@ -31,7 +31,7 @@ impl From<updates::view::HookCounts> for HookCounts {
 #[derive(Clone, Debug, SimpleObject)]
 pub(crate) struct Hook {
     /// Stable while the hook keeps its name.
-    id: String,
+    id: ID,
     /// When it runs.
     phase: HookPhase,
     /// Order within the phase, from 1.
@@ -57,7 +57,7 @@ impl From<hooks::Hook> for Hook {
         let hooks::Hook { id, phase, position, name, enabled, code, code_env, os_user, deadline_ms, on_interrupt } =
             hook;
         Self {
-            id,
+            id: ID(id),
             phase: phase.into(),
             position,
             name,

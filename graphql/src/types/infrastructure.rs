@@ -1,6 +1,6 @@
 //! Infrastructures and stages.
 
-use async_graphql::{Context, Enum, InputObject, Object, SimpleObject, connection::Connection};
+use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject, connection::Connection};
 use deployer::{deployments, infrastructures, stages};
 
 use super::{
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Clone, Debug, SimpleObject)]
 pub(crate) struct Stage {
     /// Unique within its list.
-    id: String,
+    id: ID,
     /// The list that it belongs to.
     kind: StageKind,
     /// What it is for.
@@ -31,7 +31,7 @@ pub(crate) struct Stage {
 
 impl From<stages::Stage> for Stage {
     fn from(stage: stages::Stage) -> Self {
-        Self { id: stage.id, kind: stage.kind.into(), description: stage.description }
+        Self { id: ID(stage.id), kind: stage.kind.into(), description: stage.description }
     }
 }
 
@@ -111,8 +111,8 @@ impl From<InfrastructureFilter> for infrastructures::Filter {
 #[Object]
 impl Infrastructure {
     /// Unique, for good.
-    async fn id(&self) -> &str {
-        &self.0.id
+    async fn id(&self) -> ID {
+        ID(self.0.id.clone())
     }
 
     /// The kind of platform, such as `AUTOMATION_NODE`.

@@ -1,6 +1,6 @@
 //! Pools.
 
-use async_graphql::SimpleObject;
+use async_graphql::{ID, SimpleObject};
 use deployer::pools;
 
 use super::node::all;
@@ -33,9 +33,9 @@ pub(crate) struct Pool {
 #[derive(Clone, Debug, SimpleObject)]
 pub(crate) struct PoolHolder {
     /// The update's id.
-    update_id: String,
+    update_id: ID,
     /// Its deployment's id.
-    deployment_id: String,
+    deployment_id: ID,
     /// When the slot was granted.
     granted_at: DateTime,
 }
@@ -44,9 +44,9 @@ pub(crate) struct PoolHolder {
 #[derive(Clone, Debug, SimpleObject)]
 pub(crate) struct PoolWaiter {
     /// The update's id.
-    update_id: String,
+    update_id: ID,
     /// Its deployment's id.
-    deployment_id: String,
+    deployment_id: ID,
     /// Its place, from 1, over all that wait.
     position: Long,
     /// Since when.
@@ -74,8 +74,8 @@ impl From<pools::Pool> for Pool {
 impl From<pools::Holder> for PoolHolder {
     fn from(holder: pools::Holder) -> Self {
         Self {
-            update_id: holder.run.to_string(),
-            deployment_id: holder.deployment_id,
+            update_id: ID(holder.run.to_string()),
+            deployment_id: ID(holder.deployment_id),
             granted_at: holder.granted_at.into(),
         }
     }
@@ -84,8 +84,8 @@ impl From<pools::Holder> for PoolHolder {
 impl From<pools::Waiter> for PoolWaiter {
     fn from(waiter: pools::Waiter) -> Self {
         Self {
-            update_id: waiter.run.to_string(),
-            deployment_id: waiter.deployment_id,
+            update_id: ID(waiter.run.to_string()),
+            deployment_id: ID(waiter.deployment_id),
             position: waiter.position.into(),
             since: waiter.since.into(),
             deadline: waiter.deadline.into(),

@@ -1,6 +1,6 @@
 //! Published projects and their bundles.
 
-use async_graphql::{Context, InputObject, Json, Object, SimpleObject, connection::Connection};
+use async_graphql::{Context, ID, InputObject, Json, Object, SimpleObject, connection::Connection};
 use deployer::{bundles, deployments, projects, rights};
 use serde_json::Value;
 
@@ -163,8 +163,8 @@ impl From<bundles::Bundle> for Bundle {
 #[Object]
 impl Bundle {
     /// Unique within its project.
-    async fn id(&self) -> &str {
-        &self.0.key.bundle_id
+    async fn id(&self) -> ID {
+        ID(self.0.key.bundle_id.clone())
     }
 
     /// The key of its published project.

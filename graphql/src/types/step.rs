@@ -1,6 +1,6 @@
 //! Steps, attempts, failures and waits of updates.
 
-use async_graphql::SimpleObject;
+use async_graphql::{ID, SimpleObject};
 use deployer::updates::{steps, waiting};
 
 use super::{
@@ -151,15 +151,17 @@ pub(crate) struct Holders {
 #[derive(Clone, Debug, SimpleObject)]
 pub(crate) struct Holder {
     /// The update's id.
-    update_id: String,
+    update_id: ID,
     /// Its deployment's id.
-    deployment_id: String,
+    deployment_id: ID,
 }
 
 impl From<waiting::Holders> for Holders {
     fn from(holders: waiting::Holders) -> Self {
-        let holder =
-            |(run, deployment_id): (engine::ids::RunId, String)| Holder { update_id: run.to_string(), deployment_id };
+        let holder = |(run, deployment_id): (engine::ids::RunId, String)| Holder {
+            update_id: ID(run.to_string()),
+            deployment_id: ID(deployment_id),
+        };
         Self { visible: holders.visible.into_iter().map(holder).collect(), hidden: holders.hidden }
     }
 }

@@ -83,8 +83,8 @@ impl Update {
     }
 
     /// The id of its deployment.
-    async fn deployment_id(&self) -> &str {
-        &self.0.deployment_id
+    async fn deployment_id(&self) -> ID {
+        ID(self.0.deployment_id.clone())
     }
 
     /// Its deployment, as it is now.
@@ -93,8 +93,8 @@ impl Update {
     }
 
     /// The id of its infrastructure.
-    async fn infrastructure_id(&self) -> &str {
-        &self.0.infrastructure_id
+    async fn infrastructure_id(&self) -> ID {
+        ID(self.0.infrastructure_id.clone())
     }
 
     /// Its infrastructure, as it is now.
@@ -108,8 +108,8 @@ impl Update {
     }
 
     /// The id of the bundle that it deploys.
-    async fn bundle_id(&self) -> &str {
-        &self.0.bundle_id
+    async fn bundle_id(&self) -> ID {
+        ID(self.0.bundle_id.clone())
     }
 
     /// The bundle that it deploys; null if it was deleted.
