@@ -4,7 +4,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use engine::{
     ids::RunId,
-    journal::{Kind, NewEvent, Phase},
+    journal::{Kind, NewEvent, Phase, follow::edge},
     plan::PLAN_VERSION,
     runs::{self, Answer, Loaded, Op, due},
 };
@@ -12,7 +12,6 @@ use futures_util::FutureExt;
 use tracing::Instrument;
 
 use crate::{
-    follow::follow,
     held::{Held, Lost},
     process::{Session, Shared},
 };
@@ -52,7 +51,7 @@ pub(crate) async fn attend(shared: &Arc<Shared>, run: RunId) {
         }
     };
     drive.instrument(span).await;
-    shared.rest(run);
+    shared.rest(&held);
     what_follows(shared, &held).await;
 }
 
@@ -62,11 +61,9 @@ async fn claim(shared: &Shared, session: &Session, loaded: Loaded) -> Option<Arc
         return None;
     }
     let lapsed = loaded.row.worker_id.is_some();
-    let mut events = vec![NewEvent::run(Kind::Claimed { worker: session.lease.worker, lapsed })];
-    if let (Some(by), None) = (&loaded.row.cancel_requested_by, &state.cancelled_by) {
-        events.push(NewEvent::run(Kind::CancelRequested { by: by.clone() }));
-    }
-    let events = follow(state, state.epoch + 1, events, None);
+    let claimed = vec![NewEvent::run(Kind::Claimed { worker: session.lease.worker, lapsed })];
+    let cancel = loaded.row.cancel_requested_by.as_deref().filter(|_| state.cancelled_by.is_none());
+    let events = edge(state, state.epoch + 1, claimed, cancel, None);
     Held::claim(loaded, events, session.lease.clone(), shared.writer.clone(), shared.log.clone()).await
 }
 

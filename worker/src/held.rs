@@ -9,7 +9,7 @@ use engine::{
     ids::{RunId, WorkerId},
     journal::{NewEvent, Next, State},
     leases::Lease,
-    runs::{Answer, LogWriter, NewLogLine, Op, Writer, op::dated},
+    runs::{Answer, LogWriter, NewLogLine, Op, Writer},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -112,7 +112,7 @@ impl Held {
         let first = seq - events.len() as i64 + 1;
         let mut state = self.state();
         for (seq, event) in (first..).zip(events) {
-            if let Err(error) = state.apply(&dated(event, seq, epoch, at)) {
+            if let Err(error) = state.apply(&event.dated(seq, epoch, at)) {
                 tracing::error!(run.id = %self.run, error = %error, "what was just written does not fold");
                 return Err(Lost);
             }

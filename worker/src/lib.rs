@@ -1,15 +1,13 @@
 //! The worker: takes runs from the queue and drives them, step by step, under a lease.
 //!
 //! * [`process`]: a worker process, its lease and how it stops; `sweeper`: what makes lost bells good.
-//! * `attend`: one look at one run; `held`: the run while this worker holds it; `runner`: fold, next, do, append; `follow`: what an edge
-//!   writes.
+//! * `attend`: one look at one run; `held`: the run while this worker holds it; `runner`: fold, next, do, append.
 //! * `steps`: the steps by kind; `context`: the run as a step sees it.
 //! * [`hooks`]: a hook from the worker's side; [`hook_exec`]: its supervisor, a process of its own.
 //! * [`settings`]: what an operator sets; [`metrics`]: what an operator watches.
 
 mod attend;
 pub mod context;
-mod follow;
 mod held;
 pub mod hook_exec;
 pub mod hooks;

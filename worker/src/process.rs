@@ -215,8 +215,13 @@ impl Shared {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn rest(&self, run: RunId) {
-        self.held().remove(&run);
+    /// A run rests. Under a newer lease this process may hold it again already: that one stays.
+    pub(crate) fn rest(&self, rested: &Arc<Held>) {
+        let mut held = self.held();
+        if held.get(&rested.run).is_some_and(|now| Arc::ptr_eq(now, rested)) {
+            held.remove(&rested.run);
+        }
+        drop(held);
         self.metrics.running.dec();
         self.rested.notify_waiters();
     }

@@ -3,9 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use engine::{
-    failure::{Code, Failure, StepError, StepOutcome, StepResult},
-    ids::RunId,
-    journal::{Kind, NewEvent, Next, Then},
+    failure::{Code, Failure, StepError, StepResult},
+    journal::{
+        Kind, NewEvent, Next, follow,
+        outcome::{self, Settled},
+    },
     plan::{PlannedStep, SlotDemand},
     slots::{Demand, Place, Slots},
 };
@@ -13,15 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::Context,
-    follow::follow,
     held::{Held, Lost},
     steps::Steps,
 };
 
 /// The code of an attempt that took longer than its policy allows.
 pub const STEP_DEADLINE_EXCEEDED: Code = Code::new("STEP_DEADLINE_EXCEEDED");
-/// The code of a run that got no slot in time.
-pub const SLOT_TIMED_OUT: Code = Code::new("SLOT_TIMED_OUT");
 
 /// When a worker stops taking steps.
 #[derive(Clone, Debug, Default)]
@@ -70,19 +69,11 @@ impl Runner {
     }
 
     /// The outcome's events, a cancel that is not in the journal yet, and what follows.
-    fn edge(&self, held: &Held, mut events: Vec<NewEvent>) -> Vec<NewEvent> {
-        let released = events.iter().any(|event| matches!(event.kind, Kind::LeaseReleased { .. }));
-        if released {
-            return events;
-        }
-        if let Some(by) = held.cancel_to_record() {
-            // Somebody who is not waited for any more: a park or a yield would only delay the end.
-            events.retain(|event| !matches!(event.kind, Kind::Parked { .. } | Kind::StepYielded { .. }));
-            events.push(NewEvent::run(Kind::CancelRequested { by }));
-        }
-        let state = held.state().clone();
+    fn edge(&self, held: &Held, events: Vec<NewEvent>) -> Vec<NewEvent> {
+        let cancel = held.cancel_to_record();
         let drain = self.stop.drain.is_cancelled().then_some("the worker drains");
-        follow(&state, state.epoch, events, drain)
+        let state = held.state().clone();
+        follow::edge(&state, state.epoch, events, cancel.as_deref(), drain)
     }
 
     /// One attempt: its slot, then its effect.
@@ -171,47 +162,26 @@ impl Runner {
         planned: &PlannedStep,
         result: StepResult,
     ) -> Result<Vec<NewEvent>, Lost> {
-        let event = |kind| NewEvent::step(step, attempt, kind);
-        let (failure, stops) = match result {
-            Ok(StepOutcome::Done { output, warnings }) => {
-                return Ok(vec![event(Kind::StepSucceeded { output, warnings })]);
-            }
-            Ok(StepOutcome::NotYet { check_in }) => {
-                return Ok(vec![event(Kind::StepYielded { check_in_us: micros(check_in) })]);
-            }
-            Err(StepError::LeaseLost) => return Err(Lost),
-            Err(StepError::Cancelled) => return Ok(Vec::new()),
-            Err(StepError::SlotTimeout { pool, waited, holders }) => {
-                let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
-                let failure = slot_failure(planned, &pool, waited, holders.len(), is_live(held));
-                let holders = holders.into_iter().map(RunId).collect();
-                return Ok(vec![
-                    event(Kind::SlotTimedOut { pool, waited_ms, holders }),
-                    event(Kind::StepFailed { failure, then: Then::Stop }),
-                ]);
-            }
-            Err(StepError::Retryable { failure, retry_after }) => {
-                match planned.policy.retry.delay(attempt, retry_after, engine::clock::chance()) {
-                    Some(delay) => {
-                        tracing::info!(run.id = %held.run, step = planned.name, code = %failure.code, "an attempt failed; another one follows");
-                        let failed = event(Kind::StepFailed { failure, then: Then::Retry });
-                        return Ok(vec![failed, NewEvent::run(Kind::Parked { delay_us: micros(delay) })]);
+        let settled = outcome::settle(&held.state(), step, attempt, result, engine::clock::chance());
+        let mut failure = match settled {
+            Settled::Events(events) => {
+                for event in &events {
+                    if let Kind::StepFailed { failure, then } = &event.kind {
+                        let step = planned.name.as_str();
+                        tracing::info!(run.id = %held.run, step, attempt, code = %failure.code, then = ?then, "an attempt failed");
                     }
-                    None => (failure, true),
                 }
+                return Ok(events);
             }
-            Err(StepError::Permanent(failure)) => (failure, false),
+            Settled::Lost => return Err(Lost),
+            Settled::GivesUp(failure) => failure,
         };
-        let tried = if stops && attempt > 1 { format!(" Tried {attempt} times.") } else { String::new() };
-        let mut failure = Failure { message: format!("{}{tried}", failure.message), ..failure };
-        if planned.failure_warns {
-            return Ok(vec![event(Kind::StepFailed { failure, then: Then::Warn })]);
-        }
+        tracing::info!(run.id = %held.run, step = planned.name, attempt, code = %failure.code, "a step failed for good");
         let context = Context::new(Arc::clone(held), step, attempt, planned.clone());
         if let Some(more) = self.steps.before_giving_up(&context, planned).await? {
             failure.message = format!("{} {more}", failure.message);
         }
-        Ok(vec![event(Kind::StepFailed { failure, then: Then::Stop })])
+        Ok(outcome::given_up(step, attempt, failure))
     }
 }
 
@@ -249,32 +219,4 @@ fn late(planned: &PlannedStep) -> StepError {
         ),
     )
     .retryable(None)
-}
-
-/// Whether all that changes what runs on the node was done.
-fn is_live(held: &Held) -> bool {
-    let state = held.state();
-    let mut restorable = state.spec.plan.steps.iter().zip(&state.steps).filter(|(planned, _)| planned.restorable);
-    restorable.all(|(_, step)| step.output.is_some())
-}
-
-fn slot_failure(planned: &PlannedStep, pool: &str, waited: Duration, holders: usize, live: bool) -> Failure {
-    let live = if live {
-        "The bundle is live; only this hook and those after it did not run."
-    } else {
-        "Nothing was changed on the node."
-    };
-    Failure::new(
-        SLOT_TIMED_OUT,
-        format!(
-            "Step {} waited {:.0} s for a slot of pool {pool}, all held by {holders} other hooks. {live} Try again, make hooks shorter, or \
-             raise the limit.",
-            planned.name,
-            waited.as_secs_f64()
-        ),
-    )
-}
-
-fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)
 }

@@ -49,6 +49,11 @@ impl NewEvent {
     pub fn step(step: usize, attempt: u32, kind: Kind) -> Self {
         Self { step: Some(step), attempt: Some(attempt), kind }
     }
+
+    /// As the database numbered and dated it.
+    pub fn dated(&self, seq: i64, epoch: i64, at: i64) -> Event {
+        Event { seq, at, epoch, step: self.step, attempt: self.attempt, kind: self.kind.clone() }
+    }
 }
 
 /// What happened. Stored as a name and JSON data.

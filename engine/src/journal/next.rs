@@ -171,6 +171,12 @@ impl State {
         Failure::new(CANCELLED, message)
     }
 
+    /// Whether all that changes what runs on the node was done.
+    pub fn is_live(&self) -> bool {
+        let mut restorable = self.spec.plan.steps.iter().zip(&self.steps).filter(|(planned, _)| planned.restorable);
+        restorable.all(|(_, step)| step.output.is_some())
+    }
+
     /// The attempt under way, if one is.
     pub fn under_way(&self) -> Option<(usize, &AttemptState)> {
         let Phase::In { step } = self.phase else { return None };

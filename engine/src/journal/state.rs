@@ -118,6 +118,20 @@ pub struct SlotState {
     pub timed_out_at: Option<i64>,
 }
 
+impl SlotState {
+    /// Without a wait.
+    fn at_once(pool: &str) -> Self {
+        Self {
+            pool: pool.to_owned(),
+            since: None,
+            wait_ms: 0,
+            holders: Vec::new(),
+            granted_at: None,
+            timed_out_at: None,
+        }
+    }
+}
+
 /// An event that cannot follow from what came before: a bug, or somebody else's hand in the database.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("event {seq} ({kind}) cannot follow: {why}")]
@@ -222,19 +236,12 @@ impl State {
             }
             Kind::SlotGranted { pool, .. } => {
                 let attempt = self.attempt(event)?;
-                let fresh = || SlotState {
-                    pool: pool.clone(),
-                    since: None,
-                    wait_ms: 0,
-                    holders: Vec::new(),
-                    granted_at: None,
-                    timed_out_at: None,
-                };
-                attempt.slot.get_or_insert_with(fresh).granted_at = Some(event.at);
+                attempt.slot.get_or_insert_with(|| SlotState::at_once(pool)).granted_at = Some(event.at);
                 attempt.acts = true;
             }
-            Kind::SlotTimedOut { holders, .. } => {
-                let slot = self.attempt(event)?.slot.as_mut().ok_or("it did not wait for a slot")?;
+            Kind::SlotTimedOut { pool, holders, .. } => {
+                // Without a word of waiting, when its first turn came after the window's end.
+                let slot = self.attempt(event)?.slot.get_or_insert_with(|| SlotState::at_once(pool));
                 slot.timed_out_at = Some(event.at);
                 slot.holders.clone_from(holders);
             }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     ids::{RunId, WorkerId},
-    journal::{Event, Illegal, Kind, NewEvent, Phase, State},
+    journal::{Illegal, Kind, NewEvent, Phase, State},
 };
 
 /// A write that is accepted as a whole, or refused because the run moved on.
@@ -75,7 +75,7 @@ impl Op {
         let mut after = state.clone();
         let epoch = state.epoch + i64::from(claim);
         for event in events {
-            after.apply(&dated(event, after.seq + 1, epoch, 0))?;
+            after.apply(&event.dated(after.seq + 1, epoch, 0))?;
         }
         let (step, attempt) = after.position();
         let wake_in = events.iter().find_map(|event| match event.kind {
@@ -120,9 +120,4 @@ impl Op {
     pub fn run(&self) -> RunId {
         RunId(self.run)
     }
-}
-
-/// A new event as the database dated it.
-pub fn dated(event: &NewEvent, seq: i64, epoch: i64, at: i64) -> Event {
-    Event { seq, at, epoch, step: event.step, attempt: event.attempt, kind: event.kind.clone() }
 }
