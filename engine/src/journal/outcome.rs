@@ -1,0 +1,88 @@
+//! What an attempt's answer means for its run: the events that record it.
+
+use std::time::Duration;
+
+use super::{Kind, NewEvent, State, Then};
+use crate::{
+    failure::{Code, Failure, StepError, StepOutcome, StepResult},
+    ids::RunId,
+    plan::PlannedStep,
+};
+
+/// The code of a run that got no slot in time.
+pub const SLOT_TIMED_OUT: Code = Code::new("SLOT_TIMED_OUT");
+
+/// What an answer comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Settled {
+    /// These events record it; none when the step stopped because it was asked to.
+    Events(Vec<NewEvent>),
+    /// The step is given up for good; [`given_up`] records it.
+    GivesUp(Failure),
+    /// The run is no longer ours to write.
+    Lost,
+}
+
+/// What an attempt's answer comes to, by its step's policy. `chance` in 0.0..1.0 spreads the waits before another attempt.
+pub fn settle(state: &State, step: usize, attempt: u32, result: StepResult, chance: f64) -> Settled {
+    let planned = &state.spec.plan.steps[step];
+    let event = |kind| NewEvent::step(step, attempt, kind);
+    let failure = match result {
+        Ok(StepOutcome::Done { output, warnings }) => {
+            return Settled::Events(vec![event(Kind::StepSucceeded { output, warnings })]);
+        }
+        Ok(StepOutcome::NotYet { check_in }) => {
+            return Settled::Events(vec![event(Kind::StepYielded { check_in_us: micros(check_in) })]);
+        }
+        Err(StepError::LeaseLost) => return Settled::Lost,
+        Err(StepError::Cancelled) => return Settled::Events(Vec::new()),
+        Err(StepError::SlotTimeout { pool, waited, holders }) => {
+            let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+            let failure = slot_failure(planned, &pool, waited, holders.len(), state.is_live());
+            let holders = holders.into_iter().map(RunId).collect();
+            return Settled::Events(vec![
+                event(Kind::SlotTimedOut { pool, waited_ms, holders }),
+                event(Kind::StepFailed { failure, then: Then::Stop }),
+            ]);
+        }
+        Err(StepError::Retryable { failure, retry_after }) => {
+            if let Some(delay) = planned.policy.retry.delay(attempt, retry_after, chance) {
+                let failed = event(Kind::StepFailed { failure, then: Then::Retry });
+                return Settled::Events(vec![failed, NewEvent::run(Kind::Parked { delay_us: micros(delay) })]);
+            }
+            let tried = if attempt > 1 { format!(" Tried {attempt} times.") } else { String::new() };
+            Failure { message: format!("{}{tried}", failure.message), ..failure }
+        }
+        Err(StepError::Permanent(failure)) => failure,
+    };
+    if planned.failure_warns {
+        return Settled::Events(vec![event(Kind::StepFailed { failure, then: Then::Warn })]);
+    }
+    Settled::GivesUp(failure)
+}
+
+/// Records that a step is given up for good.
+pub fn given_up(step: usize, attempt: u32, failure: Failure) -> Vec<NewEvent> {
+    vec![NewEvent::step(step, attempt, Kind::StepFailed { failure, then: Then::Stop })]
+}
+
+fn slot_failure(planned: &PlannedStep, pool: &str, waited: Duration, holders: usize, live: bool) -> Failure {
+    let live = if live {
+        "The bundle is live; only this hook and those after it did not run."
+    } else {
+        "Nothing was changed on the node."
+    };
+    Failure::new(
+        SLOT_TIMED_OUT,
+        format!(
+            "Step {} waited {:.0} s for a slot of pool {pool}, all held by {holders} other hooks. {live} Try again, make hooks shorter, or \
+             raise the limit.",
+            planned.name,
+            waited.as_secs_f64()
+        ),
+    )
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)
+}

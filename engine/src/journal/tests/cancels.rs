@@ -1,0 +1,122 @@
+//! A cancel at every point, quiet and with a crash besides.
+
+use super::sim::{Answer, Crash, POST_HOOK, RESTORE, STEPS, Sim, spec};
+use crate::{
+    journal::{
+        Kind, Next, Phase, State, Status, follow,
+        next::{CANCELLED, OUTCOME_UNKNOWN},
+    },
+    plan::OnFailure,
+};
+
+const POLICIES: [OnFailure; 2] = [OnFailure::Leave, OnFailure::Restore];
+
+/// What holds for every run that somebody asked to cancel.
+fn check(sim: &Sim, context: &str) {
+    let state = sim.state();
+    let code = state.stopped.as_ref().map(|failure| failure.code.clone());
+    let planned = || state.spec.plan.steps.iter().zip(&state.steps);
+    if planned().all(|(planned, step)| planned.only_after_failure || step.is_over()) {
+        // Asked when nothing was left to do.
+        assert!(matches!(state.status(), Status::Succeeded | Status::Warning), "{context}");
+        return;
+    }
+    if sim.crashed_while() == Some((POST_HOOK, true)) {
+        assert_eq!((state.status(), code), (Status::Failed, Some(OUTCOME_UNKNOWN)), "{context}");
+        return;
+    }
+    assert_eq!((state.status(), code), (Status::Cancelled, Some(CANCELLED)), "{context}: {:#?}", sim.journal);
+    let asked = sim.journal.iter().position(|event| matches!(event.kind, Kind::CancelRequested { .. })).unwrap();
+    for event in &sim.journal[asked..] {
+        if let (Kind::StepStarted, Some(step)) = (&event.kind, event.step) {
+            assert!(state.spec.plan.steps[step].only_after_failure, "{context}: step {step} begins after the cancel");
+        }
+    }
+    let midway = planned().any(|(planned, step)| planned.restorable && !step.attempts.is_empty())
+        && planned().any(|(planned, step)| planned.restorable && step.output.is_none());
+    let restores = midway && state.spec.plan.on_failure == OnFailure::Restore;
+    assert_eq!(sim.acted.contains_key(RESTORE), restores, "{context}");
+}
+
+fn cancelled(on_failure: OnFailure, step: &'static str, answer: Answer, after: usize) -> Sim {
+    let mut sim = Sim::new(spec(on_failure)).answer(step, answer);
+    sim.cancel_after = Some(after);
+    sim
+}
+
+#[test]
+fn at_every_point() {
+    for on_failure in POLICIES {
+        for step in STEPS {
+            for answer in [Answer::Done, Answer::NotYetOnce, Answer::RetryableOnce, Answer::Warned] {
+                if step.contains("hooks/") && answer == Answer::RetryableOnce {
+                    // That is a failure of its own.
+                    continue;
+                }
+                let quiet = Sim::new(spec(on_failure)).answer(step, answer).run();
+                for after in 0..quiet.commits {
+                    let sim = cancelled(on_failure, step, answer, after).run();
+                    check(&sim, &format!("{on_failure:?} {step} {answer:?} after {after}"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn with_a_crash_besides() {
+    for on_failure in POLICIES {
+        let quiet = Sim::new(spec(on_failure)).run();
+        for after in 0..quiet.commits {
+            for number in 0..quiet.commits {
+                for crash in [Crash::Before(number), Crash::After(number)] {
+                    let mut sim = cancelled(on_failure, "activate", Answer::Done, after);
+                    sim.crash = Some(crash);
+                    check(&sim.run(), &format!("{on_failure:?} after {after} {crash:?}"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn of_a_run_that_nobody_holds() {
+    for on_failure in POLICIES {
+        for (step, answer) in [("activate", Answer::NotYetOnce), ("push_bundle", Answer::Unknown)] {
+            let quiet = Sim::new(spec(on_failure)).answer(step, answer).run();
+            for length in 1..=quiet.journal.len() {
+                let mut state = State::fold(&quiet.journal[..length]).unwrap();
+                if matches!(state.next(), Next::Stick(_)) {
+                    // Within one commit: the next event says that it is stuck.
+                    continue;
+                }
+                let context = format!("{on_failure:?} {step} {answer:?} {length}: {:?}", state.phase);
+                let midway =
+                    on_failure == OnFailure::Restore && !state.steps[4].attempts.is_empty() && !state.is_live();
+                let Some(events) = follow::end_by_cancel(&state, "eve") else {
+                    assert!(midway || matches!(state.phase, Phase::Ended { .. }), "{context}");
+                    continue;
+                };
+                assert!(!midway, "{context}");
+                let epoch = state.epoch + 1;
+                for event in events {
+                    state.apply(&event.dated(state.seq + 1, epoch, 0)).unwrap();
+                }
+                let done = STEPS.iter().zip(&state.steps).all(|(_, step)| step.is_over());
+                let ended = Phase::Ended { status: if done { Status::Succeeded } else { Status::Cancelled }, at: 0 };
+                assert_eq!(state.phase, ended, "{context}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cancel_says_what_stands() {
+    let sim = cancelled(OnFailure::Leave, "activate", Answer::Done, 0).run();
+    let message = sim.state().stopped.unwrap().message;
+    assert_eq!(message, "Cancelled by eve before it began; nothing was changed.");
+    let mut sim = Sim::new(spec(OnFailure::Leave)).until_started("activate");
+    sim.cancel_after = Some(0);
+    let message = sim.run().state().stopped.unwrap().message;
+    assert_eq!(message, "Cancelled by eve in or after step activate. What the steps before it did stands.");
+}
