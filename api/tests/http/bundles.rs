@@ -57,7 +57,7 @@ async fn what_is_no_upload_is_refused() {
         let (status, answer) = upload(&server, path, kind, body).await;
         (status, code(&answer).to_owned(), answer["errors"][0]["field"].as_str().map(str::to_owned))
     };
-    assert_eq!(refused("/bundles", &kind, body.clone()).await, (400, "BAD_REQUEST".into(), Some("projectKey".into())));
+    assert_eq!(refused("/bundles", &kind, body.clone()).await, (404, "NOT_FOUND".into(), Some("projectKey".into())));
     assert_eq!(
         refused("/bundles?projectKey=OTHER", &kind, body.clone()).await,
         (404, "NOT_FOUND".into(), Some("projectKey".into()))

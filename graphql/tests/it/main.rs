@@ -1,0 +1,7 @@
+//! The schema over a real deployer on a real SQLite database.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests: a failed step is a failed test")]
+
+mod following;
+mod hidden;
+mod walk;
+mod world;
