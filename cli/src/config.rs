@@ -212,7 +212,7 @@ mod tests {
     fn the_defaults_are_whole() {
         let config = with(&[]).unwrap();
         assert_eq!(config.worker.settings, WorkerSettings::default());
-        assert!(config.nodes.http().is_ok());
+        assert_eq!(config.nodes.http().unwrap().blocked, BlockList::default());
     }
 
     #[test]

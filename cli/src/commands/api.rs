@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use worker::Worker;
 
 use super::signals::Signals;
 use crate::{args::Api, config::Config, failure::Failure, house::Deployment, parts::Parts};
@@ -19,19 +20,23 @@ pub(crate) async fn run(args: Api, config: &Config) -> Result<(), Failure> {
         signals.next().await;
         stop.cancel();
     });
-    serve(&parts, config, listener, shutdown).await
+    serve(&parts, config, listener, None, shutdown).await
 }
 
-/// Serves GraphQL until `shutdown`.
+/// Serves GraphQL until `shutdown`; `/metrics` tells of the worker in this process, too, if there is one.
 pub(crate) async fn serve(
     parts: &Parts,
     config: &Config,
     listener: TcpListener,
+    worker: Option<&Worker>,
     shutdown: CancellationToken,
 ) -> Result<(), Failure> {
     let address = listener.local_addr()?;
     let mut registry = Registry::default();
     let metrics = api::HttpMetrics::register(&mut registry);
+    if let Some(worker) = worker {
+        worker.metrics().register(&mut registry);
+    }
     let house = Deployment::new(parts.deployer.clone(), &parts.bell, config.packages.largest);
     let schema = api::limits::apply(graphql::builder(), &config.http.limits).finish();
     let app = api::app(schema, house, config.http.clone(), metrics, Arc::new(registry), shutdown.clone());

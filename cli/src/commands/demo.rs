@@ -40,8 +40,8 @@ pub(crate) async fn run(args: Demo, mut config: Config) -> Result<ExitCode, Fail
         async move { worker.run().await }
     });
     let serving = tokio::spawn({
-        let (config, shutdown) = (config.clone(), shutdown.clone());
-        async move { api::serve(&parts, &config, listener, shutdown).await }
+        let (config, worker, shutdown) = (config.clone(), worker.clone(), shutdown.clone());
+        async move { api::serve(&parts, &config, listener, Some(&worker), shutdown).await }
     });
 
     say(format!("Slipway runs at {base}, a practice Automation node at {}.", node.url()));

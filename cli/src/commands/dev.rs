@@ -26,6 +26,7 @@ pub(crate) async fn run(args: Dev, config: Config) -> Result<(), Failure> {
         let worker = worker.clone();
         async move { worker.run().await }
     });
+    let serving = worker.clone();
     let stopping = shutdown.clone();
     tokio::spawn(async move {
         signals.next().await;
@@ -34,7 +35,7 @@ pub(crate) async fn run(args: Dev, config: Config) -> Result<(), Failure> {
         signals.next().await;
         worker.stop_now();
     });
-    api::serve(&parts, &config, listener, shutdown).await?;
+    api::serve(&parts, &config, listener, Some(&serving), shutdown).await?;
     let _ = working.await;
     Ok(())
 }
