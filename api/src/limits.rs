@@ -7,7 +7,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use async_graphql::{
     ErrorExtensionValues, ObjectType, Request, SchemaBuilder, ServerError, ServerResult, SubscriptionType,
-    extensions::{Extension, ExtensionContext, ExtensionFactory, NextPrepareRequest},
+    ValidationResult,
+    extensions::{Extension, ExtensionContext, ExtensionFactory, NextPrepareRequest, NextValidation},
     parser::types::{ExecutableDocument, Selection, SelectionSet},
 };
 
@@ -49,6 +50,23 @@ impl Extension for Guard {
         measure(&request.query, &self.0)?;
         count(request.parsed_query()?, &self.0)?;
         next.run(ctx, request).await
+    }
+
+    async fn validation(
+        &self,
+        ctx: &ExtensionContext<'_>,
+        next: NextValidation<'_>,
+    ) -> Result<ValidationResult, Vec<ServerError>> {
+        // The library's own two limits say neither how much is allowed nor what to do.
+        let explained = |error: ServerError| match error.message.as_str() {
+            "Query is too complex." => over(
+                "points of complexity. Ask for smaller pages (first), or for fewer lists inside of lists",
+                self.0.complexity,
+            ),
+            "Query is nested too deep." => over("levels of fields", self.0.depth),
+            _ => error,
+        };
+        next.run(ctx).await.map_err(|errors| errors.into_iter().map(explained).collect())
     }
 }
 
