@@ -74,7 +74,7 @@ impl StepContext for Context {
 
     async fn now(&self) -> Result<i64, StepError> {
         match &self.deployer {
-            Some(deployer) => deployer.db.now().await.map_err(|error| unavailable(error.to_string())),
+            Some(deployer) => deployer.db.now().await.map_err(unavailable),
             None => Err(internal("a step without a database")),
         }
     }
@@ -89,15 +89,17 @@ impl StepContext for Context {
     }
 }
 
-/// A failure of ours that another attempt may not meet.
-pub(crate) fn unavailable(detail: String) -> StepError {
-    Failure::new(DATABASE_UNAVAILABLE, "Slipway's database did not answer.").detail(detail).retryable(None)
+/// A failure of ours that another attempt may not meet. A database's words are for the operators' log alone.
+pub(crate) fn unavailable(detail: impl std::fmt::Display) -> StepError {
+    tracing::warn!(error = %detail, "a step could not reach the database");
+    Failure::new(DATABASE_UNAVAILABLE, "Slipway's database did not answer.").retryable(None)
 }
 
-/// A failure of ours that another attempt would meet again.
-pub(crate) fn internal(detail: impl Into<String>) -> StepError {
+/// A failure of ours that another attempt would meet again. Told in the operators' log alone.
+pub(crate) fn internal(detail: impl std::fmt::Display) -> StepError {
+    tracing::error!(error = %detail, "a step failed on our side");
     let message = "Something went wrong inside Slipway. Its operators find the details in the worker's log.";
-    Failure::new(INTERNAL, message).detail(detail).permanent()
+    Failure::new(INTERNAL, message).permanent()
 }
 
 /// What the deployer answered, as a step's error.

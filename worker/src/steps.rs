@@ -94,7 +94,7 @@ impl Steps {
         }
         let db = &self.deployer.db;
         let found = engine::runs::due::unfinished_notes(db, &context.held.row, "activate", &["verify", "restore"]);
-        let found = found.await.map_err(|error| unavailable(error.to_string()))?;
+        let found = found.await.map_err(unavailable)?;
         for (key, value) in notes::inherited(|key| found.get(key).cloned()) {
             if context.note(key).is_none() {
                 context.put_note(key, value).await?;

@@ -115,35 +115,56 @@ impl HookOutcome {
         }
     }
 
-    /// A sentence for who may see the deployment: the hook's own words, or what happened. No traceback.
+    /// What happened and what to do, for whoever may see the deployment: the hook's own words, or ours. No traceback, no path, no user.
     pub fn message(&self) -> String {
+        const RESULT: &str = "It must return HookResult.success, .warning or .error.";
         match self {
             Self::Success(text) | Self::Warning(text) | Self::Error(text) => text.clone(),
-            Self::Raised { exception, message, .. } => format!("the hook raised {exception}: {message}"),
-            Self::ReturnedNothing => "the hook returned nothing; it must return a HookResult".to_owned(),
-            Self::BadResult { found } => format!("the hook returned {found}; it must return a HookResult"),
-            Self::NoExecuteFunction => "the hook's code defines no function `execute`".to_owned(),
-            Self::CompileError { message, .. } => format!("the hook's code does not compile: {message}"),
-            Self::Exited { code } => format!("the hook's process ended with exit code {code} and no result"),
-            Self::KilledBySignal { signal } => format!("the hook's process was ended by signal {signal}"),
-            Self::DeadlineExceeded => "the hook ran longer than its deadline and was ended".to_owned(),
-            Self::Cancelled => "the hook was ended because the run was cancelled".to_owned(),
-            Self::LeaseDeadline => "the hook was ended because its worker could not confirm its lease".to_owned(),
-            Self::OutputFlood => "the hook was ended because it wrote too much output".to_owned(),
-            Self::UserUnavailable { detail } => format!("the hook's OS user is not available: {detail}"),
-            Self::InterpreterMissing { detail } => format!("the code env's interpreter is missing: {detail}"),
-            Self::InterpreterFailed { detail } => {
-                format!("the code env's interpreter failed before the hook began: {detail}")
+            Self::Raised { exception, message, .. } => format!("The hook raised {exception}: {message}"),
+            Self::ReturnedNothing => format!("The hook returned nothing. {RESULT}"),
+            Self::BadResult { found } => format!("The hook returned {found}. {RESULT}"),
+            Self::NoExecuteFunction => "The hook's code defines no function `execute`. Add one.".to_owned(),
+            Self::CompileError { message, .. } => format!("The hook's code does not compile: {message}"),
+            Self::Exited { code } => format!("The hook's process ended with exit code {code} and no result. {RESULT}"),
+            Self::KilledBySignal { signal } => {
+                format!(
+                    "The hook's process was ended by signal {signal}. Look at the worker's machine: was memory short?"
+                )
             }
-            Self::NotStarted { detail } => format!("the hook could not be started: {detail}"),
-            Self::SupervisorDied => "the hook's supervisor was killed; the hook was ended".to_owned(),
+            Self::DeadlineExceeded => {
+                "The hook ran longer than its deadline and was ended. Make it shorter, or raise its deadline."
+                    .to_owned()
+            }
+            Self::Cancelled => "The hook was ended because the update was cancelled.".to_owned(),
+            Self::LeaseDeadline => "The hook was ended because its worker could not confirm its lease.".to_owned(),
+            Self::OutputFlood => "The hook was ended because it wrote too much output. Let it print less.".to_owned(),
+            Self::UserUnavailable { .. } => {
+                "The OS user of the hook is not available on the worker. Ask an operator, or change the hook."
+                    .to_owned()
+            }
+            Self::InterpreterMissing { .. } => {
+                "The interpreter of the hook's code env is missing on the worker. Ask an operator to mend the code env."
+                    .to_owned()
+            }
+            Self::InterpreterFailed { .. } => {
+                "The interpreter of the hook's code env failed before the hook began. Ask an operator to mend it."
+                    .to_owned()
+            }
+            Self::NotStarted { .. } => "The hook could not be started on the worker. Ask an operator.".to_owned(),
+            Self::SupervisorDied => {
+                "The hook's supervisor was killed, so the hook was ended. Retry the update.".to_owned()
+            }
         }
     }
 
-    /// The part that only infrastructure admins may see.
-    pub fn traceback(&self) -> Option<&str> {
+    /// The part that only infrastructure admins may see: a traceback, a path, a user.
+    pub fn detail(&self) -> Option<&str> {
         match self {
             Self::Raised { traceback, .. } | Self::CompileError { traceback, .. } => Some(traceback),
+            Self::UserUnavailable { detail }
+            | Self::InterpreterMissing { detail }
+            | Self::InterpreterFailed { detail }
+            | Self::NotStarted { detail } => Some(detail),
             _ => None,
         }
     }

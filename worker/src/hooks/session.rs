@@ -90,7 +90,7 @@ async fn drive(call: &HookCall, control: HookControl, lines: mpsc::Sender<HookLi
     }
     let leftovers = talk.leftovers;
     let outcome = talk.outcome(clean);
-    if let Some(text) = outcome.traceback() {
+    if let Some(text) = outcome.detail() {
         sink.say(HookStream::Traceback, text).await;
     }
     (outcome, leftovers)

@@ -57,7 +57,7 @@ pub(super) async fn run(
     }
     let call = call(steps, context, &params, python).await?;
     // Once more, immediately before it acts: the grant may be older than a pause of this process.
-    if !slots.holds(demand).await.map_err(|error| unavailable(error.to_string()))? {
+    if !slots.holds(demand).await.map_err(unavailable)? {
         return Err(StepError::LeaseLost);
     }
     let (sender, lines) = mpsc::channel(256);
@@ -67,7 +67,7 @@ pub(super) async fn run(
         let line = format!("{} processes that the hook left behind were ended.", report.leftovers);
         context.log(Audience::Everyone, line).await;
     }
-    outcome(&params, report.outcome, report.leftovers)
+    outcome(planned, report.outcome, report.leftovers)
 }
 
 async fn call(
@@ -139,17 +139,17 @@ async fn elsewhere(steps: &Steps, context: &Context, planned: &PlannedStep, para
         (None, None) => "Python".to_owned(),
     };
     let started = context.held.state().under_way().map_or(0, |(_, attempt)| attempt.started_at);
-    let now = steps.deployer.db.now().await.map_err(|error| unavailable(error.to_string()))?;
+    let now = steps.deployer.db.now().await.map_err(unavailable)?;
     let patience = planned.slot.as_ref().map_or(0, |slot| slot.wait_ms);
     if now - started > i64::try_from(patience).unwrap_or(i64::MAX / 2_000) * 1_000 {
         let message = format!(
-            "No worker with {what} took hook {} in {} s. Start one, or change the hook.",
+            "No worker that has what {} needs took it in {} s. Ask an operator to start one, or change the hook.",
             planned.name,
             patience / 1_000
         );
-        return Err(Failure::new(CODE_ENV_UNAVAILABLE, message).permanent());
+        return Err(Failure::new(CODE_ENV_UNAVAILABLE, message).detail(format!("it needs {what}")).permanent());
     }
-    context.log(Audience::Everyone, format!("Waits for a worker that has {what}.")).await;
+    context.log(Audience::InfrastructureAdmins, format!("Waits for a worker that has {what}.")).await;
     Ok(StepOutcome::NotYet { check_in: Duration::from_secs(1) })
 }
 
@@ -165,9 +165,8 @@ async fn pass_on(context: &Context, mut lines: mpsc::Receiver<HookLine>) {
     }
 }
 
-fn outcome(params: &Params, outcome: HookOutcome, leftovers: u32) -> StepResult {
-    let left =
-        (leftovers > 0).then(|| format!("Hook {} left {leftovers} processes behind; they were ended.", params.name));
+fn outcome(planned: &PlannedStep, outcome: HookOutcome, leftovers: u32) -> StepResult {
+    let left = (leftovers > 0).then(|| format!("{} left {leftovers} processes behind; they were ended.", planned.name));
     match outcome {
         HookOutcome::Success(message) => Ok(StepOutcome::Done {
             output: serde_json::json!({ "status": "SUCCESS", "message": message }),
@@ -181,11 +180,12 @@ fn outcome(params: &Params, outcome: HookOutcome, leftovers: u32) -> StepResult 
         // Our own lease ran out; whoever holds the run now decides by the hook's policy.
         HookOutcome::LeaseDeadline => Err(StepError::LeaseLost),
         other => {
-            let mut failure = Failure::new(Code::new(other.code()), other.message());
-            if let Some(traceback) = other.traceback() {
-                failure = failure.detail(traceback.to_owned());
+            let failure = Failure::new(Code::new(other.code()), other.message());
+            Err(match other.detail() {
+                Some(detail) => failure.detail(detail),
+                None => failure,
             }
-            Err(failure.permanent())
+            .permanent())
         }
     }
 }
