@@ -1,4 +1,4 @@
-//! What a client does over HTTP.
+//! A client of the API over HTTP: one request and its answer. What is asked for stands in [`crate::requests`].
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 pub fn http() -> reqwest::Client {
     static TLS: LazyLock<()> = LazyLock::new(targets::http::install_crypto_provider);
     LazyLock::force(&TLS);
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().expect("an HTTP client")
+    reqwest::Client::builder().no_proxy().read_timeout(Duration::from_secs(60)).build().expect("an HTTP client")
 }
 
 /// A client with a key.

@@ -3,7 +3,8 @@
 //! * [`guard`]: processes that die with the test process, however that ends. [`until`]: waiting for a state.
 //! * [`postgres`], [`redis`]: servers of our own on free ports; one of each for all tests of a process, private ones for tests that hurt them.
 //! * [`base`]: a migrated database of its own on SQLite or PostgreSQL. [`rig`]: the deployer and workers on one, inside the test process.
-//! * [`slipway`]: the binary, built once. [`fleet`]: `slipway` processes in both sizes. [`client`]: what a GraphQL client does with them.
+//! * [`slipway`]: the binary, built once. [`fleet`]: `slipway` processes in both sizes. [`client`]: what a GraphQL client does with them; [`requests`]: what tests ask for
+//!   again and again; [`stream`]: subscriptions.
 //! * [`practice`]: the practice node that everything is deployed to. [`history`]: reading journals and pools straight from the database.
 #![expect(
     clippy::unwrap_used,
@@ -20,9 +21,11 @@ pub mod history;
 pub mod postgres;
 pub mod practice;
 pub mod redis;
+pub mod requests;
 pub mod rig;
 pub mod scratch;
 pub mod slipway;
+pub mod stream;
 pub mod until;
 
 pub use base::{Base, Store};
