@@ -1,6 +1,7 @@
 //! Tests of the whole: real servers, real processes.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod kill;
 mod ordering;
 mod slots;
 mod tidy;
