@@ -5,3 +5,4 @@ mod kill;
 mod ordering;
 mod slots;
 mod tidy;
+mod walk;
