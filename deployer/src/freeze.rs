@@ -81,6 +81,16 @@ pub(crate) fn place(row: &infrastructure::Model) -> Result<Place> {
     Ok(Place { spec, deploy_as: settings.deploy_as_user.clone(), settings })
 }
 
+/// Reads a deployment's infrastructure, and keeps it as it is until the transaction's end.
+pub(crate) async fn hold_infrastructure(tx: &Tx, row: &deployment::Model) -> Result<infrastructure::Model> {
+    let mut query = infrastructure::Entity::find_by_id(row.infrastructure_id.clone());
+    if tx.get_database_backend() == DbBackend::Postgres {
+        query = query.lock_shared();
+    }
+    let found = query.one(&**tx).await?;
+    found.ok_or_else(|| Error::fault(format!("deployment {} has no infrastructure", row.id)))
+}
+
 /// Freezes what an update of this deployment does when `login` asks for it. The caller holds the deployment's lock.
 ///
 /// # Errors
@@ -92,11 +102,7 @@ pub(crate) async fn freeze(tx: &Tx, row: &deployment::Model, login: &str) -> Res
         Error::field("BUNDLE_UNKNOWN", "bundleId", "The deployment's bundle was deleted. Choose another one.")
     })?;
     // Its settings and hooks must be those of one moment: who changes them holds this row.
-    let mut infrastructure = infrastructure::Entity::find_by_id(row.infrastructure_id.clone());
-    if tx.get_database_backend() == DbBackend::Postgres {
-        infrastructure = infrastructure.lock_shared();
-    }
-    infrastructure.one(&**tx).await?;
+    hold_infrastructure(tx, row).await?;
     let (body, plan) = read(&**tx, row, &package, login).await?;
     Ok(RunSpec { plan, requester: login.to_owned(), body: serde_json::to_value(body)?, inherited: None })
 }

@@ -5,13 +5,21 @@
 
 use engine::{
     clock,
-    db::{Db, Tx},
+    db::{Db, Tx, sql_with},
     secrets::{Keyring, Secret, SecretsError},
 };
-use entities::secret;
-use sea_orm::{ActiveValue::Set, EntityTrait};
+use entities::{infrastructure, secret};
+use sea_orm::{ActiveValue::Set, ConnectionTrait as _, EntityTrait};
 
 use crate::error::{Error, Fault, Result};
+
+/// What the owner of an infrastructure's secrets begins with; its id follows.
+const OWNER: &str = "infrastructure/";
+
+/// The owner of an infrastructure's secrets.
+pub(crate) fn owner_of(infrastructure: &str) -> String {
+    format!("{OWNER}{infrastructure}")
+}
 
 /// Seals `plain` into a new row and answers its id, by which specs and settings name it. `owner` says what it belongs to, such as
 /// `infrastructure/ID`.
@@ -43,6 +51,39 @@ pub async fn open(db: &Db, keyring: &Keyring, reference: &str) -> Result<Option<
     keyring.open(&row.sealed, &row.id).map(Some).map_err(|error| {
         Error::Fault(Fault { detail: format!("secret {} of {}: {error}", row.id, row.owner), transient: false })
     })
+}
+
+/// Removes an infrastructure's secrets but `kept` and those that an update which has not ended works with. The caller holds the infrastructure's
+/// lock, so that no update is being requested with one of them. A retry takes the key of its own moment: an ended update needs none.
+pub(crate) async fn forget_unused(tx: &Tx, infrastructure: &str, kept: Option<&str>) -> Result<u64> {
+    // The spec is in the first event, and names secrets by random ids.
+    let sql = "DELETE FROM secret WHERE owner = $1 AND id <> $2 AND NOT EXISTS (SELECT 1 FROM deployment d \
+               JOIN run r ON r.deployment_id = d.id JOIN run_event e ON e.run_id = r.id AND e.seq = 1 \
+               WHERE d.infrastructure_id = $3 AND r.ended_at IS NULL AND e.data LIKE '%' || secret.id || '%')";
+    let values = [owner_of(infrastructure).into(), kept.unwrap_or_default().into(), infrastructure.into()];
+    Ok(tx.execute_raw(sql_with(&**tx, sql, values)).await?.rows_affected())
+}
+
+/// Removes the secrets that nothing needs any more, of every infrastructure; answers how many. A key that was replaced or cleared while updates
+/// worked with it goes this way, once they have ended.
+///
+/// # Errors
+/// The database's. What was removed before stays removed.
+pub async fn sweep(db: &Db) -> Result<u64> {
+    let pool = db.pool();
+    let sql = "SELECT DISTINCT s.owner FROM secret s \
+               WHERE NOT EXISTS (SELECT 1 FROM infrastructure i WHERE i.key_ref = s.id)";
+    let mut gone = 0;
+    for row in pool.query_all_raw(sql_with(pool, sql, [])).await? {
+        let owner: String = row.try_get("", "owner")?;
+        let Some(id) = owner.strip_prefix(OWNER) else { continue };
+        let tx = db.begin().await?;
+        tx.lock("infrastructure", "id = $1", id).await?;
+        let row = infrastructure::Entity::find_by_id(id).one(&*tx).await?;
+        gone += forget_unused(&tx, id, row.and_then(|row| row.key_ref).as_deref()).await?;
+        tx.commit().await?;
+    }
+    Ok(gone)
 }
 
 /// 128 random bits, hexadecimal: an id that says nothing and that nobody guesses.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use engine::{db::Tx, secrets::Secret};
 use entities::{deployment, hook, hook_code, infrastructure, infrastructure_permission, secret};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
-use targets::TargetType;
+use targets::{TargetType, spec::NodeSpec};
 use url::Url;
 
 use super::{
@@ -77,10 +77,6 @@ pub(crate) fn require_version(row: &infrastructure::Model, seen: i64) -> Result<
     if row.version == seen { Ok(()) } else { Err(Error::version_conflict(seen, row.version)) }
 }
 
-fn secret_owner(id: &str) -> String {
-    format!("infrastructure/{id}")
-}
-
 /// Makes an infrastructure. Global administrators alone.
 ///
 /// # Errors
@@ -104,7 +100,7 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewInfrastructure
     stages::lock(&tx, StageKind::of(new.kind), &new.stage, "stage").await?;
     let now = tx.now().await?;
     let key_ref = match &new.admin_key {
-        Some(key) => Some(sealed::put(&tx, &deployer.keyring, &secret_owner(&new.id), key).await?),
+        Some(key) => Some(sealed::put(&tx, &deployer.keyring, &sealed::owner_of(&new.id), key).await?),
         None => None,
     };
     let row = infrastructure::ActiveModel {
@@ -162,7 +158,7 @@ pub async fn update(
     problems.check()?;
     require_hooks_user(&tx, viewer, &old, &new).await?;
     let key_ref = match &patch.admin_key {
-        Some(Some(key)) => Some(sealed::put(&tx, &deployer.keyring, &secret_owner(id), key).await?),
+        Some(Some(key)) => Some(sealed::put(&tx, &deployer.keyring, &sealed::owner_of(id), key).await?),
         Some(None) => None,
         None if another_place(&old, &new) => None,
         None => row.key_ref.clone(),
@@ -170,10 +166,11 @@ pub async fn update(
     infrastructure::Entity::update_many()
         .col_expr(infrastructure::Column::Stage, patch.stage.as_ref().unwrap_or(&row.stage).as_str().into())
         .col_expr(infrastructure::Column::Settings, new.write()?.into())
-        .col_expr(infrastructure::Column::KeyRef, key_ref.into())
+        .col_expr(infrastructure::Column::KeyRef, key_ref.clone().into())
         .filter(infrastructure::Column::Id.eq(id))
         .exec(&*tx)
         .await?;
+    sealed::forget_unused(&tx, id, key_ref.as_deref()).await?;
     touch(&tx, viewer, &row).await?;
     tx.commit().await?;
     read_back(deployer, viewer, id).await
@@ -181,11 +178,21 @@ pub async fn update(
 
 /// Whether a key would go to another place, or over a less trusted way.
 fn another_place(old: &Settings, new: &Settings) -> bool {
-    let place = |settings: &Settings| {
-        let url = Url::parse(&settings.node_url).ok()?;
+    differs((&old.node_url, old.trust_all_certificates), (&new.node_url, new.trust_all_certificates))
+}
+
+/// Whether these are two nodes: a key that was entered for one must not be sent to the other.
+pub(crate) fn another_node(old: &NodeSpec, new: &NodeSpec) -> bool {
+    differs((&old.url, old.trust_all_certificates), (&new.url, new.trust_all_certificates))
+}
+
+/// Scheme, host, port or trust differ; an address that cannot be read differs from all.
+fn differs(old: (&str, bool), new: (&str, bool)) -> bool {
+    let place = |url: &str| {
+        let url = Url::parse(url).ok()?;
         Some((url.scheme().to_owned(), url.host_str()?.to_owned(), url.port_or_known_default()))
     };
-    old.trust_all_certificates != new.trust_all_certificates || place(old).is_none() || place(old) != place(new)
+    old.1 != new.1 || place(old.0).is_none() || place(old.0) != place(new.0)
 }
 
 /// Hooks call us back as this user: an infrastructure's administrator may lend only their own name to them, a global administrator anybody's.
@@ -281,7 +288,7 @@ pub async fn delete(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<()
         .await?;
     hook::Entity::delete_many().filter(hook::Column::InfrastructureId.eq(id)).exec(&*tx).await?;
     hook_code::Entity::delete_many().filter(hook_code::Column::InfrastructureId.eq(id)).exec(&*tx).await?;
-    secret::Entity::delete_many().filter(secret::Column::Owner.eq(secret_owner(id))).exec(&*tx).await?;
+    secret::Entity::delete_many().filter(secret::Column::Owner.eq(sealed::owner_of(id))).exec(&*tx).await?;
     infrastructure::Entity::delete_by_id(id).exec(&*tx).await?;
     Ok(tx.commit().await?)
 }

@@ -7,7 +7,7 @@ use engine::{
     runs::{self, Cancel, due},
     spec::{Inherited, RunSpec},
 };
-use entities::{deployment, infrastructure, run};
+use entities::{deployment, run};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use serde_json::{Value, json};
 use targets::spec::DeploySpec;
@@ -18,7 +18,7 @@ use crate::{
     bundles::{self, BundleKey, Hold},
     deployments,
     error::{Error, Result},
-    freeze,
+    freeze, infrastructures,
     rights::{self, Access},
     viewer::Viewer,
 };
@@ -64,11 +64,11 @@ pub async fn start(
 }
 
 /// Repeats an update that did not succeed: a new one of the same spec, which takes over the recorded pre-deployment hooks and notes. Every other
-/// step looks again, and acts where the node differs. The infrastructure's key is the current one. A STUCK update ends by that.
+/// step looks again, and acts where the node differs. How the node is reached, and its key, are as they are set now. A STUCK update ends by that.
 ///
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `RETRY_SUPERSEDED` if a later update exists; `RETRY_NOT_POSSIBLE` for one that succeeded or has
-/// not ended; the errors of [`start`].
+/// not ended, or whose infrastructure has another node by now; the errors of [`start`].
 pub async fn retry(deployer: &Deployer, viewer: &Viewer, id: RunId, idempotency_key: Option<&str>) -> Result<Accepted> {
     let row = require(deployer, viewer, id).await?;
     let arguments = json!({ "operation": "retryUpdate", "update": id.to_string() });
@@ -177,12 +177,12 @@ async fn refuse_stuck(tx: &Tx, deployment: &str) -> Result<()> {
     }
 }
 
-/// The old spec for whoever retries: as them where it was as the requester before, and with the key that the node's address has now.
+/// The old spec for whoever retries: as them where it was as the requester before, and with the node as it is set now.
+///
+/// # Errors
+/// `RETRY_NOT_POSSIBLE` if the infrastructure has another node by now: its key must not go to the old one, nor over the old way.
 async fn renew(tx: &Tx, row: &deployment::Model, old: &RunSpec, login: &str) -> Result<RunSpec> {
     let mut body: DeploySpec = serde_json::from_value(old.body.clone())?;
-    let place = infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(&**tx).await?;
-    let place = place.ok_or_else(|| Error::fault(format!("deployment {} has no infrastructure", row.id)))?;
-    let now = freeze::place(&place)?;
     let package =
         BundleKey { project_key: body.package.project_key.clone(), bundle_id: body.package.bundle_id.clone() };
     if bundles::lock(tx, &package, Hold::Keep).await?.is_none_or(|package| package.sha256 != body.package.sha256) {
@@ -192,10 +192,12 @@ async fn renew(tx: &Tx, row: &deployment::Model, old: &RunSpec, login: &str) -> 
             "The bundle of this update was deleted. Start a new update with another one.",
         ));
     }
-    // Its key is for this address alone.
-    if now.spec.node.url == body.infrastructure.node.url {
-        body.infrastructure.node.key = now.spec.node.key;
+    let now = freeze::place(&freeze::hold_infrastructure(tx, row).await?)?;
+    if infrastructures::another_node(&body.infrastructure.node, &now.spec.node) {
+        let message = "The infrastructure's node was changed since (its address, or which certificates are trusted). Start a new update.";
+        return Err(Error::field("RETRY_NOT_POSSIBLE", "updateId", message));
     }
+    body.infrastructure.node = now.spec.node;
     if body.acting_user == old.requester && now.deploy_as.as_deref() != Some(&body.acting_user) {
         login.clone_into(&mut body.acting_user);
     }

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     Deployer,
     error::{Error, Result},
+    sealed,
 };
 
 /// The longest key, in characters.
@@ -78,7 +79,8 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Forgets keys that are older than [`KEPT`]; answers how many. For a worker's sweeper, now and then.
+/// Forgets keys that are older than [`KEPT`]; answers how many. For a worker's sweeper, now and then; so it forgets the nodes' keys that no update
+/// needs any more along with them.
 ///
 /// # Errors
 /// The database's.
@@ -88,5 +90,6 @@ pub async fn forget_old(deployer: &Deployer) -> Result<u64> {
     let gone =
         idempotency_key::Entity::delete_many().filter(idempotency_key::Column::CreatedAt.lt(oldest)).exec(&*tx).await?;
     tx.commit().await?;
+    sealed::sweep(&deployer.db).await?;
     Ok(gone.rows_affected)
 }

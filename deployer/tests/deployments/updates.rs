@@ -177,6 +177,59 @@ async fn a_retry_takes_over_what_was_recorded() {
     assert_eq!(code(&updates::retry(deployer, root, third, None).await), "RETRY_NOT_POSSIBLE");
 }
 
+async fn set_node(world: &World, url: Option<&str>, trust: Option<bool>) {
+    let version = infrastructures::get(&world.deployer, &world.root, "PROD").await.unwrap().unwrap().version;
+    let settings = infrastructures::SettingsPatch {
+        node_url: url.map(str::to_owned),
+        trust_all_certificates: trust,
+        ..Default::default()
+    };
+    let key = Some(Some(Secret::from("for-the-new-node".to_owned())));
+    let patch = InfrastructurePatch { settings, admin_key: key, ..Default::default() };
+    infrastructures::update(&world.deployer, &world.root, "PROD", version, patch).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_retry_sends_no_key_to_another_node_nor_over_another_way() {
+    let world = world().await;
+    let (deployer, root) = (&world.deployer, &world.root);
+    world.deployment("d", "CHURN").await;
+    let first = updates::start(deployer, root, "d", None).await.unwrap().update.id;
+    updates::cancel(deployer, root, first).await.unwrap();
+    for (url, trust) in [(Some("http://127.0.0.1:2"), None), (None, Some(true))] {
+        set_node(&world, url, trust).await;
+        assert_eq!(code(&updates::retry(deployer, root, first, None).await), "RETRY_NOT_POSSIBLE");
+        set_node(&world, Some("http://127.0.0.1:1"), Some(false)).await;
+    }
+    // The same node with other settings: the retry works with them.
+    set_node(&world, Some("http://127.0.0.1:1/dss"), None).await;
+    let second = updates::retry(deployer, root, first, None).await.unwrap().update.id;
+    assert!(spec_of(&world, second).await.1.infrastructure.node.url.ends_with("/dss"));
+}
+
+#[tokio::test]
+async fn a_key_goes_once_no_update_needs_it() {
+    use sea_orm::EntityTrait as _;
+    let world = world().await;
+    let (deployer, root) = (&world.deployer, &world.root);
+    let keys = async || {
+        let rows = entities::secret::Entity::find().all(deployer.db.pool()).await.unwrap();
+        rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    world.deployment("d", "CHURN").await;
+    let first = keys().await;
+    set_key(&world, Some("second")).await;
+    assert!(keys().await.iter().all(|key| !first.contains(key)));
+    let run = updates::start(deployer, root, "d", None).await.unwrap().update.id;
+    let used = spec_of(&world, run).await.1.infrastructure.node.key;
+    set_key(&world, None).await;
+    updates::idempotency::forget_old(deployer).await.unwrap();
+    assert_eq!(keys().await, [used]);
+    updates::cancel(deployer, root, run).await.unwrap();
+    updates::idempotency::forget_old(deployer).await.unwrap();
+    assert_eq!(keys().await, Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn a_stuck_update_holds_its_deployment() {
     let world = world().await;

@@ -179,10 +179,12 @@ async fn another_place_clears_the_key_unless_a_new_one_comes_with_it() {
     assert_eq!(update(with(url("https://third.example.com"), "new")).await.as_deref(), Some("new"));
     assert_eq!(update(InfrastructurePatch { admin_key: Some(None), ..Default::default() }).await, None);
 
-    // Old versions stay readable for runs that refer to them; none holds its text.
+    // No update works with an old version: none is left.
+    assert_eq!(secret::Entity::find().all(house.deployer.db.pool()).await.unwrap(), []);
+    update(with(SettingsPatch::default(), "again")).await;
     let rows = secret::Entity::find().all(house.deployer.db.pool()).await.unwrap();
-    assert!(rows.len() > 3);
-    assert!(rows.iter().all(|row| row.owner == "infrastructure/prod" && !row.sealed.contains("again")));
+    assert!(rows.len() == 1 && rows.iter().all(|row| row.owner == "infrastructure/prod"));
+    assert!(rows.iter().all(|row| !row.sealed.contains("again")));
 }
 
 #[tokio::test]
