@@ -5,7 +5,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -19,6 +19,7 @@ use poem::{
     web::Multipart,
 };
 use serde::Deserialize;
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::io::ReaderStream;
 
 use crate::{
@@ -30,10 +31,24 @@ use crate::{
     settings::Settings,
 };
 
+/// The most that may come before the part `file` begins: the form's reader keeps all that it cannot yet make sense of.
+const PREAMBLE: u64 = 64 << 10;
+
+/// A client's pace is judged from this on: a slow start is no slow upload.
+const PACE_FROM: Duration = Duration::from_secs(30);
+
 /// The uploads' endpoint.
 pub(crate) struct Upload<H> {
-    pub(crate) house: Arc<H>,
-    pub(crate) settings: Arc<Settings>,
+    house: Arc<H>,
+    settings: Arc<Settings>,
+    seats: Semaphore,
+}
+
+impl<H> Upload<H> {
+    pub(crate) fn new(house: Arc<H>, settings: Arc<Settings>) -> Self {
+        let seats = Semaphore::new(settings.uploads_at_once.min(Semaphore::MAX_PERMITS));
+        Self { house, settings, seats }
+    }
 }
 
 /// The downloads' endpoint.
@@ -68,14 +83,25 @@ impl<H: House> Upload<H> {
         if declared_length(&request).is_some_and(|length| length > limit) {
             return Err(Failure::too_large(limit));
         }
+        let _seat = self.seats.try_acquire().map_err(|_| {
+            Failure::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "UPLOADS_BUSY",
+                "As many uploads as this server takes at once are under way. Try again in a minute.",
+            )
+        })?;
         let (request, mut body) = request.split();
         let trouble = Trouble::default();
         let body = body.take().map_err(|_| Failure::bad_request("There is no body."))?;
-        let body = watched(body, limit, self.settings.upload_idle(), trouble.clone());
+        let bounds =
+            Bounds { limit, idle: self.settings.upload_idle(), pace: self.settings.upload_pace, begun: Arc::default() };
+        let begun = bounds.begun.clone();
+        let body = watched(body, bounds, trouble.clone());
         let mut form = Multipart::from_request(&request, &mut RequestBody::new(body)).await.map_err(|_| no_form())?;
         let stored = loop {
             match form.next_field().await {
                 Ok(Some(field)) if field.name() == Some("file") => {
+                    begun.store(true, Ordering::Relaxed);
                     let file_name = field.file_name().unwrap_or("file").to_owned();
                     let content: ByteStream = ReaderStream::with_capacity(field.into_async_read(), 64 << 10).boxed();
                     break self.house.upload(&pass.viewer, target.project_key.as_deref(), &file_name, content).await;
@@ -107,6 +133,8 @@ impl Trouble {
     const TOO_LARGE: u8 = 1;
     const IDLE: u8 = 2;
     const CUT: u8 = 3;
+    const PREAMBLE: u8 = 4;
+    const SLOW: u8 = 5;
 
     fn note(&self, what: u8) {
         self.0.store(what, Ordering::Relaxed);
@@ -123,19 +151,58 @@ impl Trouble {
             Self::CUT => {
                 Some(Failure::new(StatusCode::BAD_REQUEST, "UPLOAD_CUT", "The upload broke off. Nothing was stored."))
             }
+            Self::PREAMBLE => Some(Failure::bad_request(format!(
+                "More than {PREAMBLE} bytes came before the part named file. Send that part first."
+            ))),
+            Self::SLOW => Some(Failure::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "UPLOAD_STALLED",
+                "The upload was too slow and was dropped. Nothing was stored.",
+            )),
             _ => None,
         }
     }
 }
 
-/// The body with a limit on its length and on its pauses.
-fn watched(body: Body, limit: u64, idle: Duration, trouble: Trouble) -> Body {
+/// What one upload may do.
+#[derive(Clone)]
+struct Bounds {
+    /// The most bytes.
+    limit: u64,
+    /// The longest pause.
+    idle: Duration,
+    /// The fewest bytes a second, on average over the time in which the client was waited for.
+    pace: u64,
+    /// The part `file` has begun.
+    begun: Arc<AtomicBool>,
+}
+
+impl Bounds {
+    /// Why nothing more is read, of a body that brought so much.
+    fn passed(&self, so_far: u64, waited: Duration) -> Option<(u8, io::ErrorKind)> {
+        if so_far > PREAMBLE && !self.begun.load(Ordering::Relaxed) {
+            return Some((Trouble::PREAMBLE, io::ErrorKind::InvalidData));
+        }
+        let slow = waited > PACE_FROM && so_far < self.pace.saturating_mul(waited.as_secs());
+        slow.then_some((Trouble::SLOW, io::ErrorKind::TimedOut))
+    }
+}
+
+/// The body within its bounds.
+fn watched(body: Body, bounds: Bounds, trouble: Trouble) -> Body {
     let chunks = body.into_bytes_stream().boxed();
-    let watched = stream::unfold(Some((chunks, 0u64)), move |state| {
-        let trouble = trouble.clone();
+    let watched = stream::unfold(Some((chunks, 0u64, Duration::ZERO)), move |state| {
+        let (bounds, trouble) = (bounds.clone(), trouble.clone());
         async move {
-            let (mut chunks, so_far) = state?;
-            let chunk: Bytes = match tokio::time::timeout(idle, chunks.next()).await {
+            let (mut chunks, so_far, waited) = state?;
+            // The form's reader takes whatever is ready before it looks at any of it: it gets one piece at a time.
+            tokio::task::yield_now().await;
+            if let Some((what, kind)) = bounds.passed(so_far, waited) {
+                trouble.note(what);
+                return Some((Err(kind.into()), None));
+            }
+            let since = Instant::now();
+            let chunk: Bytes = match tokio::time::timeout(bounds.idle, chunks.next()).await {
                 Ok(None) => return None,
                 Ok(Some(Ok(chunk))) => chunk,
                 Ok(Some(Err(error))) => {
@@ -148,11 +215,11 @@ fn watched(body: Body, limit: u64, idle: Duration, trouble: Trouble) -> Body {
                 }
             };
             let so_far = so_far.saturating_add(chunk.len() as u64);
-            if so_far > limit {
+            if so_far > bounds.limit {
                 trouble.note(Trouble::TOO_LARGE);
                 return Some((Err(io::ErrorKind::FileTooLarge.into()), None));
             }
-            Some((Ok(chunk), Some((chunks, so_far))))
+            Some((Ok(chunk), Some((chunks, so_far, waited + since.elapsed()))))
         }
     });
     Body::from_bytes_stream(watched)

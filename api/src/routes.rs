@@ -42,7 +42,7 @@ pub fn app<E: Executor, H: House>(
         .at("/graphql", GraphqlEndpoint(Arc::new(shared)))
         .at("/graphiql", Graphiql)
         .at("/graphiql/*file", Graphiql)
-        .at("/bundles", Upload { house: house.clone(), settings: settings.clone() })
+        .at("/bundles", Upload::new(house.clone(), settings.clone()))
         .at("/projects/:key/bundles/:id", Download { house });
     edge(health::mount(route, ready, registry), settings.allowed_origins.clone(), metrics)
 }

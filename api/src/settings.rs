@@ -14,10 +14,14 @@ pub struct Settings {
     pub upload_limit: u64,
     /// The most operations in one batch.
     pub batch_limit: usize,
-    /// The longest that one request may take, in seconds; streams and uploads apart.
+    /// The longest that one request may take, in seconds; subscriptions and uploads apart.
     pub request_timeout_s: u64,
     /// An upload that brings nothing for so long is dropped, in seconds.
     pub upload_idle_s: u64,
+    /// An upload that brings fewer bytes a second is dropped: on average, from half a minute on, over the time in which the client was waited for.
+    pub upload_pace: u64,
+    /// The most uploads that one process takes at once.
+    pub uploads_at_once: usize,
     /// Origins of other sites whose pages may use this API (`https://board.example.org`). The own origin is always allowed.
     pub allowed_origins: Vec<String>,
     /// How long a WebSocket may take until it says who it is, in seconds.
@@ -66,6 +70,8 @@ impl Default for Settings {
             batch_limit: 10,
             request_timeout_s: 60,
             upload_idle_s: 60,
+            upload_pace: 4 << 10,
+            uploads_at_once: 32,
             allowed_origins: Vec::new(),
             socket_init_s: 10,
             socket_operations: 50,

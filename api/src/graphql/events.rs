@@ -44,7 +44,7 @@ pub(super) fn answer<E: Executor, H: House>(
     }
     operation.data = shared.house.request_data(&pass, &id.0);
     let running = Running {
-        answers: shared.executor.execute_stream(operation, None),
+        answers: shared.stream(operation),
         house: shared.house.clone(),
         pass,
         ping: every(shared.settings.ping()),

@@ -12,6 +12,7 @@
 mod events;
 mod read;
 mod socket;
+mod streamed;
 
 pub(crate) use read::declared_length;
 
@@ -29,6 +30,8 @@ use crate::{
     metrics::HttpMetrics,
     settings::Settings,
 };
+
+const LATE: &str = "This took too long and was given up. Ask for less, or look at what became of it.";
 
 /// What all transports work with.
 pub(crate) struct Shared<E, H> {
@@ -62,13 +65,7 @@ impl<E: Executor, H: House> Shared<E, H> {
         let timeout = self.settings.request_timeout();
         let accept = read::Accept::of(&request);
         let last_event = request.header("last-event-id").and_then(|seq| seq.parse().ok());
-        let late = |_| {
-            Failure::new(
-                StatusCode::GATEWAY_TIMEOUT,
-                "TIMEOUT",
-                "This took too long and was given up. Ask for less, or look at what became of it.",
-            )
-        };
+        let late = |_| Failure::new(StatusCode::GATEWAY_TIMEOUT, "TIMEOUT", LATE);
         let batch = tokio::time::timeout(timeout, read::batch(request, &self.settings)).await.map_err(late)??;
         let login = Login(self.house.login(&pass.viewer).into());
         let mut response = if accept == read::Accept::Events {

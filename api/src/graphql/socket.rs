@@ -252,7 +252,7 @@ impl<E: Executor, H: House> Connection<E, H> {
         if let Some(pass) = &self.pass {
             operation.data = self.shared.house.request_data(pass, &self.id.0);
         }
-        let answers = self.shared.executor.execute_stream(operation, None).map(|answer| Item::Answer(Box::new(answer)));
+        let answers = self.shared.stream(operation).map(|answer| Item::Answer(Box::new(answer)));
         self.running.insert(id, answers.chain(stream::once(async { Item::End })).boxed());
         Ok(())
     }

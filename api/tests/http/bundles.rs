@@ -1,6 +1,11 @@
 //! Uploads and downloads.
 
-use futures_util::stream;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::toy::{KEY, Server, code, start, start_with};
@@ -83,8 +88,70 @@ async fn what_is_no_upload_is_refused() {
     assert_eq!((status, code(&answer)), (413, "BODY_TOO_LARGE"));
     // And one that stalls.
     let start = Ok::<_, std::io::Error>(body[..100].to_vec());
-    let stalled = futures_util::StreamExt::chain(stream::iter([start]), stream::pending());
+    let stalled = StreamExt::chain(stream::iter([start]), stream::pending());
     let (status, answer) =
         upload(&server, "/bundles?projectKey=SALES", &kind, reqwest::Body::wrap_stream(stalled)).await;
     assert_eq!((status, code(&answer)), (408, "UPLOAD_STALLED"));
+}
+
+/// A form that never begins its part `file`, in pieces; counts what was taken of it.
+fn endless(head: &'static [u8], taken: Arc<AtomicU64>) -> reqwest::Body {
+    let piece = vec![b'x'; 32 << 10];
+    let pieces = stream::repeat_with(move || {
+        taken.fetch_add(piece.len() as u64, Ordering::SeqCst);
+        Ok::<_, std::io::Error>(piece.clone())
+    });
+    // Bounded: a server that takes it all fails the test and does not hang it.
+    let head = stream::iter([Ok(head.to_vec())]);
+    reqwest::Body::wrap_stream(StreamExt::chain(head, pieces.take(8_000)))
+}
+
+#[tokio::test]
+async fn what_comes_before_the_file_is_little() {
+    let server = start().await;
+    let kind = "multipart/form-data; boundary=X";
+    let heads: [&[u8]; 3] = [
+        b"no boundary at all",
+        b"--X\r\nContent-Disposition: form-data; name=\"",
+        b"--X\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\n",
+    ];
+    for head in heads {
+        let taken = Arc::new(AtomicU64::new(0));
+        let request = server.http.post(server.url("/bundles?projectKey=SALES")).bearer_auth(KEY);
+        let request = request.header("content-type", kind).body(endless(head, taken.clone()));
+        // The server answers, and reads no more; whether the answer is seen depends on who of the two is quicker.
+        if let Ok(answer) = request.send().await {
+            assert_eq!(answer.status(), 400);
+            if let Ok(answer) = answer.json::<Value>().await {
+                assert!(answer["errors"][0]["message"].as_str().unwrap().contains("65536"), "{answer}");
+            }
+        }
+        // What lies in the buffers of two sockets was taken, too.
+        assert!(taken.load(Ordering::SeqCst) < 64 << 20, "{taken:?}");
+    }
+    // Much in one piece, with the file in it, is fine.
+    let (kind, body) = form("file", &vec![7; 1 << 20]);
+    assert_eq!(upload(&server, "/bundles?projectKey=SALES", &kind, body).await.0, 201);
+}
+
+#[tokio::test]
+async fn so_many_uploads_at_once_and_no_more() {
+    let server = start_with(api::Settings { uploads_at_once: 1, ..api::Settings::default() }).await;
+    let (kind, body) = form("file", b"zip");
+    let (more, rest) = tokio::sync::mpsc::unbounded_channel::<Vec<u8>>();
+    let pieces =
+        stream::unfold(rest, |mut rest| async move { Some((Ok::<_, std::io::Error>(rest.recv().await?), rest)) });
+    // All but the end.
+    let (most, end) = body.split_at(body.len() - 10);
+    more.send(most.to_vec()).unwrap();
+    let first = upload(&server, "/bundles?projectKey=SALES", &kind, reqwest::Body::wrap_stream(pieces));
+    let second = async {
+        server.toy.0.uploading.notified().await;
+        let (status, answer) = upload(&server, "/bundles?projectKey=SALES", &kind, body.clone()).await;
+        assert_eq!((status, code(&answer)), (503, "UPLOADS_BUSY"));
+        more.send(end.to_vec()).unwrap();
+        drop(more);
+    };
+    assert_eq!(futures_util::future::join(first, second).await.0.0, 201);
+    assert_eq!(upload(&server, "/bundles?projectKey=SALES", &kind, body).await.0, 201, "a seat is free again");
 }

@@ -2,9 +2,10 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use api::Settings;
 use serde_json::json;
 
-use crate::toy::{KEY, Server, start};
+use crate::toy::{KEY, Server, start, start_with};
 
 async fn open(server: &Server, query: &str, last: Option<&str>) -> reqwest::Response {
     let mut request = server.http.post(server.url("/graphql")).bearer_auth(KEY).header("accept", "text/event-stream");
@@ -96,4 +97,15 @@ async fn a_shutdown_ends_streams() {
     let end =
         tokio::time::timeout(Duration::from_secs(10), async { while let Ok(Some(_)) = answer.chunk().await {} }).await;
     assert!(end.is_ok());
+}
+
+#[tokio::test]
+async fn a_query_over_a_stream_has_the_time_of_a_request() {
+    let server = start_with(Settings { request_timeout_s: 1, ..Settings::default() }).await;
+    let text = open(&server, "{ never }", None).await.text().await.unwrap();
+    assert!(text.contains("\"TIMEOUT\"") && text.ends_with("event: complete\ndata:\n\n"), "{text}");
+    // A subscription has all the time it wants.
+    let mut following = open(&server, "subscription { ticks(to: 0) { seq } }", None).await;
+    let more = tokio::time::timeout(Duration::from_millis(1_500), read_until(&mut following, "TIMEOUT")).await;
+    assert!(more.is_err(), "it goes on");
 }

@@ -13,6 +13,7 @@ use async_graphql::{Context, Data, Object, Schema, SimpleObject, Subscription};
 use futures_util::{Stream, StreamExt, stream};
 use poem::http::StatusCode;
 use prometheus_client::registry::Registry;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const KEY: &str = "swk_good";
@@ -27,6 +28,8 @@ pub(crate) struct State {
     pub(crate) database_away: AtomicBool,
     pub(crate) counted: AtomicI64,
     pub(crate) stored: Mutex<Vec<u8>>,
+    /// An upload has begun.
+    pub(crate) uploading: Notify,
 }
 
 pub(crate) struct Viewer(pub(crate) String);
@@ -68,6 +71,7 @@ impl House for Toy {
         if project_key != Some("SALES") {
             return Err(Failure::new(StatusCode::NOT_FOUND, "NOT_FOUND", "Nothing.").about("projectKey"));
         }
+        self.0.uploading.notify_one();
         let mut bytes = Vec::new();
         while let Some(chunk) = content.next().await {
             bytes.extend_from_slice(
