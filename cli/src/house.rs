@@ -21,7 +21,8 @@ pub(crate) struct Deployment {
 
 impl Deployment {
     pub(crate) fn new(deployer: Deployer, bell: &Bell, largest: u64) -> Self {
-        Self { deployer, tail: graphql::Tail::start(bell), largest }
+        let tail = graphql::Tail::start(&deployer, bell);
+        Self { deployer, tail, largest }
     }
 }
 

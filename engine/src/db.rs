@@ -11,12 +11,20 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 pub use sea_orm::DbErr;
 
 /// A pool of connections to PostgreSQL or to one SQLite file.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Db {
     pool: DatabaseConnection,
+    sqlite: bool,
     /// A SQLite file has one writer. Waiting for it here, in order, beats polling its lock.
     writer: Option<Arc<Mutex<()>>>,
     url: Arc<str>,
+}
+
+/// Without the address: it holds a password.
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Db").field("sqlite", &self.sqlite).finish_non_exhaustive()
+    }
 }
 
 /// What a pool is for.
@@ -66,17 +74,21 @@ impl Db {
             });
         }
         let pool = Database::connect(options).await?;
-        let writer = (pool.get_database_backend() == DbBackend::Sqlite).then(|| Arc::new(Mutex::new(())));
-        Ok(Self { pool, writer, url: url.into() })
+        let sqlite = pool.get_database_backend() == DbBackend::Sqlite;
+        let writer = (sqlite && purpose != Use::Heartbeat).then(|| Arc::new(Mutex::new(())));
+        Ok(Self { pool, sqlite, writer, url: url.into() })
     }
 
-    /// Another pool on the same database. On SQLite it shares the writer's turn with this one.
+    /// Another pool on the same database. On SQLite it shares the writer's turn with this one, unless it is a heartbeat's.
     ///
     /// # Errors
     /// As [`Db::open`].
     pub async fn also(&self, purpose: Use) -> Result<Self, DbErr> {
         let mut other = Self::open(&self.url, purpose).await?;
-        other.writer.clone_from(&self.writer);
+        // A heartbeat waits for nobody's turn: SQLite's own lock lets it in between two writers.
+        if purpose != Use::Heartbeat {
+            other.writer.clone_from(&self.writer);
+        }
         Ok(other)
     }
 
@@ -96,7 +108,7 @@ impl Db {
             None => None,
         };
         let options = TransactionOptions {
-            sqlite_transaction_mode: turn.is_some().then_some(SqliteTransactionMode::Immediate),
+            sqlite_transaction_mode: self.sqlite.then_some(SqliteTransactionMode::Immediate),
             ..Default::default()
         };
         Ok(Tx { inner: self.pool.begin_with_options(options).await?, _turn: turn })
@@ -104,7 +116,7 @@ impl Db {
 
     /// Whether this is the embedded size's SQLite.
     pub fn is_sqlite(&self) -> bool {
-        self.writer.is_some()
+        self.sqlite
     }
 
     /// The database's clock, in microseconds.

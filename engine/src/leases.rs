@@ -3,7 +3,13 @@
 //! A lapse is an act: whoever finds a lapsed worker ends it, and an ended worker never comes back. So a late heartbeat cannot revive what
 //! somebody else already gave away.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use entities::worker;
 use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait};
@@ -36,6 +42,19 @@ impl Default for LeaseSettings {
     }
 }
 
+impl LeaseSettings {
+    /// For how long after a confirmed heartbeat was sent a process counts on its lease, in nanoseconds: hooks are dead by then, and in the
+    /// database it has not lapsed yet.
+    fn counts_for(&self) -> i64 {
+        nanos(self.hook_grace_ms.midpoint(self.lease_ms))
+    }
+
+    /// Whether the times fit together: a heartbeat may be late once, hooks are dead before the lease lapses.
+    pub fn is_sound(&self) -> bool {
+        2 * self.heartbeat_ms < self.hook_grace_ms && self.hook_grace_ms < self.lease_ms
+    }
+}
+
 /// A lease that is being renewed. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Lease {
@@ -45,6 +64,8 @@ pub struct Lease {
     pub lost: CancellationToken,
     /// The CLOCK_BOOTTIME nanoseconds until which hooks may run; moves forward with each confirmed heartbeat.
     pub hooks_until: watch::Receiver<i64>,
+    /// The CLOCK_BOOTTIME nanoseconds at which this process stops counting on its lease: before it can have lapsed.
+    over_at: Arc<AtomicI64>,
     db: Db,
     stop: CancellationToken,
 }
@@ -72,26 +93,36 @@ impl Lease {
         worker::Entity::insert(row).exec_without_returning(&*tx).await?;
         tx.commit().await?;
         let (until, hooks_until) = watch::channel(sent + nanos(settings.hook_grace_ms));
-        let lease =
-            Self { worker, lost: CancellationToken::new(), hooks_until, db: own, stop: CancellationToken::new() };
-        tokio::spawn(lease.clone().beat(settings.clone(), sent, until));
+        let over_at = Arc::new(AtomicI64::new(sent + settings.counts_for()));
+        let lost = CancellationToken::new();
+        let lease = Self { worker, lost, hooks_until, over_at, db: own, stop: CancellationToken::new() };
+        tokio::spawn(lease.clone().beat(settings.clone(), until));
         Ok(lease)
     }
 
-    async fn beat(self, settings: LeaseSettings, mut confirmed: i64, until: watch::Sender<i64>) {
-        let every = Duration::from_millis(settings.heartbeat_ms.max(1));
+    /// Whether this process must no longer count on its lease. Asked before anything is done with it: a process that was paused finds out
+    /// here, before its heartbeat does.
+    pub fn is_over(&self) -> bool {
+        self.lost.is_cancelled() || clock::boottime_nanos() >= self.over_at.load(Ordering::Relaxed)
+    }
+
+    async fn beat(self, settings: LeaseSettings, until: watch::Sender<i64>) {
+        let every = i64::try_from(settings.heartbeat_ms.max(1) * 1_000_000).unwrap_or(i64::MAX);
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = tokio::time::sleep(every) => {}
+                () = tokio::time::sleep(self.left(every)) => {}
+            }
+            if self.is_over() {
+                tracing::warn!(worker.id = %self.worker, "the lease is over: no heartbeat was confirmed in time");
+                break;
             }
             // Its age counts from before it was sent.
             let sent = clock::boottime_nanos();
-            match tokio::time::timeout(every, self.renew(&settings)).await {
+            match tokio::time::timeout(self.left(every), self.renew(&settings)).await {
                 Ok(Ok(true)) => {
-                    confirmed = sent;
+                    self.over_at.store(sent + settings.counts_for(), Ordering::Relaxed);
                     until.send_replace(sent + nanos(settings.hook_grace_ms));
-                    continue;
                 }
                 Ok(Ok(false)) => {
                     tracing::warn!(worker.id = %self.worker, "the lease was lost: this worker was given up while it was away");
@@ -100,12 +131,14 @@ impl Lease {
                 Ok(Err(error)) => tracing::warn!(worker.id = %self.worker, error = %error, "a heartbeat failed"),
                 Err(_) => tracing::warn!(worker.id = %self.worker, "a heartbeat got no answer in time"),
             }
-            if clock::boottime_nanos() - confirmed >= nanos(settings.lease_ms) {
-                tracing::warn!(worker.id = %self.worker, "the lease ran out: no heartbeat was confirmed in time");
-                break;
-            }
         }
         self.lost.cancel();
+    }
+
+    /// So long at most, but not beyond the end of the lease.
+    fn left(&self, most: i64) -> Duration {
+        let left = self.over_at.load(Ordering::Relaxed) - clock::boottime_nanos();
+        Duration::from_nanos(left.clamp(0, most).unsigned_abs())
     }
 
     /// Whether the lease was renewed; false when it had lapsed or somebody had ended this worker.

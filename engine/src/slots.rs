@@ -58,6 +58,8 @@ pub enum Place {
         /// The runs that hold the slots.
         holders: Vec<RunId>,
     },
+    /// Nobody keeps the line any more: this process is at its end.
+    Gone,
 }
 
 /// An attempt in line. Dropping it leaves the line; a slot that was granted is released by the step's edge.
@@ -82,8 +84,7 @@ impl Entry {
     async fn wait_for(&mut self, condition: impl FnMut(&Place) -> bool) -> Place {
         match self.place.wait_for(condition).await {
             Ok(place) => place.clone(),
-            // The keeper ends with the process alone.
-            Err(_) => Place::TimedOut { waited: Duration::ZERO, holders: Vec::new() },
+            Err(_) => Place::Gone,
         }
     }
 }

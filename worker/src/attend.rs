@@ -1,10 +1,11 @@
 //! Looks at one run: claims it if it is to be had, drives it until it rests, and says what follows.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use engine::{
     ids::RunId,
     journal::{Kind, NewEvent, Phase, follow::edge},
+    leases::Lease,
     plan::PLAN_VERSION,
     runs::{self, Answer, Loaded, Op, due},
 };
@@ -15,6 +16,9 @@ use crate::{
     held::{Held, Lost},
     process::{Session, Shared},
 };
+
+/// How soon another worker hears of a run that this one cannot go on with.
+const ELSEWHERE: Duration = Duration::from_millis(200);
 
 /// Looks at a run. A claim that loses forgets: whoever won goes on.
 pub(crate) async fn attend(shared: &Arc<Shared>, run: RunId) {
@@ -30,6 +34,15 @@ pub(crate) async fn attend(shared: &Arc<Shared>, run: RunId) {
             return;
         }
     };
+    let row = &loaded.row;
+    if row.ended_at.is_some() || row.worker_id == Some(session.lease.worker.0) {
+        return;
+    }
+    if !session.runner.steps.suits(&loaded.state).await {
+        // Its bell came to the wrong one: soon, another one hears it.
+        ring_later(shared, run, ELSEWHERE);
+        return;
+    }
     let Some(held) = claim(shared, &session, loaded).await else {
         shared.metrics.claims_lost.inc();
         return;
@@ -43,10 +56,10 @@ pub(crate) async fn attend(shared: &Arc<Shared>, run: RunId) {
         let driven = AssertUnwindSafe(session.runner.drive(&held)).catch_unwind().await;
         match driven {
             Ok(Ok(())) => {}
-            Ok(Err(Lost)) => give_back(shared, &held, "the worker lost track of it").await,
+            Ok(Err(Lost)) => give_back(shared, &session.lease, run, "the worker lost track of it").await,
             Err(_) => {
                 tracing::error!(run.id = %run, "a step panicked");
-                give_back(shared, &held, "a step panicked").await;
+                give_back(shared, &session.lease, run, "a step panicked").await;
             }
         }
     };
@@ -63,23 +76,38 @@ async fn claim(shared: &Shared, session: &Session, loaded: Loaded) -> Option<Arc
     let lapsed = loaded.row.worker_id.is_some();
     let claimed = vec![NewEvent::run(Kind::Claimed { worker: session.lease.worker, lapsed })];
     let cancel = loaded.row.cancel_requested_by.as_deref().filter(|_| state.cancelled_by.is_none());
-    let events = edge(state, state.epoch + 1, claimed, cancel, None);
+    let events = match cancel {
+        // The runner ends it, with care for what was left midway.
+        Some(by) if state.changed_midway() => {
+            claimed.into_iter().chain([NewEvent::run(Kind::CancelRequested { by: by.to_owned() })]).collect()
+        }
+        cancel => edge(state, state.epoch + 1, claimed, cancel, None),
+    };
     Held::claim(loaded, events, session.lease.clone(), shared.writer.clone(), shared.log.clone()).await
 }
 
-/// A run that this worker still holds and does not drive would wait for ever: it is given back, from a fresh reading.
-async fn give_back(shared: &Shared, held: &Held, reason: &str) {
-    if held.lease.lost.is_cancelled() {
-        return;
-    }
-    let Ok(Some(loaded)) = runs::load(shared.deployer.db.pool(), held.run).await else { return };
-    if loaded.row.worker_id != Some(held.worker().0) || loaded.row.epoch != held.state().epoch {
-        return;
-    }
-    let events = [NewEvent::run(Kind::LeaseReleased { reason: reason.to_owned() })];
-    let Ok(op) = Op::append(held.run, &loaded.state, &events) else { return };
-    if let Answer::Accepted { .. } = shared.writer.write(op).await {
-        tracing::warn!(run.id = %held.run, reason, "gave a run back");
+/// A run that this worker holds and does not drive would wait for ever: it is given back, from a fresh reading, however long that takes. It
+/// rests a moment, and counts as a lost worker, so that what breaks every time ends with a human instead of going round for ever.
+pub(crate) async fn give_back(shared: &Shared, lease: &Lease, run: RunId, reason: &str) {
+    let mut pause = Duration::from_millis(100);
+    while !lease.is_over() {
+        match runs::load(shared.deployer.db.pool(), run).await {
+            Ok(Some(loaded)) if loaded.row.worker_id == Some(lease.worker.0) => {
+                let events = [NewEvent::run(Kind::LeaseReleased { reason: reason.to_owned(), fault: true })];
+                let Ok(op) = Op::append(run, &loaded.state, &events) else { return };
+                if let Answer::Accepted { .. } = shared.writer.write(op).await {
+                    tracing::warn!(run.id = %run, reason, "gave a run back");
+                    return;
+                }
+            }
+            Ok(_) => return,
+            Err(error) => tracing::warn!(run.id = %run, error = %error, "a run could not be given back yet"),
+        }
+        tokio::select! {
+            () = lease.lost.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(Duration::from_secs(2));
     }
 }
 
@@ -101,13 +129,17 @@ async fn what_follows(shared: &Arc<Shared>, held: &Held) {
             Err(error) => tracing::warn!(error = %error, "the deployment's next run is found by the sweep"),
         }
     } else if let Some(wait_us) = wait_us {
-        // Only sooner than the sweep; nothing depends on it.
-        let (queue, run) = (queue.clone(), held.run);
-        tokio::spawn(async move {
-            tokio::time::sleep(std::time::Duration::from_micros(wait_us.unsigned_abs())).await;
-            queue.ring(run);
-        });
+        ring_later(shared, held.run, Duration::from_micros(wait_us.unsigned_abs()));
     } else if released {
         queue.ring(held.run);
     }
+}
+
+/// Only sooner than the sweep; nothing depends on it.
+fn ring_later(shared: &Shared, run: RunId, delay: Duration) {
+    let queue = shared.deployer.queue.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(delay).await;
+        queue.ring(run);
+    });
 }

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use engine::{
-    ids::{RunId, WorkerId},
+    ids::RunId,
     journal::{NewEvent, Next, State},
     leases::Lease,
     runs::{Answer, LogWriter, NewLogLine, Op, Writer},
@@ -132,9 +132,9 @@ impl Held {
         self.log.write(NewLogLine { run: self.run, epoch, number, step, attempt, stream, admins_only, line }).await;
     }
 
-    /// Whose it is.
-    pub(crate) fn worker(&self) -> WorkerId {
-        self.lease.worker
+    /// Waits until all lines that were handed over are in the database, or were given up.
+    pub(crate) async fn flush_log(&self) {
+        self.log.flush().await;
     }
 
     /// What comes next by the journal.

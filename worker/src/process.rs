@@ -24,8 +24,7 @@ use engine::{
     slots::Slots,
 };
 use serde_json::{Value, json};
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+use tokio::{sync::Notify, task::JoinHandle};
 
 use crate::{
     attend,
@@ -123,10 +122,12 @@ impl Worker {
                 tracing::error!(error = %error, "the job consumer ended; runs are found by sweeping");
             }
         });
-        while !self.shared.stop.drain.is_cancelled() {
-            self.one_lease().await;
+        while !self.shared.stop.drain.is_cancelled() && !apalis.is_finished() {
+            self.one_lease(&apalis).await;
         }
         apalis.abort();
+        // What the last hooks said.
+        self.shared.log.flush().await;
     }
 
     /// Takes no new runs; steps under way get the drain time, then are interrupted and handed over. [`Worker::run`] then returns.
@@ -164,11 +165,16 @@ impl Worker {
     }
 
     /// Registers, and works under that lease until it is lost or the worker has drained.
-    async fn one_lease(&self) {
+    async fn one_lease(&self, apalis: &JoinHandle<()>) {
         let shared = &self.shared;
         let settings = &shared.settings;
         let name = if settings.name.is_empty() { host_and_process() } else { settings.name.clone() };
-        let lease = match Lease::register(&shared.deployer.db, &name, &facts(settings), &settings.lease).await {
+        let facts = facts(settings);
+        let registered = tokio::select! {
+            registered = Lease::register(&shared.deployer.db, &name, &facts, &settings.lease) => registered,
+            () = shared.stop.drain.cancelled() => return,
+        };
+        let lease = match registered {
             Ok(lease) => lease,
             Err(error) => {
                 tracing::warn!(error = %error, "no lease yet; trying again");
@@ -185,15 +191,16 @@ impl Worker {
         let runner = Runner { steps: Arc::clone(&shared.steps), slots, stop: shared.stop.clone() };
         let session = Arc::new(Session { lease: lease.clone(), runner });
         shared.replace_session(Some(session));
-        let over = CancellationToken::new();
-        let sweep = tokio::spawn(sweeper::sweep(Arc::clone(shared), lease.worker, over.clone()));
+        let sweep = tokio::spawn(sweeper::sweep(Arc::clone(shared), lease.clone()));
         tokio::select! {
             () = lease.lost.cancelled() => {}
             () = shared.stop.drain.cancelled() => shared.all_rested(&lease).await,
+            // Without a consumer this process would hold a lease and do nothing: it ends, and says so.
+            () = finished(apalis) => tracing::error!("the job consumer ended; this worker ends with it"),
         }
-        over.cancel();
         shared.replace_session(None);
-        let _ = sweep.await;
+        // Not awaited: it may be inside a query that nobody answers.
+        sweep.abort();
         if !lease.lost.is_cancelled()
             && let Err(error) = lease.end().await
         {
@@ -247,7 +254,17 @@ impl Shared {
 async fn handle(envelope: Envelope, shared: Data<Arc<Shared>>) {
     let job = envelope.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(job) = job {
-        attend::attend(&shared, job.run).await;
+        let shared = Arc::clone(&shared);
+        // A task of its own: a panic here must not take the other runs of this process along.
+        if tokio::spawn(async move { attend::attend(&shared, job.run).await }).await.is_err() {
+            tracing::error!("looking at a run panicked; the sweeper gives it back");
+        }
+    }
+}
+
+async fn finished(task: &JoinHandle<()>) {
+    while !task.is_finished() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Drives a held run: fold, next, do, append. There is no other way through, and no special case for recovery.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use engine::{
     failure::{Code, Failure, StepError, StepResult},
@@ -8,6 +8,7 @@ use engine::{
         Kind, NewEvent, Next, follow,
         outcome::{self, Settled},
     },
+    leases::Lease,
     plan::{PlannedStep, SlotDemand},
     slots::{Demand, Place, Slots},
 };
@@ -21,6 +22,9 @@ use crate::{
 
 /// The code of an attempt that took longer than its policy allows.
 pub const STEP_DEADLINE_EXCEEDED: Code = Code::new("STEP_DEADLINE_EXCEEDED");
+
+/// How long a run that stops may take to leave the node safe.
+const CARE: Duration = Duration::from_secs(60);
 
 /// When a worker stops taking steps.
 #[derive(Clone, Debug, Default)]
@@ -42,29 +46,63 @@ impl Runner {
     /// Goes on until the run rests: it ended, waits with its lease released, or was given back.
     pub(crate) async fn drive(&self, held: &Arc<Held>) -> Result<(), Lost> {
         loop {
-            let (Next::Resume { step, attempt } | Next::Start { step, attempt }) = held.next() else { return Ok(()) };
-            if held.state().under_way().is_none() {
-                // Given back at an edge.
-                return Ok(());
-            }
-            let planned = held.state().spec.plan.steps[step].clone();
-            let events = match self.attempt(held, step, attempt, &planned).await? {
-                Ended::Outcome(result) => self.settle(held, step, attempt, &planned, result).await?,
-                Ended::Interrupted => {
-                    vec![NewEvent::run(Kind::LeaseReleased { reason: "the worker was told to stop".to_owned() })]
+            let next = held.next();
+            let under_way = held.state().under_way().map(|(step, _)| step);
+            let (events, pool) = match (next, under_way) {
+                (Next::Resume { step, attempt } | Next::Start { step, attempt }, Some(_)) => {
+                    let planned = held.state().spec.plan.steps[step].clone();
+                    let events = match self.attempt(held, step, attempt, &planned).await? {
+                        Ended::Outcome(result) => self.settle(held, step, attempt, &planned, result).await?,
+                        Ended::Interrupted => vec![NewEvent::run(Kind::released("the worker was told to stop"))],
+                    };
+                    (events, planned.slot.map(|slot| slot.pool))
                 }
+                (Next::Nothing, _) => return Ok(()),
+                // What a claim left for us to do: it stops here, or begins its next step.
+                _ => (Vec::new(), None),
             };
+            self.care(held, &events).await?;
             let events = self.edge(held, events);
             let rests = events.iter().any(|event| {
                 matches!(event.kind, Kind::LeaseReleased { .. } | Kind::Parked { .. } | Kind::StepYielded { .. })
             });
             held.append(events).await?;
-            if let Some(slot) = &planned.slot {
-                self.slots.freed(&slot.pool);
+            if let Some(pool) = pool {
+                self.slots.freed(&pool);
             }
             if rests {
                 return Ok(());
             }
+        }
+    }
+
+    /// A run that stops between two states of the node, and leaves it so: what is off because of us is switched on again where that is safe,
+    /// and what stays off is said.
+    async fn care(&self, held: &Arc<Held>, events: &[NewEvent]) -> Result<(), Lost> {
+        let state = held.state().clone();
+        let cancelled = state.cancelled_by.is_some() || held.cancel_to_record().is_some();
+        let released = events.iter().any(|event| matches!(event.kind, Kind::LeaseReleased { .. }));
+        if !cancelled || released || !state.changed_midway() {
+            return Ok(());
+        }
+        let (step, attempt) =
+            state.under_way().map_or((0, 1), |(step, _)| (step, state.steps[step].attempts.len() as u32));
+        let context = Context::new(Arc::clone(held), step, attempt, state.spec.plan.steps[step].clone());
+        if let Some(off) = self.leave_safe(&context).await? {
+            held.log(step, attempt, "STEP", false, off).await;
+        }
+        Ok(())
+    }
+
+    /// Bounded, and given up with the lease.
+    async fn leave_safe(&self, context: &Context) -> Result<Option<String>, Lost> {
+        let lease = &context.held.lease;
+        tokio::select! {
+            biased;
+            () = lease.lost.cancelled() => Err(Lost),
+            () = self.stop.now.cancelled() => Ok(Some("Scenarios may have been left off.".to_owned())),
+            off = guarded(lease, self.steps.leave_safe(context)) => off?,
+            () = tokio::time::sleep(CARE) => Ok(Some("Scenarios may have been left off: the node did not answer.".to_owned())),
         }
     }
 
@@ -79,24 +117,34 @@ impl Runner {
     /// One attempt: its slot, then its effect.
     async fn attempt(&self, held: &Arc<Held>, step: usize, attempt: u32, planned: &PlannedStep) -> Result<Ended, Lost> {
         if let Some(slot) = &planned.slot {
+            let context = Context::new(Arc::clone(held), step, attempt, planned.clone());
+            // Before it takes a slot from a hook that could run here.
+            if let Some(elsewhere) = self.steps.elsewhere(&context, planned).await {
+                return Ok(Ended::Outcome(elsewhere));
+            }
             match self.wait_for_slot(held, step, attempt, slot).await? {
                 Line::Granted => {}
                 Line::Ended(ended) => return Ok(ended),
             }
         }
         let context = Context::new(Arc::clone(held), step, attempt, planned.clone());
-        let deadline = Duration::from_millis(planned.policy.deadline_ms);
         if planned.slot.is_some() {
             // A hook ends by itself, on a cancel, at its deadline, when the worker stops: only then no process of it is left.
             let demand = demand(held, step, attempt, planned.slot.as_ref());
             let stop = self.stop.now.child_token();
-            let cancel = held.cancel.clone();
-            let both = stop.clone();
+            let (cancel, lost) = (held.cancel.clone(), held.lease.lost.clone());
+            let any = stop.clone();
             let watch = tokio::spawn(async move {
-                tokio::select! { () = cancel.cancelled() => both.cancel(), () = both.cancelled() => {} }
+                tokio::select! {
+                    () = cancel.cancelled() => any.cancel(),
+                    () = lost.cancelled() => any.cancel(),
+                    () = any.cancelled() => {}
+                }
             });
             let result = self.steps.hook(&context, planned, &self.slots, &demand, stop).await;
             watch.abort();
+            // Whoever sees the end sees all lines before it.
+            held.flush_log().await;
             if held.lease.lost.is_cancelled() {
                 return Err(Lost);
             }
@@ -105,13 +153,14 @@ impl Runner {
                 result => Ended::Outcome(result),
             });
         }
+        let left = self.steps.time_left(&context, planned).await;
         tokio::select! {
             biased;
             () = held.lease.lost.cancelled() => Err(Lost),
             () = held.cancel.cancelled(), if !planned.only_after_failure => Ok(Ended::Outcome(Err(StepError::Cancelled))),
-            result = self.steps.perform(&context, planned) => Ok(Ended::Outcome(result)),
+            result = guarded(&held.lease, self.steps.perform(&context, planned)) => Ok(Ended::Outcome(result?)),
             () = self.stop.now.cancelled() => Ok(Ended::Interrupted),
-            () = tokio::time::sleep(deadline) => Ok(Ended::Outcome(Err(late(planned)))),
+            () = tokio::time::sleep(left) => Ok(Ended::Outcome(Err(self.late(&context, planned)))),
         }
     }
 
@@ -148,6 +197,7 @@ impl Runner {
                     let holders = holders.iter().map(|run| run.0).collect();
                     return Ok(Line::Ended(Ended::Outcome(Err(StepError::SlotTimeout { pool, waited, holders }))));
                 }
+                Place::Gone => return Err(Lost),
                 Place::Entering => {}
             }
         }
@@ -178,10 +228,29 @@ impl Runner {
         };
         tracing::info!(run.id = %held.run, step = planned.name, attempt, code = %failure.code, "a step failed for good");
         let context = Context::new(Arc::clone(held), step, attempt, planned.clone());
-        if let Some(more) = self.steps.before_giving_up(&context, planned).await? {
+        if held.state().changed_midway()
+            && let Some(more) = self.leave_safe(&context).await?
+        {
             failure.message = format!("{} {more}", failure.message);
         }
         Ok(outcome::given_up(step, attempt, failure))
+    }
+}
+
+impl Runner {
+    /// The failure of an attempt that took too long.
+    fn late(&self, context: &Context, planned: &PlannedStep) -> StepError {
+        let seconds = planned.policy.deadline_ms / 1_000;
+        let failure = Failure::new(
+            STEP_DEADLINE_EXCEEDED,
+            format!(
+                "Step {} took longer than its {seconds} s. Look at the node, or raise the step's deadline.",
+                planned.name
+            ),
+        );
+        // The call that it waited for may still go on at the node.
+        let failure = if self.steps.is_in_flight(context) { failure.outcome_unknown() } else { failure };
+        failure.retryable(None)
     }
 }
 
@@ -209,14 +278,14 @@ fn demand(held: &Held, step: usize, attempt: u32, slot: Option<&SlotDemand>) -> 
     }
 }
 
-fn late(planned: &PlannedStep) -> StepError {
-    let seconds = planned.policy.deadline_ms / 1_000;
-    Failure::new(
-        STEP_DEADLINE_EXCEEDED,
-        format!(
-            "Step {} took longer than its {seconds} s. Look at the node, or raise the step's deadline.",
-            planned.name
-        ),
-    )
-    .retryable(None)
+/// Polls a step only while this process may count on its lease: one that wakes from a pause stops before it acts, not after.
+async fn guarded<F: Future>(lease: &Lease, step: F) -> Result<F::Output, Lost> {
+    let mut step = pin!(step);
+    poll_fn(|context| {
+        if lease.is_over() {
+            return Poll::Ready(Err(Lost));
+        }
+        step.as_mut().poll(context).map(Ok)
+    })
+    .await
 }

@@ -3,11 +3,12 @@
 
 mod hook;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use deployer::{Deployer, imports::Imports};
 use engine::{
     failure::{Code, Failure, StepError, StepOutcome, StepResult},
+    journal::State,
     plan::{OnFailure, PlannedStep},
     slots::{Demand, Slots},
     step::StepContext,
@@ -103,14 +104,9 @@ impl Steps {
         Ok(())
     }
 
-    /// What is done before a step is given up for good: nothing that is off because of us stays off unsaid.
-    pub(crate) async fn before_giving_up(
-        &self,
-        context: &Context,
-        planned: &PlannedStep,
-    ) -> Result<Option<String>, Lost> {
-        let leaves = context.held.state().spec.plan.on_failure == OnFailure::Leave;
-        if planned.kind != "enforce_run_as" || !leaves {
+    /// When a run stops for good and leaves the node as it is: nothing that is off because of us stays off unsaid. Answers that sentence.
+    pub(crate) async fn leave_safe(&self, context: &Context) -> Result<Option<String>, Lost> {
+        if context.held.state().spec.plan.on_failure != OnFailure::Leave || context.note(notes::STATES).is_none() {
             return Ok(None);
         }
         let result = match self.prepare(context).await {
@@ -123,8 +119,31 @@ impl Steps {
                 Ok(Some(format!("Left off, since their run-as user could not be verified: {}.", off.join(", "))))
             }
             Err(StepError::LeaseLost) => Err(Lost),
-            Err(_) => Ok(Some("All scenarios were left off.".to_owned())),
+            Err(_) => Ok(Some("Scenarios may have been left off: the node could not be asked.".to_owned())),
         }
+    }
+
+    /// How much of the attempt's time is left, whoever began it.
+    pub(crate) async fn time_left(&self, context: &Context, planned: &PlannedStep) -> Duration {
+        let deadline = Duration::from_millis(planned.policy.deadline_ms);
+        let started = context.held.state().under_way().map(|(_, attempt)| attempt.started_at);
+        let (Some(started), Ok(now)) = (started, self.deployer.db.now().await) else { return deadline };
+        deadline.saturating_sub(Duration::from_micros(u64::try_from(now - started).unwrap_or(0)))
+    }
+
+    /// A call whose end nobody knows may be going on at the node.
+    pub(crate) fn is_in_flight(&self, context: &Context) -> bool {
+        notes::inherited(|key| context.note(key)).iter().any(|(key, _)| *key == notes::ACTIVATE)
+    }
+
+    /// The answer for a hook that this worker cannot run; None when it can.
+    pub(crate) async fn elsewhere(&self, context: &Context, planned: &PlannedStep) -> Option<StepResult> {
+        hook::elsewhere(self, context, planned).await
+    }
+
+    /// Whether this worker has what the run's next step needs, or may say that nobody has.
+    pub(crate) async fn suits(&self, state: &State) -> bool {
+        hook::suits(self, state).await
     }
 
     async fn prepare(&self, context: &Context) -> Result<Prepared, StepError> {

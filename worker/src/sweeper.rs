@@ -1,20 +1,27 @@
 //! The sweeper: in every worker, it makes good whatever bell was lost, ends workers whose lease lapsed, and sees cancels.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use engine::db::DbErr;
-use engine::{ids::WorkerId, leases, runs::due};
-use tokio_util::sync::CancellationToken;
+use engine::{
+    ids::RunId,
+    leases::{self, Lease},
+    runs::due,
+};
 
-use crate::process::Shared;
+use crate::{attend, process::Shared};
 
 /// The most runs that one sweep rings.
 const MOST: u64 = 1_000;
+/// How long one sweep may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often what is too old is forgotten.
 const FORGET_EVERY_US: i64 = 3_600 * 1_000_000;
 
-/// Sweeps until `over`.
-pub(crate) async fn sweep(shared: Arc<Shared>, worker: WorkerId, over: CancellationToken) {
+/// Sweeps for as long as the lease holds.
+pub(crate) async fn sweep(shared: Arc<Shared>, lease: Lease) {
+    let worker = lease.worker;
+    let mut undriven = HashSet::new();
     let period = Duration::from_millis(shared.settings.sweep_ms.max(100));
     let cancels = Duration::from_millis(shared.settings.lease.heartbeat_ms.clamp(100, 1_000));
     let mut last = tokio::time::Instant::now();
@@ -22,17 +29,41 @@ pub(crate) async fn sweep(shared: Arc<Shared>, worker: WorkerId, over: Cancellat
     let mut first = true;
     loop {
         if first || last.elapsed() >= period {
-            if let Err(error) = once(&shared, first).await {
+            let swept = tokio::time::timeout(PATIENCE, once(&shared, first)).await;
+            if let Ok(Err(error)) = swept {
                 tracing::warn!(worker.id = %worker, error = %error, "a sweep failed");
+            } else if swept.is_err() {
+                tracing::warn!(worker.id = %worker, "a sweep got no answer in time");
             }
+            undriven = find_undriven(&shared, &lease, undriven).await;
             (first, last) = (false, tokio::time::Instant::now());
         }
         see_cancels(&shared).await;
         tokio::select! {
-            () = over.cancelled() => return,
+            () = lease.lost.cancelled() => return,
             () = tokio::time::sleep(cancels.min(period)) => {}
         }
     }
+}
+
+/// Runs that this worker holds by the database, and drives nowhere: on the second look in a row they are given back. Nothing should leave one;
+/// nothing else would find it.
+async fn find_undriven(shared: &Arc<Shared>, lease: &Lease, before: HashSet<RunId>) -> HashSet<RunId> {
+    let found = match due::held_by(&shared.deployer.db, lease.worker).await {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::warn!(error = %error, "this worker's runs could not be read");
+            return before;
+        }
+    };
+    let undriven: HashSet<RunId> = {
+        let held = shared.held();
+        found.into_iter().filter(|run| !held.contains_key(run)).collect()
+    };
+    for run in undriven.intersection(&before) {
+        attend::give_back(shared, lease, *run, "nobody drove it").await;
+    }
+    undriven
 }
 
 async fn once(shared: &Shared, first: bool) -> Result<(), DbErr> {

@@ -39,10 +39,11 @@ pub(crate) async fn run(args: WorkerArgs, config: &Config) -> Result<(), Failure
 pub(crate) async fn start(parts: &Parts, config: &Config) -> Result<Worker, Failure> {
     worker::hooks::worker_startup()?;
     let settings = config.worker.settings.clone();
-    if settings.lease.hook_grace_ms >= settings.lease.lease_ms {
+    if !settings.lease.is_sound() {
         return Err(Failure::new(
             "CONFIG_INVALID",
-            "worker.lease.hook_grace_ms must be below worker.lease.lease_ms: a hook must be dead before its slot is given away.",
+            "worker.lease: twice heartbeat_ms must be below hook_grace_ms, and hook_grace_ms below lease_ms. A heartbeat may be late once, and a \
+             hook must be dead before its slot is given away.",
         ));
     }
     Ok(Worker::new(parts.deployer.clone(), parts.bell.clone(), settings, Supervisor::this_program()).await?)

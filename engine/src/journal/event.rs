@@ -134,6 +134,9 @@ pub enum Kind {
     LeaseReleased {
         /// Why, for the operator.
         reason: String,
+        /// Something broke, and would break again at once: the run rests for [`FAULT_REST_US`], and it counts like a lost worker.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        fault: bool,
     },
     /// Somebody asked to cancel.
     CancelRequested {
@@ -159,6 +162,9 @@ pub enum Kind {
         failure: Option<Failure>,
     },
 }
+
+/// How long a run rests that was given back because something broke, in microseconds.
+pub const FAULT_REST_US: i64 = 1_000_000;
 
 /// What follows from a failed attempt, decided when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -247,6 +253,21 @@ impl FromStr for Status {
 pub struct UnknownStatus;
 
 impl Kind {
+    /// A worker gives the run back for no fault of the run.
+    pub fn released(reason: impl Into<String>) -> Self {
+        Self::LeaseReleased { reason: reason.into(), fault: false }
+    }
+
+    /// How long the run rests after this, in microseconds; None when it does not.
+    pub fn rests_us(&self) -> Option<i64> {
+        match self {
+            Self::Parked { delay_us } => Some(*delay_us),
+            Self::StepYielded { check_in_us } => Some(*check_in_us),
+            Self::LeaseReleased { fault: true, .. } => Some(FAULT_REST_US),
+            _ => None,
+        }
+    }
+
     /// The name and the JSON data under which it is stored.
     ///
     /// # Errors

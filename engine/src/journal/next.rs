@@ -65,7 +65,6 @@ impl State {
     pub fn next(&self) -> Next {
         match self.phase {
             Phase::Ended { .. } => Next::Nothing,
-            Phase::Stuck if self.cancelled_by.is_some() => self.finish_cancelled(),
             Phase::Stuck => Next::Nothing,
             Phase::In { step } => self.next_inside(step),
             Phase::Edge { .. } => match self.upcoming() {
@@ -120,7 +119,7 @@ impl State {
     }
 
     /// The node may be between two states: a restorable step began, and not all of them are done.
-    fn changed_midway(&self) -> bool {
+    pub fn changed_midway(&self) -> bool {
         let mut restorable = self.spec.plan.steps.iter().zip(&self.steps).filter(|(planned, _)| planned.restorable);
         let began = restorable.clone().any(|(_, state)| !state.attempts.is_empty());
         began && restorable.any(|(_, state)| state.output.is_none())
@@ -160,7 +159,11 @@ impl State {
     }
 
     fn cancel_failure(&self) -> Failure {
-        let by = self.cancelled_by.as_deref().unwrap_or("somebody");
+        self.cancelled_failure(self.cancelled_by.as_deref().unwrap_or("somebody"))
+    }
+
+    /// What a cancel by this login comes to.
+    pub(super) fn cancelled_failure(&self, by: &str) -> Failure {
         let pushed = self.spec.plan.steps.iter().zip(&self.steps);
         let mut began =
             pushed.filter(|(_, state)| !state.attempts.is_empty()).map(|(planned, _)| planned.name.as_str());

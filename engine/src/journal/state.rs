@@ -208,11 +208,7 @@ impl State {
             return Err(illegal("the run has ended"));
         }
         self.change(event).map_err(illegal)?;
-        self.rests_us = match event.kind {
-            Kind::Parked { delay_us } => Some(delay_us),
-            Kind::StepYielded { check_in_us } => Some(check_in_us),
-            _ => None,
-        };
+        self.rests_us = event.kind.rests_us();
         self.seq = event.seq;
         self.epoch = event.epoch;
         Ok(())
@@ -267,7 +263,14 @@ impl State {
                 Phase::Edge { parked } => *parked = true,
                 _ => return Err("only a failed attempt is parked"),
             },
-            Kind::LeaseReleased { .. } => self.alive()?,
+            Kind::LeaseReleased { fault, .. } => {
+                self.alive()?;
+                if let (true, Phase::In { step }) = (*fault, &self.phase)
+                    && let Some(attempt) = self.steps[*step].attempts.last_mut()
+                {
+                    attempt.lapses += 1;
+                }
+            }
             Kind::CancelRequested { by } => {
                 if self.cancelled_by.is_some() {
                     return Err("cancel was requested before");

@@ -41,6 +41,14 @@ pub async fn next_of_deployment(db: &Db, deployment: &str) -> Result<Option<RunI
     Ok(ids(db, sql.to_owned(), deployment).await?.pop())
 }
 
+/// The runs that this worker holds.
+///
+/// # Errors
+/// The database's error.
+pub async fn held_by(db: &Db, worker: WorkerId) -> Result<Vec<RunId>, DbErr> {
+    ids(db, "SELECT id FROM run WHERE worker_id = $1 AND ended_at IS NULL".to_owned(), worker.0).await
+}
+
 /// Runs of this worker that somebody asked to cancel, with the login.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DbErr};
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     bell::Bell,
@@ -42,14 +42,21 @@ pub struct NewLogLine {
 /// A handle on the process's log writer.
 #[derive(Clone, Debug)]
 pub struct LogWriter {
-    queue: mpsc::Sender<NewLogLine>,
+    queue: mpsc::Sender<Entry>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Line(NewLogLine),
+    /// Answered once all before it are written.
+    Barrier(oneshot::Sender<()>),
 }
 
 impl LogWriter {
     /// Starts the task. It ends when the last handle is gone.
     pub fn start(db: Db, bell: Bell) -> Self {
-        let (queue, lines) = mpsc::channel(4_096);
-        tokio::spawn(work(db, bell, lines));
+        let (queue, entries) = mpsc::channel(4_096);
+        tokio::spawn(work(db, bell, entries));
         Self { queue }
     }
 
@@ -62,30 +69,54 @@ impl LogWriter {
             }
             line.line.truncate(end);
         }
-        if self.queue.send(line).await.is_err() {
+        if self.queue.send(Entry::Line(line)).await.is_err() {
             tracing::warn!("a log line came after the log writer had ended");
+        }
+    }
+
+    /// Waits until all lines that were handed over are in the database, or were given up.
+    pub async fn flush(&self) {
+        let (passed, passing) = oneshot::channel();
+        if self.queue.send(Entry::Barrier(passed)).await.is_ok() {
+            // An error says that the writer ended: there is nothing left to wait for.
+            let _ = passing.await;
         }
     }
 }
 
-async fn work(db: Db, bell: Bell, mut lines: mpsc::Receiver<NewLogLine>) {
-    let mut batch = Vec::new();
-    while lines.recv_many(&mut batch, 1_024).await > 0 {
-        let mut pause = Duration::from_millis(100);
-        // A log that cannot be written holds its writers up for as long as their lease may last, then it is dropped and said.
-        while let Err(error) = insert(&db, &batch).await {
-            if pause > Duration::from_secs(8) {
-                tracing::error!(error = %error, lines = batch.len(), "log lines were lost");
-                break;
+async fn work(db: Db, bell: Bell, mut entries: mpsc::Receiver<Entry>) {
+    let mut ready = Vec::new();
+    while entries.recv_many(&mut ready, 1_024).await > 0 {
+        let (mut batch, mut barriers) = (Vec::new(), Vec::new());
+        for entry in ready.drain(..) {
+            match entry {
+                Entry::Line(line) => batch.push(line),
+                Entry::Barrier(barrier) => barriers.push(barrier),
             }
-            tokio::time::sleep(pause).await;
-            pause *= 2;
         }
-        let mut runs: Vec<_> = batch.iter().map(|line| (line.run, 0)).collect();
-        runs.dedup();
-        bell.ring(&runs);
-        batch.clear();
+        if !batch.is_empty() {
+            write(&db, &bell, &batch).await;
+        }
+        for barrier in barriers {
+            let _ = barrier.send(());
+        }
     }
+}
+
+async fn write(db: &Db, bell: &Bell, batch: &[NewLogLine]) {
+    let mut pause = Duration::from_millis(100);
+    // A log that cannot be written holds its writers up for as long as their lease may last, then it is dropped and said.
+    while let Err(error) = insert(db, batch).await {
+        if pause > Duration::from_secs(2) {
+            tracing::error!(error = %error, lines = batch.len(), "log lines were lost");
+            break;
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+    let mut runs: Vec<_> = batch.iter().map(|line| (line.run, 0)).collect();
+    runs.dedup();
+    bell.ring(&runs);
 }
 
 async fn insert(db: &Db, batch: &[NewLogLine]) -> Result<(), DbErr> {

@@ -78,11 +78,7 @@ impl Op {
             after.apply(&event.dated(after.seq + 1, epoch, 0))?;
         }
         let (step, attempt) = after.position();
-        let wake_in = events.iter().find_map(|event| match event.kind {
-            Kind::Parked { delay_us } => Some(delay_us),
-            Kind::StepYielded { check_in_us } => Some(check_in_us),
-            _ => None,
-        });
+        let wake_in = events.iter().find_map(|event| event.kind.rests_us());
         let release = events.iter().any(|event| {
             matches!(
                 event.kind,
@@ -93,10 +89,11 @@ impl Op {
                     | Kind::Finished { .. }
             )
         });
+        let unwritable =
+            |event: &NewEvent| Illegal { seq: state.seq + 1, kind: event.kind.name(), why: "it cannot be written" };
         let rows = events.iter().map(|event| {
-            // A kind that cannot be written is caught by the journal's tests; an empty name is refused by the fold.
-            let (kind, data) = event.kind.to_row().unwrap_or_default();
-            RowEvent { kind, step: event.step, attempt: event.attempt, data }
+            let (kind, data) = event.kind.to_row().map_err(|_| unwritable(event))?;
+            Ok(RowEvent { kind, step: event.step, attempt: event.attempt, data })
         });
         Ok(Self {
             run: run.0,
@@ -112,7 +109,7 @@ impl Op {
             release,
             ended: matches!(after.phase, Phase::Ended { .. }),
             cancelled_by: after.cancelled_by.clone(),
-            events: rows.collect(),
+            events: rows.collect::<Result<_, Illegal>>()?,
         })
     }
 

@@ -15,6 +15,10 @@ use crate::{
 
 /// The most writes in one commit; also how many may wait.
 const BATCH: usize = 512;
+/// How long one commit may take.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// How often a database that answers may refuse one write before that write is given up.
+const TRIES: u32 = 3;
 
 /// What became of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +69,7 @@ impl Writer {
 
 type Waiting = (Op, oneshot::Sender<Answer>);
 
-async fn work(db: Db, bell: Bell, mut ready: mpsc::Receiver<Waiting>) {
+async fn work(mut db: Db, bell: Bell, mut ready: mpsc::Receiver<Waiting>) {
     let mut batch: Vec<Waiting> = Vec::new();
     let mut later: Vec<Waiting> = Vec::new();
     loop {
@@ -81,13 +85,15 @@ async fn work(db: Db, bell: Bell, mut ready: mpsc::Receiver<Waiting>) {
         // A statement moves each run once: a second write to one run is for the next batch.
         let mut seen = HashSet::new();
         (batch, later) = batch.into_iter().partition(|(op, _)| seen.insert(op.run));
-        let news = commit(&db, &mut batch).await;
+        // Rows are locked in one order everywhere: two processes that claim the same runs do not wait for each other in a circle.
+        batch.sort_unstable_by_key(|(op, _)| op.run);
+        let news = commit(&mut db, &mut batch).await;
         bell.ring(&news);
     }
 }
 
 /// Commits a batch and answers it; what was accepted is news.
-async fn commit(db: &Db, batch: &mut Vec<Waiting>) -> Vec<(RunId, i64)> {
+async fn commit(db: &mut Db, batch: &mut Vec<Waiting>) -> Vec<(RunId, i64)> {
     let ops: Vec<&Op> = batch.iter().map(|(op, _)| op).collect();
     match in_one(db, &ops).await {
         Ok(rows) => {
@@ -114,7 +120,20 @@ async fn commit(db: &Db, batch: &mut Vec<Waiting>) -> Vec<(RunId, i64)> {
     }
 }
 
-async fn in_one(db: &Db, ops: &[&Op]) -> Result<Vec<sql::Row>, DbErr> {
+/// One commit, within [`PATIENCE`]. A connection that hangs is left behind with its pool: whoever holds the other end may be gone for good.
+async fn in_one(db: &mut Db, ops: &[&Op]) -> Result<Vec<sql::Row>, DbErr> {
+    match tokio::time::timeout(PATIENCE, at_once(db, ops)).await {
+        Ok(result) => result,
+        Err(_) => {
+            if let Ok(Ok(fresh)) = tokio::time::timeout(PATIENCE, db.also(Use::Journal)).await {
+                *db = fresh;
+            }
+            Err(DbErr::Custom("the database did not answer in time".to_owned()))
+        }
+    }
+}
+
+async fn at_once(db: &Db, ops: &[&Op]) -> Result<Vec<sql::Row>, DbErr> {
     if !db.is_sqlite() {
         return sql::execute(db.pool(), ops).await;
     }
@@ -125,18 +144,32 @@ async fn in_one(db: &Db, ops: &[&Op]) -> Result<Vec<sql::Row>, DbErr> {
 }
 
 /// A write whose batch failed. A connection lost in the commit leaves either outcome: reading back tells, never guessing.
-async fn alone(db: &Db, op: &Op, waiting: &oneshot::Sender<Answer>) -> Answer {
+async fn alone(db: &mut Db, op: &Op, waiting: &oneshot::Sender<Answer>) -> Answer {
     let mut pause = Duration::from_millis(50);
+    let mut refusals = 0;
     loop {
         match read_back(db, op).await {
             Ok(Some(answer)) => return answer,
             Ok(None) => match in_one(db, &[op]).await {
-                Ok(rows) => return rows.first().map_or(Answer::Refused, accepted),
-                Err(error) => tracing::warn!(error = %error, run = op.run, "a journal write failed; trying again"),
+                Ok(rows) => match rows.first() {
+                    Some(row) => return accepted(row),
+                    // Refused, or the batch that seemed to fail has gone through meanwhile.
+                    None => match read_back(db, op).await {
+                        Ok(Some(answer)) => return answer,
+                        Ok(None) => return Answer::Refused,
+                        Err(error) => {
+                            tracing::warn!(error = %error, run.id = op.run, "the journal cannot be read; trying again")
+                        }
+                    },
+                },
+                Err(error) => {
+                    refusals += 1;
+                    tracing::warn!(error = %error, run.id = op.run, "a journal write failed; trying again");
+                }
             },
-            Err(error) => tracing::warn!(error = %error, run = op.run, "the journal cannot be read; trying again"),
+            Err(error) => tracing::warn!(error = %error, run.id = op.run, "the journal cannot be read; trying again"),
         }
-        if waiting.is_closed() {
+        if waiting.is_closed() || refusals >= TRIES {
             return Answer::Refused;
         }
         tokio::time::sleep(pause).await;
@@ -147,7 +180,10 @@ async fn alone(db: &Db, op: &Op, waiting: &oneshot::Sender<Answer>) -> Answer {
 /// Whether the write is there (accepted), impossible (refused), or not yet made (None).
 async fn read_back(db: &Db, op: &Op) -> Result<Option<Answer>, DbErr> {
     use sea_orm::EntityTrait;
-    let Some(row) = entities::run::Entity::find_by_id(op.run).one(db.pool()).await? else {
+    let read = entities::run::Entity::find_by_id(op.run).one(db.pool());
+    let read = tokio::time::timeout(PATIENCE, read).await;
+    let read = read.unwrap_or_else(|_| Err(DbErr::Custom("the database did not answer in time".to_owned())));
+    let Some(row) = read? else {
         return Ok(Some(Answer::Refused));
     };
     if row.epoch == op.epoch && row.seq == op.seq {

@@ -16,13 +16,15 @@ use super::{
 };
 use crate::{
     bell::{Bell, News},
-    db::Db,
+    db::{Db, DbErr},
     ids::{RunId, WorkerId},
     leases::LeaseSettings,
 };
 
 /// How often a process with waiters looks by itself, whatever bells were lost.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long one turn may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) enum Message {
     Enter(Demand, watch::Sender<Place>),
@@ -47,6 +49,8 @@ struct Keeper {
     waiters: BTreeMap<(i64, i64, i64), Waiter>,
     leaving: Vec<Demand>,
     last_look: Instant,
+    /// After a turn that failed.
+    not_before: Instant,
 }
 
 pub(super) async fn keep(
@@ -57,8 +61,16 @@ pub(super) async fn keep(
     mut messages: mpsc::UnboundedReceiver<Message>,
 ) {
     let mut news = bell.listen();
-    let mut keeper =
-        Keeper { db, bell, worker, settings, waiters: BTreeMap::new(), leaving: Vec::new(), last_look: Instant::now() };
+    let mut keeper = Keeper {
+        db,
+        bell,
+        worker,
+        settings,
+        waiters: BTreeMap::new(),
+        leaving: Vec::new(),
+        last_look: Instant::now(),
+        not_before: Instant::now(),
+    };
     loop {
         let mut pools = BTreeSet::new();
         let next = keeper.next_look();
@@ -110,14 +122,15 @@ impl Keeper {
 
     fn next_look(&self) -> Instant {
         let look = self.last_look + LOOK;
-        match self.waiters.values().map(|waiter| waiter.deadline).min() {
+        let next = match self.waiters.values().map(|waiter| waiter.deadline).min() {
             // Behind the deadline, not before it.
             Some(deadline) => {
                 look.min(deadline + Duration::from_millis(1)).max(Instant::now() + Duration::from_millis(1))
             }
             None if !self.leaving.is_empty() => look.max(Instant::now() + Duration::from_millis(50)),
             None => Instant::now() + Duration::from_secs(3_600),
-        }
+        };
+        next.max(self.not_before)
     }
 
     fn all_pools(&self, pools: &mut BTreeSet<String>) {
@@ -143,11 +156,14 @@ impl Keeper {
             leave,
         };
         self.leaving = other;
-        match turn::take(&self.db, pool, self.worker, &self.settings, &wishes).await {
+        let turn = turn::take(&self.db, pool, self.worker, &self.settings, &wishes);
+        let taken = tokio::time::timeout(PATIENCE, turn).await;
+        match taken.unwrap_or_else(|_| Err(DbErr::Custom("the database did not answer in time".to_owned()))) {
             Ok(granted) => self.tell(pool, granted, now),
             Err(error) => {
                 tracing::warn!(error = %error, pool = pool, "a turn for slots failed; the next look repeats it");
                 self.leaving.extend(wishes.leave);
+                self.not_before = Instant::now() + LOOK;
             }
         }
         self.last_look = now;

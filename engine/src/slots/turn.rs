@@ -70,7 +70,7 @@ pub async fn take(
         let values = [(now + from_now).into(), demand.run.0.into(), demand.step.into(), demand.attempt.into()];
         tx.execute_raw(sql_with(&*tx, sql, values)).await?;
     }
-    forget_invalid(&tx, name).await?;
+    forget_invalid(&tx, name, now).await?;
 
     let mut result = Granted { holders: holders(&tx, name).await?, ..Granted::default() };
     let free = usize::try_from(row.slot_limit).unwrap_or(0).saturating_sub(result.holders.len());
@@ -148,8 +148,16 @@ async fn forget_holder(tx: &Tx, demand: &Demand) -> Result<(), DbErr> {
     tx.execute_raw(sql_with(&**tx, sql, values)).await.map(drop)
 }
 
-/// Holders whose run moved on, or whose worker ended; waiters whose run moved on. A waiter of an ended worker keeps its ticket.
-async fn forget_invalid(tx: &Tx, name: &str) -> Result<(), DbErr> {
+/// Holders whose run moved on, or whose worker ended; waiters whose run moved on. What an ended worker waited for or held keeps its ticket, as a
+/// waiter, until whoever takes the run over enters for it.
+async fn forget_invalid(tx: &Tx, name: &str, now: i64) -> Result<(), DbErr> {
+    let sql = "INSERT INTO pool_waiter (run_id, step, attempt, pool, ticket, epoch, worker_id, since, deadline)
+SELECT h.run_id, h.step, h.attempt, h.pool, h.ticket, h.epoch, h.worker_id, $2, $2 FROM pool_holder h
+  JOIN run r ON r.id = h.run_id JOIN worker w ON w.id = h.worker_id
+  WHERE h.pool = $1 AND r.step = h.step AND r.attempt = h.attempt AND r.ended_at IS NULL
+    AND (w.ended_at IS NOT NULL OR r.worker_id IS NULL OR r.epoch <> h.epoch)
+ON CONFLICT (run_id, step, attempt) DO NOTHING";
+    tx.execute_raw(sql_with(&**tx, sql, [name.into(), now.into()])).await?;
     let sql = "DELETE FROM pool_holder WHERE pool = $1 AND NOT EXISTS (
   SELECT 1 FROM run r JOIN worker w ON w.id = r.worker_id WHERE r.id = pool_holder.run_id AND r.epoch = pool_holder.epoch
     AND r.step = pool_holder.step AND r.attempt = pool_holder.attempt AND r.ended_at IS NULL AND w.ended_at IS NULL)";

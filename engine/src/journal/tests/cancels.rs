@@ -91,8 +91,11 @@ fn of_a_run_that_nobody_holds() {
                     continue;
                 }
                 let context = format!("{on_failure:?} {step} {answer:?} {length}: {:?}", state.phase);
-                let midway =
-                    on_failure == OnFailure::Restore && !state.steps[4].attempts.is_empty() && !state.is_live();
+                // A worker leaves the node safe, or puts it back; or it says that a hook may have acted.
+                let acted = state
+                    .under_way()
+                    .is_some_and(|(step, attempt)| attempt.acts && state.spec.plan.steps[step].slot.is_some());
+                let midway = acted || (!state.steps[4].attempts.is_empty() && !state.is_live());
                 let Some(events) = follow::end_by_cancel(&state, "eve") else {
                     assert!(midway || matches!(state.phase, Phase::Ended { .. }), "{context}");
                     continue;

@@ -55,7 +55,7 @@ fn kind() -> impl Strategy<Value = Kind> {
             Kind::StepFailed { failure, then }
         }),
         any::<i64>().prop_map(|delay_us| Kind::Parked { delay_us }),
-        Just(Kind::LeaseReleased { reason: String::new() }),
+        Just(Kind::released(String::new())),
         Just(Kind::CancelRequested { by: "eve".to_owned() }),
         Just(Kind::Stuck { failure: failure() }),
         Just(Kind::Abandoned { by: "eve".to_owned() }),
@@ -107,7 +107,7 @@ fn rightly(state: &State, outcome: Outcome) -> (i64, Vec<NewEvent>) {
             }
             events
         }
-        Outcome::Release => vec![NewEvent::run(Kind::LeaseReleased { reason: String::new() })],
+        Outcome::Release => vec![NewEvent::run(Kind::released(String::new()))],
     };
     (epoch, follow::edge(state, epoch, events, cancel, None))
 }

@@ -25,7 +25,7 @@ fn all() -> Vec<Kind> {
         Kind::StepYielded { check_in_us: 5 },
         Kind::StepFailed { failure: failure(), then: Then::Retry },
         Kind::Parked { delay_us: i64::MAX },
-        Kind::LeaseReleased { reason: "the worker drains".to_owned() },
+        Kind::released("the worker drains".to_owned()),
         Kind::CancelRequested { by: "ada".to_owned() },
         Kind::Stuck { failure: failure() },
         Kind::Abandoned { by: "ada".to_owned() },

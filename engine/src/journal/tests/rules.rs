@@ -106,7 +106,7 @@ fn a_stuck_run_is_cancelled_or_abandoned_and_nothing_else() {
     let mut state = leave().answer("activate", Answer::Unknown).run().state();
     assert_eq!((state.status(), state.next()), (Status::Stuck, Next::Nothing));
     assert_eq!(refused(&state, &claimed(false).dated(state.seq + 1, state.epoch + 1, 0)), "the run is stuck");
-    let released = NewEvent::run(Kind::LeaseReleased { reason: String::new() });
+    let released = NewEvent::run(Kind::released(String::new()));
     assert_eq!(refused(&state, &released.dated(state.seq + 1, state.epoch, 0)), "the run is stuck");
     let failure = Failure::new(next::CANCELLED, "x");
     let abandoned = [
@@ -146,7 +146,7 @@ fn notes_survive_attempts_and_are_replaced_by_the_same_key() {
 #[test]
 fn a_run_that_was_given_back_goes_on_under_its_attempt() {
     let mut state = leave().until_started("activate").state();
-    add(&mut state, [NewEvent::run(Kind::LeaseReleased { reason: "the worker drains".to_owned() }), claimed(false)]);
+    add(&mut state, [NewEvent::run(Kind::released("the worker drains".to_owned())), claimed(false)]);
     assert_eq!(state.next(), Next::Resume { step: 4, attempt: 1 });
     let (_, attempt) = state.under_way().unwrap();
     // Nobody vanished, but it may have acted.
