@@ -5,6 +5,7 @@ mod check;
 mod gate;
 mod hook;
 mod scene;
+mod stops;
 
 use std::time::Duration;
 
@@ -123,7 +124,7 @@ async fn disturbed(case: Case, violence: Violence, reference: &Reference) {
     }
     let journal = scene.ends(run, case.ends).await;
 
-    check::journal(&journal, case.ends, before.id);
+    check::journal(&journal, case.ends, before.id, true);
     check::node(&scene, reference, case.again, violence == Violence::Kill);
     check::hooks(&scene, run, &journal);
     if violence == Violence::Pause {

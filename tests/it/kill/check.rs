@@ -40,15 +40,16 @@ impl Reference {
     }
 }
 
-/// Each step is recorded once, whoever did it, and whoever lost the run wrote nothing after that.
-pub(super) fn journal(journal: &[Event], ends: Status, lost: i64) {
+/// Each step is recorded once, whoever did it, and whoever lost the run wrote nothing after that. `lapsed`: the first one vanished, else it gave
+/// the run back.
+pub(super) fn journal(journal: &[Event], ends: Status, lost: i64, lapsed: bool) {
     let told = tell(journal);
     assert!(journal.is_sorted_by_key(|event| event.epoch), "epochs only grow:\n{told}");
     let workers = holders(journal);
     assert_eq!(workers.first(), Some(&WorkerId(lost)), "{told}");
     assert!(workers.len() >= 2 && !workers[1..].contains(&WorkerId(lost)), "an ended worker never comes back:\n{told}");
-    let lapsed = journal.iter().find(|event| event.epoch == 2).map(|event| &event.kind);
-    assert!(matches!(lapsed, Some(Kind::Claimed { lapsed: true, .. })), "{told}");
+    let takeover = journal.iter().find(|event| event.epoch == 2).map(|event| &event.kind);
+    assert!(matches!(takeover, Some(Kind::Claimed { lapsed: found, .. }) if *found == lapsed), "{told}");
     let count = |step: usize, wanted: fn(&Kind) -> bool| {
         journal.iter().filter(|event| event.step == Some(step) && wanted(&event.kind)).count()
     };
