@@ -18,6 +18,7 @@ mod url;
 pub use address::{AddressForbidden, BlockList, Network, NetworkInvalid};
 pub(crate) use client::{Body, Method, Node, Request, Upload};
 pub use client::{Http, HttpSettings, SetupError, install_crypto_provider};
+pub use text::unseen;
 pub use trouble::CallError;
 pub(crate) use trouble::Effect;
 pub use url::{NodeUrl, NodeUrlError};

@@ -4,10 +4,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use targets::spec;
 
-use super::{ArchiveError, BundleContents, Contents, id_problem, json, json::nullable};
+use super::{ArchiveError, BundleContents, Contents, id_problem, json, json::nullable, shown};
 
 /// Its name, at the root of the bundle.
 pub(super) const FILE: &str = "bundle-manifest.json";
+
+/// More connections, scenarios or web apps than a project has.
+const MOST_ITEMS: usize = 10_000;
 
 /// A bundle's manifest. Only the two ids are needed; `null` stands for a missing key; keys that Slipway doesn't know are kept in `extra`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -176,18 +179,19 @@ impl BundleManifest {
         let connections = self.connections.iter().map(|c| spec::BundleConnection {
             name: c.name.clone(),
             kind: c.kind.clone(),
-            used_by: c.used_by.clone(),
+            used_by: c.used_by.iter().map(|user| shown(user)).collect(),
         });
         let scenarios = self.scenarios.iter().map(|s| spec::BundleScenario {
             id: s.id.clone(),
-            name: s.name.clone(),
+            name: s.name.as_deref().map(shown),
             active: s.active,
         });
-        let webapps = self.webapps.iter().map(|w| spec::BundleWebApp { id: w.id.clone(), name: w.name.clone() });
+        let webapps =
+            self.webapps.iter().map(|w| spec::BundleWebApp { id: w.id.clone(), name: w.name.as_deref().map(shown) });
         let permissions = self.permissions.iter().map(|p| {
             let mut item = p.rights.clone();
-            item.extend(p.group.clone().map(|group| ("group".to_owned(), Value::String(group))));
-            item.extend(p.user.clone().map(|user| ("user".to_owned(), Value::String(user))));
+            item.extend(p.group.as_deref().map(|group| ("group".to_owned(), Value::String(shown(group)))));
+            item.extend(p.user.as_deref().map(|user| ("user".to_owned(), Value::String(shown(user)))));
             item
         });
         spec::BundleContents {
@@ -200,7 +204,7 @@ impl BundleManifest {
         }
     }
 
-    /// Ids and names that later become parts of calls to a node.
+    /// Ids and names that later become parts of calls to a node, and of messages.
     fn check(&self) -> Result<(), ArchiveError> {
         let invalid = |path: String, problem: String| ArchiveError::ManifestInvalid { file: FILE, path, problem };
         if self.project_key.trim().is_empty() {
@@ -212,7 +216,25 @@ impl BundleManifest {
         if let Some(problem) = id_problem(&self.bundle_id) {
             return Err(ArchiveError::BundleIdInvalid { problem });
         }
+        for (list, length) in [
+            ("connections", self.connections.len()),
+            ("scenarios", self.scenarios.len()),
+            ("webapps", self.webapps.len()),
+        ] {
+            if length > MOST_ITEMS {
+                return Err(invalid(list.to_owned(), format!("at most {MOST_ITEMS} are allowed")));
+            }
+        }
         for (at, connection) in self.connections.iter().enumerate() {
+            let texts = [("name", Some(&connection.name)), ("type", connection.kind.as_ref())];
+            for (key, text) in texts.into_iter().filter_map(|(key, text)| Some((key, text?))) {
+                if *text != shown(text) {
+                    return Err(invalid(
+                        format!("connections[{at}].{key}"),
+                        "it must have at most 100 characters, and no control or invisible ones".to_owned(),
+                    ));
+                }
+            }
             if connection.name.trim().is_empty() {
                 return Err(invalid(
                     format!("connections[{at}].name"),

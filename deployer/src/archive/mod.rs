@@ -26,7 +26,7 @@ pub use manifest::{
     BundleManifest, ManifestConnection, ManifestDesignNode, ManifestPermission, ManifestScenario, ManifestWebApp,
 };
 pub use service::{ServiceContents, ServiceEndpoint, ServiceManifest};
-use targets::spec;
+use targets::{http::unseen, spec};
 
 use self::entries::Archive;
 
@@ -158,10 +158,11 @@ fn id_problem(id: &str) -> Option<String> {
     }
 }
 
-/// Text from an archive, fit for a message: no control characters, at most 100 characters.
+/// Text from an archive, fit for a message: no control or invisible characters, at most 100 characters.
 fn shown(text: &str) -> String {
     const MOST: usize = 100;
-    let mut shown: String = text.chars().take(MOST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let mut shown: String =
+        text.chars().take(MOST).map(|c| if c.is_control() || unseen(c) { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(MOST).is_some() {
         shown.push('…');
     }

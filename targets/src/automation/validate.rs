@@ -16,6 +16,8 @@ use crate::{
 
 /// So many problems are named; the rest is counted.
 const MAX_NAMED: usize = 100;
+/// A message is no longer than this, in bytes, but for its last sentences.
+const LONGEST_MESSAGE: usize = 8 * 1024;
 
 /// What was found, without changing anything.
 pub(super) struct Findings {
@@ -148,11 +150,38 @@ fn failure(problems: &[Problem]) -> Option<Failure> {
     let one = |problem: &Problem| {
         if kinds.len() == 1 { problem.message.clone() } else { format!("{}: {}", problem.code, problem.message) }
     };
-    let mut lines: Vec<_> = problems.iter().take(MAX_NAMED).map(one).collect();
-    let more = problems.len().saturating_sub(MAX_NAMED);
+    let mut room = LONGEST_MESSAGE;
+    let mut lines: Vec<_> = problems
+        .iter()
+        .take(MAX_NAMED)
+        .map(one)
+        .take_while(|line| {
+            let fits = line.len() < room;
+            room = room.saturating_sub(line.len() + 1);
+            fits
+        })
+        .collect();
+    let more = problems.len() - lines.len();
     if more > 0 {
         lines.push(format!("{more} more problems of this kind."));
     }
     lines.push("Nothing was changed on the node.".to_owned());
     Some(Failure::new(code, lines.join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_bounded_and_counts_what_it_leaves_out() {
+        let problem = |n: usize| Problem {
+            code: codes::CONNECTION_MISSING.to_string(),
+            message: format!("{n}: {}.", "x".repeat(1_000)),
+        };
+        let problems: Vec<_> = (0..150).map(problem).collect();
+        let message = failure(&problems).map(|failure| failure.message).unwrap_or_default();
+        assert!(message.len() < LONGEST_MESSAGE + 200, "{}", message.len());
+        assert!(message.starts_with("0: ") && message.contains(" 142 more problems of this kind."), "{message}");
+    }
 }

@@ -94,23 +94,32 @@ impl BlockList {
     /// Whether no node may be at this address, in whichever form it is written.
     pub fn forbids(&self, address: IpAddr) -> bool {
         let inside = match address {
-            IpAddr::V4(_) => None,
-            IpAddr::V6(v6) => embedded_v4(v6).map(IpAddr::V4),
+            IpAddr::V4(_) => Vec::new(),
+            IpAddr::V6(v6) => embedded_v4(v6),
         };
-        [Some(address), inside].into_iter().flatten().any(|form| self.0.iter().any(|network| network.contains(form)))
+        let forms = inside.into_iter().map(IpAddr::V4).chain([address]);
+        forms.into_iter().any(|form| self.0.iter().any(|network| network.contains(form)))
     }
 }
 
-/// The IPv4 address that an IPv6 address stands for: mapped, compatible, NAT64 (64:ff9b::/96) or 6to4 (2002::/16).
-fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+/// The IPv4 addresses that an IPv6 address may stand for: mapped, compatible, translated (SIIT, RFC 2765), NAT64 (64:ff9b::/96, and the networks' own
+/// prefixes of RFC 8215) or 6to4 (2002::/16).
+fn embedded_v4(address: Ipv6Addr) -> Vec<Ipv4Addr> {
     let s = address.segments();
     let of = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
     match s {
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some(of(high, low)),
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => vec![of(high, low)],
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => vec![of(high, low)],
+        // 64:ff9b:1::/48: a network chooses how long its prefix is, and that says where the address lies (RFC 6052, 2.2).
+        [0x64, 0xff9b, 1, a, b, c, d, e] => {
+            let forms = [(a, b << 8 | c >> 8), (a << 8 | b & 0xff, c), (b << 8 | c >> 8, c << 8 | d >> 8), (d, e)];
+            // What begins with 0 in one form is read wrongly: it is another form.
+            forms.into_iter().filter(|(high, _)| *high > 0xff).map(|(high, low)| of(high, low)).collect()
+        }
         // ::1 and its like are no IPv4 address.
-        [0, 0, 0, 0, 0, 0, high, low] if high > 0xff => Some(of(high, low)),
-        [0x2002, high, low, ..] => Some(of(high, low)),
-        _ => None,
+        [0, 0, 0, 0, 0, 0, high, low] if high > 0xff => vec![of(high, low)],
+        [0x2002, high, low, ..] => vec![of(high, low)],
+        _ => Vec::new(),
     }
 }
 
@@ -165,6 +174,11 @@ mod tests {
             "64:ff9b::a9fe:a9fe",
             "2002:a9fe:a9fe::1",
             "::ffff:0.0.0.0",
+            "::ffff:0:169.254.169.254",
+            "64:ff9b:1::a9fe:a9fe",
+            "64:ff9b:1:a9fe:a9:fe00::",
+            "64:ff9b:1:a9:fe:a9fe::",
+            "64:ff9b:1:1:a9:fea9:fe00:0",
         ];
         for address in forbidden {
             assert!(list.forbids(address.parse().unwrap()), "{address}");
@@ -177,6 +191,8 @@ mod tests {
             "172.16.0.1",
             "fd00::1",
             "::ffff:10.0.0.1",
+            "::ffff:0:10.0.0.1",
+            "64:ff9b:1::10.0.0.1",
             "8.8.8.8",
             "2001:db8::1",
             "fec0::1",

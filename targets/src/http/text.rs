@@ -72,7 +72,7 @@ impl Scrubber {
 }
 
 /// Characters that change how others are shown: direction marks, joiners, zero-width spaces.
-fn unseen(c: char) -> bool {
+pub fn unseen(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{ad}')
 }
 

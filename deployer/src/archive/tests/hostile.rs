@@ -277,3 +277,28 @@ fn a_comment_is_fine_unless_it_pretends_to_be_the_end() {
     let pretended = make(&[b"PK\x05\x06", &[0; 18][..]].concat());
     assert_ne!(refused(&pretended), "accepted");
 }
+
+#[test]
+fn names_that_go_into_messages_are_short_lines() {
+    let with = |connection: &str| {
+        let manifest = format!(r#"{{"bundleId": "v1", "projectKey": "CHURN", "connections": [{connection}]}}"#);
+        read(&with_manifest(&manifest))
+    };
+    let long = "x".repeat(101);
+    for bad in [
+        r#"{"name": "a\nb"}"#.to_owned(),
+        r#"{"name": "a\u202eb"}"#.to_owned(),
+        format!(r#"{{"name": "{long}"}}"#),
+        r#"{"name": "a", "type": "b\u0000"}"#.to_owned(),
+    ] {
+        let error = with(&bad).err().unwrap();
+        assert_eq!(error.code(), "BUNDLE_MANIFEST_INVALID", "{bad}");
+        assert!(error.to_string().contains("connections[0]."), "{error}");
+    }
+    // Who uses a connection is for people alone: it is cut instead.
+    let read = with(&format!(r#"{{"name": "a", "usedBy": ["b\nc", "{long}"]}}"#)).unwrap();
+    let used = &read.for_target().connections[0].used_by;
+    assert!(used[0] == "b\u{fffd}c" && used[1].chars().count() == 101 && used[1].ends_with('…'));
+    let many = vec![r#"{"name": "a"}"#; 10_001].join(",");
+    assert_eq!(with(&many).err().unwrap().code(), "BUNDLE_MANIFEST_INVALID");
+}
