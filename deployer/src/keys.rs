@@ -76,20 +76,33 @@ pub struct NewKey {
 ///
 /// # Errors
 /// `FORBIDDEN` for somebody else's key, or with a key that was minted for a run's hooks; `NOT_FOUND` when there is no such user;
-/// `TEXT_INVALID`, `EXPIRY_INVALID`, `TOO_MANY_KEYS`.
+/// `TEXT_INVALID`, `TOO_MANY_KEYS`; `EXPIRY_INVALID` for a time that is past, or later than the expiry of the key that asks.
 pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewKey) -> Result<(Key, ApiKey)> {
     let login = new.login.as_deref().unwrap_or(&viewer.login);
     if login != viewer.login {
         rights::require_global_admin(viewer)?;
     }
-    if let Some(id) = &viewer.key_id {
-        let mine = api_key::Entity::find_by_id(id).one(deployer.db.pool()).await?;
-        // A hook's key dies with its run. If it could make another, it would not.
-        if mine.is_none_or(|row| row.hooks_run_id.is_some()) {
-            return Err(Error::forbidden("a key of your own, not one that was made for a hook"));
-        }
+    if let Some(until) = own_key(deployer, viewer).await?.and_then(|row| row.expires_at)
+        && new.expires_at.is_none_or(|at| at > until)
+    {
+        // Else a key that leaked could live on in another.
+        let message = "The key that you use expires, and one that it makes must not outlive it. Choose its expiry or an earlier time.";
+        return Err(Error::field("EXPIRY_INVALID", "expiresAt", message));
     }
     insert(&deployer.db, login, &new.label, new.expires_at, None).await
+}
+
+/// The row of the key that the viewer uses; None without one.
+///
+/// # Errors
+/// `FORBIDDEN` for a key that was minted for a run's hooks: it dies with its run. If it could make another, it would not; and it has no business
+/// with the others.
+async fn own_key(deployer: &Deployer, viewer: &Viewer) -> Result<Option<api_key::Model>> {
+    let Some(id) = &viewer.key_id else { return Ok(None) };
+    match api_key::Entity::find_by_id(id).one(deployer.db.pool()).await? {
+        Some(row) if row.hooks_run_id.is_none() => Ok(Some(row)),
+        _ => Err(Error::forbidden("a key of your own, not one that was made for a hook")),
+    }
 }
 
 /// Mints a key for the hooks of one run. It acts as the infrastructure's hooks user, and is dead once the run has ended. None when that user
@@ -193,8 +206,9 @@ pub(crate) async fn insert_in(
 /// Revokes a key, for good: one's own, or any as a global administrator. Repeating it is harmless.
 ///
 /// # Errors
-/// `NOT_FOUND` when there is no such key, or it is somebody else's.
+/// `NOT_FOUND` when there is no such key, or it is somebody else's; `FORBIDDEN` with a key that was minted for a run's hooks.
 pub async fn revoke(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Key> {
+    own_key(deployer, viewer).await?;
     if !text::storable(id) {
         return Err(Error::not_found("id"));
     }

@@ -4,10 +4,11 @@ use deployer::{
     accounts::users::{self, UserPatch},
     keys::{self, MOST_KEYS, NewKey},
     paging::Page,
+    viewer::Viewer,
 };
 use engine::{ids::RunId, secrets::ApiKey};
 
-use crate::support::{House, house, refused, set};
+use crate::support::{House, house, refusals, refused, set};
 
 async fn who(house: &House, key: &ApiKey) -> Option<String> {
     keys::authenticate(&house.deployer.db, key.expose()).await.unwrap().map(|viewer| viewer.login)
@@ -163,4 +164,31 @@ async fn a_hook_key_dies_with_its_run_and_makes_no_other() {
     house.sql("UPDATE run SET ended_at = 1, status = 'SUCCEEDED'").await;
     assert!(keys::authenticate(db, key.expose()).await.unwrap().is_none());
     assert!(keys::mint_for_hooks(db, RunId(7), "nobody").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_key_that_expires_makes_none_that_outlives_it() {
+    let house = house().await;
+    house.user("bob", &[]).await;
+    let until = house.deployer.db.now().await.unwrap() + 3_600_000_000;
+    let expiring = NewKey { login: Some("bob".to_owned()), expires_at: Some(until), ..labelled("short") };
+    let (_, key) = keys::create(&house.deployer, &house.admin, expiring).await.unwrap();
+    let bob = keys::authenticate(&house.deployer.db, key.expose()).await.unwrap().unwrap();
+    let make = async |expires_at| keys::create(&house.deployer, &bob, NewKey { expires_at, ..labelled("x") }).await;
+    for later in [None, Some(until + 1)] {
+        let all = refusals(make(later).await);
+        assert_eq!((all[0].code, all[0].field.as_deref()), ("EXPIRY_INVALID", Some("expiresAt")));
+    }
+    make(Some(until)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_hook_revokes_nobodys_key() {
+    let house = house().await;
+    let bob = house.user("bob", &[]).await;
+    let (own, _) = keys::create(&house.deployer, &bob, labelled("laptop")).await.unwrap();
+    let (minted, _) = keys::create(&house.deployer, &bob, labelled("as if minted")).await.unwrap();
+    house.sql(&format!("UPDATE api_key SET hooks_run_id = 7 WHERE id = '{}'", minted.id)).await;
+    let hook = Viewer { key_id: Some(minted.id), ..bob };
+    assert_eq!(refused(keys::revoke(&house.deployer, &hook, &own.id).await), "FORBIDDEN");
 }
