@@ -339,8 +339,14 @@ async fn published_names<C: ConnectionTrait>(db: &C) -> Result<PublishedNames> {
         worker::Entity::find().select_only().column(worker::Column::Facts).distinct().into_tuple().all(db).await?;
     let mut all = PublishedNames::default();
     for text in facts {
-        // Facts of another version may say more, or less.
-        let facts: Value = serde_json::from_str(&text)?;
+        // Facts of another version may say more, or less; one row that is broken must not keep everybody from setting hooks.
+        let facts: Value = match serde_json::from_str(&text) {
+            Ok(facts) => facts,
+            Err(error) => {
+                tracing::warn!(%error, "the facts of a worker cannot be read");
+                continue;
+            }
+        };
         let names =
             |key: &str| facts[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
         all.code_envs.extend(names("codeEnvs"));

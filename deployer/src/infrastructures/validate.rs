@@ -210,6 +210,7 @@ mod tests {
         };
         assert_eq!(problems(|s| s.step_policies = with("activate", 5, 1_000, 60_000, Some(60_000))), []);
         assert_eq!(problems(|s| s.step_policies = with("activate", 1, 0, 0, None)), []);
+        assert_eq!(problems(|s| s.step_policies = with("restore", 5, 1_000, 60_000, Some(60_000))), []);
         for (policies, code, field) in [
             (with("dance", 5, 1_000, 60_000, None), "STEP_KIND_UNKNOWN", "stepPolicies"),
             (with("verify", 0, 1_000, 60_000, None), "RETRY_INVALID", "stepPolicies.verify.maxAttempts"),

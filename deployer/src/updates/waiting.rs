@@ -7,7 +7,7 @@ use engine::{
     journal::{Phase, State},
     runs::Loaded,
 };
-use entities::{deployment, pool_holder, pool_waiter, run};
+use entities::{deployment, pool_holder, pool_waiter, run, worker};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
     sea_query::{Expr, ExprTrait as _, Query},
@@ -121,7 +121,12 @@ impl Live {
                 .order_by_asc(pool_waiter::Column::Ticket)
                 .all(db)
                 .await?;
-            // A holder whose run moved on is none, although its row is forgotten only at the pool's next turn.
+            // A holder whose run moved on, or whose worker has ended, is none, although its row is forgotten only at the pool's next turn.
+            let alive = Query::select()
+                .column(worker::Column::Id)
+                .from(worker::Entity)
+                .and_where(worker::Column::EndedAt.is_null())
+                .to_owned();
             let valid = Query::select()
                 .expr(Expr::val(1))
                 .from(run::Entity)
@@ -141,6 +146,7 @@ impl Live {
                         .equals((pool_holder::Entity, pool_holder::Column::Attempt)),
                 )
                 .and_where(run::Column::EndedAt.is_null())
+                .and_where(run::Column::WorkerId.in_subquery(alive))
                 .to_owned();
             live.holders = pool_holder::Entity::find()
                 .filter(pool_holder::Column::Pool.is_in(pools))

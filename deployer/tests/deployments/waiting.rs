@@ -102,7 +102,10 @@ async fn for_a_slot() {
     assert_eq!((waits.holders.visible.as_slice(), waits.holders.hidden), ([(holder, "h".to_owned())].as_slice(), 0));
     let waits = seen(&reader).await.waiting_on.unwrap();
     assert_eq!((waits.holders.visible.len(), waits.holders.hidden), (0, 1));
-    // A holder whose run moved on holds nothing.
+    // A holder whose worker has ended holds nothing, nor does one whose run moved on.
+    world.sql("UPDATE worker SET ended_at = 1").await;
+    assert_eq!(seen(root).await.waiting_on.unwrap().holders, updates::Holders::default());
+    world.sql("UPDATE worker SET ended_at = NULL").await;
     worker.succeed(holder, 1, 1, serde_json::Value::Null).await;
     assert_eq!(seen(root).await.waiting_on.unwrap().holders.visible, []);
 

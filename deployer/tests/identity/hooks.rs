@@ -118,3 +118,13 @@ async fn code_envs_and_os_users_are_names_that_a_worker_published() {
     house.sql(&format!("UPDATE worker SET ended_at = 1 WHERE id = {}", lease.worker)).await;
     set(1).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_worker_whose_facts_are_broken_keeps_nobody_from_setting_hooks() {
+    let house = house().await;
+    house.infrastructure("prod", Level::None).await;
+    house
+        .sql("INSERT INTO worker (id, name, started_at, lease_until, facts) VALUES (1, 'w', 1, 1, '{\"codeEnvs\":')")
+        .await;
+    hooks::set_hooks(&house.deployer, &house.admin, "prod", Phase::Pre, Vec::new(), 1).await.unwrap();
+}
