@@ -20,6 +20,7 @@ use targets::spec::{BundleContents, DeploySpec};
 pub use self::upload::{Upload, upload};
 use crate::{
     Deployer,
+    again::again,
     error::{Error, Result},
     paging::{Listing, Page},
     rights::{self, Right},
@@ -159,11 +160,17 @@ pub async fn open(deployer: &Deployer, viewer: &Viewer, key: &BundleKey) -> Resu
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Write, `IN_USE` while a deployment or an unfinished update uses it.
 pub async fn delete(deployer: &Deployer, viewer: &Viewer, key: &BundleKey) -> Result<()> {
+    again(|| delete_once(deployer, viewer, key)).await
+}
+
+async fn delete_once(deployer: &Deployer, viewer: &Viewer, key: &BundleKey) -> Result<()> {
     rights::require_published_project(deployer.db.pool(), viewer, &key.project_key, Right::Write, "projectKey").await?;
     let tx = deployer.db.begin().await?;
     let Some(row) = lock(&tx, key, Hold::Change).await? else {
-        return Err(Error::not_found("bundleId"));
+        return Err(Error::not_found("id"));
     };
+    // The right may have gone while we waited.
+    rights::require_published_project(&*tx, viewer, &key.project_key, Right::Write, "projectKey").await?;
     let deployments = deployment::Entity::find()
         .filter(
             deployment::Column::ProjectKey.eq(&key.project_key).and(deployment::Column::BundleId.eq(&key.bundle_id)),
@@ -173,7 +180,7 @@ pub async fn delete(deployer: &Deployer, viewer: &Viewer, key: &BundleKey) -> Re
     if deployments > 0 || unfinished_run_uses(&tx, key).await? {
         return Err(Error::field(
             "IN_USE",
-            "bundleId",
+            "id",
             "A deployment, or an update that has not ended, uses this bundle. Deploy another one first, or wait.",
         ));
     }

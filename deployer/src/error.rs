@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sea_orm::DbErr;
+use sea_orm::{DbErr, RuntimeErr};
 
 /// An operation's answer.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -34,6 +34,8 @@ pub struct Fault {
     pub detail: String,
     /// Trying again may help: a lost connection, a serialisation conflict.
     pub transient: bool,
+    /// The database broke the transaction off for another one's sake (a deadlock, a serialization failure): nothing of it happened.
+    pub conflict: bool,
 }
 
 impl Error {
@@ -75,15 +77,27 @@ impl Error {
 
     /// A failure of ours.
     pub fn fault(detail: impl Into<String>) -> Self {
-        Self::Fault(Fault { detail: detail.into(), transient: false })
+        Self::Fault(Fault { detail: detail.into(), transient: false, conflict: false })
     }
 }
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        let transient = matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_));
-        Self::Fault(Fault { detail: error.to_string(), transient })
+        let conflict = is_conflict(&error);
+        let transient = conflict || matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_));
+        Self::Fault(Fault { detail: error.to_string(), transient, conflict })
     }
+}
+
+/// PostgreSQL's `deadlock_detected` and `serialization_failure`. On SQLite writers take turns: it has neither.
+fn is_conflict(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(inner))
+    | DbErr::Query(RuntimeErr::SqlxError(inner))
+    | DbErr::Conn(RuntimeErr::SqlxError(inner))) = error
+    else {
+        return false;
+    };
+    inner.as_database_error().and_then(|error| error.code()).is_some_and(|code| matches!(&*code, "40P01" | "40001"))
 }
 
 impl From<serde_json::Error> for Error {

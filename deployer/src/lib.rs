@@ -8,13 +8,14 @@
 //! * [`stages`], [`infrastructures`], [`hooks`]: where things are deployed to, and what runs around it.
 //! * [`pools`]: slots, as people see them.
 //! * [`sealed`], [`rotate`]: secrets at rest.
-//! * `text`: what texts from outside may look like.
+//! * `again`: transactions that lost to another one. `text`: what texts from outside may look like.
 //! * [`archive`]: reading a package that somebody uploaded.
 //! * [`projects`], [`bundles`]: what can be deployed. [`deployments`]: what is to be where.
 //! * [`updates`]: executions that make deployments so; [`freeze`] makes their specs, [`preview`] tells what one would change.
 //! * [`policy`], [`imports`]: what a worker asks of us.
 
 pub mod accounts;
+mod again;
 pub mod archive;
 pub mod bootstrap;
 pub mod bundles;

@@ -12,9 +12,10 @@ use sea_orm::{
 use crate::{
     Deployer,
     accounts::{
-        changes::{inserted, lock_groups},
+        changes::{inserted, lock_administrators, lock_groups},
         users::contains,
     },
+    again::again,
     error::{Error, Problems, Result},
     names,
     paging::{Listing, Page},
@@ -75,12 +76,11 @@ pub struct Change {
     pub permissions: Option<Vec<Permission>>,
 }
 
-/// Makes a published project that belongs to the viewer. Global administrators alone; everybody else makes one by uploading its first bundle.
+/// Makes a published project that belongs to the viewer. Open to whoever is signed in, as is uploading the first bundle of one, which makes it, too.
 ///
 /// # Errors
-/// `FORBIDDEN`; `ID_INVALID` and `TEXT_INVALID` by field; `ID_NOT_AVAILABLE` for a taken or reserved key.
+/// `ID_INVALID` and `TEXT_INVALID` by field; `ID_NOT_AVAILABLE` for a taken or reserved key.
 pub async fn create(deployer: &Deployer, viewer: &Viewer, key: &str, name: Option<&str>) -> Result<Project> {
-    rights::require_global_admin(viewer)?;
     let mut problems = Problems::default();
     names::check(key, "key", &mut problems);
     let name = name.unwrap_or(key);
@@ -94,7 +94,8 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, key: &str, name: Optio
     get(deployer, viewer, key).await?.ok_or_else(|| Error::not_found("key"))
 }
 
-/// Adds the row; false if the key is taken or reserved.
+/// Adds the row; false if the key is taken or reserved. The viewer's account must still be there when we commit: whoever gets the same login later
+/// must not inherit the project.
 pub(crate) async fn insert(tx: &Tx, key: &str, name: &str, viewer: &Viewer) -> Result<bool> {
     if names::is_reserved(key) {
         return Ok(false);
@@ -108,7 +109,12 @@ pub(crate) async fn insert(tx: &Tx, key: &str, name: &str, viewer: &Viewer) -> R
         created_at: Set(now),
         created_by: Set(viewer.login.clone()),
     };
-    Ok(inserted(&published_project::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(&**tx).await?))
+    let result = published_project::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(&**tx).await?;
+    // After the row: whoever changes a project locks it before accounts.
+    if inserted(&result) && !tx.lock("account", "login = $1 AND enabled", viewer.login.as_str()).await? {
+        return Err(Error::field("USER_UNKNOWN", "owner", "There is no enabled user with your login any more."));
+    }
+    Ok(inserted(&result))
 }
 
 /// The project; None if there is none that the viewer may see.
@@ -161,12 +167,13 @@ pub async fn list(deployer: &Deployer, viewer: &Viewer, search: Option<&str>, pa
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Admin, `VERSION_CONFLICT`; by field `TEXT_INVALID`, `USER_UNKNOWN`, `GROUP_UNKNOWN`, `GROUP_REPEATED`.
 pub async fn update(deployer: &Deployer, viewer: &Viewer, key: &str, change: Change) -> Result<Project> {
+    again(|| update_once(deployer, viewer, key, change.clone())).await
+}
+
+async fn update_once(deployer: &Deployer, viewer: &Viewer, key: &str, change: Change) -> Result<Project> {
     rights::require_published_project(deployer.db.pool(), viewer, key, Right::Admin, "key").await?;
     let tx = deployer.db.begin().await?;
-    tx.lock("published_project", "key = $1", key).await?;
-    let Some(row) = published_project::Entity::find_by_id(key.to_owned()).one(&*tx).await? else {
-        return Err(Error::not_found("key"));
-    };
+    let row = lock(&tx, viewer, key).await?;
     if row.version != change.expected_version {
         return Err(Error::version_conflict(change.expected_version, row.version));
     }
@@ -212,11 +219,13 @@ pub async fn update(deployer: &Deployer, viewer: &Viewer, key: &str, change: Cha
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Admin, `IN_USE`.
 pub async fn delete(deployer: &Deployer, viewer: &Viewer, key: &str) -> Result<()> {
+    again(|| delete_once(deployer, viewer, key)).await
+}
+
+async fn delete_once(deployer: &Deployer, viewer: &Viewer, key: &str) -> Result<()> {
     rights::require_published_project(deployer.db.pool(), viewer, key, Right::Admin, "key").await?;
     let tx = deployer.db.begin().await?;
-    if !tx.lock("published_project", "key = $1", key).await? {
-        return Err(Error::not_found("key"));
-    }
+    lock(&tx, viewer, key).await?;
     let deployments = deployment::Entity::find().filter(deployment::Column::ProjectKey.eq(key)).count(&*tx).await?;
     if deployments > 0 {
         return Err(Error::field(
@@ -238,6 +247,12 @@ pub async fn delete(deployer: &Deployer, viewer: &Viewer, key: &str) -> Result<(
     Ok(())
 }
 
+/// Locks the project, and asks again: the right may have gone while we waited.
+async fn lock(tx: &Tx, viewer: &Viewer, key: &str) -> Result<published_project::Model> {
+    tx.lock("published_project", "key = $1", key).await?;
+    rights::require_published_project(&**tx, viewer, key, Right::Admin, "key").await
+}
+
 /// The ids that a row can have: PostgreSQL refuses a NUL in a text, where no such row is the answer.
 pub(crate) fn storable(ids: &[String]) -> impl Iterator<Item = String> {
     ids.iter().filter(|id| text::storable(id)).cloned()
@@ -245,6 +260,8 @@ pub(crate) fn storable(ids: &[String]) -> impl Iterator<Item = String> {
 
 async fn check_change(tx: &Tx, change: &Change) -> Result<()> {
     let mut problems = Problems::default();
+    let groups = change.permissions.iter().flatten().map(|permission| permission.group.clone()).collect();
+    lock_administrators(tx, &groups).await?;
     if let Some(name) = &change.name {
         text::required_line(name, text::LINE, "name", &mut problems);
     }

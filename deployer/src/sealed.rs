@@ -49,7 +49,11 @@ pub async fn open(db: &Db, keyring: &Keyring, reference: &str) -> Result<Option<
         return Ok(None);
     };
     keyring.open(&row.sealed, &row.id).map(Some).map_err(|error| {
-        Error::Fault(Fault { detail: format!("secret {} of {}: {error}", row.id, row.owner), transient: false })
+        Error::Fault(Fault {
+            detail: format!("secret {} of {}: {error}", row.id, row.owner),
+            transient: false,
+            conflict: false,
+        })
     })
 }
 

@@ -78,6 +78,15 @@ pub(crate) async fn lock_groups(tx: &Tx, groups: &BTreeSet<String>, field: &str)
     problems.check()
 }
 
+/// Locks `administrators` if it is among these groups. Who is about to lock an account and groups begins with it: the order of all these
+/// transactions is administrators, accounts, other groups.
+pub(crate) async fn lock_administrators(tx: &Tx, groups: &BTreeSet<String>) -> Result<()> {
+    if groups.contains(ADMINISTRATORS) {
+        tx.lock("user_group", "name = $1", ADMINISTRATORS).await?;
+    }
+    Ok(())
+}
+
 /// Enables or disables a user, keeping one administrator.
 pub(crate) async fn set_enabled(tx: &Tx, login: &str, enabled: bool) -> Result<()> {
     let guard = Guard::take(tx).await?;

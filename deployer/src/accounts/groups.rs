@@ -8,6 +8,7 @@ use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
 use super::{changes, users::contains};
 use crate::{
     Deployer,
+    again::again,
     error::{Error, Problems, Result},
     paging::{Listing, Page},
     rights, text,
@@ -110,6 +111,10 @@ pub async fn describe(deployer: &Deployer, viewer: &Viewer, name: &str, descript
 /// `FORBIDDEN`, `NOT_FOUND`, `LAST_ADMINISTRATOR` for the group `administrators`.
 pub async fn delete(deployer: &Deployer, viewer: &Viewer, name: &str) -> Result<()> {
     rights::require_global_admin(viewer)?;
+    again(|| delete_once(deployer, name)).await
+}
+
+async fn delete_once(deployer: &Deployer, name: &str) -> Result<()> {
     let tx = deployer.db.begin().await?;
     if !text::storable(name) || user_group::Entity::find_by_id(name).one(&*tx).await?.is_none() {
         return Err(Error::not_found("name"));

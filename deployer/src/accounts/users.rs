@@ -11,6 +11,7 @@ use sea_orm::{
 use super::{administrators::Guard, changes};
 use crate::{
     Deployer,
+    again::again,
     error::{Error, Problems, Result},
     paging::{Listing, Page},
     rights, text,
@@ -71,6 +72,9 @@ impl UserFilter {
             all = all.add(Condition::any().add(login).add(contains(account::Column::DisplayName, text)));
         }
         if let Some(group) = &self.group {
+            if !text::storable(group) {
+                return none();
+            }
             let members = Query::select()
                 .column(membership::Column::Login)
                 .from(membership::Entity)
@@ -82,9 +86,18 @@ impl UserFilter {
     }
 }
 
-/// `column` contains `text`, whatever the case, on both databases.
-pub(crate) fn contains(column: impl ColumnTrait, text: &str) -> Expr {
-    let plain = text.to_lowercase().replace('\0', "").replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+/// A condition that nothing meets.
+fn none() -> Condition {
+    Condition::any().add(Expr::cust("1 = 0"))
+}
+
+/// `column` contains `part`, whatever the case, on both databases. Nothing contains a text that is longer than all that can be stored: databases
+/// bound the patterns that they take.
+pub(crate) fn contains(column: impl ColumnTrait, part: &str) -> Expr {
+    if part.chars().count() > text::LINE {
+        return Expr::cust("1 = 0");
+    }
+    let plain = part.to_lowercase().replace('\0', "").replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
     let lower = Func::lower(Expr::col(column.as_column_ref()));
     Expr::expr(lower).like(LikeExpr::new(format!("%{plain}%")).escape('\\'))
 }
@@ -167,6 +180,10 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewUser) -> Resul
 /// `FORBIDDEN`, `NOT_FOUND`, `TEXT_INVALID`, `GROUP_UNKNOWN`, `LAST_ADMINISTRATOR`.
 pub async fn update(deployer: &Deployer, viewer: &Viewer, login: &str, patch: UserPatch) -> Result<User> {
     rights::require_global_admin(viewer)?;
+    again(|| update_once(deployer, viewer, login, &patch)).await
+}
+
+async fn update_once(deployer: &Deployer, viewer: &Viewer, login: &str, patch: &UserPatch) -> Result<User> {
     let tx = deployer.db.begin().await?;
     let guard = Guard::take(&tx).await?;
     if !text::storable(login) || account::Entity::find_by_id(login).one(&*tx).await?.is_none() {
@@ -199,6 +216,10 @@ pub async fn update(deployer: &Deployer, viewer: &Viewer, login: &str, patch: Us
 /// `FORBIDDEN`, `NOT_FOUND`, `LAST_ADMINISTRATOR`, `IN_USE` while it owns published projects or runs an infrastructure's hooks.
 pub async fn delete(deployer: &Deployer, viewer: &Viewer, login: &str) -> Result<()> {
     rights::require_global_admin(viewer)?;
+    again(|| delete_once(deployer, login)).await
+}
+
+async fn delete_once(deployer: &Deployer, login: &str) -> Result<()> {
     let tx = deployer.db.begin().await?;
     if !text::storable(login) || account::Entity::find_by_id(login).one(&*tx).await?.is_none() {
         return Err(Error::not_found("login"));

@@ -63,14 +63,42 @@ where
         may_upload(deployer, viewer, &key.project_key).await?;
     }
     check_new(deployer.db.pool(), &key, staged.sha256()).await?;
-    let package = deployer.packages.commit(&staged).await.map_err(store_error)?;
+    match publish(deployer, viewer, &key, file_name, &staged, &read).await {
+        Ok((row, created_project)) => {
+            tracing::info!(
+                project = key.project_key,
+                bundle = key.bundle_id,
+                by = viewer.login,
+                "a bundle was published"
+            );
+            Ok(Upload { bundle: Bundle::of(row)?, created_project, warnings: read.warnings })
+        }
+        Err(error) => {
+            // What nobody refers to only takes room; a refusal must leave nothing, so it goes unless another bundle has it.
+            if let Err(left) = super::drop_package(deployer, staged.sha256()).await {
+                tracing::warn!(error = ?left, sha256 = staged.sha256(), "the package of a refused upload could not be removed");
+            }
+            Err(error)
+        }
+    }
+}
 
+/// The package into the store, and the row. After an error the package may be there without a row.
+async fn publish(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    key: &BundleKey,
+    file_name: &str,
+    staged: &Staged,
+    read: &archive::BundleContents,
+) -> Result<(bundle::Model, bool)> {
+    let package = deployer.packages.commit(staged).await.map_err(store_error)?;
     let tx = deployer.db.begin().await?;
     // Its removal by somebody who deletes the same content waits for us; if it came first, this puts the package back.
     hold_content(&tx, staged.sha256()).await?;
-    deployer.packages.commit(&staged).await.map_err(store_error)?;
+    deployer.packages.commit(staged).await.map_err(store_error)?;
     let name = read.project_name.as_deref().filter(|name| !name.trim().is_empty()).unwrap_or(&key.project_key);
-    let stored = store(&tx, viewer, &key, &staged, name, || {
+    let stored = store(&tx, viewer, key, staged, name, || {
         Ok(bundle::ActiveModel {
             project_key: Set(key.project_key.clone()),
             bundle_id: Set(key.bundle_id.clone()),
@@ -86,27 +114,9 @@ where
             ..Default::default()
         })
     })
-    .await;
-    match stored {
-        Ok((row, created_project)) => {
-            tx.commit().await?;
-            tracing::info!(
-                project = key.project_key,
-                bundle = key.bundle_id,
-                by = viewer.login,
-                "a bundle was published"
-            );
-            Ok(Upload { bundle: Bundle::of(row)?, created_project, warnings: read.warnings })
-        }
-        Err(error) => {
-            drop(tx);
-            // What nobody refers to only takes room; a refusal must leave nothing, so it goes unless another bundle has it.
-            if let Err(left) = super::drop_package(deployer, staged.sha256()).await {
-                tracing::warn!(error = ?left, sha256 = staged.sha256(), "the package of a refused upload could not be removed");
-            }
-            Err(error)
-        }
-    }
+    .await?;
+    tx.commit().await?;
+    Ok(stored)
 }
 
 /// Whether the viewer may upload under this key: with Write, or because there is no such published project yet.
@@ -159,7 +169,7 @@ async fn check_new<C: ConnectionTrait>(db: &C, key: &BundleKey, sha256: &str) ->
     }
     let bound = package_binding::Entity::find_by_id(id).one(db).await?;
     if bound.is_some_and(|bound| bound.sha256 != sha256) {
-        let message = "A node has imported another bundle under this id, so the id keeps that content. Make the bundle with another id.";
+        let message = "This id stands for another content, and keeps it for good. Make the bundle with another id.";
         return Err(Error::field("BUNDLE_ID_BOUND", "bundleId", message));
     }
     Ok(())

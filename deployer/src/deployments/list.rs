@@ -1,6 +1,6 @@
 //! Finding deployments. What the viewer may not see is filtered out by the database, so that no page or cursor tells of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use engine::journal::Status;
 use entities::{deployment, infrastructure, run};
@@ -17,6 +17,7 @@ use crate::{
     paging::{Listing, Page},
     projects::storable,
     rights::{self, Access},
+    text,
     viewer::Viewer,
 };
 
@@ -62,6 +63,9 @@ pub async fn by_ids(deployer: &Deployer, viewer: &Viewer, ids: &[String]) -> Res
 /// # Errors
 /// Faults only.
 pub async fn list(deployer: &Deployer, viewer: &Viewer, filter: &Filter, page: &Page) -> Result<Listing<Deployment>> {
+    if [&filter.infrastructure, &filter.project, &filter.stage].into_iter().flatten().any(|id| !text::storable(id)) {
+        return Ok(page.listing(Vec::new(), |deployment: &Deployment| deployment.id.clone()));
+    }
     let mut query = deployment::Entity::find().filter(rights::deployments_where(viewer, Access::See));
     if let Some(infrastructure) = &filter.infrastructure {
         query = query.filter(deployment::Column::InfrastructureId.eq(infrastructure));
@@ -78,6 +82,7 @@ pub async fn list(deployer: &Deployer, viewer: &Viewer, filter: &Filter, page: &
         query = query.filter(deployment::Column::InfrastructureId.in_subquery(there));
     }
     if let Some(status) = &filter.status {
+        let statuses: BTreeSet<&str> = status.iter().map(|status| status.as_str()).collect();
         let newest = Query::select()
             .expr(Expr::val(1))
             .from(run::Entity)
@@ -89,7 +94,7 @@ pub async fn list(deployer: &Deployer, viewer: &Viewer, filter: &Filter, page: &
                 Expr::col((run::Entity, run::Column::RunNo))
                     .equals((deployment::Entity, deployment::Column::LastRunNo)),
             )
-            .and_where(run::Column::Status.is_in(status.iter().map(|status| status.as_str())))
+            .and_where(run::Column::Status.is_in(statuses))
             .to_owned();
         query = query.filter(Expr::exists(newest));
     }

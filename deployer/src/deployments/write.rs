@@ -6,7 +6,7 @@ use engine::{
 };
 use entities::{api_key, deployment, idempotency_key, infrastructure, run};
 use sea_orm::{
-    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _,
+    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _,
     IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _, sea_query::ExprTrait as _,
 };
 
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     Deployer,
     accounts::changes::inserted,
+    again::again,
     bundles::{self, BundleKey, Hold},
     error::{Error, Problems, Result},
     infrastructures, names,
@@ -48,8 +49,12 @@ pub struct NewDeployment {
 /// `NOT_FOUND` by field for a project or infrastructure that is hidden or absent; `FORBIDDEN` without Deploy on both; all that is wrong with
 /// the settings at once; `BUNDLE_UNKNOWN`; `ID_NOT_AVAILABLE`; `DEPLOYED_PROJECT_KEY_TAKEN`.
 pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewDeployment) -> Result<Deployment> {
-    let both = sides(deployer, viewer, &new).await?;
-    let deployed = new.deployed_project_key.unwrap_or_else(|| new.project_key.clone());
+    again(|| create_once(deployer, viewer, new.clone())).await
+}
+
+async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment) -> Result<Deployment> {
+    let both = sides(deployer.db.pool(), viewer, &new).await?;
+    let deployed = new.deployed_project_key.clone().unwrap_or_else(|| new.project_key.clone());
     let defaults = Settings {
         connection_remapping: serde_json::from_str::<infrastructures::Settings>(&both.settings)?.connection_remapping,
         ..Settings::default()
@@ -67,6 +72,8 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewDeployment) ->
 
     let tx = deployer.db.begin().await?;
     keep_infrastructure(&tx, &new.infrastructure_id).await?;
+    // The rights may have gone while we waited.
+    sides(&*tx, viewer, &new).await?;
     require_bundle(&tx, &new.project_key, &new.bundle_id).await?;
     let now = tx.now().await?;
     let row = deployment::ActiveModel {
@@ -93,12 +100,11 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewDeployment) ->
 }
 
 /// The infrastructure's row, once the viewer may deploy on it and the project. What is hidden is told for both fields at once.
-async fn sides(deployer: &Deployer, viewer: &Viewer, new: &NewDeployment) -> Result<infrastructure::Model> {
+async fn sides<C: ConnectionTrait>(db: &C, viewer: &Viewer, new: &NewDeployment) -> Result<infrastructure::Model> {
     let mut problems = Problems::default();
     names::check(&new.infrastructure_id, "infrastructureId", &mut problems);
     names::check(&new.project_key, "projectKey", &mut problems);
     problems.check()?;
-    let db = deployer.db.pool();
     let place =
         rights::require_infrastructure(db, viewer, &new.infrastructure_id, Level::Deploy, "infrastructureId").await;
     let project = rights::require_published_project(db, viewer, &new.project_key, Right::Deploy, "projectKey").await;
@@ -119,9 +125,13 @@ async fn sides(deployer: &Deployer, viewer: &Viewer, new: &NewDeployment) -> Res
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `VERSION_CONFLICT`; all that is wrong at once; `BUNDLE_UNKNOWN`; `DEPLOYED_PROJECT_KEY_FIXED`
 /// once an update was requested; `DEPLOYED_PROJECT_KEY_TAKEN`.
 pub async fn update_settings(deployer: &Deployer, viewer: &Viewer, id: &str, change: Change) -> Result<Deployment> {
+    again(|| update_once(deployer, viewer, id, change.clone())).await
+}
+
+async fn update_once(deployer: &Deployer, viewer: &Viewer, id: &str, change: Change) -> Result<Deployment> {
     rights::require_deployment(deployer.db.pool(), viewer, id, Access::Change, "id").await?;
     let tx = deployer.db.begin().await?;
-    let row = lock(&tx, id, "id").await?;
+    let row = lock(&tx, viewer, id, "id").await?;
     if row.version != change.expected_version {
         return Err(Error::version_conflict(change.expected_version, row.version));
     }
@@ -167,9 +177,13 @@ pub async fn update_settings(deployer: &Deployer, viewer: &Viewer, id: &str, cha
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `UPDATE_RUNNING` while one of its updates has not ended.
 pub async fn delete(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<()> {
+    again(|| delete_once(deployer, viewer, id)).await
+}
+
+async fn delete_once(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<()> {
     rights::require_deployment(deployer.db.pool(), viewer, id, Access::Change, "id").await?;
     let tx = deployer.db.begin().await?;
-    lock(&tx, id, "id").await?;
+    lock(&tx, viewer, id, "id").await?;
     let unfinished = run::Column::DeploymentId.eq(id).and(run::Column::EndedAt.is_null());
     if run::Entity::find().filter(unfinished).count(&*tx).await? > 0 {
         return Err(Error::field(
@@ -195,10 +209,11 @@ pub async fn delete(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<()
     Ok(())
 }
 
-/// Locks and reads a deployment's row: requests of updates, changes and the deletion take turns here.
-pub(crate) async fn lock(tx: &Tx, id: &str, field: &str) -> Result<deployment::Model> {
+/// Locks and reads a deployment's row: requests of updates, changes and the deletion take turns here. Asks again whether the viewer may change it: the
+/// right may have gone while we waited.
+pub(crate) async fn lock(tx: &Tx, viewer: &Viewer, id: &str, field: &str) -> Result<deployment::Model> {
     tx.lock("deployment", "id = $1", id).await?;
-    deployment::Entity::find_by_id(id.to_owned()).one(&**tx).await?.ok_or_else(|| Error::not_found(field))
+    rights::require_deployment(&**tx, viewer, id, Access::Change, field).await
 }
 
 /// The infrastructure must still be there when we commit.

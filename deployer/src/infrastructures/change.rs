@@ -1,4 +1,5 @@
-//! Changing infrastructures. Lock order of these transactions: the stage, the infrastructure, accounts and groups.
+//! Changing infrastructures. Lock order of these transactions: the stage, the infrastructure, the group `administrators`, accounts, other groups; then
+//! rows that name groups.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,8 @@ use super::{
 };
 use crate::{
     Deployer,
-    accounts::changes::{inserted, lock_groups},
+    accounts::changes::{inserted, lock_administrators, lock_groups},
+    again::again,
     error::{Error, Problems, Refusal, Result},
     names,
     rights::{self, Level},
@@ -119,6 +121,7 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewInfrastructure
     if !inserted(&result) {
         return Err(Error::id_not_available("id"));
     }
+    lock_administrators(&tx, &names_of(&permissions)).await?;
     require_hooks_user(&tx, viewer, &Settings::default(), &settings).await?;
     put_permissions(&tx, &new.id, &permissions).await?;
     tx.commit().await?;
@@ -137,12 +140,20 @@ pub async fn update(
     expected_version: i64,
     patch: InfrastructurePatch,
 ) -> Result<Infrastructure> {
+    again(|| update_once(deployer, viewer, id, expected_version, patch.clone())).await
+}
+
+async fn update_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    id: &str,
+    expected_version: i64,
+    patch: InfrastructurePatch,
+) -> Result<Infrastructure> {
     // Asked before anything about the input, so that a hidden infrastructure answers like an absent one whatever is sent.
     let row = rights::require_infrastructure(deployer.db.pool(), viewer, id, Level::Admin, "id").await?;
     let tx = deployer.db.begin().await?;
-    if let Some(stage) = &patch.stage
-        && *stage != row.stage
-    {
+    if let Some(stage) = &patch.stage {
         let kind = row.kind.parse::<TargetType>().map_err(|error| Error::fault(error.to_string()))?;
         stages::lock(&tx, StageKind::of(kind), stage, "stage").await?;
     }
@@ -226,16 +237,22 @@ pub async fn set_permissions(
     expected_version: i64,
     permissions: &[Permission],
 ) -> Result<Option<Infrastructure>> {
+    again(|| set_permissions_once(deployer, viewer, id, expected_version, permissions)).await
+}
+
+async fn set_permissions_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    id: &str,
+    expected_version: i64,
+    permissions: &[Permission],
+) -> Result<Option<Infrastructure>> {
     let tx = deployer.db.begin().await?;
     let row = lock(&tx, viewer, id, Level::Admin, "id").await?;
     require_version(&row, expected_version)?;
     let mut problems = Problems::default();
     let rows = permission_rows(permissions, &mut problems);
     problems.check()?;
-    infrastructure_permission::Entity::delete_many()
-        .filter(infrastructure_permission::Column::InfrastructureId.eq(id))
-        .exec(&*tx)
-        .await?;
     put_permissions(&tx, id, &rows).await?;
     touch(&tx, viewer, &row).await?;
     tx.commit().await?;
@@ -255,8 +272,17 @@ fn permission_rows(permissions: &[Permission], problems: &mut Problems) -> BTree
     rows
 }
 
+fn names_of(permissions: &BTreeMap<String, Level>) -> BTreeSet<String> {
+    permissions.keys().cloned().collect()
+}
+
+/// Gives exactly these rights. The groups first, then the rows: whoever deletes a group goes that way, too.
 async fn put_permissions(tx: &Tx, id: &str, permissions: &BTreeMap<String, Level>) -> Result<()> {
-    lock_groups(tx, &permissions.keys().cloned().collect::<BTreeSet<_>>(), "permissions").await?;
+    lock_groups(tx, &names_of(permissions), "permissions").await?;
+    infrastructure_permission::Entity::delete_many()
+        .filter(infrastructure_permission::Column::InfrastructureId.eq(id))
+        .exec(&**tx)
+        .await?;
     let rows: Vec<_> = permissions
         .iter()
         .map(|(group, level)| infrastructure_permission::ActiveModel {
@@ -276,6 +302,10 @@ async fn put_permissions(tx: &Tx, id: &str, permissions: &BTreeMap<String, Level
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN`, `IN_USE`, which says that something uses it, and never what: the viewer may not be allowed to see it.
 pub async fn delete(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<()> {
+    again(|| delete_once(deployer, viewer, id)).await
+}
+
+async fn delete_once(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<()> {
     let tx = deployer.db.begin().await?;
     lock(&tx, viewer, id, Level::Admin, "id").await?;
     let used = deployment::Entity::find().filter(deployment::Column::InfrastructureId.eq(id)).count(&*tx).await?;

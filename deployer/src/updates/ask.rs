@@ -15,6 +15,7 @@ use targets::spec::DeploySpec;
 use super::{idempotency::Request, list::get, view::Update};
 use crate::{
     Deployer,
+    again::again,
     bundles::{self, BundleKey, Hold},
     deployments,
     error::{Error, Result},
@@ -46,12 +47,21 @@ pub async fn start(
     deployment_id: &str,
     idempotency_key: Option<&str>,
 ) -> Result<Accepted> {
+    again(|| start_once(deployer, viewer, deployment_id, idempotency_key)).await
+}
+
+async fn start_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    deployment_id: &str,
+    idempotency_key: Option<&str>,
+) -> Result<Accepted> {
     let field = "deploymentId";
     rights::require_deployment(deployer.db.pool(), viewer, deployment_id, Access::Change, field).await?;
     let arguments = json!({ "operation": "startUpdate" });
     let request = idempotency_key.map(|key| Request::new(&viewer.login, deployment_id, key, &arguments)).transpose()?;
     let tx = deployer.db.begin().await?;
-    let row = deployments::write::lock(&tx, deployment_id, field).await?;
+    let row = deployments::write::lock(&tx, viewer, deployment_id, field).await?;
     if let Some(request) = &request
         && let Some(run) = request.first(&tx).await?
     {
@@ -70,22 +80,31 @@ pub async fn start(
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `RETRY_SUPERSEDED` if a later update exists; `RETRY_NOT_POSSIBLE` for one that succeeded or has
 /// not ended, or whose infrastructure has another node by now; the errors of [`start`].
 pub async fn retry(deployer: &Deployer, viewer: &Viewer, id: RunId, idempotency_key: Option<&str>) -> Result<Accepted> {
+    again(|| retry_once(deployer, viewer, id, idempotency_key)).await
+}
+
+async fn retry_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    id: RunId,
+    idempotency_key: Option<&str>,
+) -> Result<Accepted> {
     let row = require(deployer, viewer, id).await?;
     let arguments = json!({ "operation": "retryUpdate", "update": id.to_string() });
     let request =
         idempotency_key.map(|key| Request::new(&viewer.login, &row.deployment_id, key, &arguments)).transpose()?;
     let tx = deployer.db.begin().await?;
-    let deployment = deployments::write::lock(&tx, &row.deployment_id, "updateId").await?;
+    let deployment = deployments::write::lock(&tx, viewer, &row.deployment_id, "id").await?;
     if let Some(request) = &request
         && let Some(run) = request.first(&tx).await?
     {
         drop(tx);
         return accepted(deployer, viewer, run, true).await;
     }
-    let old = runs::load(&*tx, id).await?.ok_or_else(|| Error::not_found("updateId"))?;
+    let old = runs::load(&*tx, id).await?.ok_or_else(|| Error::not_found("id"))?;
     if old.row.run_no < deployment.last_run_no {
         let message = "A later update of this deployment exists. Retry that one, or start a new update.";
-        return Err(Error::field("RETRY_SUPERSEDED", "updateId", message));
+        return Err(Error::field("RETRY_SUPERSEDED", "id", message));
     }
     match old.state.status() {
         Status::Failed | Status::Cancelled | Status::Warning => {}
@@ -96,11 +115,11 @@ pub async fn retry(deployer: &Deployer, viewer: &Viewer, id: RunId, idempotency_
         }
         Status::Succeeded => {
             let message = "This update succeeded. Start a new update to deploy again.";
-            return Err(Error::field("RETRY_NOT_POSSIBLE", "updateId", message));
+            return Err(Error::field("RETRY_NOT_POSSIBLE", "id", message));
         }
         Status::Queued | Status::Running | Status::Waiting => {
             let message = "This update has not ended. Wait for it, or cancel it first.";
-            return Err(Error::field("RETRY_NOT_POSSIBLE", "updateId", message));
+            return Err(Error::field("RETRY_NOT_POSSIBLE", "id", message));
         }
     }
     let hooks = old.state.spec.plan.steps.iter().zip(&old.state.steps);
@@ -119,6 +138,10 @@ pub async fn retry(deployer: &Deployer, viewer: &Viewer, id: RunId, idempotency_
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `UPDATE_ENDED`.
 pub async fn cancel(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<Update> {
+    again(|| cancel_once(deployer, viewer, id)).await
+}
+
+async fn cancel_once(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<Update> {
     let row = require(deployer, viewer, id).await?;
     let tx = deployer.db.begin().await?;
     let cancel = runs::cancel(&tx, id, &viewer.login).await?;
@@ -126,11 +149,11 @@ pub async fn cancel(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<U
     match cancel {
         Cancel::Ended => ring_next(deployer, &row.deployment_id).await,
         Cancel::Asked => deployer.queue.ring(id),
-        Cancel::AlreadyEnded => return Err(Error::field("UPDATE_ENDED", "updateId", "This update has ended already.")),
-        Cancel::Absent => return Err(Error::not_found("updateId")),
+        Cancel::AlreadyEnded => return Err(Error::field("UPDATE_ENDED", "id", "This update has ended already.")),
+        Cancel::Absent => return Err(Error::not_found("id")),
     }
     tracing::info!(run = %id, by = viewer.login, "an update was cancelled");
-    get(deployer, viewer, id).await?.ok_or_else(|| Error::not_found("updateId"))
+    get(deployer, viewer, id).await?.ok_or_else(|| Error::not_found("id"))
 }
 
 /// Gives up a STUCK update: it ends as FAILED, and its deployment is free again. Whoever does it has looked at the node.
@@ -138,23 +161,26 @@ pub async fn cancel(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<U
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `UPDATE_NOT_STUCK`.
 pub async fn abandon(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<Update> {
+    again(|| abandon_once(deployer, viewer, id)).await
+}
+
+async fn abandon_once(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<Update> {
     let row = require(deployer, viewer, id).await?;
     let tx = deployer.db.begin().await?;
     if !runs::abandon(&tx, id, &viewer.login).await? {
         let message = "This update is not stuck. Cancel it, if it has not ended.";
-        return Err(Error::field("UPDATE_NOT_STUCK", "updateId", message));
+        return Err(Error::field("UPDATE_NOT_STUCK", "id", message));
     }
     tx.commit().await?;
     ring_next(deployer, &row.deployment_id).await;
     tracing::info!(run = %id, by = viewer.login, "a stuck update was abandoned");
-    get(deployer, viewer, id).await?.ok_or_else(|| Error::not_found("updateId"))
+    get(deployer, viewer, id).await?.ok_or_else(|| Error::not_found("id"))
 }
 
 /// The run's row, if the viewer may change its deployment.
 async fn require(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<run::Model> {
-    let row =
-        run::Entity::find_by_id(id.0).one(deployer.db.pool()).await?.ok_or_else(|| Error::not_found("updateId"))?;
-    rights::require_deployment(deployer.db.pool(), viewer, &row.deployment_id, Access::Change, "updateId").await?;
+    let row = run::Entity::find_by_id(id.0).one(deployer.db.pool()).await?.ok_or_else(|| Error::not_found("id"))?;
+    rights::require_deployment(deployer.db.pool(), viewer, &row.deployment_id, Access::Change, "id").await?;
     Ok(row)
 }
 
@@ -188,14 +214,14 @@ async fn renew(tx: &Tx, row: &deployment::Model, old: &RunSpec, login: &str) -> 
     if bundles::lock(tx, &package, Hold::Keep).await?.is_none_or(|package| package.sha256 != body.package.sha256) {
         return Err(Error::field(
             "BUNDLE_UNKNOWN",
-            "updateId",
+            "id",
             "The bundle of this update was deleted. Start a new update with another one.",
         ));
     }
     let now = freeze::place(&freeze::hold_infrastructure(tx, row).await?)?;
     if infrastructures::another_node(&body.infrastructure.node, &now.spec.node) {
         let message = "The infrastructure's node was changed since (its address, or which certificates are trusted). Start a new update.";
-        return Err(Error::field("RETRY_NOT_POSSIBLE", "updateId", message));
+        return Err(Error::field("RETRY_NOT_POSSIBLE", "id", message));
     }
     body.infrastructure.node = now.spec.node;
     if body.acting_user == old.requester && now.deploy_as.as_deref() != Some(&body.acting_user) {

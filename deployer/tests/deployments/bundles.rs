@@ -110,7 +110,7 @@ async fn a_bundle_in_use_stays() {
     assert_eq!(code(&bundles::delete(deployer, root, &key("CHURN", "v1")).await), "IN_USE");
     updates::cancel(deployer, root, run).await.unwrap();
     bundles::delete(deployer, root, &key("CHURN", "v1")).await.unwrap();
-    assert_eq!(problems(updates::retry(deployer, root, run, None).await), [("BUNDLE_UNKNOWN", "updateId".to_owned())]);
+    assert_eq!(problems(updates::retry(deployer, root, run, None).await), [("BUNDLE_UNKNOWN", "id".to_owned())]);
 }
 
 #[tokio::test]

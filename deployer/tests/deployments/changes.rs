@@ -7,9 +7,10 @@ use deployer::{
     projects, updates,
 };
 use engine::{journal::Status, plan::OnFailure};
+use sea_orm::ConnectionTrait as _;
 use targets::spec::ConnectionRemapping;
 
-use crate::support::{bundle, code, new_deployment, permission, problems, viewer, world};
+use crate::support::{bundle, code, key, new_deployment, permission, problems, viewer, world};
 
 fn remap(source: &str, target: &str) -> ConnectionRemapping {
     ConnectionRemapping { source: source.to_owned(), target: target.to_owned() }
@@ -190,4 +191,66 @@ async fn a_projects_settings_name_what_exists() {
     let designer = viewer("designer", &[]);
     world.upload(&designer, None, &bundle("MINE", "v1")).await.unwrap();
     assert_eq!(code(&projects::delete(deployer, &designer, "MINE").await), "IN_USE");
+}
+
+#[tokio::test]
+async fn what_is_absent_is_told_under_the_argument_that_named_it() {
+    let world = world().await;
+    let (deployer, root) = (&world.deployer, &world.root);
+    let absent = || [("NOT_FOUND", "id".to_owned())];
+    let run = engine::ids::RunId(999);
+    assert_eq!(problems(updates::cancel(deployer, root, run).await), absent());
+    assert_eq!(problems(updates::retry(deployer, root, run, None).await), absent());
+    assert_eq!(problems(updates::abandon(deployer, root, run).await), absent());
+    assert_eq!(problems(deployer::bundles::delete(deployer, root, &key("CHURN", "v9")).await), absent());
+}
+
+#[tokio::test]
+async fn a_filter_with_a_nul_finds_nothing() {
+    let world = world().await;
+    world.deployment("d", "CHURN").await;
+    let nul = || Some("\0".to_owned());
+    let page = Page::new(None, None).unwrap();
+    for filter in [
+        Filter { infrastructure: nul(), ..Default::default() },
+        Filter { project: nul(), ..Default::default() },
+        Filter { stage: nul(), ..Default::default() },
+        Filter { text: Some("d".repeat(201)), ..Default::default() },
+    ] {
+        let found = deployments::list(&world.deployer, &world.root, &filter, &page).await.unwrap();
+        assert!(found.items.is_empty(), "{filter:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_owns_a_project_without_an_account() {
+    let world = world().await;
+    let gone = viewer("gone", &[]);
+    let stored = world.stored();
+    let made = projects::create(&world.deployer, &gone, "NEW", None).await;
+    assert_eq!(problems(made), [("USER_UNKNOWN", "owner".to_owned())]);
+    let uploaded = world.upload(&gone, None, &bundle("NEW", "v1")).await;
+    assert_eq!(problems(uploaded), [("USER_UNKNOWN", "owner".to_owned())]);
+    assert_eq!(world.stored(), stored);
+}
+
+#[tokio::test]
+async fn a_right_that_goes_while_a_change_waits_is_missed() {
+    let world = world().await;
+    let deployer = &world.deployer;
+    world.deployment("d", "CHURN").await;
+    let alice = world.somebody("deploy", "deploy").await;
+    let tx = deployer.db.begin().await.unwrap();
+    tx.lock("deployment", "id = $1", "d").await.unwrap();
+    let taken = async {
+        // So that the change asked before the right went; if it did not come that far, it answers the same.
+        for _ in 0..20 {
+            deployer.db.now().await.unwrap();
+        }
+        tx.execute_unprepared("DELETE FROM infrastructure_permission").await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    let change = Change { expected_version: 1, ..Change::default() };
+    let (changed, ()) = tokio::join!(deployments::update_settings(deployer, &alice, "d", change), taken);
+    assert_eq!(problems(changed), [("NOT_FOUND", "id".to_owned())]);
 }

@@ -74,6 +74,8 @@ pub(crate) async fn world_at(node_url: &str) -> World {
         queue: Queue::embedded(),
     };
     let world = World { deployer, root: viewer("root", &["administrators"]), folder };
+    let owner = users::NewUser { login: "root".to_owned(), ..Default::default() };
+    users::create(&world.deployer, &world.root, owner).await.unwrap();
     for (name, _) in LEVELS {
         groups::create(&world.deployer, &world.root, &format!("on-{name}"), "").await.unwrap();
     }

@@ -6,7 +6,7 @@ use deployer::{
         users::{self, NewUser, UserFilter, UserPatch},
     },
     bootstrap::{self, Operator},
-    keys,
+    infrastructures, keys,
     paging::Page,
     rights::{self, Level},
 };
@@ -172,4 +172,44 @@ async fn an_owner_is_not_deleted() {
     assert_eq!(refused(users::delete(&house.deployer, &house.admin, "bob").await), "IN_USE");
     house.sql("UPDATE published_project SET owner = 'admin'").await;
     users::delete(&house.deployer, &house.admin, "bob").await.unwrap();
+}
+
+#[tokio::test]
+async fn filters_that_nothing_can_meet_are_met_by_nothing() {
+    let house = house().await;
+    let page = Page::new(None, None).unwrap();
+    let text = |text: String| UserFilter { text: Some(text), group: None };
+    let group = UserFilter { text: None, group: Some("o\0ps".to_owned()) };
+    for filter in [group, text("x".repeat(201)), text("x".repeat(60_000))] {
+        assert!(users::list(&house.deployer, &house.admin, &filter, &page).await.unwrap().items.is_empty());
+        assert_eq!(users::count(&house.deployer, &house.admin, &filter).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn changes_that_meet_take_turns() {
+    let house = house().await;
+    for id in ["a", "b"] {
+        house.infrastructure(id, Level::View).await;
+    }
+    let (deployer, admin) = (&house.deployer, &house.admin);
+    let rights = async |id: &str| {
+        for _ in 0..10 {
+            let version = infrastructures::get(deployer, admin, id).await.unwrap().unwrap().version;
+            let permissions = ["ops", "administrators", "dev"]
+                .map(|group| infrastructures::Permission { group: group.to_owned(), level: Level::Admin });
+            infrastructures::set_permissions(deployer, admin, id, version, &permissions).await.unwrap();
+        }
+    };
+    let groups = async || {
+        for n in 0..10 {
+            let name = format!("g{n}");
+            groups::create(deployer, admin, &name, "").await.unwrap();
+            let groups = Some(set(&["administrators", &name]));
+            let patch = UserPatch { groups, enabled: Some(true), ..Default::default() };
+            users::update(deployer, admin, "admin", patch).await.unwrap();
+            groups::delete(deployer, admin, &name).await.unwrap();
+        }
+    };
+    tokio::join!(rights("a"), groups(), rights("b"));
 }
