@@ -15,7 +15,8 @@ pub(crate) const DEFAULTS: &str = include_str!("../../config.default.toml");
 /// Variables of their own that are no settings.
 const OTHERS: [&str; 4] = ["SLIPWAY_CONFIG", "SLIPWAY_MASTER_KEY", "SLIPWAY_ADMIN_KEY", "SLIPWAY_KEY"];
 
-#[derive(Clone, Debug, Deserialize)]
+// No `Debug`: the addresses of the database and the queue hold passwords.
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     pub(crate) database: Database,
@@ -29,14 +30,14 @@ pub(crate) struct Config {
     pub(crate) log: Log,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Database {
     pub(crate) url: String,
     pub(crate) connections: u32,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Queue {
     pub(crate) redis_url: String,
@@ -119,8 +120,11 @@ impl Config {
             let name = path.display();
             let text = std::fs::read_to_string(path)
                 .map_err(|error| Failure::new("CONFIG_UNREADABLE", format!("{name}: {error}")))?;
-            let over: Table =
-                text.parse().map_err(|error| Failure::new("CONFIG_INVALID", format!("{name}: {error}")))?;
+            let over: Table = text.parse().map_err(|error: toml::de::Error| {
+                // Where and what, not the line itself: it may hold a password.
+                let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+                Failure::new("CONFIG_INVALID", format!("{name}, line {line}: {}", error.message()))
+            })?;
             merge(&mut table, over, &defaults, "")
                 .map_err(|problem| Failure::new("CONFIG_INVALID", format!("{name}: {problem}")))?;
         }
@@ -129,7 +133,7 @@ impl Config {
                 set(&mut table, &variable, &value)?;
             }
         }
-        Value::Table(table).try_into().map_err(|error| Failure::new("CONFIG_INVALID", error.to_string()))
+        Value::Table(table).try_into().map_err(|error: toml::de::Error| Failure::new("CONFIG_INVALID", error.message()))
     }
 }
 
@@ -231,7 +235,7 @@ mod tests {
 
     #[test]
     fn what_is_unknown_or_wrong_is_named() {
-        let refused = |variables: &[(&str, &str)]| with(variables).unwrap_err().to_string();
+        let refused = |variables: &[(&str, &str)]| with(variables).err().unwrap().to_string();
         assert!(refused(&[("SLIPWAY_WORKER_SEAT", "3")]).contains("SLIPWAY_WORKER_SEAT"));
         assert!(refused(&[("SLIPWAY_WORKER_SEATS", "three")]).contains("SLIPWAY_WORKER_SEATS must be a whole number"));
         assert!(refused(&[("SLIPWAY_LOG_FORMAT", "xml")]).contains("format"));

@@ -1,6 +1,6 @@
 //! `slipway dev`: everything in one process.
 
-use std::path::Path;
+use std::{os::unix::fs::DirBuilderExt, path::Path};
 
 use engine::secrets::{ApiKey, Keyring};
 use tokio::net::TcpListener;
@@ -42,7 +42,8 @@ pub(crate) async fn run(args: Dev, config: Config) -> Result<(), Failure> {
 
 /// The embedded size of a configuration: all data in one folder.
 pub(crate) fn embedded(mut config: Config, data_dir: &Path) -> Result<Config, Failure> {
-    std::fs::create_dir_all(data_dir)?;
+    // Nobody else on this machine: the database holds hooks' code and variables.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir)?;
     let data_dir = data_dir.canonicalize()?;
     let inside = |name: &str| data_dir.join(name).display().to_string();
     config.database.url = format!("sqlite://{}", inside("slipway.db"));
