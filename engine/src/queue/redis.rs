@@ -73,22 +73,30 @@ pub(super) async fn push(url: Arc<str>, key: Arc<str>, mut bells: mpsc::Receiver
     }
 }
 
+/// A connection that was kept may have died unseen: then a fresh one has its turn. To ring twice does no harm.
 async fn ring(url: &str, key: &str, slot: &mut Option<MultiplexedConnection>, runs: &[RunId]) -> RedisResult<()> {
-    let mut connection = match slot.take() {
-        Some(connection) => connection,
-        None => connect(url, Duration::from_secs(5)).await?,
-    };
-    if runs.is_empty() {
-        redis::cmd("PING").query_async::<()>(&mut connection).await?;
-    } else {
-        let messages: Vec<String> =
-            runs.iter().filter_map(|run| serde_json::to_string(&Message { v: VERSION, run: *run }).ok()).collect();
-        let depth: usize = redis::cmd("RPUSH").arg(key).arg(messages).query_async(&mut connection).await?;
-        if depth > MOST {
-            redis::cmd("LTRIM").arg(key).arg(0).arg(MOST - 1).query_async::<()>(&mut connection).await?;
-        }
+    if let Some(mut kept) = slot.take()
+        && ring_on(&mut kept, key, runs).await.is_ok()
+    {
+        *slot = Some(kept);
+        return Ok(());
     }
-    *slot = Some(connection);
+    let mut fresh = connect(url, Duration::from_secs(5)).await?;
+    ring_on(&mut fresh, key, runs).await?;
+    *slot = Some(fresh);
+    Ok(())
+}
+
+async fn ring_on(connection: &mut MultiplexedConnection, key: &str, runs: &[RunId]) -> RedisResult<()> {
+    if runs.is_empty() {
+        return redis::cmd("PING").query_async::<()>(connection).await;
+    }
+    let messages: Vec<String> =
+        runs.iter().filter_map(|run| serde_json::to_string(&Message { v: VERSION, run: *run }).ok()).collect();
+    let depth: usize = redis::cmd("RPUSH").arg(key).arg(messages).query_async(connection).await?;
+    if depth > MOST {
+        redis::cmd("LTRIM").arg(key).arg(0).arg(MOST - 1).query_async::<()>(connection).await?;
+    }
     Ok(())
 }
 
