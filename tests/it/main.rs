@@ -1,8 +1,10 @@
 //! Tests of the whole: real servers, real processes.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod fleet;
 mod kill;
 mod ordering;
+mod redis;
 mod slots;
 mod tidy;
 mod walk;

@@ -402,4 +402,3 @@ fn v2() -> BundleSpec {
     });
     spec
 }
-
