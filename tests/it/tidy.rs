@@ -1,1 +1,298 @@
-//! The rules of the house that a machine can hold.
+//! The rules of the house that a machine can hold: which crate may know which, which file may name which package, a page for each code.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+/// What each of our crates may depend on. In tests, the schema and the practice node besides.
+const CORRIDOR: &[(&str, &[&str])] = &[
+    ("entities", &[]),
+    ("migration", &[]),
+    ("sandbox", &[]),
+    ("engine", &["entities"]),
+    ("targets", &["entities", "engine"]),
+    ("deployer", &["entities", "engine", "targets"]),
+    ("graphql", &["entities", "engine", "targets", "deployer"]),
+    ("api", &["entities", "engine", "targets", "deployer", "graphql"]),
+    ("worker", &["entities", "engine", "targets", "deployer"]),
+    ("slipway", &["entities", "migration", "engine", "targets", "deployer", "graphql", "api", "worker", "sandbox"]),
+    ("tests", &["entities", "migration", "engine", "targets", "deployer", "graphql", "api", "worker", "sandbox"]),
+];
+const ALSO_IN_TESTS: [&str; 2] = ["migration", "sandbox"];
+
+/// Only these crates may depend on these packages, tests apart.
+const PACKAGES: &[(&str, &[&str])] = &[
+    ("poem", &["api", "sandbox"]),
+    // The command line joins the schema and the edge: it passes the request's data from one to the other.
+    ("async-graphql", &["graphql", "api", "slipway"]),
+    ("apalis", &["engine", "worker"]),
+    ("apalis-core", &["engine", "worker"]),
+    ("redis", &["engine"]),
+    ("reqwest", &["targets", "slipway"]),
+    ("sea-orm", &["entities", "engine", "deployer"]),
+    ("sea-orm-migration", &["migration"]),
+    ("clap", &["slipway"]),
+];
+
+/// Within our sources, only files whose path begins so may hold this text, tests apart.
+const TEXTS: &[(&str, &[&str])] = &[
+    ("apalis", &["engine/src/queue", "worker/src/"]),
+    ("redis::", &["engine/src/queue", "engine/src/bell"]),
+    ("reqwest", &["targets/src/http/", "cli/src/"]),
+    (
+        "sea_orm",
+        &[
+            "entities/src/",
+            "migration/src/",
+            "deployer/src/",
+            "engine/src/db.rs",
+            "engine/src/leases.rs",
+            "engine/src/runs",
+            "engine/src/slots",
+        ],
+    ),
+    ("poem::", &["api/src/", "sandbox/src/"]),
+    ("process::Command", &["worker/src/hooks/", "worker/src/hook_exec/"]),
+    ("SystemTime::now", &["engine/src/clock.rs", "sandbox/src/clock.rs"]),
+    ("getrandom", &["engine/src/clock.rs"]),
+    ("println!", &["cli/src/"]),
+];
+
+/// Texts in capitals with an underscore that are no failure codes of ours.
+const NO_CODES: &[&str] = &[
+    // Values of enumerations.
+    "API_KEYS",
+    "AUTOMATION_NODE",
+    "AUTOMATION_SINGLE",
+    "FULL_DESIGNER",
+    "READ_ONLY",
+    "FAIL_IF_MISS",
+    "SCREAMING_SNAKE_CASE",
+    // Environment variables.
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    // Ends of a hook that are no failures of its step.
+    "HOOK_CANCELLED",
+    "HOOK_LEASE_LOST",
+    "HOOK_SUCCEEDED",
+    "HOOK_WARNING",
+];
+const NO_CODE_PREFIXES: [&str; 4] = ["SLIPWAY_", "CAP_", "CARGO_", "ERR_"];
+/// Codes of one word: nothing tells them from other words.
+const SHORT_CODES: &[&str] =
+    &["ABANDONED", "CANCELLED", "FORBIDDEN", "INTERNAL", "INTERRUPTED", "TIMEOUT", "UNAUTHENTICATED"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+}
+
+/// All our files with one of these endings, by path from the root.
+fn files(endings: &[&str]) -> BTreeMap<String, String> {
+    let root = root();
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let hidden = name.starts_with('.') && name != ".ci";
+            if hidden || (folder == root && name == "target") || name == "vendor" {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else if endings.iter().any(|ending| name.ends_with(ending))
+                && let Ok(text) = fs::read_to_string(&path)
+            {
+                found.insert(path.strip_prefix(&root).unwrap().display().to_string(), text);
+            }
+        }
+    }
+    assert!(!found.is_empty());
+    found
+}
+
+/// Sources that are in the product: no tests.
+fn sources() -> BTreeMap<String, String> {
+    let mut sources = files(&[".rs"]);
+    sources.retain(|path, _| path.contains("/src/") && !path.contains("/tests/") && !path.ends_with("/tests.rs"));
+    for text in sources.values_mut() {
+        // By custom the tests of a file are its last part.
+        if let Some((code, _)) = text.split_once("#[cfg(test)]\nmod tests {") {
+            *text = code.to_owned();
+        }
+    }
+    sources
+}
+
+fn metadata() -> Value {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Each crate's dependencies, with whether it is for tests alone.
+fn dependencies() -> BTreeMap<String, Vec<(String, bool)>> {
+    let metadata = metadata();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let of = |package: &Value| {
+        let all = package["dependencies"].as_array().unwrap().iter();
+        all.map(|dependency| (text(&dependency["name"]), dependency["kind"] == "dev")).collect()
+    };
+    metadata["packages"].as_array().unwrap().iter().map(|package| (text(&package["name"]), of(package))).collect()
+}
+
+fn complain(rule: &str, broken: &[String]) {
+    assert!(broken.is_empty(), "{rule}\n{}", broken.join("\n"));
+}
+
+#[test]
+fn dependencies_run_one_way() {
+    let dependencies = dependencies();
+    let ours: BTreeSet<&str> = dependencies.keys().map(String::as_str).collect();
+    let known: BTreeSet<&str> = CORRIDOR.iter().map(|(name, _)| *name).collect();
+    assert_eq!(ours, known, "each crate has its place in the corridor");
+    let mut broken = Vec::new();
+    for (name, allowed) in CORRIDOR {
+        for (other, test) in dependencies[*name].iter().filter(|(other, _)| ours.contains(other.as_str())) {
+            let fine = allowed.contains(&other.as_str()) || (*test && ALSO_IN_TESTS.contains(&other.as_str()));
+            if !fine {
+                broken.push(format!("{name} depends on {other}"));
+            }
+        }
+    }
+    complain("Dependencies run one way.", &broken);
+}
+
+#[test]
+fn packages_stay_in_their_rooms() {
+    let mut broken = Vec::new();
+    for (name, dependencies) in dependencies() {
+        for (package, test) in dependencies {
+            let rooms = PACKAGES.iter().find(|(known, _)| *known == package).map(|(_, rooms)| *rooms);
+            if !test && name != "tests" && rooms.is_some_and(|rooms| !rooms.contains(&name.as_str())) {
+                broken.push(format!("{name} depends on {package}"));
+            }
+        }
+    }
+    for (path, text) in sources() {
+        for (wanted, rooms) in TEXTS {
+            let named = text.lines().enumerate().find(|(_, line)| {
+                let code = line.trim_start();
+                !code.starts_with("//") && code.contains(wanted)
+            });
+            if let Some((number, _)) = named
+                && !rooms.iter().any(|room| path.starts_with(room))
+            {
+                broken.push(format!("{path}:{} names {wanted}", number + 1));
+            }
+        }
+    }
+    complain("Only some rooms may name some packages.", &broken);
+}
+
+/// Whether a text could be a code: capitals, digits and at least one underscore.
+fn looks_like_a_code(text: &str) -> bool {
+    text.contains('_')
+        && text.starts_with(|first: char| first.is_ascii_uppercase())
+        && text.ends_with(|last: char| last.is_ascii_uppercase() || last.is_ascii_digit())
+        && text.chars().all(|each| each.is_ascii_uppercase() || each.is_ascii_digit() || each == '_')
+}
+
+/// The codes in our sources: texts in quotes, and the list that `targets` makes its constants of.
+fn codes() -> BTreeMap<String, String> {
+    let mut codes = BTreeMap::new();
+    // The practice node's codes are its own.
+    for (path, text) in sources().into_iter().filter(|(path, _)| !path.starts_with("sandbox/")) {
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for line in code.clone() {
+            for quoted in line.split('"').skip(1).step_by(2).filter(|quoted| {
+                SHORT_CODES.contains(quoted)
+                    || (looks_like_a_code(quoted)
+                        && !NO_CODES.contains(quoted)
+                        && !NO_CODE_PREFIXES.iter().any(|prefix| quoted.starts_with(prefix)))
+            }) {
+                codes.insert(quoted.to_owned(), path.clone());
+            }
+        }
+        if path == "targets/src/codes.rs" {
+            for name in code.filter_map(|line| line.trim().strip_suffix(',')).filter(|name| looks_like_a_code(name)) {
+                codes.insert(name.to_owned(), path.clone());
+            }
+        }
+    }
+    codes
+}
+
+#[test]
+fn each_code_has_its_page_and_each_page_its_code() {
+    let codes = codes();
+    assert!(codes.len() > 100, "only {} codes were found", codes.len());
+    let pages: BTreeMap<String, String> = files(&[".md"])
+        .into_iter()
+        .filter_map(|(path, text)| {
+            let name = path.strip_prefix("docs/errors/")?.strip_suffix(".md")?.to_owned();
+            (name != "README").then_some((name, text))
+        })
+        .collect();
+    let mut broken: Vec<String> = codes
+        .iter()
+        .filter(|(code, _)| !pages.contains_key(*code))
+        .map(|(code, path)| format!("{code} of {path} has no page docs/errors/{code}.md"))
+        .collect();
+    for (name, text) in &pages {
+        if !codes.contains_key(name) {
+            broken.push(format!("docs/errors/{name}.md is about a code that nothing answers"));
+        }
+        if !text.starts_with(&format!("# {name}\n")) {
+            broken.push(format!("docs/errors/{name}.md does not begin with its code"));
+        }
+    }
+    complain("A page per code.", &broken);
+}
+
+#[test]
+fn files_are_short() {
+    let broken: Vec<String> = files(&[".rs", ".py", ".sql", ".sh"])
+        .into_iter()
+        .map(|(path, text)| (path, text.lines().count()))
+        .filter(|(_, lines)| *lines > 600)
+        .map(|(path, lines)| format!("{path} has {lines} lines"))
+        .collect();
+    complain("A file has at most 600 lines.", &broken);
+}
+
+#[test]
+fn no_file_names_a_machines_path() {
+    // Written apart, so that this file does not break its own rule.
+    let paths = ["work", "root", "home"].map(|folder| format!("/{folder}/"));
+    let mut broken = Vec::new();
+    for (path, text) in files(&[".rs", ".py", ".sql", ".sh", ".md", ".toml", ".yml", ".graphql", "run", "test"]) {
+        for (number, line) in text.lines().enumerate() {
+            // In a web address it is no path of a machine.
+            let named = paths.iter().any(|wanted| {
+                line.match_indices(wanted.as_str()).any(|(at, _)| {
+                    let before = line[..at].chars().next_back();
+                    before.is_none_or(|before| !before.is_alphanumeric() && !".}".contains(before))
+                })
+            });
+            if named {
+                broken.push(format!("{path}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    complain("No file names a path of a machine.", &broken);
+}
