@@ -1,5 +1,7 @@
 //! Bundles: immutable versions of published projects. Nothing is stored unless the whole upload arrived, was read and is new.
 
+mod documents;
+mod of_projects;
 mod upload;
 
 use std::collections::{BTreeMap, HashMap};
@@ -11,13 +13,17 @@ use engine::{
 };
 use entities::{bundle, deployment, run};
 use sea_orm::{
-    ColumnTrait as _, Condition, ConnectionTrait, DbBackend, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, QueryTrait as _, sea_query::ExprTrait as _,
+    ColumnTrait as _, Condition, ConnectionTrait, DbBackend, EntityTrait as _, FromQueryResult, PaginatorTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _, Select,
+    sea_query::{Expr, ExprTrait as _, Func},
 };
-use serde_json::Value;
-use targets::spec::{BundleContents, DeploySpec};
+use targets::spec::DeploySpec;
 
-pub use self::upload::{Upload, upload};
+pub use self::{
+    documents::{MOST, contents_of, manifests_of},
+    of_projects::of_projects,
+    upload::{Upload, upload},
+};
 use crate::{
     Deployer,
     again::again,
@@ -36,8 +42,8 @@ pub struct BundleKey {
     pub bundle_id: String,
 }
 
-/// One immutable version of a published project.
-#[derive(Clone, Debug, PartialEq)]
+/// One immutable version of a published project, without what it says of itself: that can be megabytes ([`contents_of`], [`manifests_of`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bundle {
     /// Which.
     pub key: BundleKey,
@@ -47,13 +53,9 @@ pub struct Bundle {
     pub size: u64,
     /// As uploaded. A label, never a path.
     pub file_name: String,
-    /// What it holds, as far as a target must know.
-    pub contents: BundleContents,
-    /// Its manifest, unknown keys and all; built from what was found if it has none.
-    pub manifest: Value,
     /// Read by inference: connections may be missing from the contents.
     pub inferred: bool,
-    /// From the manifest.
+    /// From the manifest: its first [`NOTES`] characters.
     pub release_notes: String,
     /// When, in µs since the Unix epoch.
     pub uploaded_at: i64,
@@ -61,21 +63,100 @@ pub struct Bundle {
     pub uploaded_by: String,
 }
 
+/// The most characters of release notes that are shown.
+pub const NOTES: i32 = 10_000;
+
 impl Bundle {
-    pub(crate) fn of(row: bundle::Model) -> Result<Self> {
-        Ok(Self {
+    pub(crate) fn of(row: bundle::Model) -> Self {
+        let most = usize::try_from(NOTES).unwrap_or(usize::MAX);
+        Self {
             key: BundleKey { project_key: row.project_key, bundle_id: row.bundle_id },
             sha256: row.sha256,
             size: row.size.unsigned_abs(),
             file_name: row.file_name,
-            contents: serde_json::from_str(&row.contents)?,
-            manifest: serde_json::from_str(&row.manifest)?,
+            inferred: row.inferred,
+            release_notes: row.release_notes.chars().take(most).collect(),
+            uploaded_at: row.uploaded_at,
+            uploaded_by: row.uploaded_by,
+        }
+    }
+}
+
+/// The narrow part of a bundle's row.
+#[derive(FromQueryResult)]
+struct Row {
+    project_key: String,
+    bundle_id: String,
+    sha256: String,
+    size: i64,
+    file_name: String,
+    inferred: bool,
+    release_notes: String,
+    uploaded_at: i64,
+    uploaded_by: String,
+}
+
+/// The same query, for [`Row`] alone.
+fn narrow(query: Select<bundle::Entity>) -> Select<bundle::Entity> {
+    use bundle::Column as C;
+    let notes = Func::cust("SUBSTR").args([Expr::col(C::ReleaseNotes), Expr::val(1), Expr::val(NOTES)]);
+    query
+        .select_only()
+        .columns([
+            C::ProjectKey,
+            C::BundleId,
+            C::Sha256,
+            C::Size,
+            C::FileName,
+            C::Inferred,
+            C::UploadedAt,
+            C::UploadedBy,
+        ])
+        .expr_as(notes, "release_notes")
+}
+
+impl From<Row> for Bundle {
+    fn from(row: Row) -> Self {
+        Self {
+            key: BundleKey { project_key: row.project_key, bundle_id: row.bundle_id },
+            sha256: row.sha256,
+            size: row.size.unsigned_abs(),
+            file_name: row.file_name,
             inferred: row.inferred,
             release_notes: row.release_notes,
             uploaded_at: row.uploaded_at,
             uploaded_by: row.uploaded_by,
-        })
+        }
     }
+}
+
+/// A condition on bundles: one of these. None for none.
+fn among(keys: &[BundleKey]) -> Option<Condition> {
+    let mut by_project: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for key in keys.iter().filter(|key| !key.project_key.contains('\0') && !key.bundle_id.contains('\0')) {
+        by_project.entry(&key.project_key).or_default().push(key.bundle_id.clone());
+    }
+    if by_project.is_empty() {
+        return None;
+    }
+    let one = |(project, ids)| {
+        bundle::Column::ProjectKey.eq(project).and(bundle::Column::BundleId.is_in::<String, Vec<String>>(ids))
+    };
+    Some(by_project.into_iter().map(one).fold(Condition::any(), Condition::add))
+}
+
+/// What comes after a cursor.
+fn after(cursor: &str) -> Result<Condition> {
+    let read = cursor.split_once(' ').and_then(|(at, id)| Some((at.parse::<i64>().ok()?, id)));
+    let (at, id) = read.ok_or_else(|| Error::field("PAGE_INVALID", "after", "This cursor is not one of this list."))?;
+    Ok(Condition::any()
+        .add(bundle::Column::UploadedAt.lt(at))
+        .add(bundle::Column::UploadedAt.eq(at).and(bundle::Column::BundleId.gt(id))))
+}
+
+/// Where a list goes on after this one.
+fn cursor(bundle: &Bundle) -> String {
+    format!("{} {}", bundle.uploaded_at, bundle.key.bundle_id)
 }
 
 /// The bundle; None if there is none that the viewer may see.
@@ -91,23 +172,14 @@ pub async fn get(deployer: &Deployer, viewer: &Viewer, key: &BundleKey) -> Resul
 /// # Errors
 /// Faults only.
 pub async fn by_ids(deployer: &Deployer, viewer: &Viewer, keys: &[BundleKey]) -> Result<HashMap<BundleKey, Bundle>> {
-    let mut by_project: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for key in keys.iter().filter(|key| !key.project_key.contains('\0') && !key.bundle_id.contains('\0')) {
-        by_project.entry(&key.project_key).or_default().push(key.bundle_id.clone());
-    }
-    if by_project.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let mut wanted = Condition::any();
-    for (project, ids) in by_project {
-        wanted = wanted.add(bundle::Column::ProjectKey.eq(project).and(bundle::Column::BundleId.is_in(ids)));
-    }
-    let rows = bundle::Entity::find()
-        .filter(wanted)
-        .filter(rights::projects_where(viewer, bundle::Column::ProjectKey, Right::Read))
-        .all(deployer.db.pool())
-        .await?;
-    rows.into_iter().map(|row| Bundle::of(row).map(|bundle| (bundle.key.clone(), bundle))).collect()
+    let Some(wanted) = among(keys) else { return Ok(HashMap::new()) };
+    let query = bundle::Entity::find().filter(wanted).filter(rights::projects_where(
+        viewer,
+        bundle::Column::ProjectKey,
+        Right::Read,
+    ));
+    let rows = narrow(query).into_model::<Row>().all(deployer.db.pool()).await?;
+    Ok(rows.into_iter().map(Bundle::from).map(|bundle| (bundle.key.clone(), bundle)).collect())
 }
 
 /// The bundles of one project, newest first. None if the viewer may not see the project.
@@ -124,24 +196,17 @@ pub async fn list(
         return Ok(None);
     }
     let mut query = bundle::Entity::find().filter(bundle::Column::ProjectKey.eq(project_key));
-    if let Some(after) = &page.after {
-        let cursor = after.split_once(' ').and_then(|(at, id)| Some((at.parse::<i64>().ok()?, id)));
-        let (at, id) =
-            cursor.ok_or_else(|| Error::field("PAGE_INVALID", "after", "This cursor is not one of this list."))?;
-        query = query.filter(
-            Condition::any()
-                .add(bundle::Column::UploadedAt.lt(at))
-                .add(bundle::Column::UploadedAt.eq(at).and(bundle::Column::BundleId.gt(id))),
-        );
+    if let Some(cursor) = &page.after {
+        query = query.filter(after(cursor)?);
     }
-    let rows = query
+    let rows = narrow(query)
         .order_by_desc(bundle::Column::UploadedAt)
         .order_by_asc(bundle::Column::BundleId)
         .limit(page.limit())
+        .into_model::<Row>()
         .all(deployer.db.pool())
         .await?;
-    let bundles = rows.into_iter().map(Bundle::of).collect::<Result<Vec<_>>>()?;
-    Ok(Some(page.listing(bundles, |bundle| format!("{} {}", bundle.uploaded_at, bundle.key.bundle_id))))
+    Ok(Some(page.listing(rows.into_iter().map(Bundle::from).collect(), cursor)))
 }
 
 /// A bundle's archive: what it is, and its bytes. The stream ends with an error if the store gives back something else than what was uploaded.

@@ -2,9 +2,10 @@
 //!
 //! * [`settings`]: what can be set, and what is wrong with it.
 //! * [`write`]: making, changing and deleting one.
-//! * [`list`]: finding them.
+//! * [`list`]: finding them; [`of_parents`]: those of many infrastructures or projects at once.
 
 pub mod list;
+pub mod of_parents;
 pub mod settings;
 pub mod write;
 
@@ -12,6 +13,7 @@ use entities::deployment;
 
 pub use self::{
     list::{Filter, by_ids, get, list},
+    of_parents::{Parent, of_parents},
     settings::{Change, Settings, SettingsChange},
     write::{NewDeployment, create, delete, update_settings},
 };

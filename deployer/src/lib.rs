@@ -28,6 +28,7 @@ pub mod imports;
 pub mod infrastructures;
 pub mod keys;
 pub mod names;
+mod nested;
 pub mod paging;
 pub mod policy;
 pub mod pools;

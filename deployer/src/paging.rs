@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 pub const MOST: u32 = 100;
 
 /// Which page: up to `first` items after the cursor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Page {
     /// How many, 1 to [`MOST`].
     pub first: u32,

@@ -2,14 +2,20 @@
 //!
 //! * [`ask`]: starting, retrying, cancelling, abandoning one. [`idempotency`]: repeated requests.
 //! * [`view`]: an update, as one viewer sees it; [`steps`]: its steps; [`waiting`]: what it waits for.
-//! * [`list`]: finding them.
+//! * [`list`]: finding them; [`brief`]: at a glance, without their journals; [`frozen`]: what was frozen at the request;
+//!   [`of_deployments`]: those of many deployments at once.
+//! * [`tail`]: what a process reads once for all who follow.
 //! * [`events`]: its journal and its log, piece by piece.
 
 pub mod ask;
+pub mod brief;
 pub mod events;
+pub mod frozen;
 pub mod idempotency;
 pub mod list;
+pub mod of_deployments;
 pub mod steps;
+pub mod tail;
 pub mod view;
 pub mod waiting;
 
@@ -17,8 +23,11 @@ use engine::runs::RunsError;
 
 pub use self::{
     ask::{Accepted, abandon, cancel, retry, start},
+    brief::{Brief, briefs, latest_briefs},
     events::{LogLine, UpdateEvent, events, log},
+    frozen::{Frozen, frozen},
     list::{Filter, by_ids, get, latest_of, list},
+    of_deployments::of_deployments,
     steps::{Attempt, SlotWait, Step, StepStatus, Trouble},
     view::{HookCounts, Update},
     waiting::{Holders, WaitKind, WaitingOn},

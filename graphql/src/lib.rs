@@ -4,11 +4,12 @@
 //! * `query`, `mutations`, `subscription`: what can be asked, changed, followed. `types`: what is answered.
 //! * `loaders`: many reads as one. `page`: lists. `scalars`: DateTime, Long.
 //! * [`ApiError`]: refusals and faults. `answers`: the number of a fault.
-//! * [`Tail`]: wakes subscriptions up.
+//! * [`Tail`]: looks once for all subscriptions and wakes them up. `board`: where deployments stand.
 //!
 //! The schema's text is `schema.graphql`; a test holds it.
 
 mod answers;
+mod board;
 mod error;
 mod loaders;
 mod mutations;

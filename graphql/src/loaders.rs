@@ -4,8 +4,14 @@
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use async_graphql::dataloader::Loader;
-use deployer::{bundles, deployments, hooks, infrastructures, projects, updates};
+use deployer::{
+    bundles, deployments, hooks, infrastructures,
+    paging::{Listing, Page},
+    projects, updates,
+};
 use engine::ids::RunId;
+use serde_json::Value;
+use targets::spec::BundleContents;
 
 use crate::{
     error::{ApiError, Result},
@@ -72,12 +78,88 @@ loader!(
     |deployer, viewer, ids| deployments::by_ids(deployer, viewer, ids)
 );
 loader!(
-    /// An update by id.
-    UpdateById(RunId) -> updates::Update,
-    |deployer, viewer, ids| updates::by_ids(deployer, viewer, ids)
+    /// What a bundle holds: perhaps megabytes.
+    ContentsOf(bundles::BundleKey) -> Arc<BundleContents>,
+    |deployer, viewer, ids| async { shared(bundles::contents_of(deployer, viewer, ids).await) }
+);
+loader!(
+    /// A bundle's manifest: perhaps megabytes.
+    ManifestOf(bundles::BundleKey) -> Arc<Value>,
+    |deployer, viewer, ids| async { shared(bundles::manifests_of(deployer, viewer, ids).await) }
+);
+loader!(
+    /// An update by id, with its journal folded.
+    UpdateById(RunId) -> Arc<updates::Update>,
+    |deployer, viewer, ids| async { shared(updates::by_ids(deployer, viewer, ids).await) }
+);
+loader!(
+    /// What an update deploys.
+    FrozenOf(RunId) -> updates::Frozen,
+    |deployer, viewer, ids| updates::frozen(deployer, viewer, ids)
 );
 loader!(
     /// The newest update of a deployment.
-    LatestUpdateOf(String) -> updates::Update,
-    |deployer, viewer, ids| updates::latest_of(deployer, viewer, ids)
+    LatestUpdateOf(String) -> updates::Brief,
+    |deployer, viewer, ids| updates::latest_briefs(deployer, viewer, ids)
+);
+
+/// What is large is not copied for each who asks.
+fn shared<K: Eq + Hash, T>(
+    found: deployer::error::Result<HashMap<K, T>>,
+) -> deployer::error::Result<HashMap<K, Arc<T>>> {
+    Ok(found?.into_iter().map(|(key, value)| (key, Arc::new(value))).collect())
+}
+
+macro_rules! list_of {
+    ($(#[$doc:meta])* $key:ident -> $value:ty, |$deployer:ident, $viewer:ident, $parents:ident, $page:ident| $read:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        pub(crate) struct $key(pub(crate) String, pub(crate) Page);
+
+        impl Loader<$key> for Loads {
+            type Value = Listing<$value>;
+            type Error = ApiError;
+
+            async fn load(&self, keys: &[$key]) -> Result<HashMap<$key, Self::Value>> {
+                let ($deployer, $viewer) = (&self.0.deployer, &*self.0.viewer());
+                // As a rule all of them ask for the same page.
+                let mut pages: HashMap<&Page, Vec<String>> = HashMap::new();
+                for $key(parent, page) in keys {
+                    pages.entry(page).or_default().push(parent.clone());
+                }
+                let mut found = HashMap::with_capacity(keys.len());
+                for ($page, parents) in pages {
+                    let $parents = parents.as_slice();
+                    let listings = $read.await?;
+                    found.extend(listings.into_iter().map(|(parent, listing)| ($key(parent, $page.clone()), listing)));
+                }
+                Ok(found)
+            }
+        }
+    };
+}
+
+list_of!(
+    /// A page of the updates of a deployment.
+    UpdatesOf -> updates::Brief,
+    |deployer, viewer, parents, page| updates::of_deployments(deployer, viewer, parents, page)
+);
+list_of!(
+    /// A page of the bundles of a published project.
+    BundlesOf -> bundles::Bundle,
+    |deployer, viewer, parents, page| bundles::of_projects(deployer, viewer, parents, page)
+);
+list_of!(
+    /// A page of the deployments of a published project.
+    DeploymentsOfProject -> deployments::Deployment,
+    |deployer, viewer, parents, page| {
+        deployments::of_parents(deployer, viewer, deployments::Parent::Project, parents, page)
+    }
+);
+list_of!(
+    /// A page of the deployments on an infrastructure.
+    DeploymentsOn -> deployments::Deployment,
+    |deployer, viewer, parents, page| {
+        deployments::of_parents(deployer, viewer, deployments::Parent::Infrastructure, parents, page)
+    }
 );

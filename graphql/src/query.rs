@@ -131,7 +131,7 @@ impl Query {
     }
 
     /// What an update of a deployment would change on the node, and what would stop it. Nothing is touched. Needs the right to deploy.
-    #[graphql(complexity = "1000 + child_complexity")]
+    #[graphql(complexity = "page::NODE_COST + child_complexity")]
     async fn preview_update(
         &self,
         ctx: &Context<'_>,
@@ -144,6 +144,7 @@ impl Query {
     }
 
     /// An update.
+    #[graphql(complexity = "page::FOLD_COST + child_complexity")]
     async fn update(&self, ctx: &Context<'_>, #[graphql(desc = "Its id.")] id: ID) -> Result<Option<Update>> {
         let Some(run) = run_id(&id) else { return Ok(None) };
         Ok(ctx.loader()?.load_one(UpdateById(run)).await?.map(Into::into))
@@ -160,7 +161,7 @@ impl Query {
     ) -> Result<Connection<String, Update>> {
         let (session, page) = (ctx.session()?, page::page(first, after.as_deref())?);
         let filter = filter.unwrap_or_default().into();
-        Ok(page::connection(&page, updates::list::list(&session.deployer, &session.viewer(), &filter, &page).await?))
+        Ok(page::connection(&page, updates::briefs(&session.deployer, &session.viewer(), &filter, &page).await?))
     }
 
     /// The pool that limits how many hooks run at once, over all workers. Its numbers are public; whose they are is not.

@@ -11,6 +11,9 @@ use crate::{
     tail::Tail,
 };
 
+/// The most that one call of a loader reads.
+const MOST_AT_ONCE: usize = 200;
+
 /// One operation: a query, a mutation, or a subscription from its beginning to its end.
 pub struct Session {
     /// The house.
@@ -32,7 +35,7 @@ pub fn request_data(deployer: &Deployer, tail: &Tail, viewer: Viewer, request_id
         viewer: RwLock::new(Arc::new(viewer)),
     });
     let mut data = Data::default();
-    data.insert(DataLoader::new(Loads(session.clone()), tokio::spawn));
+    data.insert(DataLoader::new(Loads(session.clone()), tokio::spawn).max_batch_size(MOST_AT_ONCE));
     data.insert(session);
     data
 }

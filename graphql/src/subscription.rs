@@ -1,21 +1,19 @@
 //! What can be followed. Whoever resumes with the number of the last thing seen misses nothing and gets nothing twice. Who asks, and what they may
-//! see, is looked up again before each batch.
+//! see, is looked up again before each batch; what a slow client has not yet taken is read anew after two seconds.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use async_graphql::{Context, ID, Subscription as GraphqlSubscription};
-use deployer::{deployments, paging::Page, updates};
+use deployer::{deployments, updates};
 use engine::{ids::RunId, journal::Status};
 use futures_util::{Stream, stream};
+use tokio::time::Instant;
 
 use crate::{
     error::{ApiError, Result},
     scalars::Long,
     session::{Asked, Session},
-    tail::{Follower, Move, Moves},
+    tail::{Changes, Follower, IDLE, LOOK},
     types::{
         deployment::Deployment,
         update::run_id,
@@ -26,11 +24,8 @@ use crate::{
 /// How many events or lines are read at once; a slow client holds no more than these.
 const BATCH: u64 = 200;
 
-/// How many deployments a follower of all of them remembers.
-const REMEMBERED: usize = 2_000;
-
-/// How many of the newest updates are looked at when the bell may have been missed.
-const NEWEST: i32 = 25;
+/// How many deployments are read at once.
+const FEW: usize = 50;
 
 /// What can be followed.
 pub struct Subscription;
@@ -81,14 +76,14 @@ impl Subscription {
         }))
     }
 
-    /// Deployments whose updates are asked for, move on or end; of one deployment, also when its settings change, and first of all as it is now.
+    /// Deployments that are made, whose settings change, or whose updates are asked for, move on or end: as each is then. Of one deployment, first of all
+    /// as it is now. A deleted one is not told of; who follows it alone gets NOT_FOUND.
     async fn deployment_changed(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The deployment's id; all that you may see if not given.")] id: Option<ID>,
     ) -> Result<impl Stream<Item = Result<Deployment>> + use<>> {
-        let mut changes = Changes::open(ctx.session()?, id.map(|id| id.0));
-        changes.begin().await?;
+        let changes = Deployments::open(ctx.session()?, id.map(|id| id.0)).await?;
         Ok(stream::unfold(Some(changes), |changes| async move {
             let mut changes = changes?;
             match changes.next().await {
@@ -99,13 +94,37 @@ impl Subscription {
     }
 }
 
+/// What was read and not yet sent.
+struct Read<T> {
+    items: VecDeque<T>,
+    at: Instant,
+    /// More is there.
+    full: bool,
+}
+
+impl<T> Read<T> {
+    fn nothing() -> Self {
+        Self { items: VecDeque::new(), at: Instant::now(), full: false }
+    }
+
+    fn of(items: Vec<T>, full: bool) -> Self {
+        Self { items: items.into(), at: Instant::now(), full }
+    }
+
+    /// Rights may be others by now: what is left must not be sent.
+    fn is_stale(&self) -> bool {
+        !self.items.is_empty() && self.at.elapsed() > LOOK
+    }
+}
+
 /// One follower of an update's events.
 struct Events {
     session: Arc<Session>,
     run: RunId,
     follower: Follower,
+    /// The last that was sent.
     after: i64,
-    waiting: VecDeque<updates::UpdateEvent>,
+    read: Read<updates::UpdateEvent>,
     ended: bool,
 }
 
@@ -113,47 +132,53 @@ impl Events {
     fn open(session: &Arc<Session>, run: RunId, after: i64) -> Self {
         // First listen, then read: nothing falls between.
         let follower = session.tail.follow(run);
-        Self { session: session.clone(), run, follower, after, waiting: VecDeque::new(), ended: false }
+        Self { session: session.clone(), run, follower, after, read: Read::nothing(), ended: false }
     }
 
-    /// Reads what is new. The rights are those of this moment.
+    /// Reads what is new since the last event that was sent. The rights are those of this moment.
     async fn fill(&mut self) -> Result<()> {
         let viewer = self.session.renew().await?;
         let read = updates::events(&self.session.deployer, &viewer, self.run, self.after, BATCH).await?;
         let read = read.ok_or_else(|| ApiError::not_found("updateId"))?;
-        if let Some(last) = read.last() {
-            self.after = last.seq;
-            self.ended |= ends(&read);
-        } else if !self.ended {
+        self.ended = if read.is_empty() {
             // Nothing new: because it had ended before the client came?
-            self.ended = ended_by(&self.session, self.run, self.after).await?;
-        }
-        self.waiting.extend(read);
+            has_ended(&self.session, self.run, self.after).await?
+        } else {
+            read.iter().any(|event| event.status.is_some_and(Status::is_final))
+        };
+        let full = is_full(&read);
+        self.read = Read::of(read, full);
         Ok(())
     }
 
     async fn next(&mut self) -> Result<Option<UpdateEvent>> {
         loop {
-            if let Some(event) = self.waiting.pop_front() {
+            if self.read.is_stale() {
+                self.fill().await?;
+            }
+            if let Some(event) = self.read.items.pop_front() {
+                self.after = event.seq;
                 return Ok(Some(event.into()));
             }
             if self.ended {
                 return Ok(None);
             }
-            self.follower.wait().await;
+            if !self.read.full {
+                self.follower.wait(IDLE).await;
+            }
             self.fill().await?;
         }
     }
 }
 
-fn ends(events: &[updates::UpdateEvent]) -> bool {
-    events.iter().any(|event| event.status.is_some_and(Status::is_final))
+fn is_full<T>(read: &[T]) -> bool {
+    u64::try_from(read.len()).is_ok_and(|read| read >= BATCH)
 }
 
-/// Whether the update ended with or before this event.
-async fn ended_by(session: &Session, run: RunId, seq: i64) -> Result<bool> {
-    let update = updates::get(&session.deployer, &session.viewer(), run).await?;
-    Ok(update.is_some_and(|update| update.status.is_final() && update.last_seq <= seq))
+/// Whether the update ended with or before this event. Who asks may see it: that was found out just before.
+async fn has_ended(session: &Session, run: RunId, seq: i64) -> Result<bool> {
+    let newest = updates::tail::newest(&session.deployer, &[run]).await?;
+    Ok(newest.first().is_none_or(|(_, newest)| newest.ended && newest.seq <= seq))
 }
 
 /// One follower of an update's log.
@@ -161,10 +186,9 @@ struct Log {
     session: Arc<Session>,
     run: RunId,
     follower: Follower,
+    /// The last that was sent.
     after: i64,
-    waiting: VecDeque<updates::LogLine>,
-    /// The newest event that was looked at, to know when the update has ended.
-    event: i64,
+    read: Read<updates::LogLine>,
     /// It has ended. Lines are written a moment behind events: one more look follows.
     ending: bool,
     ended: bool,
@@ -173,136 +197,98 @@ struct Log {
 impl Log {
     fn open(session: &Arc<Session>, run: RunId, after: i64) -> Self {
         let follower = session.tail.follow(run);
-        let session = session.clone();
-        Self { session, run, follower, after, waiting: VecDeque::new(), event: 0, ending: false, ended: false }
+        Self { session: session.clone(), run, follower, after, read: Read::nothing(), ending: false, ended: false }
     }
 
     async fn fill(&mut self) -> Result<()> {
         let viewer = self.session.renew().await?;
         let read = updates::log(&self.session.deployer, &viewer, self.run, self.after, BATCH).await?;
         let read = read.ok_or_else(|| ApiError::not_found("updateId"))?;
-        if let Some(last) = read.last() {
-            self.after = last.seq;
-        } else if self.ending {
-            self.ended = true;
-        } else {
-            let events = updates::events(&self.session.deployer, &viewer, self.run, self.event, BATCH)
-                .await?
-                .unwrap_or_default();
-            self.event = events.last().map_or(self.event, |event| event.seq);
-            self.ending = ends(&events);
+        if read.is_empty() {
+            self.ended = self.ending;
+            self.ending = has_ended(&self.session, self.run, i64::MAX).await?;
         }
-        self.waiting.extend(read);
+        let full = is_full(&read);
+        self.read = Read::of(read, full);
         Ok(())
     }
 
     async fn next(&mut self) -> Result<Option<LogLine>> {
         loop {
-            if let Some(line) = self.waiting.pop_front() {
+            if self.read.is_stale() {
+                self.fill().await?;
+            }
+            if let Some(line) = self.read.items.pop_front() {
+                self.after = line.seq;
                 return Ok(Some(line.into()));
             }
             if self.ended {
                 return Ok(None);
             }
-            self.follower.wait().await;
+            if !self.read.full {
+                self.follower.wait(if self.ending { LOOK } else { IDLE }).await;
+            }
             self.fill().await?;
         }
     }
 }
 
-/// What is compared to tell whether a deployment changed: its version, its newest update's number, status and newest event.
-type Look = (i64, i64, Option<Status>, i64);
-
 /// One follower of deployments.
-struct Changes {
+struct Deployments {
     session: Arc<Session>,
     only: Option<String>,
-    moves: Moves,
-    seen: HashMap<String, Look>,
-    waiting: VecDeque<deployments::Deployment>,
+    changes: Changes,
+    /// Changed, not yet read.
+    due: VecDeque<String>,
+    read: Read<deployments::Deployment>,
 }
 
-impl Changes {
-    fn open(session: &Arc<Session>, only: Option<String>) -> Self {
-        Self {
-            session: session.clone(),
-            only,
-            moves: session.tail.moves(),
-            seen: HashMap::new(),
-            waiting: VecDeque::new(),
-        }
-    }
-
+impl Deployments {
     /// One deployment is sent as it is; of all of them only what changes from now on.
-    async fn begin(&mut self) -> Result<()> {
-        self.look().await?;
-        if self.only.is_none() {
-            self.waiting.clear();
-        }
-        Ok(())
+    async fn open(session: &Arc<Session>, only: Option<String>) -> Result<Self> {
+        // First listen, then read: nothing falls between.
+        let changes = session.tail.changes().await?;
+        let due = only.iter().cloned().collect();
+        let mut all = Self { session: session.clone(), only, changes, due, read: Read::nothing() };
+        all.fill().await?;
+        Ok(all)
     }
 
     async fn next(&mut self) -> Result<Deployment> {
         loop {
-            if let Some(deployment) = self.waiting.pop_front() {
+            if self.read.is_stale() {
+                let again = self.read.items.drain(..).map(|deployment| deployment.id);
+                self.due = again.chain(self.due.drain(..)).collect();
+            }
+            if let Some(deployment) = self.read.items.pop_front() {
                 return Ok(deployment.into());
             }
-            match self.moves.next().await {
-                Move::Runs(runs) => self.moved(&runs).await?,
-                Move::Look => self.look().await?,
+            if self.due.is_empty() {
+                let mut changed = self.changes.next(IDLE).await;
+                changed.retain(|id| self.only.as_ref().is_none_or(|only| only == id));
+                self.due = changed.into();
+                // Others moved.
+                if self.due.is_empty() && self.read.at.elapsed() < IDLE {
+                    continue;
+                }
             }
+            self.fill().await?;
         }
     }
 
-    /// These runs have something new.
-    async fn moved(&mut self, runs: &[RunId]) -> Result<()> {
+    /// Reads the next few of those that changed. The rights are those of this moment.
+    async fn fill(&mut self) -> Result<()> {
         let viewer = self.session.renew().await?;
-        let moved = updates::by_ids(&self.session.deployer, &viewer, runs).await?;
-        let mut ids: Vec<String> = moved.into_values().map(|update| update.deployment_id).collect();
-        ids.retain(|id| self.only.as_ref().is_none_or(|only| only == id));
-        self.compare(ids).await
-    }
-
-    /// Something may have been missed.
-    async fn look(&mut self) -> Result<()> {
-        let viewer = self.session.renew().await?;
-        let ids = match &self.only {
-            Some(only) => vec![only.clone()],
-            None => {
-                let page = Page::new(Some(NEWEST), None)?;
-                let newest = updates::list::list(&self.session.deployer, &viewer, &Default::default(), &page).await?;
-                newest.items.into_iter().map(|(_, update)| update.deployment_id).collect()
-            }
-        };
-        self.compare(ids).await
-    }
-
-    async fn compare(&mut self, mut ids: Vec<String>) -> Result<()> {
-        ids.sort_unstable();
-        ids.dedup();
-        let (deployer, viewer) = (&self.session.deployer, self.session.viewer());
-        let mut found = deployments::by_ids(deployer, &viewer, &ids).await?;
-        if self.only.is_some() && found.is_empty() {
+        let few = self.due.len().min(FEW);
+        let ids: Vec<String> = self.due.drain(..few).collect();
+        let mut found = deployments::by_ids(&self.session.deployer, &viewer, &ids).await?;
+        let read: Vec<_> = ids.iter().filter_map(|id| found.remove(id)).collect();
+        if let (Some(only), true) = (&self.only, read.is_empty())
+            && deployments::get(&self.session.deployer, &viewer, only).await?.is_none()
+        {
             return Err(ApiError::not_found("id"));
         }
-        let newest = updates::latest_of(deployer, &viewer, &ids).await?;
-        for id in ids {
-            let Some(deployment) = found.remove(&id) else { continue };
-            let update = newest.get(&id);
-            let now = (
-                deployment.version,
-                deployment.last_update_no,
-                update.map(|update| update.status),
-                update.map_or(0, |update| update.last_seq),
-            );
-            if self.seen.len() >= REMEMBERED && !self.seen.contains_key(&id) {
-                // Forgetting costs at most a repeated deployment.
-                self.seen.clear();
-            }
-            if self.seen.insert(id, now) != Some(now) {
-                self.waiting.push_back(deployment);
-            }
-        }
+        self.read = Read::of(read, false);
         Ok(())
     }
 }

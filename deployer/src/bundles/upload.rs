@@ -71,7 +71,7 @@ where
                 by = viewer.login,
                 "a bundle was published"
             );
-            Ok(Upload { bundle: Bundle::of(row)?, created_project, warnings: read.warnings })
+            Ok(Upload { bundle: Bundle::of(row), created_project, warnings: read.warnings })
         }
         Err(error) => {
             // What nobody refers to only takes room; a refusal must leave nothing, so it goes unless another bundle has it.

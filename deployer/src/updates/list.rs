@@ -23,6 +23,7 @@ use crate::{
     paging::{Listing, Page},
     projects::storable,
     rights::{self, Access},
+    text,
     viewer::Viewer,
 };
 
@@ -77,6 +78,23 @@ pub async fn latest_of(
     viewer: &Viewer,
     deployment_ids: &[String],
 ) -> Result<HashMap<String, Update>> {
+    let ids = latest_ids(deployer, viewer, deployment_ids).await?;
+    let updates = views(deployer, viewer, &ids).await?;
+    Ok(updates.into_iter().map(|update| (update.deployment_id.clone(), update)).collect())
+}
+
+/// The updates that the viewer may see, newest first.
+///
+/// # Errors
+/// `PAGE_INVALID` for a cursor of another list.
+pub async fn list(deployer: &Deployer, viewer: &Viewer, filter: &Filter, page: &Page) -> Result<Listing<Update>> {
+    let ids = ids(deployer, viewer, filter, page).await?;
+    let updates = views(deployer, viewer, &ids).await?;
+    Ok(page.listing(updates, |update| format!("{} {}", update.requested_at, update.id)))
+}
+
+/// The ids of the newest updates of these deployments, as far as the viewer may see them.
+pub(super) async fn latest_ids(deployer: &Deployer, viewer: &Viewer, deployment_ids: &[String]) -> Result<Vec<i64>> {
     let newest = Query::select()
         .expr(Expr::val(1))
         .from(deployment::Entity)
@@ -88,57 +106,56 @@ pub async fn latest_of(
         )
         .cond_where(rights::deployments_where(viewer, Access::See))
         .to_owned();
-    let ids: Vec<i64> = run::Entity::find()
+    Ok(run::Entity::find()
         .select_only()
         .column(run::Column::Id)
         .filter(run::Column::DeploymentId.is_in(storable(deployment_ids)))
         .filter(Expr::exists(newest))
         .into_tuple()
         .all(deployer.db.pool())
-        .await?;
-    let updates = views(deployer, viewer, &ids).await?;
-    Ok(updates.into_iter().map(|update| (update.deployment_id.clone(), update)).collect())
+        .await?)
 }
 
-/// The updates that the viewer may see, newest first.
-///
-/// # Errors
-/// `PAGE_INVALID` for a cursor of another list.
-pub async fn list(deployer: &Deployer, viewer: &Viewer, filter: &Filter, page: &Page) -> Result<Listing<Update>> {
+/// The ids of a page's updates, in order, and of one more.
+pub(super) async fn ids(deployer: &Deployer, viewer: &Viewer, filter: &Filter, page: &Page) -> Result<Vec<i64>> {
+    let Filter { status: _, deployment, infrastructure, project, requester, stage } = filter;
+    if [deployment, infrastructure, project, requester, stage].into_iter().flatten().any(|text| !text::storable(text)) {
+        return Ok(Vec::new());
+    }
     let mut query = run::Entity::find()
         .select_only()
         .column(run::Column::Id)
         .filter(run::Column::DeploymentId.in_subquery(deployments(viewer, filter)));
     if let Some(status) = &filter.status {
-        query = query.filter(run::Column::Status.is_in(status.iter().map(|status| status.as_str())));
+        query = query
+            .filter(run::Column::Status.is_in(status.iter().map(|status| status.as_str()).collect::<BTreeSet<_>>()));
     }
     if let Some(requester) = &filter.requester {
         query = query.filter(run::Column::Requester.eq(requester));
     }
-    if let Some(after) = &page.after {
-        let cursor =
-            after.split_once(' ').and_then(|(at, id)| Some((at.parse::<i64>().ok()?, id.parse::<i64>().ok()?)));
-        let (at, id) =
-            cursor.ok_or_else(|| Error::field("PAGE_INVALID", "after", "This cursor is not one of this list."))?;
-        query = query.filter(
-            Condition::any()
-                .add(run::Column::RequestedAt.lt(at))
-                .add(run::Column::RequestedAt.eq(at).and(run::Column::Id.lt(id))),
-        );
+    if let Some(cursor) = &page.after {
+        query = query.filter(after(cursor)?);
     }
-    let ids: Vec<i64> = query
+    Ok(query
         .order_by_desc(run::Column::RequestedAt)
         .order_by_desc(run::Column::Id)
         .limit(page.limit())
         .into_tuple()
         .all(deployer.db.pool())
-        .await?;
-    let updates = views(deployer, viewer, &ids).await?;
-    Ok(page.listing(updates, |update| format!("{} {}", update.requested_at, update.id)))
+        .await?)
+}
+
+/// What comes after a cursor.
+pub(super) fn after(cursor: &str) -> Result<Condition> {
+    let read = cursor.split_once(' ').and_then(|(at, id)| Some((at.parse::<i64>().ok()?, id.parse::<i64>().ok()?)));
+    let (at, id) = read.ok_or_else(|| Error::field("PAGE_INVALID", "after", "This cursor is not one of this list."))?;
+    Ok(Condition::any()
+        .add(run::Column::RequestedAt.lt(at))
+        .add(run::Column::RequestedAt.eq(at).and(run::Column::Id.lt(id))))
 }
 
 /// The ids of the deployments that the viewer may see and the filter names.
-fn deployments(viewer: &Viewer, filter: &Filter) -> SelectStatement {
+pub(super) fn deployments(viewer: &Viewer, filter: &Filter) -> SelectStatement {
     let mut select = Query::select();
     select
         .column(deployment::Column::Id)

@@ -186,7 +186,7 @@ impl Infrastructures {
 
     /// Reaches the node with the stored key: whether it answers, whether the key is an administrator's there, and its version. Changes nothing. Its
     /// administrators alone.
-    #[graphql(complexity = "1000 + child_complexity")]
+    #[graphql(complexity = "crate::page::NODE_COST + child_complexity")]
     async fn check_infrastructure(
         &self,
         ctx: &Context<'_>,

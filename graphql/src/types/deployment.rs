@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_graphql::{Context, ID, InputObject, Json, MaybeUndefined, Object, SimpleObject, connection::Connection};
-use deployer::{bundles::BundleKey, deployments, rights, updates};
+use deployer::{bundles::BundleKey, deployments, rights};
 use serde_json::Value;
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    loaders::{BundleByKey, InfrastructureById, LatestUpdateOf, ProjectByKey},
+    loaders::{BundleByKey, InfrastructureById, LatestUpdateOf, ProjectByKey, UpdatesOf},
     page,
     scalars::{DateTime, Long},
     session::Asked,
@@ -230,16 +230,14 @@ impl Deployment {
     }
 
     /// Its updates, newest first.
-    #[graphql(complexity = "page::nested_cost(first, child_complexity)")]
+    #[graphql(complexity = "page::cost(first, child_complexity)")]
     async fn updates(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "How many, 1 to 100; 50 if not given.")] first: Option<i32>,
         #[graphql(desc = "The endCursor of the page before.")] after: Option<String>,
     ) -> Result<Connection<String, Update>> {
-        let session = ctx.session()?;
         let page = page::page(first, after.as_deref())?;
-        let filter = updates::list::Filter { deployment: Some(self.0.id.clone()), ..Default::default() };
-        Ok(page::connection(&page, updates::list::list(&session.deployer, &session.viewer(), &filter, &page).await?))
+        Ok(page::nested(&page, ctx.loader()?.load_one(UpdatesOf(self.0.id.clone(), page.clone())).await?))
     }
 }

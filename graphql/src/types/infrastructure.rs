@@ -1,7 +1,7 @@
 //! Infrastructures and stages.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject, connection::Connection};
-use deployer::{deployments, infrastructures, stages};
+use deployer::{infrastructures, stages};
 
 use super::{
     deployment::Deployment,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    loaders::{HookCountsOf, HooksOf, PermissionsOf},
+    loaders::{DeploymentsOn, HookCountsOf, HooksOf, PermissionsOf},
     page,
     scalars::{DateTime, Long},
     session::Asked,
@@ -193,17 +193,15 @@ impl Infrastructure {
         Ok(ctx.loader()?.load_one(HookCountsOf(self.0.id.clone())).await?.map(Into::into).unwrap_or_default())
     }
 
-    /// The deployments on it that you may see, by id. For those of many infrastructures ask `deployments` at the root, once.
-    #[graphql(complexity = "page::nested_cost(first, child_complexity)")]
+    /// The deployments on it that you may see, by id.
+    #[graphql(complexity = "page::cost(first, child_complexity)")]
     async fn deployments(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "How many, 1 to 100; 50 if not given.")] first: Option<i32>,
         #[graphql(desc = "The endCursor of the page before.")] after: Option<String>,
     ) -> Result<Connection<String, Deployment>> {
-        let session = ctx.session()?;
         let page = page::page(first, after.as_deref())?;
-        let filter = deployments::Filter { infrastructure: Some(self.0.id.clone()), ..Default::default() };
-        Ok(page::connection(&page, deployments::list(&session.deployer, &session.viewer(), &filter, &page).await?))
+        Ok(page::nested(&page, ctx.loader()?.load_one(DeploymentsOn(self.0.id.clone(), page.clone())).await?))
     }
 }

@@ -1,13 +1,18 @@
 //! Pools.
 
-use async_graphql::{ID, SimpleObject};
+use async_graphql::{ComplexObject, ID, SimpleObject};
 use deployer::pools;
 
 use super::node::all;
-use crate::scalars::{DateTime, Long};
+use crate::{
+    error::Result,
+    page,
+    scalars::{DateTime, Long},
+};
 
 /// The limit on how many things of a kind run at once, over all workers. First come, first served.
 #[derive(Clone, Debug, SimpleObject)]
+#[graphql(complex)]
 pub(crate) struct Pool {
     /// Such as `hooks`.
     name: String,
@@ -23,10 +28,39 @@ pub(crate) struct Pool {
     grants: Long,
     /// Waits given up so far.
     timeouts: Long,
-    /// The slots in use whose deployments you may see; the others are in the numbers alone.
+    #[graphql(skip)]
     holders: Vec<PoolHolder>,
-    /// The attempts in line whose deployments you may see; the others are in the numbers alone.
+    #[graphql(skip)]
     waiters: Vec<PoolWaiter>,
+}
+
+/// Lists of a pool.
+#[ComplexObject]
+impl Pool {
+    /// The slots in use whose deployments you may see, by ticket; the others are in the numbers alone.
+    #[graphql(complexity = "page::cost(first, child_complexity)")]
+    async fn holders(
+        &self,
+        #[graphql(desc = "How many of the first, 1 to 1000; 50 if not given.")] first: Option<i32>,
+    ) -> Result<&[PoolHolder]> {
+        head(&self.holders, first)
+    }
+
+    /// The attempts in line whose deployments you may see, by position; the others are in the numbers alone.
+    #[graphql(complexity = "page::cost(first, child_complexity)")]
+    async fn waiters(
+        &self,
+        #[graphql(desc = "How many of the first, 1 to 1000; 50 if not given.")] first: Option<i32>,
+    ) -> Result<&[PoolWaiter]> {
+        head(&self.waiters, first)
+    }
+}
+
+fn head<T>(all: &[T], first: Option<i32>) -> Result<&[T]> {
+    let most = usize::try_from(first.unwrap_or(50)).ok().filter(|most| (1..=1_000).contains(most));
+    let most =
+        most.ok_or_else(|| deployer::error::Error::field("PAGE_INVALID", "first", "Ask for 1 to 1000 items."))?;
+    Ok(all.get(..most).unwrap_or(all))
 }
 
 /// A slot in use.

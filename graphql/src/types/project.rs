@@ -1,13 +1,15 @@
 //! Published projects and their bundles.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, ID, InputObject, Json, Object, SimpleObject, connection::Connection};
-use deployer::{bundles, deployments, projects, rights};
+use deployer::{bundles, projects, rights};
 use serde_json::Value;
 
 use super::{deployment::Deployment, node::all};
 use crate::{
-    error::Result,
-    loaders::ProjectByKey,
+    error::{ApiError, Result},
+    loaders::{BundlesOf, ContentsOf, DeploymentsOfProject, ManifestOf, ProjectByKey},
     page,
     scalars::{DateTime, Long},
     session::Asked,
@@ -121,32 +123,27 @@ impl PublishedProject {
     }
 
     /// Its bundles, newest first.
-    #[graphql(complexity = "page::nested_cost(first, child_complexity)")]
+    #[graphql(complexity = "page::cost(first, child_complexity)")]
     async fn bundles(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "How many, 1 to 100; 50 if not given.")] first: Option<i32>,
         #[graphql(desc = "The endCursor of the page before.")] after: Option<String>,
     ) -> Result<Connection<String, Bundle>> {
-        let session = ctx.session()?;
         let page = page::page(first, after.as_deref())?;
-        let listing = bundles::list(&session.deployer, &session.viewer(), &self.0.key, &page).await?;
-        // None: the right to read it was taken away meanwhile.
-        Ok(listing.map_or_else(|| Connection::new(false, false), |listing| page::connection(&page, listing)))
+        Ok(page::nested(&page, ctx.loader()?.load_one(BundlesOf(self.0.key.clone(), page.clone())).await?))
     }
 
     /// Its deployments that you may see, by id.
-    #[graphql(complexity = "page::nested_cost(first, child_complexity)")]
+    #[graphql(complexity = "page::cost(first, child_complexity)")]
     async fn deployments(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "How many, 1 to 100; 50 if not given.")] first: Option<i32>,
         #[graphql(desc = "The endCursor of the page before.")] after: Option<String>,
     ) -> Result<Connection<String, Deployment>> {
-        let session = ctx.session()?;
         let page = page::page(first, after.as_deref())?;
-        let filter = deployments::Filter { project: Some(self.0.key.clone()), ..Default::default() };
-        Ok(page::connection(&page, deployments::list(&session.deployer, &session.viewer(), &filter, &page).await?))
+        Ok(page::nested(&page, ctx.loader()?.load_one(DeploymentsOfProject(self.0.key.clone(), page.clone())).await?))
     }
 }
 
@@ -193,13 +190,21 @@ impl Bundle {
     }
 
     /// What it holds, as far as a deployment must know: connections, scenarios, web apps, code envs.
-    async fn contents(&self) -> Json<Value> {
-        Json(serde_json::to_value(&self.0.contents).unwrap_or_default())
+    #[graphql(complexity = "500")]
+    async fn contents(&self, ctx: &Context<'_>) -> Result<Json<Value>> {
+        let found = ctx.loader()?.load_one(ContentsOf(self.0.key.clone())).await?;
+        // None: it was deleted meanwhile.
+        let contents = found.ok_or_else(|| ApiError::not_found("id"))?;
+        let shown = serde_json::to_value(&*contents).map_err(deployer::error::Error::from)?;
+        Ok(Json(shown))
     }
 
     /// Its manifest; made from what was found if it has none.
-    async fn manifest(&self) -> Json<Value> {
-        Json(self.0.manifest.clone())
+    #[graphql(complexity = "500")]
+    async fn manifest(&self, ctx: &Context<'_>) -> Result<Json<Value>> {
+        let found = ctx.loader()?.load_one(ManifestOf(self.0.key.clone())).await?;
+        let manifest = found.ok_or_else(|| ApiError::not_found("id"))?;
+        Ok(Json(Arc::unwrap_or_clone(manifest)))
     }
 
     /// It has no manifest: connections may be missing from its contents.
@@ -207,7 +212,7 @@ impl Bundle {
         self.0.inferred
     }
 
-    /// From the manifest.
+    /// From the manifest; the first 10,000 characters.
     async fn release_notes(&self) -> &str {
         &self.0.release_notes
     }

@@ -1,6 +1,6 @@
 //! Steps, attempts, failures and waits of updates.
 
-use async_graphql::{ID, SimpleObject};
+use async_graphql::{ComplexObject, ID, SimpleObject};
 use deployer::updates::{steps, waiting};
 
 use super::{
@@ -11,6 +11,7 @@ use crate::scalars::DateTime;
 
 /// Why something failed.
 #[derive(Clone, Debug, SimpleObject)]
+#[graphql(complex)]
 pub(crate) struct Failure {
     /// A stable code, such as `NODE_UNREACHABLE`. Each has a page in the documentation (docs/errors).
     code: String,
@@ -18,6 +19,15 @@ pub(crate) struct Failure {
     message: String,
     /// What was seen; null unless you administer the infrastructure.
     detail: Option<String>,
+}
+
+/// What can be said of a failure from its code.
+#[ComplexObject]
+impl Failure {
+    /// The page of the documentation that says what happened and what to do, such as `docs/errors/NODE_UNREACHABLE.md`.
+    async fn help(&self) -> String {
+        format!("docs/errors/{}.md", self.code)
+    }
 }
 
 impl From<steps::Trouble> for Failure {

@@ -1,5 +1,7 @@
 //! Updates.
 
+use std::sync::Arc;
+
 use async_graphql::{
     Context, ID, InputObject, Object,
     connection::{Connection, Edge},
@@ -19,7 +21,7 @@ use super::{
 };
 use crate::{
     error::{ApiError, Result},
-    loaders::{BundleByKey, DeploymentById, InfrastructureById},
+    loaders::{BundleByKey, DeploymentById, FrozenOf, InfrastructureById, UpdateById},
     page,
     scalars::{DateTime, Long},
     session::Asked,
@@ -60,12 +62,50 @@ pub(crate) fn run_id(id: &ID) -> Option<RunId> {
     id.parse().ok().filter(|run: &RunId| run.to_string() == id.as_str())
 }
 
-/// One execution that makes a deployment so.
-pub(crate) struct Update(pub(crate) updates::view::Update);
+/// One execution that makes a deployment so: what stands in its row, and, for who asks for it, what its journal says.
+pub(crate) struct Update {
+    brief: updates::Brief,
+    whole: Option<Arc<updates::Update>>,
+}
 
-impl From<updates::view::Update> for Update {
-    fn from(one: updates::view::Update) -> Self {
-        Self(one)
+impl From<updates::Update> for Update {
+    fn from(whole: updates::Update) -> Self {
+        Arc::new(whole).into()
+    }
+}
+
+impl From<Arc<updates::Update>> for Update {
+    fn from(whole: Arc<updates::Update>) -> Self {
+        Self { brief: (&*whole).into(), whole: Some(whole) }
+    }
+}
+
+impl From<updates::Brief> for Update {
+    fn from(brief: updates::Brief) -> Self {
+        Self { brief, whole: None }
+    }
+}
+
+impl Update {
+    /// With its journal folded. The loader reads those of a whole list at once.
+    async fn whole(&self, ctx: &Context<'_>) -> Result<Arc<updates::Update>> {
+        match &self.whole {
+            Some(whole) => Ok(whole.clone()),
+            None => {
+                let found = ctx.loader()?.load_one(UpdateById(self.brief.id)).await?;
+                found.ok_or_else(|| ApiError::not_found("id"))
+            }
+        }
+    }
+
+    async fn frozen(&self, ctx: &Context<'_>) -> Result<updates::Frozen> {
+        match &self.whole {
+            Some(whole) => Ok((&**whole).into()),
+            None => {
+                let found = ctx.loader()?.load_one(FrozenOf(self.brief.id)).await?;
+                found.ok_or_else(|| ApiError::not_found("id"))
+            }
+        }
     }
 }
 
@@ -74,138 +114,150 @@ impl From<updates::view::Update> for Update {
 impl Update {
     /// Unique.
     async fn id(&self) -> ID {
-        ID(self.0.id.to_string())
+        ID(self.brief.id.to_string())
     }
 
     /// From 1 within the deployment.
     async fn number(&self) -> Long {
-        self.0.number.into()
+        self.brief.number.into()
     }
 
     /// The id of its deployment.
     async fn deployment_id(&self) -> ID {
-        ID(self.0.deployment_id.clone())
+        ID(self.brief.deployment_id.clone())
     }
 
     /// Its deployment, as it is now.
     async fn deployment(&self, ctx: &Context<'_>) -> Result<Option<Deployment>> {
-        Ok(ctx.loader()?.load_one(DeploymentById(self.0.deployment_id.clone())).await?.map(Into::into))
+        Ok(ctx.loader()?.load_one(DeploymentById(self.brief.deployment_id.clone())).await?.map(Into::into))
     }
 
     /// The id of its infrastructure.
     async fn infrastructure_id(&self) -> ID {
-        ID(self.0.infrastructure_id.clone())
+        ID(self.brief.infrastructure_id.clone())
     }
 
     /// Its infrastructure, as it is now.
     async fn infrastructure(&self, ctx: &Context<'_>) -> Result<Option<Infrastructure>> {
-        Ok(ctx.loader()?.load_one(InfrastructureById(self.0.infrastructure_id.clone())).await?.map(Into::into))
+        Ok(ctx.loader()?.load_one(InfrastructureById(self.brief.infrastructure_id.clone())).await?.map(Into::into))
     }
 
     /// The key of its published project.
     async fn project_key(&self) -> &str {
-        &self.0.project_key
+        &self.brief.project_key
     }
 
     /// The id of the bundle that it deploys.
-    async fn bundle_id(&self) -> ID {
-        ID(self.0.bundle_id.clone())
+    #[graphql(complexity = "10")]
+    async fn bundle_id(&self, ctx: &Context<'_>) -> Result<ID> {
+        Ok(ID(self.frozen(ctx).await?.bundle_id))
     }
 
     /// The bundle that it deploys; null if it was deleted.
+    #[graphql(complexity = "10 + child_complexity")]
     async fn bundle(&self, ctx: &Context<'_>) -> Result<Option<Bundle>> {
-        let key = BundleKey { project_key: self.0.project_key.clone(), bundle_id: self.0.bundle_id.clone() };
+        let bundle_id = self.frozen(ctx).await?.bundle_id;
+        let key = BundleKey { project_key: self.brief.project_key.clone(), bundle_id };
         Ok(ctx.loader()?.load_one(BundleByKey(key)).await?.map(Into::into))
     }
 
     /// The project key on the node.
-    async fn deployed_project_key(&self) -> &str {
-        &self.0.deployed_project_key
+    #[graphql(complexity = "10")]
+    async fn deployed_project_key(&self, ctx: &Context<'_>) -> Result<String> {
+        Ok(self.frozen(ctx).await?.deployed_project_key)
     }
 
     /// At a glance.
     async fn status(&self) -> UpdateStatus {
-        self.0.status.into()
+        self.brief.status.into()
     }
 
     /// Who asked for it: a login.
     async fn requester(&self) -> &str {
-        &self.0.requester
+        &self.brief.requester
     }
 
     /// The login on the node as whom changes are made.
-    async fn acting_user(&self) -> &str {
-        &self.0.acting_user
+    #[graphql(complexity = "10")]
+    async fn acting_user(&self, ctx: &Context<'_>) -> Result<String> {
+        Ok(self.frozen(ctx).await?.acting_user)
     }
 
     /// The id of the update that this one retries.
-    async fn retry_of(&self) -> Option<ID> {
-        self.0.retry_of.map(|run| ID(run.to_string()))
+    #[graphql(complexity = "10")]
+    async fn retry_of(&self, ctx: &Context<'_>) -> Result<Option<ID>> {
+        Ok(self.frozen(ctx).await?.retry_of.map(|run| ID(run.to_string())))
     }
 
     /// When it was asked for.
     async fn requested_at(&self) -> DateTime {
-        self.0.requested_at.into()
+        self.brief.requested_at.into()
     }
 
     /// When a worker first took it.
     async fn started_at(&self) -> Option<DateTime> {
-        self.0.started_at.map(Into::into)
+        self.brief.started_at.map(Into::into)
     }
 
     /// When it ended.
     async fn ended_at(&self) -> Option<DateTime> {
-        self.0.ended_at.map(Into::into)
+        self.brief.ended_at.map(Into::into)
     }
 
     /// Who asked to cancel it: a login.
-    async fn cancel_requested_by(&self) -> Option<&str> {
-        self.0.cancel_requested_by.as_deref()
+    #[graphql(complexity = "page::FOLD_COST")]
+    async fn cancel_requested_by(&self, ctx: &Context<'_>) -> Result<Option<String>> {
+        Ok(self.whole(ctx).await?.cancel_requested_by.clone())
     }
 
     /// Why it stopped before its plan's end.
-    async fn failure(&self) -> Option<Failure> {
-        self.0.failure.clone().map(Into::into)
+    #[graphql(complexity = "page::FOLD_COST + child_complexity")]
+    async fn failure(&self, ctx: &Context<'_>) -> Result<Option<Failure>> {
+        Ok(self.whole(ctx).await?.failure.clone().map(Into::into))
     }
 
     /// What its steps warned of.
-    async fn warnings(&self) -> &[String] {
-        &self.0.warnings
+    #[graphql(complexity = "page::FOLD_COST")]
+    async fn warnings(&self, ctx: &Context<'_>) -> Result<Vec<String>> {
+        Ok(self.whole(ctx).await?.warnings.clone())
     }
 
     /// Its steps, in order.
-    #[graphql(complexity = "1 + 12 * child_complexity")]
-    async fn steps(&self) -> Vec<Step> {
-        all(self.0.steps.clone())
+    #[graphql(complexity = "page::FOLD_COST + 12 * child_complexity")]
+    async fn steps(&self, ctx: &Context<'_>) -> Result<Vec<Step>> {
+        Ok(all(self.whole(ctx).await?.steps.clone()))
     }
 
     /// How many hooks it runs.
-    async fn hooks(&self) -> HookCounts {
-        self.0.hooks.into()
+    #[graphql(complexity = "10 + child_complexity")]
+    async fn hooks(&self, ctx: &Context<'_>) -> Result<HookCounts> {
+        Ok(self.frozen(ctx).await?.hooks.into())
     }
 
     /// What it waits for right now.
-    async fn waiting_on(&self) -> Option<WaitingOn> {
-        self.0.waiting_on.clone().map(Into::into)
+    #[graphql(complexity = "page::FOLD_COST + child_complexity")]
+    async fn waiting_on(&self, ctx: &Context<'_>) -> Result<Option<WaitingOn>> {
+        Ok(self.whole(ctx).await?.waiting_on.clone().map(Into::into))
     }
 
     /// What is on the node after it, as its last look found it.
-    async fn receipt(&self) -> Option<Receipt> {
-        self.0.receipt.clone().map(Into::into)
+    #[graphql(complexity = "page::FOLD_COST + child_complexity")]
+    async fn receipt(&self, ctx: &Context<'_>) -> Result<Option<Receipt>> {
+        Ok(self.whole(ctx).await?.receipt.clone().map(Into::into))
     }
 
     /// The number of its newest event: where a subscription goes on from.
     async fn last_seq(&self) -> Long {
-        self.0.last_seq.into()
+        self.brief.last_seq.into()
     }
 
     /// What you may do with its deployment.
     async fn rights(&self) -> DeploymentRights {
-        self.0.rights.into()
+        self.brief.rights.into()
     }
 
     /// Its journal, in order. To follow it while it runs, subscribe to `updateEvents`.
-    #[graphql(complexity = "page::nested_cost(first, child_complexity)")]
+    #[graphql(complexity = "page::lone_cost(first, child_complexity)")]
     async fn events(
         &self,
         ctx: &Context<'_>,
@@ -215,13 +267,13 @@ impl Update {
         >,
     ) -> Result<Connection<Seq, UpdateEvent>> {
         let (session, window) = (ctx.session()?, Window::new(first, after.as_deref())?);
-        let read =
-            updates::events(&session.deployer, &session.viewer(), self.0.id, window.after, window.first + 1).await?;
+        let read = updates::events(&session.deployer, &session.viewer(), self.brief.id, window.after, window.first + 1)
+            .await?;
         Ok(window.connection(read.unwrap_or_default(), |event| event.seq))
     }
 
     /// What its hooks, steps and node said, in order. To follow it while it runs, subscribe to `updateLog`.
-    #[graphql(complexity = "page::nested_cost(first, child_complexity)")]
+    #[graphql(complexity = "page::lone_cost(first, child_complexity)")]
     async fn log(
         &self,
         ctx: &Context<'_>,
@@ -230,7 +282,7 @@ impl Update {
     ) -> Result<Connection<Seq, LogLine>> {
         let (session, window) = (ctx.session()?, Window::new(first, after.as_deref())?);
         let read =
-            updates::log(&session.deployer, &session.viewer(), self.0.id, window.after, window.first + 1).await?;
+            updates::log(&session.deployer, &session.viewer(), self.brief.id, window.after, window.first + 1).await?;
         Ok(window.connection(read.unwrap_or_default(), |line| line.seq))
     }
 }

@@ -132,3 +132,43 @@ async fn nobody_follows_what_they_may_not_see() {
     events.ends_with("NOT_FOUND").await;
     revoked.ends_with("UNAUTHENTICATED").await;
 }
+
+#[tokio::test]
+async fn a_long_log_is_read_at_once() {
+    let world = world().await;
+    let (id, worker) = (world.start().await, world.worker().await);
+    worker.claim(&id).await;
+    for n in 0..1_500 {
+        worker.say(&id, n + 1, "line", false).await;
+    }
+    let mut whole = world.follow(&world.admin, LOG, json!({"id": id}));
+    // Written by a task of its own: the last line tells that all are there.
+    for _ in 0..1_500 {
+        whole.data().await;
+    }
+    let begun = tokio::time::Instant::now();
+    let mut again = world.follow(&world.admin, LOG, json!({"id": id}));
+    for _ in 0..1_500 {
+        again.data().await;
+    }
+    // Eight batches; a wait after each would be a quarter of a minute.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(6), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn new_and_deleted_deployments_are_changes() {
+    let world = world().await;
+    let mut one = world.follow(&world.admin, CHANGED, json!({"id": "churn"}));
+    one.data().await;
+    let mut all = world.follow(&world.admin, CHANGED, json!({}));
+    let told = tokio::spawn(async move { all.data().await });
+    world
+        .admin(
+            "mutation { createDeployment(input: {id: \"other\", projectKey: \"CHURN\", infrastructureId: \"PROD\", bundleId: \"v1\", deployedProjectKey: \"OTHER\"}) { refusals { code } }
+               deleteDeployment(id: \"churn\") { refusals { code } } }",
+            json!({}),
+        )
+        .await;
+    assert_eq!(told.await.unwrap()["deploymentChanged"]["id"], "other");
+    one.ends_with("NOT_FOUND").await;
+}

@@ -3,5 +3,6 @@
 
 mod following;
 mod hidden;
+mod nested;
 mod walk;
 mod world;

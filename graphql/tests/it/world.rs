@@ -54,7 +54,7 @@ pub(crate) async fn empty() -> World {
     let key = bootstrap::first_start(&deployer.db, None).await.unwrap().unwrap();
     let admin = keys::authenticate(&deployer.db, key.expose()).await.unwrap().unwrap();
     let bell = Bell::embedded();
-    let tail = Tail::start(&bell);
+    let tail = Tail::start(&deployer, &bell);
     World { deployer, schema: graphql::builder().finish(), tail, bell, admin, _folder: folder }
 }
 
