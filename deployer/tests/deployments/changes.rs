@@ -188,7 +188,7 @@ async fn a_projects_settings_name_what_exists() {
     assert!(!projects::update(deployer, &owner, "FRAUD", away).await.unwrap().rights.read);
     projects::delete(deployer, root, "FRAUD").await.unwrap();
     assert_eq!(code(&projects::delete(deployer, root, "FRAUD").await), "NOT_FOUND");
-    let designer = viewer("designer", &[]);
+    let designer = world.account("designer").await;
     world.upload(&designer, None, &bundle("MINE", "v1")).await.unwrap();
     assert_eq!(code(&projects::delete(deployer, &designer, "MINE").await), "IN_USE");
 }

@@ -74,8 +74,7 @@ pub(crate) async fn world_at(node_url: &str) -> World {
         queue: Queue::embedded(),
     };
     let world = World { deployer, root: viewer("root", &["administrators"]), folder };
-    let owner = users::NewUser { login: "root".to_owned(), ..Default::default() };
-    users::create(&world.deployer, &world.root, owner).await.unwrap();
+    world.account("root").await;
     for (name, _) in LEVELS {
         groups::create(&world.deployer, &world.root, &format!("on-{name}"), "").await.unwrap();
     }
@@ -147,6 +146,13 @@ impl World {
         let new = users::NewUser { login: login.clone(), display_name: None, groups: viewer("", &groups).groups };
         users::create(&self.deployer, &self.root, new).await.unwrap();
         viewer(&login, &groups)
+    }
+
+    /// Somebody in no group, as an account.
+    pub(crate) async fn account(&self, login: &str) -> Viewer {
+        let new = users::NewUser { login: login.to_owned(), ..Default::default() };
+        users::create(&self.deployer, &self.root, new).await.unwrap();
+        viewer(login, &[])
     }
 
     pub(crate) async fn upload(&self, viewer: &Viewer, project: Option<&str>, archive: &[u8]) -> Result<Upload> {
