@@ -46,7 +46,9 @@ pub async fn pending(db: &DatabaseConnection) -> Result<usize, DbErr> {
     if !SchemaManager::new(db).has_table(&table).await? {
         return Ok(all.len());
     }
-    let applied = db.query_all_raw(Statement::from_string(db.get_database_backend(), format!("SELECT version FROM {table}"))).await?;
+    let applied = db
+        .query_all_raw(Statement::from_string(db.get_database_backend(), format!("SELECT version FROM {table}")))
+        .await?;
     let applied = applied.iter().map(|row| row.try_get("", "version")).collect::<Result<Vec<String>, _>>()?;
     Ok(all.iter().filter(|migration| !applied.iter().any(|name| name == migration.name())).count())
 }
