@@ -4,6 +4,7 @@
 mod check;
 mod gate;
 mod hook;
+mod late;
 mod scene;
 mod stops;
 
@@ -127,6 +128,9 @@ async fn disturbed(case: Case, violence: Violence, reference: &Reference) {
     check::journal(&journal, case.ends, before.id, true);
     check::node(&scene, reference, case.again, violence == Violence::Kill);
     check::hooks(&scene, run, &journal);
+    if let Some(hook) = case.inside.hook(&scene) {
+        assert_eq!(hook.effects().len(), if case.ends == Status::Succeeded { 2 } else { 1 }, "run again or not");
+    }
     if violence == Violence::Pause {
         let anew = scene.registered_anew(&before).await;
         let other = 1 - victim;

@@ -128,6 +128,19 @@ impl Scene {
         started["update"]["id"].as_str().expect("an id").parse().expect("a number")
     }
 
+    /// Changes the local variables of the deployment: the next update writes them.
+    pub(super) async fn move_to(&self, region: &str) {
+        let seen = self.fleet.client.graphql("{ deployment(id: \"churn\") { version } }", json!({})).await;
+        let settings = json!({ "localVariables": { "region": region } });
+        let input = json!({ "id": "churn", "expectedVersion": seen["deployment"]["version"], "settings": settings });
+        self.mutate(
+            "mutation ($input: UpdateDeploymentSettingsInput!) {
+               it: updateDeploymentSettings(input: $input) { refusals { code message } } }",
+            json!({ "input": input }),
+        )
+        .await;
+    }
+
     pub(super) async fn start_workers(&mut self, count: usize) {
         for _ in 0..count {
             self.fleet.start_worker().await;
