@@ -19,7 +19,11 @@ async fn an_upload_comes_back_byte_for_byte() {
     let archive = bundle("CHURN", "v2");
     let up = world.upload(&world.root, None, &archive).await.unwrap();
     assert_eq!((up.bundle.size, up.bundle.inferred, up.created_project), (archive.len() as u64, false, false));
-    assert_eq!(up.bundle.contents.connections[0].name, "sql-dev");
+    let wanted = [up.bundle.key.clone()];
+    let contents = bundles::contents_of(&world.deployer, &world.root, &wanted).await.unwrap();
+    assert_eq!(contents[&up.bundle.key].connections[0].name, "sql-dev");
+    let manifests = bundles::manifests_of(&world.deployer, &world.root, &wanted).await.unwrap();
+    assert!(manifests[&up.bundle.key].is_object());
     assert_eq!(up.bundle.release_notes, "first");
     let (found, stream) = bundles::open(&world.deployer, &world.root, &key("CHURN", "v2")).await.unwrap();
     let bytes: Vec<Bytes> = stream.try_collect().await.unwrap();
