@@ -1,5 +1,4 @@
 //! Two workers as two processes, and a hundred updates at once.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 

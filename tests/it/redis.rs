@@ -1,5 +1,5 @@
 //! Redis goes away, forgets, comes back: nothing is lost, nothing is done twice.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::time::{Duration, Instant};
 
