@@ -1,8 +1,8 @@
 //! Deployments: standing intentions to have one bundle on one infrastructure, with these settings.
 //!
 //! * [`settings`]: what can be set, and what is wrong with it.
-//! * [`write`]: making, changing and deleting one.
-//! * [`list`]: finding them; [`of_parents`]: those of many infrastructures or projects at once.
+//! * [`mod@write`]: making, changing and deleting one.
+//! * [`mod@list`]: finding them; [`mod@of_parents`]: those of many infrastructures or projects at once.
 
 pub mod list;
 pub mod of_parents;

@@ -2,10 +2,10 @@
 //!
 //! * [`ask`]: starting, retrying, cancelling, abandoning one. [`idempotency`]: repeated requests.
 //! * [`view`]: an update, as one viewer sees it; [`steps`]: its steps; [`waiting`]: what it waits for.
-//! * [`list`]: finding them; [`brief`]: at a glance, without their journals; [`frozen`]: what was frozen at the request;
-//!   [`of_deployments`]: those of many deployments at once.
+//! * [`mod@list`]: finding them; [`brief`]: at a glance, without their journals; [`mod@frozen`]: what was frozen at the request;
+//!   [`mod@of_deployments`]: those of many deployments at once.
 //! * [`tail`]: what a process reads once for all who follow.
-//! * [`events`]: its journal and its log, piece by piece.
+//! * [`mod@events`]: its journal and its log, piece by piece.
 
 pub mod ask;
 pub mod brief;

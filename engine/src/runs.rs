@@ -1,9 +1,9 @@
 //! The only writer of `run` and `run_event`.
 //!
 //! * [`op`]: one write, made from a folded state and the events that follow.
-//! * [`sql`]: how a batch of them becomes one commit, on PostgreSQL and on SQLite.
+//! * `sql`: how a batch of them becomes one commit, on PostgreSQL and on SQLite.
 //! * [`writer`]: the one writer task of a process, which commits together what is ready together.
-//! * [`request`]: accepting, cancelling and abandoning a run, inside the caller's transaction.
+//! * [`mod@request`]: accepting, cancelling and abandoning a run, inside the caller's transaction.
 //! * [`read`]: loading journals and logs; [`due`]: what a sweeper finds.
 //! * [`log`]: the lines that hooks and nodes say.
 

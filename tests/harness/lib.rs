@@ -1,6 +1,6 @@
 //! What the tests share: real servers, real `slipway` processes, a practice node, and a client.
 //!
-//! * [`guard`]: processes that die with the test process, however that ends. [`until`]: waiting for a state.
+//! * [`guard`]: processes that die with the test process, however that ends. [`mod@until`]: waiting for a state.
 //! * [`postgres`], [`redis`]: servers of our own on free ports; one of each for all tests of a process, private ones for tests that hurt them.
 //! * [`base`]: a migrated database of its own on SQLite or PostgreSQL. [`rig`]: the deployer and workers on one, inside the test process.
 //! * [`slipway`]: the binary, built once. [`fleet`]: `slipway` processes in both sizes. [`client`]: what a GraphQL client does with them; [`requests`]: what tests ask for

@@ -1,6 +1,6 @@
 //! `slipway hook-exec`: the supervisor of one hook. One process, one thread, no async runtime.
 //!
-//! The worker starts it with a socket as standard input (orders in, statuses out, see [`protocol`]) and with the pipes of the hook's output
+//! The worker starts it with a socket as standard input (orders in, statuses out, see `protocol`) and with the pipes of the hook's output
 //! as standard output and standard error. It shuts itself in (no new privileges, resource limits, not dumpable, child subreaper), starts the
 //! hook's interpreter with an almost empty environment in a scratch directory of its own, and kills **every** descendant when
 //! * the worker's end of the socket closes (the worker died),
@@ -12,13 +12,13 @@
 //! space covers it: a hook that runs under the supervisor's own OS user and kills or stops the supervisor (the worker then ends the orphans
 //! itself, see [`crate::hooks::orphans`]), and processes that some other service starts at the hook's request.
 //!
-//! * [`protocol`]: the messages and their framing.
+//! * `protocol`: the messages and their framing.
 //! * `channel`: a non-blocking end of a socket that speaks frames.
 //! * `jail`: what the supervisor does to itself before it starts the hook.
 //! * `os_user`: the account of a hook, and whether this process may switch to it.
 //! * `launch`: scratch directory, environment, the interpreter.
 //! * `supervise`: the watch, and the end.
-//! * [`processes`]: `/proc`: who descends from whom; signals that can't hit a reused pid.
+//! * `processes`: `/proc`: who descends from whom; signals that can't hit a reused pid.
 
 mod channel;
 mod jail;
