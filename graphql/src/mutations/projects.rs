@@ -67,7 +67,7 @@ pub(super) struct Projects;
 
 #[Object]
 impl Projects {
-    /// Makes an empty published project that belongs to you. Global administrators alone; everybody else makes one by uploading its first bundle to
+    /// Makes an empty published project that belongs to you. Uploading its first bundle makes one, too:
     /// `POST /bundles?projectKey=KEY`.
     async fn create_published_project(
         &self,
