@@ -4,6 +4,7 @@
 mod bundles;
 mod changes;
 mod imports;
+mod lists;
 mod policy;
 mod previews;
 mod rights;
