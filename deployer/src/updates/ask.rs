@@ -1,9 +1,12 @@
 //! Starting, retrying, cancelling and abandoning an update. The deployment's row is locked first: requests for one deployment take turns.
 
+use std::collections::BTreeMap;
+
 use engine::{
     db::Tx,
     ids::RunId,
-    journal::Status,
+    journal::{Status, StepState},
+    plan::PlannedStep,
     runs::{self, Cancel, due},
     spec::{Inherited, RunSpec},
 };
@@ -126,7 +129,14 @@ async fn retry_once(
     let hooks = hooks.filter(|(planned, _)| planned.name.starts_with(freeze::PRE_HOOKS));
     let steps = hooks.filter_map(|(planned, step)| Some((planned.name.clone(), step.output.clone()?))).collect();
     let mut spec = renew(&tx, &deployment, &old.state.spec, &viewer.login).await?;
-    spec.inherited = Some(Inherited { from: id, steps, notes: old.state.notes });
+    // Once the node was verified, or put back, what was read before that is no longer what was there before.
+    let settled = |(planned, step): (&PlannedStep, &StepState)| {
+        matches!(planned.kind.as_str(), freeze::VERIFY | freeze::RESTORE)
+            && step.output.as_ref().is_some_and(|output| !output.is_null())
+    };
+    let settled = old.state.spec.plan.steps.iter().zip(&old.state.steps).any(settled);
+    let notes = if settled { BTreeMap::new() } else { old.state.notes };
+    spec.inherited = Some(Inherited { from: id, steps, notes });
     if let Value::Object(body) = &mut spec.body {
         body.insert(RETRY_OF.to_owned(), json!(id));
     }
