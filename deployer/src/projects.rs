@@ -83,9 +83,11 @@ pub struct Change {
 pub async fn create(deployer: &Deployer, viewer: &Viewer, key: &str, name: Option<&str>) -> Result<Project> {
     let mut problems = Problems::default();
     names::check(key, "key", &mut problems);
-    let name = name.unwrap_or(key);
-    text::required_line(name, text::LINE, "name", &mut problems);
+    if let Some(name) = name {
+        text::required_line(name, text::LINE, "name", &mut problems);
+    }
     problems.check()?;
+    let name = name.unwrap_or(key);
     let tx = deployer.db.begin().await?;
     if !insert(&tx, key, name, viewer).await? {
         return Err(Error::id_not_available("key"));

@@ -50,7 +50,7 @@ pub async fn open(db: &Db, keyring: &Keyring, reference: &str) -> Result<Option<
     };
     keyring.open(&row.sealed, &row.id).map(Some).map_err(|error| {
         Error::Fault(Fault {
-            detail: format!("secret {} of {}: {error}", row.id, row.owner),
+            detail: format!("{}: secret {} of {}: {error}", error.code(), row.id, row.owner),
             transient: false,
             conflict: false,
         })
