@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
+    os::unix::fs::DirBuilderExt as _,
     path::Path,
     process::{Command, Output},
     time::Duration,
@@ -40,6 +42,18 @@ pub struct FleetBuilder {
     variables: BTreeMap<String, String>,
     private_redis: bool,
     private_postgres: bool,
+    fill: Option<Fill>,
+}
+
+/// What puts a backup in its place.
+struct Fill(Box<Filling>);
+
+type Filling = dyn FnOnce(&str, &Path) + Send;
+
+impl std::fmt::Debug for Fill {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Fill")
+    }
 }
 
 impl FleetBuilder {
@@ -79,6 +93,14 @@ impl FleetBuilder {
         self
     }
 
+    /// Before anything starts, `fill` gets the URL of the empty database and the folder for `slipway.db`, `packages` and `master.key`, and puts
+    /// there what was backed up, the key in any case.
+    #[must_use]
+    pub fn filled_with(mut self, fill: impl FnOnce(&str, &Path) + Send + 'static) -> Self {
+        self.fill = Some(Fill(Box::new(fill)));
+        self
+    }
+
     /// Starts it, and waits until every process is ready.
     ///
     /// # Panics
@@ -113,7 +135,9 @@ impl FleetBuilder {
                 } else {
                     Redis::shared().await.url()
                 };
-                Keyring::create(Path::new(&at("master.key"))).unwrap();
+                if self.fill.is_none() {
+                    Keyring::create(Path::new(&at("master.key"))).unwrap();
+                }
                 variables.insert("SLIPWAY_QUEUE_PREFIX".to_owned(), prefix(&url));
                 variables.insert("SLIPWAY_QUEUE_REDIS_URL".to_owned(), redis_url);
                 variables.insert("SLIPWAY_DATABASE_URL".to_owned(), url);
@@ -121,6 +145,12 @@ impl FleetBuilder {
                 variables.insert("SLIPWAY_PACKAGES_LOCATION".to_owned(), at("packages"));
                 variables.insert("SLIPWAY_PACKAGES_STAGING".to_owned(), at("staging"));
             }
+        }
+        if let Some(Fill(fill)) = self.fill {
+            let home =
+                if self.size == Size::Embedded { scratch.path().join("data") } else { scratch.path().to_owned() };
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&home).unwrap();
+            fill(&variables["SLIPWAY_DATABASE_URL"], &home);
         }
         variables.extend(self.variables);
         let client = Client::new("http://127.0.0.1:0", key.expose());
@@ -172,7 +202,14 @@ pub struct Worker {
 impl Fleet {
     /// A fleet of this size; with two workers, if it is one of several processes.
     pub fn of(size: Size) -> FleetBuilder {
-        FleetBuilder { size, workers: 2, variables: BTreeMap::new(), private_redis: false, private_postgres: false }
+        FleetBuilder {
+            size,
+            workers: 2,
+            variables: BTreeMap::new(),
+            private_redis: false,
+            private_postgres: false,
+            fill: None,
+        }
     }
 
     /// A pool on its database, for reading what is there.
@@ -181,6 +218,14 @@ impl Fleet {
     /// When it can't be opened.
     pub async fn db(&self) -> Db {
         Db::open(&self.variables["SLIPWAY_DATABASE_URL"], Use::Shared(4)).await.expect("the database")
+    }
+
+    /// Where its database is.
+    ///
+    /// # Panics
+    /// Never: each fleet has one.
+    pub fn database(&self) -> &str {
+        &self.variables["SLIPWAY_DATABASE_URL"]
     }
 
     /// Runs a command of the binary to its end, with this fleet's settings.

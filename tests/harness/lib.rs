@@ -31,4 +31,4 @@ pub mod until;
 pub use base::{Base, Store};
 pub use client::Client;
 pub use fleet::{Fleet, FleetBuilder, Size, Worker};
-pub use until::{PATIENCE, until, until_true};
+pub use until::{PATIENCE, in_time, until, until_true};

@@ -41,3 +41,14 @@ where
     })
     .await;
 }
+
+/// What this future brings, which must not take longer than [`PATIENCE`].
+///
+/// # Panics
+/// When it does; `what` says what was awaited.
+pub async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(brought) => brought,
+        Err(_) => panic!("waited {} s for {what}", PATIENCE.as_secs_f32()),
+    }
+}

@@ -1,8 +1,11 @@
 //! Tests of the whole: real servers, real processes.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod api;
+mod backup;
 mod fleet;
 mod kill;
+mod leaks;
 mod ordering;
 mod redis;
 mod slots;

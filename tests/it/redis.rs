@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use engine::journal::{Kind, Status};
 use sandbox::{BundleSpec, Fault, FaultHandle, FaultKind, RunningNode, When};
 use serde_json::{Value, json};
-use tests::{Fleet, PATIENCE, Size, client, history, practice, until_true};
+use tests::{Fleet, PATIENCE, Size, client, history, in_time, practice, until_true};
 
 /// Far longer than a bell needs: who finds a run in less than this heard it.
 const SWEEP: Duration = Duration::from_secs(20);
@@ -101,7 +101,7 @@ async fn hurt_while_updates_run() {
     for hurt in hurts {
         let held = scene.hold();
         let update = scene.fleet.client.start(hurt).await;
-        held.reached().await;
+        in_time("an activation", held.reached()).await;
         let redis = scene.fleet.redis.as_mut().unwrap();
         match hurt {
             "stop" => redis.stop().await,

@@ -10,7 +10,7 @@ use std::fs;
 use sandbox::{BundleSpec, Fault, FaultKind, RunningNode, SampleScenario, When, sample_bundle};
 use serde_json::{Value, json};
 use tests::{
-    Client, Fleet, Size, practice,
+    Client, Fleet, Size, in_time, practice,
     requests::{EVENT, LINE, REFUSALS, quoted, step},
 };
 
@@ -166,7 +166,7 @@ impl Walk {
             heard.push(events.next().await.expect("the update goes on"));
         }
         drop(events);
-        held.reached().await;
+        in_time("an activation", held.reached()).await;
         assert_eq!(self.api.update(&id).await["status"], "RUNNING");
         let mut socket = self.api.socket().await;
         let seen = heard.last().unwrap()["seq"].as_i64().unwrap();

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use sandbox::{BundleSpec, Fault, FaultKind, RunningNode, When};
 use serde_json::{Value, json};
 use tests::{
-    Client, Fleet, PATIENCE, Size, practice,
+    Client, Fleet, PATIENCE, Size, in_time, practice,
     requests::{quoted, step},
     until, until_true,
 };
@@ -73,7 +73,7 @@ async fn a_cancel_interrupts_a_running_upload() {
     let hold = Fault::on("POST", "/projectsFromBundle", FaultKind::Hold { when: When::Before });
     let held = node.arm(hold).unwrap();
     let update = fleet.client.start("churn").await;
-    held.reached().await;
+    in_time("a call that is held", held.reached()).await;
     fleet.client.end("cancelUpdate", &update).await;
     let ended = fleet.client.over(&update).await;
     assert_eq!(ended["status"], "CANCELLED", "{ended:#}");
@@ -187,7 +187,7 @@ async fn an_activation_that_nobody_can_tell_the_end_of_is_stuck() {
     let api = &fleet.client;
     let held = node.arm(Fault::on("POST", ACTIVATE, FaultKind::Hold { when: When::Before })).unwrap();
     let update = api.start("churn").await;
-    held.reached().await;
+    in_time("a call that is held", held.reached()).await;
     let stuck = api.over(&update).await;
     assert_eq!((&stuck["status"], &stuck["failure"]["code"]), (&json!("STUCK"), &json!("NODE_TIMED_OUT")), "{stuck:#}");
     assert_eq!(stuck["endedAt"], Value::Null);
@@ -207,7 +207,7 @@ async fn an_activation_that_nobody_can_tell_the_end_of_is_stuck() {
     assert_eq!(calls_of(&node, "/actions/activate"), 2);
     // The first call comes to its end after all: it does what the second did.
     held.release();
-    node.until_calls(|calls| calls.iter().all(|call| call.end.is_some())).await;
+    in_time("the end of all calls", node.until_calls(|calls| calls.iter().all(|call| call.end.is_some()))).await;
     assert_eq!(node.snapshot()["projects"]["CHURN"]["activeBundle"], "v1");
 }
 

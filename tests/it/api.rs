@@ -1,0 +1,6 @@
+//! Bad input over real HTTP and on the command line, and what it gets.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod bundles;
+mod commands;
+mod ids;
