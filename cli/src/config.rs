@@ -133,7 +133,10 @@ impl Config {
                 set(&mut table, &variable, &value)?;
             }
         }
-        Value::Table(table).try_into().map_err(|error: toml::de::Error| Failure::new("CONFIG_INVALID", error.message()))
+        serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
+            let (path, problem) = (error.path().to_string(), error.into_inner());
+            Failure::new("CONFIG_INVALID", format!("{path}: {}", problem.message()))
+        })
     }
 }
 
