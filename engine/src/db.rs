@@ -10,6 +10,10 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub use sea_orm::DbErr;
 
+/// A process that was paused or cut off inside a transaction keeps its locks no longer than this: PostgreSQL ends the session. Else nobody could
+/// sweep, and so nobody take over its runs, until it came back. Ours take milliseconds.
+const STANDSTILL: &str = "10s";
+
 /// A pool of connections to PostgreSQL or to one SQLite file.
 #[derive(Clone)]
 pub struct Db {
@@ -60,19 +64,19 @@ impl Db {
                     .pragma("synchronous", "FULL")
                     .busy_timeout(Duration::from_secs(10))
             });
+        let mut settings = vec![("idle_in_transaction_session_timeout", STANDSTILL)];
         if purpose == Use::Journal {
             // A plan that was cached while the tables were empty stays bad.
-            options.map_sqlx_postgres_opts(|options| {
-                options.options([
-                    ("plan_cache_mode", "force_generic_plan"),
-                    ("enable_seqscan", "off"),
-                    ("enable_hashjoin", "off"),
-                    ("enable_mergejoin", "off"),
-                    ("enable_bitmapscan", "off"),
-                    ("jit", "off"),
-                ])
-            });
+            settings.extend([
+                ("plan_cache_mode", "force_generic_plan"),
+                ("enable_seqscan", "off"),
+                ("enable_hashjoin", "off"),
+                ("enable_mergejoin", "off"),
+                ("enable_bitmapscan", "off"),
+                ("jit", "off"),
+            ]);
         }
+        options.map_sqlx_postgres_opts(move |options| options.options(settings.iter().copied()));
         let pool = Database::connect(options).await?;
         let sqlite = pool.get_database_backend() == DbBackend::Sqlite;
         let writer = (sqlite && purpose != Use::Heartbeat).then(|| Arc::new(Mutex::new(())));

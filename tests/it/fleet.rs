@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::journal::{Event, Kind, Status};
+use engine::{
+    journal::{Event, Kind, Status},
+    runs::due,
+};
 use futures_util::{StreamExt, stream};
 use sandbox::BundleSpec;
 use serde_json::json;
-use tests::{Fleet, Size, history, practice};
+use tests::{Base, Fleet, Size, Store, history, in_time, practice};
 
 const DEPLOYMENTS: usize = 100;
 /// Deployments that are asked for twice.
@@ -105,4 +108,17 @@ fn once(journal: &[Event]) {
     if journal.iter().enumerate().any(|(at, event)| event.seq != at as i64 + 1) {
         panic!("a gap:\n{}", history::tell(journal));
     }
+}
+
+/// As a worker that is paused in the middle of a sweep: the others must not wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stands_still_in_a_transaction_loses_it() {
+    let base = Base::new(Store::Postgres).await;
+    let other = base.open().await;
+    let still = base.db.begin().await.unwrap();
+    assert!(due::take_chore(&still, "sweep", 0).await.unwrap());
+    let sweep = other.begin().await.unwrap();
+    assert!(in_time("the lock of a sweep", due::take_chore(&sweep, "sweep", 0)).await.unwrap());
+    sweep.commit().await.unwrap();
+    assert!(still.commit().await.is_err(), "its session was ended");
 }

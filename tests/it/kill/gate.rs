@@ -53,6 +53,8 @@ impl Gate {
         match inside {
             Inside::Table(table) => {
                 let tx = scene.db.begin().await.unwrap();
+                // It stands still on purpose, and keeps its lock.
+                tx.execute_unprepared("SET LOCAL idle_in_transaction_session_timeout = 0").await.unwrap();
                 tx.execute_unprepared(&format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await.unwrap();
                 Self::Table(tx, scene.db.clone(), table)
             }
