@@ -38,7 +38,14 @@ struct Message {
 pub struct Queue {
     bells: mpsc::Sender<RunId>,
     source: Source,
-    degraded: Arc<AtomicBool>,
+    away: Arc<Away>,
+}
+
+/// Which of this process's connections to Redis are away: the two fail and come back each by itself.
+#[derive(Debug, Default)]
+struct Away {
+    ringer: AtomicBool,
+    reader: AtomicBool,
 }
 
 #[derive(Clone, Debug)]
@@ -51,7 +58,7 @@ impl Queue {
     /// The queue of a single process.
     pub fn embedded() -> Self {
         let (bells, receiver) = mpsc::channel(MOST);
-        Self { bells, source: Source::Embedded(Arc::new(Mutex::new(receiver))), degraded: Arc::default() }
+        Self { bells, source: Source::Embedded(Arc::new(Mutex::new(receiver))), away: Arc::default() }
     }
 
     /// The queue of a fleet, on a Redis list. `prefix` keeps several installations on one Redis apart. Redis need not be there: ringing
@@ -62,12 +69,12 @@ impl Queue {
     pub fn redis(url: &str, prefix: &str) -> Result<Self, QueueError> {
         ::redis::Client::open(url).map_err(|_| QueueError::Url)?;
         let (bells, receiver) = mpsc::channel(MOST);
-        let degraded = Arc::new(AtomicBool::new(false));
+        let away = Arc::<Away>::default();
         // The hash tag keeps all keys of one installation in one slot of a Redis Cluster.
         let key: Arc<str> = format!("{{{prefix}}}:jobs").into();
         let url: Arc<str> = url.into();
-        tokio::spawn(redis::push(Arc::clone(&url), Arc::clone(&key), receiver, Arc::clone(&degraded)));
-        Ok(Self { bells, source: Source::Redis { url, key }, degraded })
+        tokio::spawn(redis::push(Arc::clone(&url), Arc::clone(&key), receiver, Arc::clone(&away)));
+        Ok(Self { bells, source: Source::Redis { url, key }, away })
     }
 
     /// Wakes a worker for this run. Never waits and never fails: a bell that is lost costs one sweep.
@@ -79,7 +86,7 @@ impl Queue {
 
     /// Redis is away: runs are found by sweeping alone.
     pub fn is_degraded(&self) -> bool {
-        self.degraded.load(Ordering::Relaxed)
+        self.away.ringer.load(Ordering::Relaxed) || self.away.reader.load(Ordering::Relaxed)
     }
 
     /// Starts reading jobs into free seats. Called once by a worker process.
@@ -89,7 +96,7 @@ impl Queue {
                 tokio::spawn(embedded(Arc::clone(receiver), seats.clone()));
             }
             Source::Redis { url, key } => {
-                tokio::spawn(redis::read(Arc::clone(url), Arc::clone(key), seats.clone(), Arc::clone(&self.degraded)));
+                tokio::spawn(redis::read(Arc::clone(url), Arc::clone(key), seats.clone(), Arc::clone(&self.away)));
             }
         }
     }

@@ -39,8 +39,6 @@ pub struct Model {
     pub cancel_requested_at: Option<i64>,
     /// Who: a login.
     pub cancel_requested_by: Option<String>,
-    /// login of the operator who gave up a STUCK run.
-    pub abandon_requested_by: Option<String>,
 }
 
 /// Rows are joined by named queries, not by declared relations.

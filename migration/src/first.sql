@@ -183,7 +183,6 @@ CREATE TABLE run (
   ended_at BIGINT,
   cancel_requested_at BIGINT,
   cancel_requested_by TEXT,
-  abandon_requested_by TEXT,
   PRIMARY KEY (id)
 ) /*fillfactor 60*/;
 

@@ -11,7 +11,7 @@ use std::{
 use redis::{AsyncConnectionConfig, Client, RedisResult, aio::MultiplexedConnection};
 use tokio::sync::mpsc;
 
-use super::{MOST, Message, VERSION, seats::Seats};
+use super::{Away, MOST, Message, VERSION, seats::Seats};
 use crate::ids::RunId;
 
 /// How long one blocking read waits. Short, so that a reader that should end does.
@@ -39,8 +39,8 @@ impl Pause {
     }
 }
 
-fn note(degraded: &AtomicBool, away: bool, error: Option<&redis::RedisError>) {
-    if degraded.swap(away, Ordering::Relaxed) != away {
+fn note(flag: &AtomicBool, away: bool, error: Option<&redis::RedisError>) {
+    if flag.swap(away, Ordering::Relaxed) != away {
         match error {
             Some(error) => tracing::warn!(error = %error, "redis is away; runs are found by sweeping"),
             None => tracing::info!("redis is back"),
@@ -49,7 +49,7 @@ fn note(degraded: &AtomicBool, away: bool, error: Option<&redis::RedisError>) {
 }
 
 /// Rings what comes through the channel, and asks every two seconds whether Redis is there. What cannot be rung is dropped.
-pub(super) async fn push(url: Arc<str>, key: Arc<str>, mut bells: mpsc::Receiver<RunId>, degraded: Arc<AtomicBool>) {
+pub(super) async fn push(url: Arc<str>, key: Arc<str>, mut bells: mpsc::Receiver<RunId>, away: Arc<Away>) {
     let mut pause = Pause::new();
     let mut connection = None;
     let mut batch = Vec::new();
@@ -61,11 +61,11 @@ pub(super) async fn push(url: Arc<str>, key: Arc<str>, mut bells: mpsc::Receiver
         }
         match ring(&url, &key, &mut connection, &batch).await {
             Ok(()) => {
-                note(&degraded, false, None);
+                note(&away.ringer, false, None);
                 pause = Pause::new();
             }
             Err(error) => {
-                note(&degraded, true, Some(&error));
+                note(&away.ringer, true, Some(&error));
                 connection = None;
                 pause.wait().await;
             }
@@ -101,12 +101,13 @@ async fn ring_on(connection: &mut MultiplexedConnection, key: &str, runs: &[RunI
 }
 
 /// Reads jobs into free seats. A blocking read is never given up midway: what it was handed would be lost.
-pub(super) async fn read(url: Arc<str>, key: Arc<str>, seats: Seats, degraded: Arc<AtomicBool>) {
+pub(super) async fn read(url: Arc<str>, key: Arc<str>, seats: Seats, away: Arc<Away>) {
     let mut pause = Pause::new();
     while !seats.is_closed() {
         let error = match connect(&url, BLOCK + Duration::from_secs(3)).await {
             Ok(connection) => {
                 pause = Pause::new();
+                note(&away.reader, false, None);
                 match read_from(connection, &key, &seats).await {
                     Ok(()) => return,
                     Err(error) => error,
@@ -114,7 +115,7 @@ pub(super) async fn read(url: Arc<str>, key: Arc<str>, seats: Seats, degraded: A
             }
             Err(error) => error,
         };
-        note(&degraded, true, Some(&error));
+        note(&away.reader, true, Some(&error));
         pause.wait().await;
     }
 }

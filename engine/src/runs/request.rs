@@ -64,7 +64,6 @@ pub async fn request(tx: &Tx, deployment: &str, spec: &RunSpec) -> Result<Reques
         ended_at: Set(None),
         cancel_requested_at: Set(None),
         cancel_requested_by: Set(None),
-        abandon_requested_by: Set(None),
     };
     run::Entity::insert(row).exec_without_returning(&**tx).await?;
     let (kind, data) = Kind::Requested { spec: Box::new(spec.clone()) }.to_row()?;

@@ -156,7 +156,6 @@ impl Bench {
             ended_at: Set(None),
             cancel_requested_at: Set(None),
             cancel_requested_by: Set(None),
-            abandon_requested_by: Set(None),
         };
         let tx = self.db().begin().await.unwrap();
         run::Entity::insert(row).exec_without_returning(&*tx).await.unwrap();
