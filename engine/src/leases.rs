@@ -115,7 +115,8 @@ impl Lease {
             }
             // Its age counts from before it was sent.
             let sent = clock::boottime_nanos();
-            match tokio::time::timeout(self.left(every), self.store.renew(self.worker, micros(settings.lease_ms))).await {
+            match tokio::time::timeout(self.left(every), self.store.renew(self.worker, micros(settings.lease_ms))).await
+            {
                 Ok(Ok(true)) => {
                     self.over_at.store(sent + settings.counts_for(), Ordering::Relaxed);
                     until.send_replace(sent + nanos(settings.hook_grace_ms));

@@ -107,12 +107,7 @@ pub struct Slots {
 
 impl Slots {
     /// Starts the keeper for one worker. It ends when the last handle is gone.
-    pub fn start(
-        store: impl Into<Arc<dyn Store>>,
-        bell: Bell,
-        worker: WorkerId,
-        settings: LeaseSettings,
-    ) -> Self {
+    pub fn start(store: impl Into<Arc<dyn Store>>, bell: Bell, worker: WorkerId, settings: LeaseSettings) -> Self {
         let store = store.into();
         // Bounded by the seats: one attempt a run.
         let (keeper, messages) = mpsc::unbounded_channel();

@@ -21,8 +21,14 @@ const CORRIDOR: &[(&str, &[&str])] = &[
     ("api", &["entities", "engine", "targets", "deployer", "graphql"]),
     ("worker", &["entities", "engine", "targets", "deployer"]),
     ("lab", &["entities", "migration", "engine", "targets", "deployer", "api", "worker", "sandbox"]),
-    ("slipway", &["entities", "migration", "engine", "targets", "deployer", "graphql", "api", "worker", "sandbox", "lab"]),
-    ("tests", &["entities", "migration", "engine", "targets", "deployer", "graphql", "api", "worker", "sandbox", "lab"]),
+    (
+        "slipway",
+        &["entities", "migration", "engine", "targets", "deployer", "graphql", "api", "worker", "sandbox", "lab"],
+    ),
+    (
+        "tests",
+        &["entities", "migration", "engine", "targets", "deployer", "graphql", "api", "worker", "sandbox", "lab"],
+    ),
 ];
 const ALSO_IN_TESTS: [&str; 2] = ["migration", "sandbox"];
 

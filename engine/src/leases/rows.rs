@@ -9,13 +9,7 @@ use crate::{
     ids::WorkerId,
 };
 
-pub(crate) async fn register(
-    db: &Db,
-    worker: WorkerId,
-    name: &str,
-    facts: &Value,
-    lease_us: i64,
-) -> Result<(), DbErr> {
+pub(crate) async fn register(db: &Db, worker: WorkerId, name: &str, facts: &Value, lease_us: i64) -> Result<(), DbErr> {
     let tx = db.begin().await?;
     let now = tx.now().await?;
     let row = worker::ActiveModel {
