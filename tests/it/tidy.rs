@@ -49,7 +49,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
 /// Within our sources, only files whose path begins so may hold this text, tests apart.
 const TEXTS: &[(&str, &[&str])] = &[
     ("apalis", &["engine/src/queue", "worker/src/"]),
-    ("redis::", &["engine/src/queue", "engine/src/bell"]),
+    ("redis::", &["engine/src/queue", "engine/src/bell", "lab/src/"]),
     ("reqwest", &["targets/src/http/", "cli/src/", "lab/src/"]),
     (
         "sea_orm",
