@@ -8,6 +8,8 @@ mod migrate;
 mod sandbox;
 mod secrets;
 mod signals;
+#[cfg(feature = "lab")]
+mod soak;
 mod worker;
 
 use std::process::ExitCode;
@@ -37,6 +39,8 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<ExitCode, Fa
         Command::Config => say(DEFAULTS.trim_end()),
         Command::Schema => say(graphql::builder().finish().sdl().trim_end()),
         Command::Sandbox(args) => sandbox::run(args).await?,
+        #[cfg(feature = "lab")]
+        Command::Soak(args) => return soak::run(args).await,
         Command::HookExec => {}
     }
     Ok(ExitCode::SUCCESS)
