@@ -9,5 +9,6 @@ mod leaks;
 mod ordering;
 mod redis;
 mod slots;
+mod soak;
 mod tidy;
 mod walk;

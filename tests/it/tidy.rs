@@ -87,6 +87,9 @@ const NO_CODES: &[&str] = &[
     "NO_PROXY",
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
+    // Kinds of the practice node's faults.
+    "CUT_ANSWER",
+    "LOST_ANSWER",
     // Ends of a hook that are no failures of its step.
     "HOOK_CANCELLED",
     "HOOK_LEASE_LOST",

@@ -73,6 +73,11 @@ impl Fault {
         )
     }
 
+    /// It says little of a worker that has nothing to do.
+    pub(super) fn wants_busy(self) -> bool {
+        matches!(self, Self::KillWorker | Self::PauseWorker | Self::LateWrites)
+    }
+
     /// For the table.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -155,13 +160,17 @@ pub(super) struct Hand<'a> {
     pub(super) traffic: &'a Traffic,
     pub(super) dice: &'a mut Dice,
     pub(super) log: &'a mut Log,
+    /// A worker that holds runs, if that matters.
+    pub(super) busy: Option<String>,
 }
 
 impl Hand<'_> {
     /// Does it, and undoes it.
     pub(super) async fn make(&mut self, fault: Fault) -> Result<(), LabError> {
         *self.log.made.entry(fault).or_default() += 1;
-        let victim = self.dice.below(self.stage.workers.len());
+        let drawn = self.dice.below(self.stage.workers.len());
+        let busy = self.stage.workers.iter().position(|member| Some(&member.name) == self.busy.as_ref());
+        let victim = busy.unwrap_or(drawn);
         let short = self.dice.within(500..2_500);
         match fault {
             Fault::KillWorker => self.kill_worker(victim).await,

@@ -21,6 +21,8 @@ const WARM: Duration = Duration::from_secs(3);
 const LOST: usize = 2;
 /// How long that may take.
 const REST: Duration = Duration::from_secs(30);
+/// How long a worker is waited for that holds runs.
+const BUSY: Duration = Duration::from_secs(3);
 
 /// Makes faults until the time is over, or all were made.
 pub(super) async fn play(
@@ -33,6 +35,7 @@ pub(super) async fn play(
     let mut kinds = Fault::of(settings.size);
     dice.shuffle(&mut kinds);
     let end = Instant::now() + settings.lasts;
+    let db = stage.db().await?;
     tokio::time::sleep(WARM).await;
     let mut next = kinds.clone().into_iter();
     while Instant::now() < end {
@@ -47,10 +50,10 @@ pub(super) async fn play(
             },
         };
         if fault.loses_workers() {
-            let db = stage.db().await?;
             rested(&db).await?;
         }
-        Hand { settings, stage: &mut *stage, traffic, dice: &mut dice, log: &mut *log }.make(fault).await?;
+        let busy = if fault.wants_busy() { busy(&db).await? } else { None };
+        Hand { settings, stage: &mut *stage, traffic, dice: &mut dice, log: &mut *log, busy }.make(fault).await?;
         let pause = match settings.plan {
             Plan::Each => dice.within(200..800),
             Plan::Drawn => dice.within(500..4_000),
@@ -66,4 +69,16 @@ async fn rested(db: &Db) -> Result<(), LabError> {
         seen::most_lost(db).await.ok().filter(|lost| *lost < LOST).map(drop)
     })
     .await
+}
+
+/// A worker that holds runs, as soon as there is one; None when nothing is asked for just now.
+async fn busy(db: &Db) -> Result<Option<String>, LabError> {
+    let found = until("a worker that is busy", BUSY, || async {
+        seen::busy(db).await.ok().and_then(|mut busy| busy.pop())
+    });
+    match found.await {
+        Ok(name) => Ok(Some(name)),
+        Err(LabError::Late { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }

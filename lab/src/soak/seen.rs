@@ -112,3 +112,14 @@ pub(super) async fn most_lost(db: &Db) -> Result<usize, LabError> {
     }
     Ok(most)
 }
+
+/// The names of the workers that hold runs, the busiest last.
+pub(super) async fn busy(db: &Db) -> Result<Vec<String>, LabError> {
+    let held = run::Entity::find().filter(run::Column::WorkerId.is_not_null()).all(db.pool()).await?;
+    let workers = worker::Entity::find().filter(worker::Column::EndedAt.is_null()).all(db.pool()).await?;
+    let load = |worker: &worker::Model| held.iter().filter(|run| run.worker_id == Some(worker.id)).count();
+    let mut busy: Vec<(usize, String)> =
+        workers.iter().map(|worker| (load(worker), worker.name.clone())).filter(|(load, _)| *load > 0).collect();
+    busy.sort();
+    Ok(busy.into_iter().map(|(_, name)| name).collect())
+}
