@@ -26,7 +26,7 @@ use engine::{
     },
     runs::{LogWriter, Writer},
     slots::Slots,
-    store::Store,
+    store::{Store, patient},
 };
 use serde_json::{Value, json};
 use tokio::{sync::Notify, task::JoinHandle};
@@ -125,6 +125,7 @@ impl Worker {
         settings: WorkerSettings,
         doer: Arc<dyn Doer>,
     ) -> Result<Self, DbErr> {
+        let store = patient(store);
         let writer = Writer::start(&*store, bell.clone()).await?;
         let log = LogWriter::start(Arc::clone(&store), bell.clone());
         let shared = Shared {
