@@ -92,7 +92,8 @@ impl Rows {
         if row.ended_at.is_some() {
             return false;
         }
-        if !op.claim && self.broken == Some(Break::Epoch) {
+        let fenced = self.broken != Some(Break::Epoch);
+        if !op.claim && !fenced && op.epoch < row.epoch {
             return true;
         }
         let newest = row.seq == op.seq || (!op.claim && self.broken == Some(Break::Journal));
@@ -100,7 +101,7 @@ impl Rows {
             return false;
         }
         if !op.claim {
-            return row.worker_id.is_some_and(|worker| self.lives(worker));
+            return row.worker_id.is_some_and(|worker| !fenced || self.lives(worker));
         }
         let goes_on = |worker| {
             row.status != Status::Stuck.as_str() && Self::is_due(row, now) && self.lives(worker) && self.is_first(row)

@@ -25,6 +25,8 @@ use crate::history::Record;
 
 /// A call's effect shows this late at most, whether or not somebody still waits for it.
 const LONGEST_CALL_MS: i64 = 600;
+/// Longer than any attempt may take.
+const STALL_MS: i64 = 6_000;
 /// So long after a call was noted, one whose effect does not show did not happen.
 const SETTLED_US: i64 = 2_000_000;
 /// A note this old, when it is written at last, says too little about when the call is made.
@@ -58,6 +60,7 @@ impl World {
                 fails: some(3),
                 not_yet: some(2),
                 lost: some(2),
+                stalls: (some(9) - 7).max(0),
                 permanent: some(9) > 7,
                 warns: some(9) > 7,
                 takes_ms: chance.between(1, LONGEST_CALL_MS),
@@ -265,6 +268,10 @@ impl Doer for Scripted {
         }
         if script.permanent {
             return Err(failure().permanent());
+        }
+        if script.stalls > 0 {
+            self.world.rewrite(key, |script| script.stalls -= 1);
+            pause(STALL_MS).await;
         }
         match planned.kind.as_str() {
             "call" => self.call(context, &script).await,

@@ -74,6 +74,8 @@ pub(super) struct Script {
     pub(super) warns: bool,
     /// The answers to so many calls are lost.
     pub(super) lost: i64,
+    /// So many attempts take longer than they may.
+    pub(super) stalls: i64,
     /// How long it takes, in milliseconds.
     pub(super) takes_ms: i64,
     /// Its driver panics, once.
@@ -166,7 +168,8 @@ impl World {
         if inner.trace.is_none() {
             return;
         }
-        let now = self.stamp(&mut inner);
+        // A look at the clock, not a step of it: whoever watches changes nothing.
+        let now = inner.stamp_us.max(self.local_us(&inner));
         let who = CURRENT.with(Cell::get).map_or_else(|| "world".to_owned(), |current| format!("p{}", current.process));
         let at = now - BEGIN_US;
         let line = format!("{:>4}.{:06} {who:<6} {}", at / 1_000_000, at % 1_000_000, line());
