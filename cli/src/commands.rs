@@ -9,6 +9,8 @@ mod sandbox;
 mod secrets;
 mod signals;
 #[cfg(feature = "lab")]
+mod simulate;
+#[cfg(feature = "lab")]
 mod soak;
 mod worker;
 
@@ -23,7 +25,7 @@ use crate::{
 
 /// Runs a command.
 pub(crate) async fn run(command: Command, config: Config) -> Result<ExitCode, Failure> {
-    if !matches!(command, Command::Demo(_)) {
+    if talks_to_a_log(&command) {
         telemetry::start(&config.log)?;
     }
     match command {
@@ -40,10 +42,22 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<ExitCode, Fa
         Command::Schema => say(graphql::builder().finish().sdl().trim_end()),
         Command::Sandbox(args) => sandbox::run(args).await?,
         #[cfg(feature = "lab")]
+        Command::Simulate(args) => return simulate::run(&args),
+        #[cfg(feature = "lab")]
         Command::Soak(args) => return soak::run(args).await,
         Command::HookExec => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a command's log is of use to whoever typed it.
+fn talks_to_a_log(command: &Command) -> bool {
+    match command {
+        Command::Demo(_) => false,
+        #[cfg(feature = "lab")]
+        Command::Simulate(_) => false,
+        _ => true,
+    }
 }
 
 /// A command's answer.

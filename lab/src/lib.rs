@@ -12,6 +12,8 @@ pub mod client;
 pub mod failure;
 pub mod history;
 pub mod proxy;
+pub mod rows;
 pub mod servers;
+pub mod simulation;
 pub mod soak;
 pub mod until;

@@ -24,7 +24,7 @@ pub(super) struct Pool {
 
 /// Asks for the pool of the hooks.
 pub(super) async fn pool(stage: &Stage) -> Result<Pool, LabError> {
-    let document = "{ pool(name: \"hooks\") { liveHolders slotsHeld waiting grants timeouts } }";
+    let document = "{ hookPool { liveHolders slotsHeld waiting grants timeouts } }";
     let pool = stage.client.ask(document, json!({})).await?;
     let number = |name: &str| pool[name].as_i64().or_else(|| pool[name].as_str()?.parse().ok()).unwrap_or(-1);
     let leaked = number("liveHolders").max(number("slotsHeld"));
