@@ -55,7 +55,7 @@ fn talks_to_a_log(command: &Command) -> bool {
     match command {
         Command::Demo(_) => false,
         #[cfg(feature = "lab")]
-        Command::Simulate(_) => false,
+        Command::Simulate(_) | Command::Soak(_) => false,
         _ => true,
     }
 }

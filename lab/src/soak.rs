@@ -67,8 +67,9 @@ pub async fn run(settings: &Settings, tell: Tell) -> Result<Report, LabError> {
     tell("Everything is up; updates are being requested.");
     let mut log = faults::Log::new(Arc::clone(&tell));
     let played = schedule::play(settings, &mut stage, &traffic, &mut log).await;
-    stage.calm(&mut log).await?;
+    let calmed = stage.calm(&mut log).await;
     played?;
+    calmed?;
     let book = traffic.stop().await;
     tell("All faults are off. Waiting until every update has ended.");
     let db = stage.db().await?;

@@ -86,7 +86,7 @@ impl PackageError {
 /// Whether a full disk is at the bottom of an error: the object store wraps what the file system said.
 fn is_full(error: &object_store::Error) -> bool {
     let first: &(dyn Error + 'static) = error;
-    let mut chain = std::iter::successors(Some(first), |error| error.source());
+    let mut chain = std::iter::successors(Some(first), |error| (*error).source());
     chain.any(|error| {
         let error = error.downcast_ref::<io::Error>();
         error.is_some_and(|error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))

@@ -1,8 +1,9 @@
 //! What is left at the end: on the node, and in the pool.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
     calls::deploy_spec,
@@ -11,6 +12,9 @@ use super::{
     stage::Stage,
 };
 use crate::failure::LabError;
+
+/// How long the last turn may take.
+const SETTLES: Duration = Duration::from_secs(10);
 
 /// The pool of the hooks, when nothing runs.
 #[derive(Clone, Debug, Default)]
@@ -22,13 +26,20 @@ pub(super) struct Pool {
     pub(super) timeouts: i64,
 }
 
-/// Asks for the pool of the hooks.
+/// Asks for the pool of the hooks; whoever freed the last slot may still be about to take the turn that says so.
 pub(super) async fn pool(stage: &Stage) -> Result<Pool, LabError> {
-    let document = "{ hookPool { liveHolders slotsHeld waiting grants timeouts } }";
-    let pool = stage.client.ask(document, json!({})).await?;
-    let number = |name: &str| pool[name].as_i64().or_else(|| pool[name].as_str()?.parse().ok()).unwrap_or(-1);
-    let leaked = number("liveHolders").max(number("slotsHeld"));
-    Ok(Pool { leaked, waiting: number("waiting"), grants: number("grants"), timeouts: number("timeouts") })
+    let end = Instant::now() + SETTLES;
+    loop {
+        let document = "{ hookPool { liveHolders slotsHeld waiting grants timeouts } }";
+        let pool = stage.client.ask(document, json!({})).await?;
+        let number = |name: &str| pool[name].as_i64().or_else(|| pool[name].as_str()?.parse().ok()).unwrap_or(-1);
+        let leaked = number("liveHolders").max(number("slotsHeld"));
+        let pool = Pool { leaked, waiting: number("waiting"), grants: number("grants"), timeouts: number("timeouts") };
+        if (pool.leaked, pool.waiting) == (0, 0) || Instant::now() > end {
+            return Ok(pool);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Where the node is not as the last run of a deployment says.

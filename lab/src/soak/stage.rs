@@ -219,6 +219,11 @@ impl Stage {
         }
         self.node_proxy.pass();
         self.node.disarm_all();
+        if let Some(postgres) = &mut self.postgres
+            && postgres.pid().is_none()
+        {
+            postgres.start().await?;
+        }
         log.calm();
         let slipway = &self.slipway;
         for member in self.api.iter_mut().chain(&mut self.workers) {
