@@ -1,9 +1,10 @@
 //! The real thing under traffic, each fault once: the promises hold, and the history says so, too.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::{process::Command, sync::Arc, time::Duration};
+use std::{fs::OpenOptions, io::Write, process::Command, sync::Arc, time::Duration};
 
 use lab::soak::{self, Plan, Settings, Size, Times};
+use serde_json::json;
 use tests::{scratch::Scratch, slipway};
 
 async fn soak(size: Size, seed: u64) -> soak::Report {
@@ -26,12 +27,23 @@ async fn soak(size: Size, seed: u64) -> soak::Report {
     assert_eq!(report.broken(), Vec::<String>::new());
     assert!(report.faults.iter().all(|(_, count)| *count == 1));
     assert!(report.accepted > 10 && report.outcomes["SUCCEEDED"] > 10, "it was asked for something");
-    assert!(report.after_kills.count() > 0 || report.after_kills_in_outages.count() > 0, "a worker was killed at its work");
+    assert!(
+        report.after_kills.count() > 0 || report.after_kills_in_outages.count() > 0,
+        "a worker was killed at its work"
+    );
     assert!(report.after_kills.percentile(100) <= report.bound_us);
     assert_eq!(report.full.0, 1, "an upload to a full store is refused");
 
     let checked = Command::new(slipway::binary()).arg("soak").arg("--check").arg(&history).output().unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    // The check has teeth: four hooks at once are one too many.
+    let mut file = OpenOptions::new().append(true).open(&history).unwrap();
+    for run in 1..=4 {
+        let hook = json!({"record": "hook", "run": run, "step": 1, "attempt": 1, "pool": "hooks", "from": 1, "until": 900_000});
+        writeln!(file, "{hook}").unwrap();
+    }
+    let checked = Command::new(slipway::binary()).arg("soak").arg("--check").arg(&history).output().unwrap();
+    assert_eq!(checked.status.code(), Some(1));
     report
 }
 

@@ -37,11 +37,12 @@ impl Scene {
         let client = &stage.client;
         for (place, id) in INFRASTRUCTURES.into_iter().enumerate() {
             infrastructure(client, id, &stage.node_url(), settings).await?;
-            // The first one's hooks may be run again after an interruption, the second one's hook after a deployment may not.
+            // The first one's hooks may be run again after an interruption, the second one's hook after a deployment may not. What a hook leaves
+            // behind is ended and warned of: updates on the second one end as WARNING.
             let quick = json!({ "name": "quick", "code": watch.hook(false) });
             let daemon = json!({ "name": "daemon", "code": watch.hook(true) });
             let (before, after) = match place {
-                0 => (json!([quick]), json!([{ "name": "again", "code": watch.hook(true), "onInterrupt": "RERUN" }])),
+                0 => (json!([quick]), json!([{ "name": "again", "code": watch.hook(false), "onInterrupt": "RERUN" }])),
                 _ => (json!([daemon]), json!([{ "name": "once", "code": watch.hook(false) }])),
             };
             hooks(client, id, "PRE", before).await?;
@@ -62,8 +63,7 @@ impl Scene {
                 "deployedProjectKey": on_node,
                 "settings": { "scenarios": [{ "id": "DAILY", "on": true }], "localVariables": { "region": "r0" } },
             });
-            let document =
-                "mutation($input: CreateDeploymentInput!) { createDeployment(input: $input) { refusals { code message } } }";
+            let document = "mutation($input: CreateDeploymentInput!) { createDeployment(input: $input) { refusals { code message } } }";
             client.ask(document, json!({ "input": input })).await?;
             deployments.push(Deployment { id, on_node });
         }
@@ -89,14 +89,14 @@ async fn infrastructure(client: &Client, id: &str, url: &str, settings: &Setting
             "preHookWaitMs": WAIT_MS, "postHookWaitMs": WAIT_MS, "settleMs": settings.times.settle,
         },
     });
-    let document =
-        "mutation($input: CreateInfrastructureInput!) { createInfrastructure(input: $input) { refusals { code message } } }";
+    let document = "mutation($input: CreateInfrastructureInput!) { createInfrastructure(input: $input) { refusals { code message } } }";
     client.ask(document, json!({ "input": input })).await?;
     Ok(())
 }
 
 async fn hooks(client: &Client, infrastructure: &str, phase: &str, hooks: Value) -> Result<(), LabError> {
-    let seen = client.ask("query($id: ID!) { infrastructure(id: $id) { version } }", json!({ "id": infrastructure })).await?;
+    let seen =
+        client.ask("query($id: ID!) { infrastructure(id: $id) { version } }", json!({ "id": infrastructure })).await?;
     let document = "mutation($id: ID!, $phase: HookPhase!, $hooks: [HookInput!]!, $version: Long!) {
       setHooks(infrastructureId: $id, phase: $phase, hooks: $hooks, expectedVersion: $version) { refusals { code message } } }";
     let variables = json!({ "id": infrastructure, "phase": phase, "hooks": hooks, "version": seen["version"] });
