@@ -116,7 +116,7 @@ pub(super) struct Log {
     pub(super) kills: Vec<(String, i64)>,
     /// Which process stood still, from when to when.
     pub(super) pauses: Vec<(String, i64, i64)>,
-    /// PostgreSQL was not there, from when to when.
+    /// PostgreSQL was not there, or no worker, from when to when.
     pub(super) outages: Vec<(i64, i64)>,
     /// What clients said to PostgreSQL that arrived late, and since when it could.
     pub(super) late: Vec<(i64, Vec<u8>)>,
@@ -270,15 +270,25 @@ impl Hand<'_> {
         tokio::time::sleep(past).await;
         self.member(victim)?.signal(Signal::CONT);
         self.log.say(&format!("{name} wakes"));
+        self.nobody_since(from);
         self.log.pauses.push((name, from, now_micros()));
         Ok(())
     }
 
+    /// In the embedded size there is no other worker.
+    fn nobody_since(&mut self, from: i64) {
+        if self.stage.size == Size::Embedded {
+            self.log.outages.push((from, now_micros()));
+        }
+    }
+
     async fn roll(&mut self) -> Result<(), LabError> {
+        let from = now_micros();
         for place in 0..self.stage.workers.len() {
             self.log.say(&format!("SIGTERM {}", self.member(place)?.name));
             self.stage.roll(place).await?;
         }
+        self.nobody_since(from);
         Ok(())
     }
 

@@ -17,7 +17,7 @@ pub(super) struct Stood {
     pub(super) worker: String,
     /// Microseconds until somebody wrote to it again.
     pub(super) us: i64,
-    /// PostgreSQL was away in that time.
+    /// The database was away in that time, or every worker.
     pub(super) outage: bool,
 }
 

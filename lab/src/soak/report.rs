@@ -53,9 +53,9 @@ pub struct Report {
     pub slots: (i64, i64),
     /// Updates that wait for a human, with their codes.
     pub stuck: Vec<String>,
-    /// From a worker's SIGKILL to the next progress of each of its runs, while PostgreSQL was up.
+    /// From a worker's SIGKILL to the next progress of each of its runs, while the database was up and a worker was there.
     pub after_kills: Spread,
-    /// The same, in whose time PostgreSQL was down.
+    /// The same, in whose time the database or all workers were away.
     pub after_kills_in_outages: Spread,
     /// From a worker's SIGSTOP to the next progress of each of its runs.
     pub after_pauses: Spread,
@@ -230,7 +230,7 @@ impl fmt::Display for Report {
             ("runs stuck", must(self.stuck.len())),
             ("from a kill to the run's next progress", self.after_kills.to_string()),
             ("  at most", format!("{} ms (lease + sweep + 1 s)", self.bound_us / 1_000)),
-            ("  while PostgreSQL was down (no bound)", self.after_kills_in_outages.to_string()),
+            ("  while the database was away (no bound)", self.after_kills_in_outages.to_string()),
             ("from a pause to the run's next progress", self.after_pauses.to_string()),
             ("late writes delivered, refused", format!("{}, {}", self.late_writes.0, self.late_writes.1)),
             ("accepted by an API that died before the bell", self.bells_lost.to_string()),

@@ -55,6 +55,8 @@ pub(super) async fn play(
         let busy = if fault.wants_busy() { busy(&db).await? } else { None };
         Hand { settings, stage: &mut *stage, traffic, dice: &mut dice, log: &mut *log, busy }.make(fault).await?;
         let pause = match settings.plan {
+            // What was killed is to be seen taken over, before the database goes away, too.
+            Plan::Each if fault == Fault::KillWorker => settings.times.bound(),
             Plan::Each => dice.within(200..800),
             Plan::Drawn => dice.within(500..4_000),
         };

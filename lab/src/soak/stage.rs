@@ -285,7 +285,6 @@ fn variables(settings: &Settings, key: &str) -> Result<BTreeMap<String, String>,
         ("SLIPWAY_QUEUE_PREFIX", "soak".to_owned()),
         ("SLIPWAY_HTTP_DRAIN_S", "2".to_owned()),
         ("SLIPWAY_NODES_CALL_TIMEOUT_MS", "10000".to_owned()),
-        ("RUST_BACKTRACE", "1".to_owned()),
     ];
     Ok(variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
