@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use deployer::error::Refusal;
+
 /// A code with a page in `docs/errors`, and what happened.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -31,6 +33,11 @@ impl From<deployer::error::Error> for Failure {
     fn from(error: deployer::error::Error) -> Self {
         match error {
             deployer::error::Error::Refused(refusals) => match refusals.first() {
+                // From here everything is visible: rights are not why it is not there.
+                Some(Refusal { code: "NOT_FOUND", field, .. }) => {
+                    let field = field.as_deref().unwrap_or("id");
+                    Self::new("NOT_FOUND", format!("There is nothing with this {field}. Check how it is spelt."))
+                }
                 Some(first) => Self::new(first.code, first.message.clone()),
                 None => Self::new("INTERNAL", "refused without a reason"),
             },

@@ -17,7 +17,7 @@ pub mod writer;
 
 pub use log::{LogLine, LogWriter, NewLogLine};
 pub use op::Op;
-pub use read::{Loaded, events, load, load_many, log_lines};
+pub use read::{Loaded, events, events_of, load, load_many, log_lines_of};
 pub use request::{Cancel, Requested, abandon, cancel, forget, request};
 pub use writer::{Answer, Writer};
 

@@ -7,6 +7,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder
 
 use super::{RunsError, log::LogLine};
 use crate::{
+    db::sql_with,
     ids::RunId,
     journal::{Event, Kind, State},
 };
@@ -75,23 +76,66 @@ pub async fn events<C: ConnectionTrait>(db: &C, id: RunId, after: i64, limit: u6
         .collect()
 }
 
-/// The log lines after `after`, in order, `limit` at most; `admins` adds those for infrastructure administrators alone.
+/// The events after `after` of each of these runs, in order, `limit` of each at most: one query, however many runs.
+///
+/// # Errors
+/// As [`events`].
+pub async fn events_of<C: ConnectionTrait>(
+    db: &C,
+    ids: &[RunId],
+    after: i64,
+    limit: u64,
+) -> Result<HashMap<RunId, Vec<Event>>, RunsError> {
+    let sql = first_of_each("run_event", ids, "true");
+    let statement = sql_with(db, sql, [after.into(), window(limit).into()]);
+    let mut found: HashMap<RunId, Vec<Event>> = HashMap::new();
+    for row in run_event::Entity::find().from_raw_sql(statement).all(db).await? {
+        found.entry(RunId(row.run_id)).or_default().push(event(row)?);
+    }
+    Ok(found)
+}
+
+/// The log lines after `after` of each of these runs, in order, `limit` of each at most; those for infrastructure administrators alone only
+/// of the runs in `admins`.
 ///
 /// # Errors
 /// The database.
-pub async fn log_lines<C: ConnectionTrait>(
+pub async fn log_lines_of<C: ConnectionTrait>(
     db: &C,
-    id: RunId,
+    ids: &[RunId],
+    admins: &[RunId],
     after: i64,
     limit: u64,
-    admins: bool,
-) -> Result<Vec<LogLine>, RunsError> {
-    let mut query =
-        run_log::Entity::find().filter(run_log::Column::RunId.eq(id.0)).filter(run_log::Column::Seq.gt(after));
-    if !admins {
-        query = query.filter(run_log::Column::AdminsOnly.eq(false));
+) -> Result<HashMap<RunId, Vec<LogLine>>, RunsError> {
+    let sql = first_of_each("run_log", ids, &format!("(NOT admins_only OR run_id IN ({}))", numbers(admins)));
+    let statement = sql_with(db, sql, [after.into(), window(limit).into()]);
+    let mut found: HashMap<RunId, Vec<LogLine>> = HashMap::new();
+    for line in run_log::Entity::find().from_raw_sql(statement).all(db).await? {
+        found.entry(RunId(line.run_id)).or_default().push(line);
     }
-    Ok(query.order_by_asc(run_log::Column::Seq).limit(limit).all(db).await?)
+    Ok(found)
+}
+
+/// The first rows of each run after $1, $2 of each.
+fn first_of_each(table: &str, ids: &[RunId], condition: &str) -> String {
+    format!(
+        "SELECT * FROM (SELECT t.*, ROW_NUMBER() OVER (PARTITION BY run_id ORDER BY seq) AS place FROM {table} t
+  WHERE run_id IN ({}) AND seq > $1 AND {condition}) numbered WHERE place <= $2 ORDER BY run_id, seq",
+        numbers(ids)
+    )
+}
+
+/// For an IN list; NULL is in none.
+fn numbers(ids: &[RunId]) -> String {
+    ids.iter()
+        .map(|id| id.0.to_string())
+        .chain((ids.is_empty()).then(|| "NULL".to_owned()))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn window(limit: u64) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 fn event(row: run_event::Model) -> Result<Event, RunsError> {
