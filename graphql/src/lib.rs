@@ -3,7 +3,7 @@
 //! * [`builder`]: the schema, yet without the bounds of a transport. [`request_data`]: what each operation must be given.
 //! * `query`, `mutations`, `subscription`: what can be asked, changed, followed. `types`: what is answered.
 //! * `loaders`: many reads as one. `page`: lists. `scalars`: DateTime, Long.
-//! * [`ApiError`]: refusals and faults. `answers`: the number of a fault.
+//! * [`ApiError`]: refusals and faults. `answers`: what every answer goes through.
 //! * [`Tail`]: looks once for all subscriptions and wakes them up. `board`: where deployments stand.
 //!
 //! The schema's text is `schema.graphql`; a test holds it.
@@ -35,5 +35,5 @@ pub type SlipwaySchema = Schema<Query, Mutation, Subscription>;
 
 /// The schema, yet without the bounds of a transport (depth, complexity, aliases).
 pub fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
-    Schema::build(Query, Mutation::default(), Subscription).extension(answers::Numbered)
+    Schema::build(Query, Mutation::default(), Subscription).extension(answers::Factory)
 }
