@@ -7,7 +7,7 @@ COPY . .
 # The target folder is a cache of this machine's, so the binary is copied out in the same step.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked -p slipway && cp target/release/slipway /usr/local/bin/slipway
+    cargo build --release --locked -p slipway --no-default-features && cp target/release/slipway /usr/local/bin/slipway
 
 FROM debian:bookworm-slim
 # The Python client that hooks are given as automation_client. Empty leaves it out: `--build-arg DATAIKU_API_CLIENT=`.

@@ -40,6 +40,19 @@ impl Bell {
         Self { here, elsewhere: Some(elsewhere) }
     }
 
+    /// A bell whose wires lie open: what is told here comes out of the channel, and goes nowhere else by itself.
+    #[cfg(feature = "simulated")]
+    pub fn wired() -> (Self, mpsc::Receiver<News>) {
+        let (elsewhere, news) = mpsc::channel(4_096);
+        (Self { here: broadcast::channel(4_096).0, elsewhere: Some(elsewhere) }, news)
+    }
+
+    /// Something that was told elsewhere arrives here.
+    #[cfg(feature = "simulated")]
+    pub fn hear(&self, news: News) {
+        let _ = self.here.send(news);
+    }
+
     /// Tells of new events. One message, however many runs.
     pub fn ring(&self, runs: &[(RunId, i64)]) {
         if !runs.is_empty() {

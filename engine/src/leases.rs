@@ -3,6 +3,8 @@
 //! A lapse is an act: whoever finds a lapsed worker ends it, and an ended worker never comes back. So a late heartbeat cannot revive what
 //! somebody else already gave away.
 
+pub(crate) mod rows;
+
 use std::{
     sync::{
         Arc,
@@ -11,17 +13,17 @@ use std::{
     time::Duration,
 };
 
-use entities::worker;
-use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use self::rows::end_lapsed;
 use crate::{
     clock,
-    db::{Db, Tx, Use, clock_sql, sql_with},
+    db::{DbErr, Use},
     ids::{self, WorkerId},
+    store::Store,
 };
 
 /// The times of a lease, in milliseconds.
@@ -66,7 +68,7 @@ pub struct Lease {
     pub hooks_until: watch::Receiver<i64>,
     /// The CLOCK_BOOTTIME nanoseconds at which this process stops counting on its lease: before it can have lapsed.
     over_at: Arc<AtomicI64>,
-    db: Db,
+    store: Arc<dyn Store>,
     stop: CancellationToken,
 }
 
@@ -75,27 +77,20 @@ impl Lease {
     ///
     /// # Errors
     /// The database's error.
-    pub async fn register(db: &Db, name: &str, facts: &Value, settings: &LeaseSettings) -> Result<Self, DbErr> {
-        let own = db.also(Use::Heartbeat).await?;
+    pub async fn register(
+        store: &dyn Store,
+        name: &str,
+        facts: &Value,
+        settings: &LeaseSettings,
+    ) -> Result<Self, DbErr> {
+        let own = store.another(Use::Heartbeat).await?;
         let worker = WorkerId(ids::fresh());
-        let lease_us = micros(settings.lease_ms);
         let sent = clock::boottime_nanos();
-        let tx = own.begin().await?;
-        let now = tx.now().await?;
-        let row = worker::ActiveModel {
-            id: Set(worker.0),
-            name: Set(name.to_owned()),
-            started_at: Set(now),
-            lease_until: Set(now + lease_us),
-            ended_at: Set(None),
-            facts: Set(facts.to_string()),
-        };
-        worker::Entity::insert(row).exec_without_returning(&*tx).await?;
-        tx.commit().await?;
+        own.register(worker, name, facts, micros(settings.lease_ms)).await?;
         let (until, hooks_until) = watch::channel(sent + nanos(settings.hook_grace_ms));
         let over_at = Arc::new(AtomicI64::new(sent + settings.counts_for()));
         let lost = CancellationToken::new();
-        let lease = Self { worker, lost, hooks_until, over_at, db: own, stop: CancellationToken::new() };
+        let lease = Self { worker, lost, hooks_until, over_at, store: own, stop: CancellationToken::new() };
         tokio::spawn(lease.clone().beat(settings.clone(), until));
         Ok(lease)
     }
@@ -110,6 +105,7 @@ impl Lease {
         let every = i64::try_from(settings.heartbeat_ms.max(1) * 1_000_000).unwrap_or(i64::MAX);
         loop {
             tokio::select! {
+                biased;
                 () = self.stop.cancelled() => return,
                 () = tokio::time::sleep(self.left(every)) => {}
             }
@@ -119,7 +115,8 @@ impl Lease {
             }
             // Its age counts from before it was sent.
             let sent = clock::boottime_nanos();
-            match tokio::time::timeout(self.left(every), self.renew(&settings)).await {
+            match tokio::time::timeout(self.left(every), self.store.renew(self.worker, micros(settings.lease_ms))).await
+            {
                 Ok(Ok(true)) => {
                     self.over_at.store(sent + settings.counts_for(), Ordering::Relaxed);
                     until.send_replace(sent + nanos(settings.hook_grace_ms));
@@ -141,49 +138,14 @@ impl Lease {
         Duration::from_nanos(left.clamp(0, most).unsigned_abs())
     }
 
-    /// Whether the lease was renewed; false when it had lapsed or somebody had ended this worker.
-    async fn renew(&self, settings: &LeaseSettings) -> Result<bool, DbErr> {
-        let tx = self.db.begin().await?;
-        let clock = clock_sql(tx.get_database_backend());
-        let sql = format!(
-            "UPDATE worker SET lease_until = {clock} + $2 WHERE id = $1 AND ended_at IS NULL AND lease_until > {clock}"
-        );
-        let result =
-            tx.execute_raw(sql_with(&*tx, sql, [self.worker.0.into(), micros(settings.lease_ms).into()])).await?;
-        tx.commit().await?;
-        Ok(result.rows_affected() == 1)
-    }
-
     /// Ends this worker, after its last run was given back. Nothing waits for its lease to lapse then.
     ///
     /// # Errors
     /// The database's error; the lease then lapses by itself.
     pub async fn end(&self) -> Result<(), DbErr> {
         self.stop.cancel();
-        let tx = self.db.begin().await?;
-        let sql = format!(
-            "UPDATE worker SET ended_at = {} WHERE id = $1 AND ended_at IS NULL",
-            clock_sql(tx.get_database_backend())
-        );
-        tx.execute_raw(sql_with(&*tx, sql, [self.worker.0.into()])).await?;
-        tx.commit().await
+        self.store.end(self.worker).await
     }
-}
-
-/// Ends every worker whose lease lapsed. Final: whatever follows, now or later, may count on it.
-///
-/// # Errors
-/// The database's error.
-pub async fn end_lapsed(tx: &Tx) -> Result<Vec<WorkerId>, DbErr> {
-    let clock = clock_sql(tx.get_database_backend());
-    let sql =
-        format!("UPDATE worker SET ended_at = {clock} WHERE ended_at IS NULL AND lease_until < {clock} RETURNING id");
-    let rows = tx.query_all_raw(sql_with(&**tx, sql, [])).await?;
-    let ended = rows.iter().map(|row| row.try_get("", "id").map(WorkerId)).collect::<Result<Vec<_>, _>>()?;
-    for worker in &ended {
-        tracing::warn!(worker.id = %worker, "a worker's lease lapsed; what it held is free");
-    }
-    Ok(ended)
 }
 
 pub(crate) fn micros(ms: u64) -> i64 {

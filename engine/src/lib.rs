@@ -4,7 +4,7 @@
 //!
 //! With the world: [`clock`] (time and chance, here alone), [`db`], [`secrets`] and [`packages`];
 //! [`runs`] (the only writer of journals), [`queue`] (Redis list or embedded), [`bell`] (Redis pub/sub or
-//! embedded), [`leases`] (a worker's row and its heartbeat), [`slots`] (the distributed semaphore).
+//! embedded), [`store`] (what a worker asks of the truth: SQL, or a simulation's rows), [`leases`] (a worker's row and its heartbeat), [`slots`] (the distributed semaphore).
 
 pub mod bell;
 pub mod clock;
@@ -22,3 +22,4 @@ pub mod secrets;
 pub mod slots;
 pub mod spec;
 pub mod step;
+pub mod store;

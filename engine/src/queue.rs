@@ -77,6 +77,22 @@ impl Queue {
         Ok(Self { bells, source: Source::Redis { url, key }, away })
     }
 
+    /// A queue whose wires lie open: what is rung here comes out of the receiver, and what is sent into the sender is read here.
+    #[cfg(feature = "simulated")]
+    pub fn wired() -> (Self, mpsc::Receiver<RunId>, mpsc::Sender<RunId>) {
+        let (bells, rung) = mpsc::channel(MOST);
+        let (jobs, receiver) = mpsc::channel(1);
+        let source = Source::Embedded(Arc::new(Mutex::new(receiver)));
+        (Self { bells, source, away: Arc::default() }, rung, jobs)
+    }
+
+    /// Says that the queue cannot be reached, or can again.
+    #[cfg(feature = "simulated")]
+    pub fn set_away(&self, away: bool) {
+        self.away.ringer.store(away, Ordering::Relaxed);
+        self.away.reader.store(away, Ordering::Relaxed);
+    }
+
     /// Wakes a worker for this run. Never waits and never fails: a bell that is lost costs one sweep.
     pub fn ring(&self, run: RunId) {
         if self.bells.try_send(run).is_err() {

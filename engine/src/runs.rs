@@ -19,6 +19,8 @@ pub use log::{LogLine, LogWriter, NewLogLine};
 pub use op::Op;
 pub use read::{Loaded, events, events_of, load, load_many, log_lines_of};
 pub use request::{Cancel, Requested, abandon, cancel, forget, request};
+pub use sql::Written;
+pub(crate) use sql::commit;
 pub use writer::{Answer, Writer};
 
 use crate::journal::Illegal;

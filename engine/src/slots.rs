@@ -7,7 +7,7 @@
 mod keeper;
 pub mod turn;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sea_orm::{ConnectionTrait, DbErr};
 use tokio::sync::{mpsc, watch};
@@ -17,6 +17,7 @@ use crate::{
     db::{Db, sql_with},
     ids::{RunId, WorkerId},
     leases::LeaseSettings,
+    store::Store,
 };
 
 /// One attempt that needs a slot.
@@ -101,16 +102,17 @@ impl Drop for Entry {
 #[derive(Clone, Debug)]
 pub struct Slots {
     keeper: mpsc::UnboundedSender<keeper::Message>,
-    db: Db,
+    store: Arc<dyn Store>,
 }
 
 impl Slots {
     /// Starts the keeper for one worker. It ends when the last handle is gone.
-    pub fn start(db: Db, bell: Bell, worker: WorkerId, settings: LeaseSettings) -> Self {
+    pub fn start(store: impl Into<Arc<dyn Store>>, bell: Bell, worker: WorkerId, settings: LeaseSettings) -> Self {
+        let store = store.into();
         // Bounded by the seats: one attempt a run.
         let (keeper, messages) = mpsc::unbounded_channel();
-        tokio::spawn(keeper::keep(db.clone(), bell, worker, settings, messages));
-        Self { keeper, db }
+        tokio::spawn(keeper::keep(Arc::clone(&store), bell, worker, settings, messages));
+        Self { keeper, store }
     }
 
     /// Enters the line.
@@ -130,20 +132,24 @@ impl Slots {
     /// # Errors
     /// The database's error.
     pub async fn holds(&self, demand: &Demand) -> Result<bool, DbErr> {
-        let clock = crate::db::clock_sql(self.db.pool().get_database_backend());
-        let sql = format!(
-            "SELECT 1 FROM pool_holder h JOIN run r ON r.id = h.run_id JOIN worker w ON w.id = r.worker_id
+        self.store.holds(demand).await
+    }
+}
+
+pub(crate) async fn holds(db: &Db, demand: &Demand) -> Result<bool, DbErr> {
+    let clock = crate::db::clock_sql(db.pool().get_database_backend());
+    let sql = format!(
+        "SELECT 1 FROM pool_holder h JOIN run r ON r.id = h.run_id JOIN worker w ON w.id = r.worker_id
 WHERE h.run_id = $1 AND h.step = $2 AND h.attempt = $3 AND h.epoch = $4 AND h.pool = $5
   AND r.epoch = h.epoch AND r.step = h.step AND r.attempt = h.attempt AND r.ended_at IS NULL
   AND w.ended_at IS NULL AND w.lease_until > {clock}"
-        );
-        let values = [
-            demand.run.0.into(),
-            demand.step.into(),
-            demand.attempt.into(),
-            demand.epoch.into(),
-            demand.pool.as_str().into(),
-        ];
-        Ok(self.db.pool().query_one_raw(sql_with(self.db.pool(), sql, values)).await?.is_some())
-    }
+    );
+    let values = [
+        demand.run.0.into(),
+        demand.step.into(),
+        demand.attempt.into(),
+        demand.epoch.into(),
+        demand.pool.as_str().into(),
+    ];
+    Ok(db.pool().query_one_raw(sql_with(db.pool(), sql, values)).await?.is_some())
 }

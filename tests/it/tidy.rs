@@ -20,8 +20,15 @@ const CORRIDOR: &[(&str, &[&str])] = &[
     ("graphql", &["entities", "engine", "targets", "deployer"]),
     ("api", &["entities", "engine", "targets", "deployer", "graphql"]),
     ("worker", &["entities", "engine", "targets", "deployer"]),
-    ("slipway", &["entities", "migration", "engine", "targets", "deployer", "graphql", "api", "worker", "sandbox"]),
-    ("tests", &["entities", "migration", "engine", "targets", "deployer", "graphql", "api", "worker", "sandbox"]),
+    ("lab", &["entities", "migration", "engine", "targets", "deployer", "api", "worker", "sandbox"]),
+    (
+        "slipway",
+        &["entities", "migration", "engine", "targets", "deployer", "graphql", "api", "worker", "sandbox", "lab"],
+    ),
+    (
+        "tests",
+        &["entities", "migration", "engine", "targets", "deployer", "graphql", "api", "worker", "sandbox", "lab"],
+    ),
 ];
 const ALSO_IN_TESTS: [&str; 2] = ["migration", "sandbox"];
 
@@ -33,8 +40,8 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("apalis", &["engine", "worker"]),
     ("apalis-core", &["engine", "worker"]),
     ("redis", &["engine"]),
-    ("reqwest", &["targets", "slipway"]),
-    ("sea-orm", &["entities", "engine", "deployer"]),
+    ("reqwest", &["targets", "slipway", "lab"]),
+    ("sea-orm", &["entities", "engine", "deployer", "lab"]),
     ("sea-orm-migration", &["migration"]),
     ("clap", &["slipway"]),
 ];
@@ -43,13 +50,14 @@ const PACKAGES: &[(&str, &[&str])] = &[
 const TEXTS: &[(&str, &[&str])] = &[
     ("apalis", &["engine/src/queue", "worker/src/"]),
     ("redis::", &["engine/src/queue", "engine/src/bell"]),
-    ("reqwest", &["targets/src/http/", "cli/src/"]),
+    ("reqwest", &["targets/src/http/", "cli/src/", "lab/src/"]),
     (
         "sea_orm",
         &[
             "entities/src/",
             "migration/src/",
             "deployer/src/",
+            "lab/src/",
             "engine/src/db.rs",
             "engine/src/leases.rs",
             "engine/src/runs",
@@ -57,7 +65,7 @@ const TEXTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("poem::", &["api/src/", "sandbox/src/"]),
-    ("process::Command", &["worker/src/hooks/", "worker/src/hook_exec/"]),
+    ("process::Command", &["worker/src/hooks/", "worker/src/hook_exec/", "lab/src/"]),
     ("SystemTime::now", &["engine/src/clock.rs", "sandbox/src/clock.rs"]),
     ("getrandom", &["engine/src/clock.rs"]),
     ("println!", &["cli/src/"]),

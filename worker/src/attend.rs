@@ -7,7 +7,7 @@ use engine::{
     journal::{Kind, NewEvent, Phase, follow::edge},
     leases::Lease,
     plan::PLAN_VERSION,
-    runs::{self, Answer, Loaded, Op, due},
+    runs::{Answer, Loaded, Op},
 };
 use futures_util::FutureExt;
 use tracing::Instrument;
@@ -22,11 +22,13 @@ const ELSEWHERE: Duration = Duration::from_millis(200);
 
 /// Looks at a run. A claim that loses forgets: whoever won goes on.
 pub(crate) async fn attend(shared: &Arc<Shared>, run: RunId) {
+    // Before the look at the drain: whoever drains waits for all that began before it.
+    let _attending = shared.attend();
     let Some(session) = shared.session() else { return };
     if shared.stop.drain.is_cancelled() || session.lease.lost.is_cancelled() {
         return;
     }
-    let loaded = match runs::load(shared.deployer.db.pool(), run).await {
+    let loaded = match shared.store.load(run).await {
         Ok(Some(loaded)) => loaded,
         Ok(None) => return,
         Err(error) => {
@@ -38,7 +40,7 @@ pub(crate) async fn attend(shared: &Arc<Shared>, run: RunId) {
     if row.ended_at.is_some() || row.worker_id == Some(session.lease.worker.0) {
         return;
     }
-    if !session.runner.steps.suits(&loaded.state).await {
+    if !session.runner.doer.suits(&loaded.state).await {
         // Its bell came to the wrong one: soon, another one hears it.
         ring_later(shared, run, ELSEWHERE);
         return;
@@ -91,7 +93,7 @@ async fn claim(shared: &Shared, session: &Session, loaded: Loaded) -> Option<Arc
 pub(crate) async fn give_back(shared: &Shared, lease: &Lease, run: RunId, reason: &str) {
     let mut pause = Duration::from_millis(100);
     while !lease.is_over() {
-        match runs::load(shared.deployer.db.pool(), run).await {
+        match shared.store.load(run).await {
             Ok(Some(loaded)) if loaded.row.worker_id == Some(lease.worker.0) => {
                 let events = [NewEvent::run(Kind::LeaseReleased { reason: reason.to_owned(), fault: true })];
                 let Ok(op) = Op::append(run, &loaded.state, &events) else { return };
@@ -104,6 +106,7 @@ pub(crate) async fn give_back(shared: &Shared, lease: &Lease, run: RunId, reason
             Err(error) => tracing::warn!(run.id = %run, error = %error, "a run could not be given back yet"),
         }
         tokio::select! {
+            biased;
             () = lease.lost.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
@@ -113,7 +116,7 @@ pub(crate) async fn give_back(shared: &Shared, lease: &Lease, run: RunId, reason
 
 /// The next run of the deployment, the next look at a run that waits, another worker for one that was given back.
 async fn what_follows(shared: &Arc<Shared>, held: &Held) {
-    let queue = &shared.deployer.queue;
+    let queue = &shared.queue;
     let (ended, wait_us, released) = {
         let state = held.state();
         let status = state.status();
@@ -123,7 +126,7 @@ async fn what_follows(shared: &Arc<Shared>, held: &Held) {
     if ended {
         shared.metrics.count_end(held.state().status());
         tracing::info!(run.id = %held.run, status = %held.state().status(), "ended");
-        match due::next_of_deployment(&shared.deployer.db, &held.row.deployment_id).await {
+        match shared.store.next_of_deployment(&held.row.deployment_id).await {
             Ok(Some(next)) => queue.ring(next),
             Ok(None) => {}
             Err(error) => tracing::warn!(error = %error, "the deployment's next run is found by the sweep"),
@@ -137,7 +140,7 @@ async fn what_follows(shared: &Arc<Shared>, held: &Held) {
 
 /// Only sooner than the sweep; nothing depends on it.
 fn ring_later(shared: &Shared, run: RunId, delay: Duration) {
-    let queue = shared.deployer.queue.clone();
+    let queue = shared.queue.clone();
     tokio::spawn(async move {
         tokio::time::sleep(delay).await;
         queue.ring(run);

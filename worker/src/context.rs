@@ -7,7 +7,8 @@ use deployer::Deployer;
 use engine::{
     failure::{Code, Failure, StepError},
     ids::RunId,
-    journal::{Kind, NewEvent},
+    journal::{Kind, NewEvent, State},
+    leases::Lease,
     plan::PlannedStep,
     secrets::Secret,
     step::{Audience, StepContext},
@@ -22,7 +23,7 @@ pub const INTERNAL: Code = Code::new("INTERNAL");
 pub const DATABASE_UNAVAILABLE: Code = Code::new("DATABASE_UNAVAILABLE");
 
 /// One attempt at one step of a held run.
-pub(crate) struct Context {
+pub struct Context {
     pub(crate) held: Arc<Held>,
     pub(crate) step: usize,
     pub(crate) attempt: u32,
@@ -33,6 +34,21 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(held: Arc<Held>, step: usize, attempt: u32, planned: PlannedStep) -> Self {
         Self { held, step, attempt, planned, deployer: None }
+    }
+
+    /// The lease under which this attempt is made: a hook runs until its deadline at most.
+    pub fn lease(&self) -> &Lease {
+        &self.held.lease
+    }
+
+    /// The step's index in the plan.
+    pub fn step(&self) -> usize {
+        self.step
+    }
+
+    /// The fold of the run's journal as it stands.
+    pub fn state(&self) -> State {
+        self.held.state().clone()
     }
 
     /// With what secrets are opened.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 /// This worker must not write the run again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lost;
+pub struct Lost;
 
 /// A held run.
 pub(crate) struct Held {
@@ -105,8 +105,9 @@ impl Held {
 
     async fn write(&self, op: Op, events: &[NewEvent]) -> Result<(), Lost> {
         let answer = tokio::select! {
-            answer = self.writer.write(op) => answer,
+            biased;
             () = self.lease.lost.cancelled() => return Err(Lost),
+            answer = self.writer.write(op) => answer,
         };
         let Answer::Accepted { epoch, seq, at, cancel_by } = answer else { return Err(Lost) };
         let first = seq - events.len() as i64 + 1;

@@ -3,8 +3,11 @@
 //! The process outlives its lease: a worker that was given up while it was paused registers anew, as another worker, and goes on.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,17 +20,20 @@ use engine::{
     leases::Lease,
     plan::PLAN_VERSION,
     queue::{
+        Queue,
         backend::{Envelope, SeatsBackend},
         seats::Seats,
     },
     runs::{LogWriter, Writer},
     slots::Slots,
+    store::Store,
 };
 use serde_json::{Value, json};
 use tokio::{sync::Notify, task::JoinHandle};
 
 use crate::{
     attend,
+    doer::Doer,
     held::Held,
     hooks::Supervisor,
     metrics::Metrics,
@@ -45,7 +51,9 @@ pub struct Worker {
 
 /// What all tasks of the process share.
 pub(crate) struct Shared {
-    pub(crate) deployer: Deployer,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) queue: Queue,
+    pub(crate) doer: Arc<dyn Doer>,
     pub(crate) bell: Bell,
     pub(crate) writer: Writer,
     pub(crate) log: LogWriter,
@@ -53,11 +61,22 @@ pub(crate) struct Shared {
     pub(crate) settings: WorkerSettings,
     pub(crate) seats: Seats,
     pub(crate) stop: Stop,
-    steps: Arc<Steps>,
     session: RwLock<Option<Arc<Session>>>,
     /// The runs that are driven now.
-    held: Mutex<HashMap<RunId, Arc<Held>>>,
+    held: Mutex<BTreeMap<RunId, Arc<Held>>>,
+    /// Looks at runs that are under way: between a claim and its place in the list above, and after it.
+    attending: AtomicUsize,
     rested: Notify,
+}
+
+/// A look at a run that is under way.
+pub(crate) struct Attending(Arc<Shared>);
+
+impl Drop for Attending {
+    fn drop(&mut self) {
+        self.0.attending.fetch_sub(1, Ordering::Relaxed);
+        self.0.rested.notify_waiters();
+    }
 }
 
 /// One lease's life.
@@ -90,11 +109,28 @@ impl Worker {
         settings: WorkerSettings,
         supervisor: Supervisor,
     ) -> Result<Self, DbErr> {
-        let writer = Writer::start(&deployer.db, bell.clone()).await?;
-        let log = LogWriter::start(deployer.db.clone(), bell.clone());
-        let steps = Steps { deployer: deployer.clone(), hooks: settings.hooks.clone(), supervisor };
+        let (store, queue) = (deployer.db.clone().into(), deployer.queue.clone());
+        let steps = Steps { deployer, hooks: settings.hooks.clone(), supervisor };
+        Self::made_of(store, queue, bell, settings, Arc::new(steps)).await
+    }
+
+    /// Makes a worker of other parts.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn made_of(
+        store: Arc<dyn Store>,
+        queue: Queue,
+        bell: Bell,
+        settings: WorkerSettings,
+        doer: Arc<dyn Doer>,
+    ) -> Result<Self, DbErr> {
+        let writer = Writer::start(&*store, bell.clone()).await?;
+        let log = LogWriter::start(Arc::clone(&store), bell.clone());
         let shared = Shared {
-            deployer,
+            store,
+            queue,
+            doer,
             bell,
             writer,
             log,
@@ -102,9 +138,9 @@ impl Worker {
             seats: Seats::new(settings.seats.max(1)),
             settings,
             stop: Stop::default(),
-            steps: Arc::new(steps),
             session: RwLock::default(),
             held: Mutex::default(),
+            attending: AtomicUsize::new(0),
             rested: Notify::new(),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -112,7 +148,7 @@ impl Worker {
 
     /// Works until it is stopped: see [`Worker::drain`].
     pub async fn run(&self) {
-        self.shared.deployer.queue.feed(&self.shared.seats);
+        self.shared.queue.feed(&self.shared.seats);
         let apalis = WorkerBuilder::new("slipway")
             .backend(SeatsBackend::new(&self.shared.seats))
             .data(Arc::clone(&self.shared))
@@ -122,10 +158,32 @@ impl Worker {
                 tracing::error!(error = %error, "the job consumer ended; runs are found by sweeping");
             }
         });
-        while !self.shared.stop.drain.is_cancelled() && !apalis.is_finished() {
-            self.one_lease(&apalis).await;
+        self.work(apalis).await;
+    }
+
+    /// As [`Worker::run`], with a plain consumer in the place of apalis: nothing here depends on chance.
+    #[cfg(feature = "simulated")]
+    pub async fn run_plainly(&self) {
+        self.shared.queue.feed(&self.shared.seats);
+        let (jobs, shared) = (self.shared.seats.jobs(), Arc::clone(&self.shared));
+        let consumer = tokio::spawn(async move {
+            let Some(mut jobs) = jobs else { return };
+            while let Some(job) = jobs.recv().await {
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    attend::attend(&shared, job.run).await;
+                    drop(job);
+                });
+            }
+        });
+        self.work(consumer).await;
+    }
+
+    async fn work(&self, consumer: JoinHandle<()>) {
+        while !self.shared.stop.drain.is_cancelled() && !consumer.is_finished() {
+            self.one_lease(&consumer).await;
         }
-        apalis.abort();
+        consumer.abort();
         // What the last hooks said.
         self.shared.log.flush().await;
     }
@@ -139,7 +197,7 @@ impl Worker {
         self.shared.seats.close();
         let (now, patience) = (self.shared.stop.now.clone(), Duration::from_millis(self.shared.settings.drain_ms));
         tokio::spawn(async move {
-            tokio::select! { () = now.cancelled() => {}, () = tokio::time::sleep(patience) => now.cancel() }
+            tokio::select! { biased; () = now.cancelled() => {}, () = tokio::time::sleep(patience) => now.cancel() }
         });
     }
 
@@ -165,13 +223,14 @@ impl Worker {
     }
 
     /// Registers, and works under that lease until it is lost or the worker has drained.
-    async fn one_lease(&self, apalis: &JoinHandle<()>) {
+    async fn one_lease(&self, consumer: &JoinHandle<()>) {
         let shared = &self.shared;
         let settings = &shared.settings;
         let name = if settings.name.is_empty() { host_and_process() } else { settings.name.clone() };
         let facts = facts(settings);
         let registered = tokio::select! {
-            registered = Lease::register(&shared.deployer.db, &name, &facts, &settings.lease) => registered,
+            biased;
+            registered = Lease::register(&*shared.store, &name, &facts, &settings.lease) => registered,
             () = shared.stop.drain.cancelled() => return,
         };
         let lease = match registered {
@@ -179,6 +238,7 @@ impl Worker {
             Err(error) => {
                 tracing::warn!(error = %error, "no lease yet; trying again");
                 tokio::select! {
+                    biased;
                     () = tokio::time::sleep(Duration::from_secs(1)) => {}
                     () = shared.stop.drain.cancelled() => {}
                 }
@@ -187,16 +247,18 @@ impl Worker {
         };
         shared.metrics.leases.inc();
         tracing::info!(worker.id = %lease.worker, worker.name = name, seats = settings.seats, "registered");
-        let slots = Slots::start(shared.deployer.db.clone(), shared.bell.clone(), lease.worker, settings.lease.clone());
-        let runner = Runner { steps: Arc::clone(&shared.steps), slots, stop: shared.stop.clone() };
+        let slots = Slots::start(Arc::clone(&shared.store), shared.bell.clone(), lease.worker, settings.lease.clone());
+        let (store, doer) = (Arc::clone(&shared.store), Arc::clone(&shared.doer));
+        let runner = Runner { store, doer, slots, stop: shared.stop.clone() };
         let session = Arc::new(Session { lease: lease.clone(), runner });
         shared.replace_session(Some(session));
         let sweep = tokio::spawn(sweeper::sweep(Arc::clone(shared), lease.clone()));
         tokio::select! {
+            biased;
             () = lease.lost.cancelled() => {}
             () = shared.stop.drain.cancelled() => shared.all_rested(&lease).await,
             // Without a consumer this process would hold a lease and do nothing: it ends, and says so.
-            () = finished(apalis) => tracing::error!("the job consumer ended; this worker ends with it"),
+            () = finished(consumer) => tracing::error!("the job consumer ended; this worker ends with it"),
         }
         shared.replace_session(None);
         // Not awaited: it may be inside a query that nobody answers.
@@ -218,7 +280,7 @@ impl Shared {
         *self.session.write().unwrap_or_else(PoisonError::into_inner) = session;
     }
 
-    pub(crate) fn held(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, Arc<Held>>> {
+    pub(crate) fn held(&self) -> std::sync::MutexGuard<'_, BTreeMap<RunId, Arc<Held>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -230,21 +292,25 @@ impl Shared {
         }
         drop(held);
         self.metrics.running.dec();
-        self.rested.notify_waiters();
     }
 
-    /// Waits until nothing is driven any more, or the lease is lost.
+    /// A look at a run begins; it ends when the answer is dropped.
+    pub(crate) fn attend(self: &Arc<Self>) -> Attending {
+        self.attending.fetch_add(1, Ordering::Relaxed);
+        Attending(Arc::clone(self))
+    }
+
+    /// Waits until nothing is looked at or driven any more, or the lease is lost.
     async fn all_rested(&self, lease: &Lease) {
         loop {
             let rested = self.rested.notified();
-            if self.held().is_empty() {
+            if self.attending.load(Ordering::Relaxed) == 0 {
                 return;
             }
             tokio::select! {
-                () = rested => {}
+                biased;
                 () = lease.lost.cancelled() => return,
-                // A run that is between its claim and its place in the list.
-                () = tokio::time::sleep(Duration::from_millis(200)) => {}
+                () = rested => {}
             }
         }
     }

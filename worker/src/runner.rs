@@ -1,6 +1,13 @@
 //! Drives a held run: fold, next, do, append. There is no other way through, and no special case for recovery.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, resume_unwind},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use engine::{
     failure::{Code, Failure, StepError, StepResult},
@@ -11,13 +18,15 @@ use engine::{
     leases::Lease,
     plan::{PlannedStep, SlotDemand},
     slots::{Demand, Place, Slots},
+    store::Store,
 };
+use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::Context,
+    doer::Doer,
     held::{Held, Lost},
-    steps::Steps,
 };
 
 /// The code of an attempt that took longer than its policy allows.
@@ -25,6 +34,9 @@ pub const STEP_DEADLINE_EXCEEDED: Code = Code::new("STEP_DEADLINE_EXCEEDED");
 
 /// How long a run that stops may take to leave the node safe.
 const CARE: Duration = Duration::from_secs(60);
+
+/// How long a supervisor may take to end a hook whose deadline has passed.
+const OUTLAST: Duration = Duration::from_millis(500);
 
 /// When a worker stops taking steps.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +49,8 @@ pub(crate) struct Stop {
 
 /// What drives a run.
 pub(crate) struct Runner {
-    pub(crate) steps: Arc<Steps>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) doer: Arc<dyn Doer>,
     pub(crate) slots: Slots,
     pub(crate) stop: Stop,
 }
@@ -101,7 +114,7 @@ impl Runner {
             biased;
             () = lease.lost.cancelled() => Err(Lost),
             () = self.stop.now.cancelled() => Ok(Some("Scenarios may have been left off.".to_owned())),
-            off = guarded(lease, self.steps.leave_safe(context)) => off?,
+            off = guarded(lease, self.doer.leave_safe(context)) => off?,
             () = tokio::time::sleep(CARE) => Ok(Some("Scenarios may have been left off: the node did not answer.".to_owned())),
         }
     }
@@ -119,7 +132,7 @@ impl Runner {
         if let Some(slot) = &planned.slot {
             let context = Context::new(Arc::clone(held), step, attempt, planned.clone());
             // Before it takes a slot from a hook that could run here.
-            if let Some(elsewhere) = self.steps.elsewhere(&context, planned).await {
+            if let Some(elsewhere) = self.doer.elsewhere(&context, planned).await {
                 return Ok(Ended::Outcome(elsewhere));
             }
             match self.wait_for_slot(held, step, attempt, slot).await? {
@@ -136,13 +149,24 @@ impl Runner {
             let any = stop.clone();
             let watch = tokio::spawn(async move {
                 tokio::select! {
+                    biased;
                     () = cancel.cancelled() => any.cancel(),
                     () = lost.cancelled() => any.cancel(),
                     () = any.cancelled() => {}
                 }
             });
-            let result = self.steps.hook(&context, planned, &self.slots, &demand, stop).await;
+            let hook = AssertUnwindSafe(self.doer.hook(&context, planned, &self.slots, &demand, stop)).catch_unwind();
+            let result = hook.await;
             watch.abort();
+            let result = match result {
+                Ok(result) => result,
+                Err(panic) => {
+                    // Nobody is left to hear from its supervisor that no process is left: the slot stays ours until the deadline that the
+                    // supervisor was fed last has passed for certain.
+                    outlast(&held.lease).await;
+                    resume_unwind(panic)
+                }
+            };
             // Whoever sees the end sees all lines before it.
             held.flush_log().await;
             if held.lease.lost.is_cancelled() {
@@ -153,12 +177,12 @@ impl Runner {
                 result => Ended::Outcome(result),
             });
         }
-        let left = self.steps.time_left(&context, planned).await;
+        let left = self.time_left(held, planned).await;
         tokio::select! {
             biased;
             () = held.lease.lost.cancelled() => Err(Lost),
             () = held.cancel.cancelled(), if !planned.only_after_failure => Ok(Ended::Outcome(Err(StepError::Cancelled))),
-            result = guarded(&held.lease, self.steps.perform(&context, planned)) => Ok(Ended::Outcome(result?)),
+            result = guarded(&held.lease, self.doer.perform(&context, planned)) => Ok(Ended::Outcome(result?)),
             () = self.stop.now.cancelled() => Ok(Ended::Interrupted),
             () = tokio::time::sleep(left) => Ok(Ended::Outcome(Err(self.late(&context, planned)))),
         }
@@ -238,6 +262,14 @@ impl Runner {
 }
 
 impl Runner {
+    /// How much of the attempt's time is left, whoever began it.
+    async fn time_left(&self, held: &Held, planned: &PlannedStep) -> Duration {
+        let deadline = Duration::from_millis(planned.policy.deadline_ms);
+        let started = held.state().under_way().map(|(_, attempt)| attempt.started_at);
+        let (Some(started), Ok(now)) = (started, self.store.now().await) else { return deadline };
+        deadline.saturating_sub(Duration::from_micros(u64::try_from(now - started).unwrap_or(0)))
+    }
+
     /// The failure of an attempt that took too long.
     fn late(&self, context: &Context, planned: &PlannedStep) -> StepError {
         let seconds = planned.policy.deadline_ms / 1_000;
@@ -249,8 +281,20 @@ impl Runner {
             ),
         );
         // The call that it waited for may still go on at the node.
-        let failure = if self.steps.is_in_flight(context) { failure.outcome_unknown() } else { failure };
+        let failure = if self.doer.is_in_flight(context) { failure.outcome_unknown() } else { failure };
         failure.retryable(None)
+    }
+}
+
+/// Waits until hooks that were begun under this lease have been ended by their supervisors, heard of or not.
+async fn outlast(lease: &Lease) {
+    let until = *lease.hooks_until.borrow();
+    let left = until.saturating_sub(engine::clock::boottime_nanos());
+    let left = Duration::from_nanos(u64::try_from(left).unwrap_or(0)) + OUTLAST;
+    tokio::select! {
+        biased;
+        () = lease.lost.cancelled() => {}
+        () = tokio::time::sleep(left) => {}
     }
 }
 

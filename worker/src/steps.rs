@@ -3,8 +3,9 @@
 
 mod hook;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use deployer::{Deployer, imports::Imports};
 use engine::{
     failure::{Code, Failure, StepError, StepOutcome, StepResult},
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::{Context, from_deployer, internal, unavailable},
+    doer::Doer,
     held::Lost,
     settings::HookSettings,
 };
@@ -58,8 +60,40 @@ impl Prepared {
 }
 
 impl Steps {
-    /// One attempt at a step that needs no slot.
-    pub(crate) async fn perform(&self, context: &Context, planned: &PlannedStep) -> StepResult {
+    /// What was read before the node was changed, by a run that ended in between, is still what was there before.
+    async fn inherit(&self, context: &Context) -> Result<(), StepError> {
+        if context.note(notes::STATES).is_some() {
+            return Ok(());
+        }
+        let db = &self.deployer.db;
+        let found = engine::runs::due::unfinished_notes(db, &context.held.row, "activate", &["verify", "restore"]);
+        let found = found.await.map_err(unavailable)?;
+        for (key, value) in notes::inherited(|key| found.get(key).cloned()) {
+            if context.note(key).is_none() {
+                context.put_note(key, value).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn prepare(&self, context: &Context) -> Result<Prepared, StepError> {
+        let spec = spec(context)?;
+        let package = &spec.package;
+        let contents = deployer::contents::of_bundle(&self.deployer, &package.project_key, &package.bundle_id);
+        let contents = contents.await.map_err(from_deployer)?.unwrap_or_default();
+        Ok(Prepared {
+            context: context.with(&self.deployer),
+            imports: Imports::new(self.deployer.db.clone(), package.project_key.clone()),
+            contents,
+            spec,
+            target: self.deployer.targets.automation_node(),
+        })
+    }
+}
+
+#[async_trait]
+impl Doer for Steps {
+    async fn perform(&self, context: &Context, planned: &PlannedStep) -> StepResult {
         if planned.kind == "check_policy" {
             let spec = spec(context)?;
             let requester = context.held.state().spec.requester.clone();
@@ -88,24 +122,7 @@ impl Steps {
         }
     }
 
-    /// What was read before the node was changed, by a run that ended in between, is still what was there before.
-    async fn inherit(&self, context: &Context) -> Result<(), StepError> {
-        if context.note(notes::STATES).is_some() {
-            return Ok(());
-        }
-        let db = &self.deployer.db;
-        let found = engine::runs::due::unfinished_notes(db, &context.held.row, "activate", &["verify", "restore"]);
-        let found = found.await.map_err(unavailable)?;
-        for (key, value) in notes::inherited(|key| found.get(key).cloned()) {
-            if context.note(key).is_none() {
-                context.put_note(key, value).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// When a run stops for good and leaves the node as it is: nothing that is off because of us stays off unsaid. Answers that sentence.
-    pub(crate) async fn leave_safe(&self, context: &Context) -> Result<Option<String>, Lost> {
+    async fn leave_safe(&self, context: &Context) -> Result<Option<String>, Lost> {
         if context.held.state().spec.plan.on_failure != OnFailure::Leave || context.note(notes::STATES).is_none() {
             return Ok(None);
         }
@@ -123,45 +140,19 @@ impl Steps {
         }
     }
 
-    /// How much of the attempt's time is left, whoever began it.
-    pub(crate) async fn time_left(&self, context: &Context, planned: &PlannedStep) -> Duration {
-        let deadline = Duration::from_millis(planned.policy.deadline_ms);
-        let started = context.held.state().under_way().map(|(_, attempt)| attempt.started_at);
-        let (Some(started), Ok(now)) = (started, self.deployer.db.now().await) else { return deadline };
-        deadline.saturating_sub(Duration::from_micros(u64::try_from(now - started).unwrap_or(0)))
-    }
-
-    /// A call whose end nobody knows may be going on at the node.
-    pub(crate) fn is_in_flight(&self, context: &Context) -> bool {
+    fn is_in_flight(&self, context: &Context) -> bool {
         notes::inherited(|key| context.note(key)).iter().any(|(key, _)| *key == notes::ACTIVATE)
     }
 
-    /// The answer for a hook that this worker cannot run; None when it can.
-    pub(crate) async fn elsewhere(&self, context: &Context, planned: &PlannedStep) -> Option<StepResult> {
+    async fn elsewhere(&self, context: &Context, planned: &PlannedStep) -> Option<StepResult> {
         hook::elsewhere(self, context, planned).await
     }
 
-    /// Whether this worker has what the run's next step needs, or may say that nobody has.
-    pub(crate) async fn suits(&self, state: &State) -> bool {
+    async fn suits(&self, state: &State) -> bool {
         hook::suits(self, state).await
     }
 
-    async fn prepare(&self, context: &Context) -> Result<Prepared, StepError> {
-        let spec = spec(context)?;
-        let package = &spec.package;
-        let contents = deployer::contents::of_bundle(&self.deployer, &package.project_key, &package.bundle_id);
-        let contents = contents.await.map_err(from_deployer)?.unwrap_or_default();
-        Ok(Prepared {
-            context: context.with(&self.deployer),
-            imports: Imports::new(self.deployer.db.clone(), package.project_key.clone()),
-            contents,
-            spec,
-            target: self.deployer.targets.automation_node(),
-        })
-    }
-
-    /// One attempt at a hook, whose slot is held. Returns when no process of it is left.
-    pub(crate) async fn hook(
+    async fn hook(
         &self,
         context: &Context,
         planned: &PlannedStep,
@@ -170,6 +161,11 @@ impl Steps {
         stop: CancellationToken,
     ) -> StepResult {
         hook::run(self, context, planned, slots, demand, stop).await
+    }
+    async fn forget_old(&self) {
+        if let Err(error) = deployer::updates::idempotency::forget_old(&self.deployer).await {
+            tracing::warn!(error = ?error, "old idempotency keys could not be forgotten");
+        }
     }
 }
 

@@ -1,13 +1,9 @@
 //! The sweeper: in every worker, it makes good whatever bell was lost, ends workers whose lease lapsed, and sees cancels.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use engine::db::DbErr;
-use engine::{
-    ids::RunId,
-    leases::{self, Lease},
-    runs::due,
-};
+use engine::{ids::RunId, leases::Lease};
 
 use crate::{attend, process::Shared};
 
@@ -21,7 +17,7 @@ const FORGET_EVERY_US: i64 = 3_600 * 1_000_000;
 /// Sweeps for as long as the lease holds.
 pub(crate) async fn sweep(shared: Arc<Shared>, lease: Lease) {
     let worker = lease.worker;
-    let mut undriven = HashSet::new();
+    let mut undriven = BTreeSet::new();
     let period = Duration::from_millis(shared.settings.sweep_ms.max(100));
     let cancels = Duration::from_millis(shared.settings.lease.heartbeat_ms.clamp(100, 1_000));
     let mut last = tokio::time::Instant::now();
@@ -40,6 +36,7 @@ pub(crate) async fn sweep(shared: Arc<Shared>, lease: Lease) {
         }
         see_cancels(&shared).await;
         tokio::select! {
+            biased;
             () = lease.lost.cancelled() => return,
             () = tokio::time::sleep(cancels.min(period)) => {}
         }
@@ -48,15 +45,15 @@ pub(crate) async fn sweep(shared: Arc<Shared>, lease: Lease) {
 
 /// Runs that this worker holds by the database, and drives nowhere: on the second look in a row they are given back. Nothing should leave one;
 /// nothing else would find it.
-async fn find_undriven(shared: &Arc<Shared>, lease: &Lease, before: HashSet<RunId>) -> HashSet<RunId> {
-    let found = match due::held_by(&shared.deployer.db, lease.worker).await {
+async fn find_undriven(shared: &Arc<Shared>, lease: &Lease, before: BTreeSet<RunId>) -> BTreeSet<RunId> {
+    let found = match shared.store.held_by(lease.worker).await {
         Ok(found) => found,
         Err(error) => {
             tracing::warn!(error = %error, "this worker's runs could not be read");
             return before;
         }
     };
-    let undriven: HashSet<RunId> = {
+    let undriven: BTreeSet<RunId> = {
         let held = shared.held();
         found.into_iter().filter(|run| !held.contains_key(run)).collect()
     };
@@ -67,28 +64,21 @@ async fn find_undriven(shared: &Arc<Shared>, lease: &Lease, before: HashSet<RunI
 }
 
 async fn once(shared: &Shared, first: bool) -> Result<(), DbErr> {
-    let deployer = &shared.deployer;
     // While Redis is away nobody hears a ring: each worker fills its own seats.
-    let alone = deployer.queue.is_degraded();
+    let alone = shared.queue.is_degraded();
     let period_us = i64::try_from(shared.settings.sweep_ms * 900).unwrap_or(i64::MAX);
-    let tx = deployer.db.begin().await?;
-    let mine = due::take_chore(&tx, "sweep", period_us).await? || alone || first;
-    let forget = due::take_chore(&tx, "forget", FORGET_EVERY_US).await?;
-    if mine {
-        let ended = leases::end_lapsed(&tx).await?;
-        shared.metrics.lapses_found.inc_by(ended.len() as u64);
+    let swept = shared.store.sweep(alone || first, period_us, FORGET_EVERY_US).await?;
+    shared.metrics.lapses_found.inc_by(swept.ended.len() as u64);
+    if swept.forget {
+        shared.doer.forget_old().await;
     }
-    tx.commit().await?;
-    if forget && let Err(error) = deployer::updates::idempotency::forget_old(deployer).await {
-        tracing::warn!(error = ?error, "old idempotency keys could not be forgotten");
-    }
-    if !mine || shared.stop.drain.is_cancelled() {
+    if !swept.mine || shared.stop.drain.is_cancelled() {
         return Ok(());
     }
-    for run in due::due(&deployer.db, MOST).await? {
+    for run in shared.store.due(MOST).await? {
         shared.metrics.swept.inc();
         if !alone {
-            deployer.queue.ring(run);
+            shared.queue.ring(run);
         } else if !shared.seats.offer(run) {
             break;
         }
@@ -102,7 +92,7 @@ pub(crate) async fn see_cancels(shared: &Shared) {
     if shared.held().is_empty() {
         return;
     }
-    match due::cancels(&shared.deployer.db, session.lease.worker).await {
+    match shared.store.cancels(session.lease.worker).await {
         Ok(cancels) => {
             let held = shared.held();
             for (run, login) in cancels {

@@ -72,6 +72,12 @@ impl Seats {
         let _ = self.jobs.send(Job { run, _seat: seat }).await;
     }
 
+    /// The jobs, for a consumer that is not [`super::backend`]; None when somebody has them already.
+    #[cfg(feature = "simulated")]
+    pub fn jobs(&self) -> Option<mpsc::Receiver<Job>> {
+        self.receiver()
+    }
+
     /// The receiving end, once.
     pub(super) fn receiver(&self) -> Option<mpsc::Receiver<Job>> {
         self.taken.try_lock().ok()?.take()

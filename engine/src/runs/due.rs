@@ -14,6 +14,8 @@ use crate::{
     db::{Db, Tx, clock_sql, sql_with},
     ids::{RunId, WorkerId},
     journal::StepState,
+    leases,
+    store::Swept,
 };
 
 /// The runs that can go on now, oldest first: unfinished, not stuck, due, held by nobody living, first in their deployment.
@@ -68,6 +70,20 @@ pub async fn take_chore(tx: &Tx, name: &str, period_us: i64) -> Result<bool, DbE
     let clock = clock_sql(tx.get_database_backend());
     let sql = format!("UPDATE chore SET at = {clock} WHERE name = $1 AND at <= {clock} - $2");
     Ok(tx.execute_raw(sql_with(&**tx, sql, [name.into(), period_us.into()])).await?.rows_affected() == 1)
+}
+
+/// One process's part of a sweep: draws who sweeps for the whole fleet this period, and ends lapsed workers if it is this process. `always`: it
+/// sweeps, whoever else does.
+///
+/// # Errors
+/// The database's error.
+pub async fn sweep(db: &Db, always: bool, period_us: i64, forget_every_us: i64) -> Result<Swept, DbErr> {
+    let tx = db.begin().await?;
+    let mine = take_chore(&tx, "sweep", period_us).await? || always;
+    let forget = take_chore(&tx, "forget", forget_every_us).await?;
+    let ended = if mine { leases::end_lapsed(&tx).await? } else { Vec::new() };
+    tx.commit().await?;
+    Ok(Swept { mine, forget, ended })
 }
 
 /// The notes of the newest run before this one that got to a step of kind `from`, if it ended before one of the kinds `until` was recorded

@@ -1,6 +1,6 @@
 //! What hooks and nodes say, line by line, beside the journal. Written in batches, fenced like the journal.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sea_orm::{ConnectionTrait, DbErr};
 use serde::Serialize;
@@ -10,6 +10,7 @@ use crate::{
     bell::Bell,
     db::{Db, clock_sql, sql_with},
     ids::RunId,
+    store::Store,
 };
 
 /// The longest line that is kept, in bytes.
@@ -54,9 +55,9 @@ enum Entry {
 
 impl LogWriter {
     /// Starts the task. It ends when the last handle is gone.
-    pub fn start(db: Db, bell: Bell) -> Self {
+    pub fn start(store: impl Into<Arc<dyn Store>>, bell: Bell) -> Self {
         let (queue, entries) = mpsc::channel(4_096);
-        tokio::spawn(work(db, bell, entries));
+        tokio::spawn(work(store.into(), bell, entries));
         Self { queue }
     }
 
@@ -84,7 +85,7 @@ impl LogWriter {
     }
 }
 
-async fn work(db: Db, bell: Bell, mut entries: mpsc::Receiver<Entry>) {
+async fn work(store: Arc<dyn Store>, bell: Bell, mut entries: mpsc::Receiver<Entry>) {
     let mut ready = Vec::new();
     while entries.recv_many(&mut ready, 1_024).await > 0 {
         let (mut batch, mut barriers) = (Vec::new(), Vec::new());
@@ -95,7 +96,7 @@ async fn work(db: Db, bell: Bell, mut entries: mpsc::Receiver<Entry>) {
             }
         }
         if !batch.is_empty() {
-            write(&db, &bell, &batch).await;
+            write(&*store, &bell, &batch).await;
         }
         for barrier in barriers {
             let _ = barrier.send(());
@@ -103,10 +104,10 @@ async fn work(db: Db, bell: Bell, mut entries: mpsc::Receiver<Entry>) {
     }
 }
 
-async fn write(db: &Db, bell: &Bell, batch: &[NewLogLine]) {
+async fn write(store: &dyn Store, bell: &Bell, batch: &[NewLogLine]) {
     let mut pause = Duration::from_millis(100);
     // A log that cannot be written holds its writers up for as long as their lease may last, then it is dropped and said.
-    while let Err(error) = insert(db, batch).await {
+    while let Err(error) = store.log(batch).await {
         if pause > Duration::from_secs(2) {
             tracing::error!(error = %error, lines = batch.len(), "log lines were lost");
             break;
@@ -119,7 +120,7 @@ async fn write(db: &Db, bell: &Bell, batch: &[NewLogLine]) {
     bell.ring(&runs);
 }
 
-async fn insert(db: &Db, batch: &[NewLogLine]) -> Result<(), DbErr> {
+pub(crate) async fn insert(db: &Db, batch: &[NewLogLine]) -> Result<(), DbErr> {
     let document = serde_json::to_string(batch).map_err(|error| DbErr::Json(error.to_string()))?;
     // NUL is valid in JSON and in Rust, but not in PostgreSQL's text.
     let document = document.replace("\\u0000", "\\ufffd");

@@ -9,35 +9,50 @@ use crate::{
 
 /// A write that is accepted as a whole, or refused because the run moved on.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Op {
-    pub(super) run: i64,
+    /// The run.
+    pub run: i64,
     /// Takes the run: the epoch grows.
-    pub(super) claim: bool,
+    pub claim: bool,
     /// Who takes it; None for a claim that only ends the run.
-    pub(super) worker: Option<i64>,
+    pub worker: Option<i64>,
     /// The epoch that the writer knows.
-    pub(super) epoch: i64,
+    pub epoch: i64,
     /// The newest event that the writer knows.
-    pub(super) seq: i64,
-    pub(super) n: i64,
-    pub(super) status: &'static str,
-    pub(super) step: Option<i64>,
-    pub(super) attempt: i64,
+    pub seq: i64,
+    /// How many events follow.
+    pub n: i64,
+    /// The projection after them; likewise step and attempt.
+    pub status: &'static str,
+    /// See `status`.
+    pub step: Option<i64>,
+    /// See `status`.
+    pub attempt: i64,
     /// From the database's now, in microseconds; None is at once.
-    pub(super) wake_in: Option<i64>,
-    pub(super) release: bool,
-    pub(super) ended: bool,
-    pub(super) cancelled_by: Option<String>,
-    pub(super) events: Vec<RowEvent>,
+    pub wake_in: Option<i64>,
+    /// Nobody holds the run after it.
+    pub release: bool,
+    /// The run has ended after it.
+    pub ended: bool,
+    /// Who asked to cancel, as the journal knows it after these events.
+    pub cancelled_by: Option<String>,
+    /// The events.
+    pub events: Vec<RowEvent>,
 }
 
+/// An event as it is stored; the database gives number, time and epoch.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct RowEvent {
-    kind: String,
-    step: Option<usize>,
-    attempt: Option<u32>,
+#[non_exhaustive]
+pub struct RowEvent {
+    /// Its name.
+    pub kind: String,
+    /// The step it speaks of.
+    pub step: Option<usize>,
+    /// The attempt it speaks of.
+    pub attempt: Option<u32>,
     /// JSON as text, so that it is stored as it was written.
-    data: String,
+    pub data: String,
 }
 
 impl Op {

@@ -28,9 +28,13 @@ pub struct Loaded {
 pub async fn load<C: ConnectionTrait>(db: &C, id: RunId) -> Result<Option<Loaded>, RunsError> {
     // The events first: a row that is newer than its fold is a refused write, not a wrong one.
     let events = events(db, id, 0, u64::MAX >> 1).await?;
-    let Some(row) = run::Entity::find_by_id(id.0).one(db).await? else { return Ok(None) };
+    let Some(row) = row(db, id).await? else { return Ok(None) };
     let state = State::fold(&events).map_err(|source| RunsError::Broken { run: id, source })?;
     Ok(Some(Loaded { row, state }))
+}
+
+pub(crate) async fn row<C: ConnectionTrait>(db: &C, id: RunId) -> Result<Option<run::Model>, sea_orm::DbErr> {
+    run::Entity::find_by_id(id.0).one(db).await
 }
 
 /// Several runs in two queries; absent ones are left out.

@@ -4,15 +4,20 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult};
 use serde_json::json;
 
 use super::op::Op;
-use crate::db::{clock_sql, sql_with};
+use crate::db::{Db, clock_sql, sql_with};
 
 /// One accepted write.
-#[derive(Clone, Debug)]
-pub(super) struct Row {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The run.
     pub run: i64,
+    /// The epoch that it was written under.
     pub epoch: i64,
+    /// The number of its last event.
     pub seq: i64,
+    /// When, in microseconds.
     pub at: i64,
+    /// Who asked to cancel, if anybody did.
     pub cancel_by: Option<String>,
 }
 
@@ -47,15 +52,26 @@ WHERE run.id = i.run AND run.epoch = i.epoch AND run.seq = i.seq AND run.ended_a
 
 const COLUMNS: &str = "run.id AS id, run.epoch AS epoch, run.seq AS seq, run.cancel_requested_by AS cancel_by";
 
+/// Commits a batch in which no run occurs twice. An error leaves either outcome.
+pub(crate) async fn commit(db: &Db, ops: &[&Op]) -> Result<Vec<Written>, DbErr> {
+    if !db.is_sqlite() {
+        return execute(db.pool(), ops).await;
+    }
+    let tx = db.begin().await?;
+    let rows = execute(&*tx, ops).await?;
+    tx.commit().await?;
+    Ok(rows)
+}
+
 /// Executes a batch in which no run occurs twice. The caller commits on SQLite; on PostgreSQL it is one statement.
-pub(super) async fn execute<C: ConnectionTrait>(db: &C, ops: &[&Op]) -> Result<Vec<Row>, DbErr> {
+pub(super) async fn execute<C: ConnectionTrait>(db: &C, ops: &[&Op]) -> Result<Vec<Written>, DbErr> {
     match db.get_database_backend() {
         DbBackend::Postgres => postgres(db, ops).await,
         _ => sqlite(db, ops).await,
     }
 }
 
-async fn postgres<C: ConnectionTrait>(db: &C, ops: &[&Op]) -> Result<Vec<Row>, DbErr> {
+async fn postgres<C: ConnectionTrait>(db: &C, ops: &[&Op]) -> Result<Vec<Written>, DbErr> {
     let source = "jsonb_to_recordset($1::jsonb)";
     let typed = "i(run bigint, claim boolean, worker bigint, epoch bigint, seq bigint, n bigint, status text, step bigint, \
                  attempt bigint, wake_in bigint, release boolean, ended boolean, cancelled_by text, events jsonb)";
@@ -72,7 +88,7 @@ SELECT id, epoch, seq, at, cancel_by FROM f"
     db.query_all_raw(sql_with(db, sql, [document.into()])).await?.iter().map(row).collect()
 }
 
-async fn sqlite<C: ConnectionTrait>(db: &C, ops: &[&Op]) -> Result<Vec<Row>, DbErr> {
+async fn sqlite<C: ConnectionTrait>(db: &C, ops: &[&Op]) -> Result<Vec<Written>, DbErr> {
     let field = |name: &str| format!("json_extract(value, '$.{name}') AS {name}");
     let names = [
         "run",
@@ -93,7 +109,7 @@ async fn sqlite<C: ConnectionTrait>(db: &C, ops: &[&Op]) -> Result<Vec<Row>, DbE
     let clock = clock_sql(DbBackend::Sqlite);
     let sql = format!("{} RETURNING {COLUMNS}, {clock} AS at", update(DbBackend::Sqlite, &source));
     let document = serde_json::to_string(ops).map_err(|error| DbErr::Json(error.to_string()))?;
-    let rows: Vec<Row> =
+    let rows: Vec<Written> =
         db.query_all_raw(sql_with(db, sql, [document.into()])).await?.iter().map(row).collect::<Result<_, _>>()?;
     let events: Vec<_> = rows
         .iter()
@@ -115,8 +131,8 @@ FROM json_each($1)";
     Ok(rows)
 }
 
-fn row(row: &QueryResult) -> Result<Row, DbErr> {
-    Ok(Row {
+fn row(row: &QueryResult) -> Result<Written, DbErr> {
+    Ok(Written {
         run: row.try_get("", "id")?,
         epoch: row.try_get("", "epoch")?,
         seq: row.try_get("", "seq")?,

@@ -1,16 +1,16 @@
 //! The writer task: takes all that is ready, commits it together, answers each. What becomes ready meanwhile is the next batch; there is
 //! no timer, since lingering only costs.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use sea_orm::DbErr;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{op::Op, sql};
+use super::{op::Op, sql::Written};
 use crate::{
     bell::Bell,
-    db::{Db, Use},
+    db::{DbErr, Use},
     ids::RunId,
+    store::Store,
 };
 
 /// The most writes in one commit; also how many may wait.
@@ -49,8 +49,8 @@ impl Writer {
     ///
     /// # Errors
     /// The database's error when it cannot be reached.
-    pub async fn start(db: &Db, bell: Bell) -> Result<Self, DbErr> {
-        let own = db.also(Use::Journal).await?;
+    pub async fn start(store: &dyn Store, bell: Bell) -> Result<Self, DbErr> {
+        let own = store.another(Use::Journal).await?;
         let (queue, ready) = mpsc::channel(BATCH);
         tokio::spawn(work(own, bell, ready));
         Ok(Self { queue })
@@ -69,7 +69,7 @@ impl Writer {
 
 type Waiting = (Op, oneshot::Sender<Answer>);
 
-async fn work(mut db: Db, bell: Bell, mut ready: mpsc::Receiver<Waiting>) {
+async fn work(mut store: Arc<dyn Store>, bell: Bell, mut ready: mpsc::Receiver<Waiting>) {
     let mut batch: Vec<Waiting> = Vec::new();
     let mut later: Vec<Waiting> = Vec::new();
     loop {
@@ -83,19 +83,19 @@ async fn work(mut db: Db, bell: Bell, mut ready: mpsc::Receiver<Waiting>) {
             batch.push(more);
         }
         // A statement moves each run once: a second write to one run is for the next batch.
-        let mut seen = HashSet::new();
+        let mut seen = BTreeSet::new();
         (batch, later) = batch.into_iter().partition(|(op, _)| seen.insert(op.run));
         // Rows are locked in one order everywhere: two processes that claim the same runs do not wait for each other in a circle.
         batch.sort_unstable_by_key(|(op, _)| op.run);
-        let news = commit(&mut db, &mut batch).await;
+        let news = commit(&mut store, &mut batch).await;
         bell.ring(&news);
     }
 }
 
 /// Commits a batch and answers it; what was accepted is news.
-async fn commit(db: &mut Db, batch: &mut Vec<Waiting>) -> Vec<(RunId, i64)> {
+async fn commit(store: &mut Arc<dyn Store>, batch: &mut Vec<Waiting>) -> Vec<(RunId, i64)> {
     let ops: Vec<&Op> = batch.iter().map(|(op, _)| op).collect();
-    match in_one(db, &ops).await {
+    match in_one(store, &ops).await {
         Ok(rows) => {
             let news = rows.iter().map(|row| (RunId(row.run), row.seq)).collect();
             for (op, answer) in batch.drain(..) {
@@ -109,7 +109,7 @@ async fn commit(db: &mut Db, batch: &mut Vec<Waiting>) -> Vec<(RunId, i64)> {
             tracing::warn!(error = %error, runs = batch.len(), "a batch of journal writes failed; each is tried by itself");
             let mut news = Vec::new();
             for (op, answer) in batch.drain(..) {
-                let outcome = alone(db, &op, &answer).await;
+                let outcome = alone(store, &op, &answer).await;
                 if let Answer::Accepted { seq, .. } = outcome {
                     news.push((op.run(), seq));
                 }
@@ -121,40 +121,30 @@ async fn commit(db: &mut Db, batch: &mut Vec<Waiting>) -> Vec<(RunId, i64)> {
 }
 
 /// One commit, within [`PATIENCE`]. A connection that hangs is left behind with its pool: whoever holds the other end may be gone for good.
-async fn in_one(db: &mut Db, ops: &[&Op]) -> Result<Vec<sql::Row>, DbErr> {
-    match tokio::time::timeout(PATIENCE, at_once(db, ops)).await {
+async fn in_one(store: &mut Arc<dyn Store>, ops: &[&Op]) -> Result<Vec<Written>, DbErr> {
+    match tokio::time::timeout(PATIENCE, store.commit(ops)).await {
         Ok(result) => result,
         Err(_) => {
-            if let Ok(Ok(fresh)) = tokio::time::timeout(PATIENCE, db.also(Use::Journal)).await {
-                *db = fresh;
+            if let Ok(Ok(fresh)) = tokio::time::timeout(PATIENCE, store.another(Use::Journal)).await {
+                *store = fresh;
             }
             Err(DbErr::Custom("the database did not answer in time".to_owned()))
         }
     }
 }
 
-async fn at_once(db: &Db, ops: &[&Op]) -> Result<Vec<sql::Row>, DbErr> {
-    if !db.is_sqlite() {
-        return sql::execute(db.pool(), ops).await;
-    }
-    let tx = db.begin().await?;
-    let rows = sql::execute(&*tx, ops).await?;
-    tx.commit().await?;
-    Ok(rows)
-}
-
 /// A write whose batch failed. A connection lost in the commit leaves either outcome: reading back tells, never guessing.
-async fn alone(db: &mut Db, op: &Op, waiting: &oneshot::Sender<Answer>) -> Answer {
+async fn alone(store: &mut Arc<dyn Store>, op: &Op, waiting: &oneshot::Sender<Answer>) -> Answer {
     let mut pause = Duration::from_millis(50);
     let mut refusals = 0;
     loop {
-        match read_back(db, op).await {
+        match read_back(&**store, op).await {
             Ok(Some(answer)) => return answer,
-            Ok(None) => match in_one(db, &[op]).await {
+            Ok(None) => match in_one(store, &[op]).await {
                 Ok(rows) => match rows.first() {
                     Some(row) => return accepted(row),
                     // Refused, or the batch that seemed to fail has gone through meanwhile.
-                    None => match read_back(db, op).await {
+                    None => match read_back(&**store, op).await {
                         Ok(Some(answer)) => return answer,
                         Ok(None) => return Answer::Refused,
                         Err(error) => {
@@ -178,10 +168,8 @@ async fn alone(db: &mut Db, op: &Op, waiting: &oneshot::Sender<Answer>) -> Answe
 }
 
 /// Whether the write is there (accepted), impossible (refused), or not yet made (None).
-async fn read_back(db: &Db, op: &Op) -> Result<Option<Answer>, DbErr> {
-    use sea_orm::EntityTrait;
-    let read = entities::run::Entity::find_by_id(op.run).one(db.pool());
-    let read = tokio::time::timeout(PATIENCE, read).await;
+async fn read_back(store: &dyn Store, op: &Op) -> Result<Option<Answer>, DbErr> {
+    let read = tokio::time::timeout(PATIENCE, store.row(op.run())).await;
     let read = read.unwrap_or_else(|_| Err(DbErr::Custom("the database did not answer in time".to_owned())));
     let Some(row) = read? else {
         return Ok(Some(Answer::Refused));
@@ -198,11 +186,11 @@ async fn read_back(db: &Db, op: &Op) -> Result<Option<Answer>, DbErr> {
     Ok(Some(Answer::Accepted {
         epoch: row.epoch,
         seq: row.seq,
-        at: db.now().await?,
+        at: store.now().await?,
         cancel_by: row.cancel_requested_by,
     }))
 }
 
-fn accepted(row: &sql::Row) -> Answer {
+fn accepted(row: &Written) -> Answer {
     Answer::Accepted { epoch: row.epoch, seq: row.seq, at: row.at, cancel_by: row.cancel_by.clone() }
 }

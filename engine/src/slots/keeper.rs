@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,9 +17,10 @@ use super::{
 };
 use crate::{
     bell::{Bell, News},
-    db::{Db, DbErr},
+    db::DbErr,
     ids::{RunId, WorkerId},
     leases::LeaseSettings,
+    store::Store,
 };
 
 /// How often a process with waiters looks by itself, whatever bells were lost.
@@ -42,7 +44,7 @@ struct Waiter {
 }
 
 struct Keeper {
-    db: Db,
+    store: Arc<dyn Store>,
     bell: Bell,
     worker: WorkerId,
     settings: LeaseSettings,
@@ -54,7 +56,7 @@ struct Keeper {
 }
 
 pub(super) async fn keep(
-    db: Db,
+    store: Arc<dyn Store>,
     bell: Bell,
     worker: WorkerId,
     settings: LeaseSettings,
@@ -62,7 +64,7 @@ pub(super) async fn keep(
 ) {
     let mut news = bell.listen();
     let mut keeper = Keeper {
-        db,
+        store,
         bell,
         worker,
         settings,
@@ -75,6 +77,9 @@ pub(super) async fn keep(
         let mut pools = BTreeSet::new();
         let next = keeper.next_look();
         tokio::select! {
+            biased;
+            // Before the news, which may never be silent.
+            () = tokio::time::sleep_until(next) => keeper.all_pools(&mut pools),
             message = messages.recv() => {
                 let Some(message) = message else { return };
                 keeper.take_in(message, &mut pools);
@@ -88,7 +93,6 @@ pub(super) async fn keep(
                 Err(broadcast::error::RecvError::Lagged(_)) => keeper.all_pools(&mut pools),
                 Err(broadcast::error::RecvError::Closed) => return,
             },
-            () = tokio::time::sleep_until(next) => keeper.all_pools(&mut pools),
         }
         for pool in pools {
             keeper.turn(&pool).await;
@@ -156,7 +160,7 @@ impl Keeper {
             leave,
         };
         self.leaving = other;
-        let turn = turn::take(&self.db, pool, self.worker, &self.settings, &wishes);
+        let turn = self.store.turn(pool, self.worker, &self.settings, &wishes);
         let taken = tokio::time::timeout(PATIENCE, turn).await;
         match taken.unwrap_or_else(|_| Err(DbErr::Custom("the database did not answer in time".to_owned()))) {
             Ok(granted) => self.tell(pool, granted, now),

@@ -1,0 +1,62 @@
+//! The rows of workers.
+
+use entities::worker;
+use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait};
+use serde_json::Value;
+
+use crate::{
+    db::{Db, DbErr, Tx, clock_sql, sql_with},
+    ids::WorkerId,
+};
+
+pub(crate) async fn register(db: &Db, worker: WorkerId, name: &str, facts: &Value, lease_us: i64) -> Result<(), DbErr> {
+    let tx = db.begin().await?;
+    let now = tx.now().await?;
+    let row = worker::ActiveModel {
+        id: Set(worker.0),
+        name: Set(name.to_owned()),
+        started_at: Set(now),
+        lease_until: Set(now + lease_us),
+        ended_at: Set(None),
+        facts: Set(facts.to_string()),
+    };
+    worker::Entity::insert(row).exec_without_returning(&*tx).await?;
+    tx.commit().await
+}
+
+pub(crate) async fn renew(db: &Db, worker: WorkerId, lease_us: i64) -> Result<bool, DbErr> {
+    let tx = db.begin().await?;
+    let clock = clock_sql(tx.get_database_backend());
+    let sql = format!(
+        "UPDATE worker SET lease_until = {clock} + $2 WHERE id = $1 AND ended_at IS NULL AND lease_until > {clock}"
+    );
+    let result = tx.execute_raw(sql_with(&*tx, sql, [worker.0.into(), lease_us.into()])).await?;
+    tx.commit().await?;
+    Ok(result.rows_affected() == 1)
+}
+
+pub(crate) async fn end(db: &Db, worker: WorkerId) -> Result<(), DbErr> {
+    let tx = db.begin().await?;
+    let sql = format!(
+        "UPDATE worker SET ended_at = {} WHERE id = $1 AND ended_at IS NULL",
+        clock_sql(tx.get_database_backend())
+    );
+    tx.execute_raw(sql_with(&*tx, sql, [worker.0.into()])).await?;
+    tx.commit().await
+}
+
+/// Ends every worker whose lease lapsed. Final: whatever follows, now or later, may count on it.
+///
+/// # Errors
+/// The database's error.
+pub async fn end_lapsed(tx: &Tx) -> Result<Vec<WorkerId>, DbErr> {
+    let clock = clock_sql(tx.get_database_backend());
+    let sql =
+        format!("UPDATE worker SET ended_at = {clock} WHERE ended_at IS NULL AND lease_until < {clock} RETURNING id");
+    let rows = tx.query_all_raw(sql_with(&**tx, sql, [])).await?;
+    let ended = rows.iter().map(|row| row.try_get("", "id").map(WorkerId)).collect::<Result<Vec<_>, _>>()?;
+    for worker in &ended {
+        tracing::warn!(worker.id = %worker, "a worker's lease lapsed; what it held is free");
+    }
+    Ok(ended)
+}

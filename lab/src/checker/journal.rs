@@ -1,0 +1,140 @@
+//! Each journal by itself, beside what its steps did on the node.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Rule, Run, Seen, Violation};
+
+pub(super) fn check(seen: &Seen<'_>, found: &mut Vec<Violation>) {
+    for run in seen.runs.values() {
+        ends(seen, run, found);
+        order(seen, run, found);
+        epochs(seen, run, found);
+        recorded(seen, run, found);
+    }
+}
+
+fn ends(seen: &Seen<'_>, run: &Run<'_>, found: &mut Vec<Violation>) {
+    if seen.closed_at.is_some() && run.finished().is_none() {
+        let last = run.events.last().map_or_else(
+            || "nothing of it is in its journal".to_owned(),
+            |event| format!("its last event is {} {} of epoch {}", event.seq, event.kind, event.epoch),
+        );
+        found.push(Violation {
+            rule: Rule::Ends,
+            what: format!("{} was accepted and has not ended; {last}.", run.title()),
+        });
+    }
+}
+
+fn order(seen: &Seen<'_>, run: &Run<'_>, found: &mut Vec<Violation>) {
+    let mut say = |what: String| found.push(Violation { rule: Rule::Journal, what: format!("{} {what}", run.title()) });
+    for (expected, event) in (1..).zip(&run.events) {
+        if event.seq != expected {
+            say(format!("has event {} ({}) where {expected} is due.", event.seq, event.kind));
+            break;
+        }
+    }
+    for pair in run.events.windows(2) {
+        if pair[1].at < pair[0].at - seen.slack_us {
+            say(format!("has event {} ({}) dated before event {}.", pair[1].seq, pair[1].kind, pair[0].seq));
+        }
+    }
+    if let Some(end) = run.finished()
+        && let Some(after) = run.events.iter().find(|event| event.seq > end.seq)
+    {
+        say(format!("has event {} ({}) behind its end, event {}.", after.seq, after.kind, end.seq));
+    }
+}
+
+/// Who holds a run writes under its epoch, as long as it is not ended; whoever comes next writes under a greater one.
+fn epochs(seen: &Seen<'_>, run: &Run<'_>, found: &mut Vec<Violation>) {
+    let mut say = |what: String| found.push(Violation { rule: Rule::Epoch, what: format!("{} {what}", run.title()) });
+    let mut holders = BTreeMap::new();
+    let mut newest = 0;
+    for event in &run.events {
+        if event.epoch < newest {
+            say(format!(
+                "accepted event {} ({}) under epoch {}, when epoch {newest} had begun.",
+                event.seq, event.kind, event.epoch
+            ));
+        }
+        // A claim, or whoever ends a run that nobody holds.
+        let begins = matches!(event.kind.as_str(), "Claimed" | "CancelRequested" | "Abandoned");
+        if event.epoch > newest && !begins {
+            say(format!(
+                "accepted event {} ({}) under epoch {}, which nobody claimed.",
+                event.seq, event.kind, event.epoch
+            ));
+        }
+        if event.kind == "Claimed" {
+            if event.epoch <= newest {
+                say(format!("was claimed twice under epoch {}, again by event {}.", event.epoch, event.seq));
+            }
+            holders.insert(event.epoch, event.facts.worker);
+        }
+        newest = newest.max(event.epoch);
+        if let Some(Some(worker)) = holders.get(&event.epoch)
+            && let Some((Some(ended_at), _)) = seen.workers.get(worker)
+            && event.at > ended_at + seen.slack_us
+        {
+            say(format!(
+                "accepted event {} ({}) of epoch {} from worker {worker}, which had been ended {} µs before.",
+                event.seq,
+                event.kind,
+                event.epoch,
+                event.at - ended_at
+            ));
+        }
+    }
+}
+
+fn recorded(seen: &Seen<'_>, run: &Run<'_>, found: &mut Vec<Violation>) {
+    let mut say =
+        |what: String| found.push(Violation { rule: Rule::Recorded, what: format!("{} {what}", run.title()) });
+    let mut done: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
+    let mut begun = BTreeSet::new();
+    for event in &run.events {
+        let Some(step) = event.step else { continue };
+        let name = run.name(event.step);
+        if let Some((seq, _)) = done.get(&step) {
+            say(format!(
+                "has event {} ({}) of step {name}, which event {seq} had recorded as done.",
+                event.seq, event.kind
+            ));
+        }
+        if event.kind == "StepSucceeded" {
+            done.entry(step).or_insert((event.seq, event.at));
+        }
+        if event.kind == "StepStarted" && !begun.insert((step, event.attempt)) {
+            say(format!(
+                "began attempt {:?} of step {name} twice, again by event {}.",
+                event.attempt.unwrap_or(0),
+                event.seq
+            ));
+        }
+    }
+    for act in seen.acts.iter().filter(|act| act.run == run.id) {
+        if let Some((seq, at)) = done.get(&act.step)
+            && act.from > at + seen.slack_us
+        {
+            say(format!(
+                "began hook {} at {}, after event {seq} had recorded it as done.",
+                run.name(Some(act.step)),
+                act.from
+            ));
+        }
+    }
+    for (step, at) in &run.calls {
+        let name = run.name(Some(*step));
+        if let Some((seq, recorded_at)) = done.get(step)
+            && *at > recorded_at + seen.slack_us
+        {
+            say(format!("called the node for step {name} at {at}, after event {seq} had recorded it as done."));
+        }
+        if let Some((_, shown_at)) =
+            run.effects.iter().find(|(of, shown_at)| of == step && shown_at + seen.slack_us < *at)
+        {
+            say(format!("called the node for step {name} at {at}, when it had shown the effect since {shown_at}."));
+        }
+    }
+}

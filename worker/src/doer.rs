@@ -1,0 +1,45 @@
+//! Who does the steps of a run. [`crate::steps::Steps`] is the real one; a simulation scripts its own.
+
+use async_trait::async_trait;
+use engine::{
+    failure::StepResult,
+    journal::State,
+    plan::PlannedStep,
+    slots::{Demand, Slots},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{context::Context, held::Lost};
+
+/// Whoever does steps in this process.
+#[async_trait]
+pub trait Doer: Send + Sync + 'static {
+    /// One attempt at a step that needs no slot. May be dropped at any await.
+    async fn perform(&self, context: &Context, planned: &PlannedStep) -> StepResult;
+
+    /// One attempt at a hook, whose slot is held. Returns when no process of it is left: after its own end, when `stop` fires, or when the lease
+    /// is over.
+    async fn hook(
+        &self,
+        context: &Context,
+        planned: &PlannedStep,
+        slots: &Slots,
+        demand: &Demand,
+        stop: CancellationToken,
+    ) -> StepResult;
+
+    /// When a run stops for good and leaves the node as it is: nothing that is off because of us stays off unsaid. Answers that sentence.
+    async fn leave_safe(&self, context: &Context) -> Result<Option<String>, Lost>;
+
+    /// A call whose end nobody knows may be going on at the node.
+    fn is_in_flight(&self, context: &Context) -> bool;
+
+    /// The answer for a hook that this worker cannot run; None when it can.
+    async fn elsewhere(&self, context: &Context, planned: &PlannedStep) -> Option<StepResult>;
+
+    /// Whether this worker has what the run's next step needs, or may say that nobody has.
+    async fn suits(&self, state: &State) -> bool;
+
+    /// Forgets what is too old, once in a while for the whole fleet.
+    async fn forget_old(&self);
+}
