@@ -55,7 +55,7 @@ impl Parts {
             (Queue::embedded(), Bell::embedded())
         } else {
             let queue = Queue::redis(&config.queue.redis_url, &config.queue.prefix)
-                .map_err(|error| Failure::new("CONFIG_INVALID", error.to_string()))?;
+                .map_err(|error| Failure::new("CONFIG_INVALID", format!("queue.redis_url: {error}")))?;
             (queue, Bell::redis(&config.queue.redis_url, &config.queue.prefix))
         };
         let deployer = Deployer { db, keyring, packages: Arc::new(packages), targets: Arc::new(targets), queue };
