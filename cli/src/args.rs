@@ -39,6 +39,8 @@ pub(crate) enum Command {
     /// Prints the GraphQL schema.
     Schema,
     /// Serves a practice Automation node that speaks Dataiku's public API, for trying things out.
+    ///
+    /// It can be told to fail, and what it was asked can be read: see docs/SANDBOX.md for /sandbox/faults, /sandbox/calls and /sandbox/state.
     Sandbox(Sandbox),
     /// Supervises one hook. Started by a worker, not by people.
     #[command(hide = true)]

@@ -12,8 +12,24 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// Whoever read our output has gone: nothing is left to say.
+    pub(crate) fn closed_pipe() -> Self {
+        Self::new("", "")
+    }
+
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        self.code.is_empty()
+    }
+
     pub(crate) fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into() }
+    }
+}
+
+impl Failure {
+    /// What the operating system refused; `error` may say of what.
+    pub(crate) fn io(error: impl fmt::Display) -> Self {
+        Self::new("IO_FAILED", error.to_string())
     }
 }
 
@@ -48,6 +64,6 @@ impl From<deployer::error::Error> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::new("IO_FAILED", error.to_string())
+        Self::io(error)
     }
 }

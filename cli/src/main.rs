@@ -9,7 +9,7 @@ mod house;
 mod parts;
 mod telemetry;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use clap::Parser;
 
@@ -19,6 +19,9 @@ use crate::{
     failure::Failure,
 };
 
+/// What a shell says of a program that SIGPIPE ended.
+const CLOSED_PIPE: u8 = 128 + 13;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     if matches!(cli.command, Command::HookExec) {
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
     }
     match run(cli) {
         Ok(code) => code,
+        Err(failure) if failure.is_closed_pipe() => ExitCode::from(CLOSED_PIPE),
         Err(failure) => {
             tell(&failure);
             ExitCode::FAILURE
@@ -42,7 +46,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     runtime.block_on(commands::run(cli.command, config))
 }
 
-#[expect(clippy::print_stderr, reason = "a command's last word goes to whoever typed it")]
+/// A command's last word goes to whoever typed it, who may have gone.
 fn tell(failure: &Failure) {
-    eprintln!("slipway: {failure}");
+    let _ = writeln!(std::io::stderr(), "slipway: {failure}");
 }

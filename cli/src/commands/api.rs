@@ -7,12 +7,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use worker::Worker;
 
-use super::signals::Signals;
+use super::{listen, signals::Signals};
 use crate::{args::Api, config::Config, failure::Failure, house::Deployment, parts::Parts};
 
 pub(crate) async fn run(args: Api, config: &Config) -> Result<(), Failure> {
     let parts = Parts::open(config).await?;
-    let listener = TcpListener::bind(args.listen.unwrap_or(config.api.listen)).await?;
+    let listener = listen(args.listen.unwrap_or(config.api.listen), "--listen or api.listen").await?;
     let shutdown = CancellationToken::new();
     let mut signals = Signals::listen()?;
     let stop = shutdown.clone();

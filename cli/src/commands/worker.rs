@@ -8,13 +8,13 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use worker::{Worker, hooks::Supervisor};
 
-use super::signals::Signals;
+use super::{listen, signals::Signals};
 use crate::{args::WorkerArgs, config::Config, failure::Failure, house, parts::Parts};
 
 pub(crate) async fn run(args: WorkerArgs, config: &Config) -> Result<(), Failure> {
     let parts = Parts::open(config).await?;
+    let listener = listen(args.listen.unwrap_or(config.worker.listen), "--listen or worker.listen").await?;
     let worker = start(&parts, config).await?;
-    let listener = TcpListener::bind(args.listen.unwrap_or(config.worker.listen)).await?;
     let shutdown = CancellationToken::new();
     let health = tokio::spawn(serve_health(worker.clone(), parts.deployer.clone(), listener, shutdown.clone()));
     let mut signals = Signals::listen()?;
@@ -39,13 +39,6 @@ pub(crate) async fn run(args: WorkerArgs, config: &Config) -> Result<(), Failure
 pub(crate) async fn start(parts: &Parts, config: &Config) -> Result<Worker, Failure> {
     worker::hooks::worker_startup()?;
     let settings = config.worker.settings.clone();
-    if !settings.lease.is_sound() {
-        return Err(Failure::new(
-            "CONFIG_INVALID",
-            "worker.lease: twice heartbeat_ms must be below hook_grace_ms, and hook_grace_ms below lease_ms. A heartbeat may be late once, and a \
-             hook must be dead before its slot is given away.",
-        ));
-    }
     Ok(Worker::new(parts.deployer.clone(), parts.bell.clone(), settings, Supervisor::this_program()).await?)
 }
 
