@@ -9,7 +9,7 @@ mod address;
 pub mod backend;
 mod connect;
 mod redis;
-pub(crate) use self::redis::Pause;
+pub(crate) use self::redis::{PATIENCE, Pause};
 pub mod seats;
 
 use std::sync::{
@@ -122,7 +122,9 @@ pub enum QueueError {
     #[error("queue.ca_file and queue.client_certificate_file need a URL in queue.redis_url that begins with rediss.")]
     NoTls,
     /// Not a file of certificates.
-    #[error("queue.ca_file holds no certificates of authorities in PEM (-----BEGIN CERTIFICATE-----), or one that cannot be read.")]
+    #[error(
+        "queue.ca_file holds no certificates of authorities in PEM (-----BEGIN CERTIFICATE-----), or one that cannot be read."
+    )]
     Ca,
     /// Not a certificate with its key.
     #[error("queue.client_certificate_file and queue.client_key_file are not a certificate and its key in PEM.")]

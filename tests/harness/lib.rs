@@ -2,6 +2,7 @@
 //!
 //! * [`guard`]: processes that die with the test process, however that ends. [`mod@until`]: waiting for a state.
 //! * [`postgres`], [`redis`]: servers of our own on free ports; one of each for all tests of a process, private ones for tests that hurt them.
+//! * [`kin`]: Redis servers that belong together: sentinels, a cluster, TLS.
 //! * [`base`]: a migrated database of its own on SQLite or PostgreSQL. [`rig`]: the deployer and workers on one, inside the test process.
 //! * [`slipway`]: the binary, built once. [`fleet`]: `slipway` processes in both sizes. [`client`]: what a GraphQL client does with them; [`requests`]: what tests ask for
 //!   again and again; [`stream`]: subscriptions.
@@ -18,6 +19,7 @@ pub mod client;
 pub mod fleet;
 pub mod guard;
 pub mod history;
+pub mod kin;
 pub mod postgres;
 pub mod practice;
 pub mod redis;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc};
 
 use super::News;
-use crate::queue::{Pause, Redis};
+use crate::queue::{PATIENCE, Pause, Redis};
 
 /// A subscription that hears nothing for so long asks whether the other side is still there.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ pub(super) async fn publish(server: Redis, channel: String, origin: u64, mut new
     while let Some(first) = news.recv().await {
         let Ok(message) = serde_json::to_string(&Message { origin, news: first }) else { continue };
         if connection.is_none() {
-            connection = server.connect(&channel, Duration::from_secs(5)).await.ok();
+            connection = server.connect(&channel, PATIENCE).await.ok();
         }
         let Some(open) = &mut connection else {
             pause.wait().await;
@@ -58,7 +58,7 @@ pub(super) async fn listen(server: Redis, channel: String, origin: u64, here: br
                     }
                     Ok(None) => break,
                     // Whoever vanished without a word, or stands still, is silent, too.
-                    Err(_) => match tokio::time::timeout(SILENCE / 2, asks.ping::<redis::Value>()).await {
+                    Err(_) => match tokio::time::timeout(PATIENCE, asks.ping::<redis::Value>()).await {
                         Ok(Ok(_)) => {}
                         _ => break,
                     },

@@ -78,7 +78,9 @@ type Read<T> = Result<T, &'static str>;
 impl Shape {
     fn read(url: &str) -> Read<Self> {
         if url.contains('#') {
-            return Err("nothing may follow a `#`: certificates are always checked, and in a password it is written %23");
+            return Err(
+                "nothing may follow a `#`: certificates are always checked, and in a password it is written %23",
+            );
         }
         let (scheme, rest) = url.split_once("://").ok_or("it has no scheme")?;
         match scheme {
@@ -95,7 +97,9 @@ impl Shape {
         let (user, hosts, path) = parts(rest)?;
         let (master, db) = path.split_once('/').unwrap_or((path, ""));
         if master.is_empty() || !master.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
-            return Err("the name of the master follows the sentinels, in letters, digits, dots, dashes and underscores");
+            return Err(
+                "the name of the master follows the sentinels, in letters, digits, dots, dashes and underscores",
+            );
         }
         let (mut own_user, mut own_password) = ("", None);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -144,8 +148,8 @@ impl Shape {
                 return Err(QueueError::NoTls);
             }
             // The authorities were read before this: what is left is ours.
-            let client =
-                Client::build_with_tls(info.clone(), certificates.clone()).map_err(|_| QueueError::ClientCertificate)?;
+            let client = Client::build_with_tls(info.clone(), certificates.clone())
+                .map_err(|_| QueueError::ClientCertificate)?;
             *info = client.get_connection_info().clone();
         }
         Ok(())
@@ -212,19 +216,36 @@ mod tests {
     #[test]
     fn what_is_wrong_is_refused_without_its_password() {
         for wrong in [
-            "secret", "http://h:secret@h", "redis://:secret@h/x", "redis://a:1,b:2", "rediss://:secret@h/#insecure",
-            "redis+sentinel://:secret@a,b", "redis+sentinel://a/main/x", "redis+sentinel://a,/main", "redis+sentinel:///main",
-            "redis+sentinel://a/main?secret=1", "redis+sentinel://a:port/main", "redis+cluster://:secret@a/1", "redis+cluster://",
-            "redis+cluster://a:70000", "redis+sentinel://a/m n",
+            "secret",
+            "http://h:secret@h",
+            "redis://:secret@h/x",
+            "redis://a:1,b:2",
+            "rediss://:secret@h/#insecure",
+            "redis+sentinel://:secret@a,b",
+            "redis+sentinel://a/main/x",
+            "redis+sentinel://a,/main",
+            "redis+sentinel:///main",
+            "redis+sentinel://a/main?secret=1",
+            "redis+sentinel://a:port/main",
+            "redis+cluster://:secret@a/1",
+            "redis+cluster://",
+            "redis+cluster://a:70000",
+            "redis+sentinel://a/m n",
         ] {
             let refused = Redis::new(wrong, &RedisTls::default()).unwrap_err().to_string();
-            assert!(refused.starts_with("queue.redis_url") && refused.contains("redis+cluster://"), "{wrong}: {refused}");
+            assert!(
+                refused.starts_with("queue.redis_url") && refused.contains("redis+cluster://"),
+                "{wrong}: {refused}"
+            );
             assert!(!refused.contains("secret"), "{refused}");
         }
         let tls = |ca: &str| RedisTls { ca: Some(ca.into()), client: None };
         let refused = |url: &str, tls: &RedisTls| Redis::new(url, tls).unwrap_err().to_string();
         assert!(refused("rediss://h", &tls("")).starts_with("queue.ca_file"));
-        assert!(refused("rediss://h", &tls("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n")).starts_with("queue.ca_file"));
+        assert!(
+            refused("rediss://h", &tls("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"))
+                .starts_with("queue.ca_file")
+        );
         let client = RedisTls { ca: None, client: Some((b"x".to_vec(), b"y".to_vec())) };
         assert!(refused("rediss://h", &client).starts_with("queue.client_certificate_file"));
         assert!(refused("redis://h", &client).contains("rediss"));

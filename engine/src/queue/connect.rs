@@ -3,15 +3,14 @@
 
 use std::{io, sync::atomic::Ordering, time::Duration};
 
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisResult, Value, aio::MultiplexedConnection};
-
-use super::{
-    MOST,
-    address::{Redis, Shape},
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisResult, Value, aio::MultiplexedConnection,
 };
 
-/// Until a connection stands, and until somebody who is asked the way has answered.
-const PATIENCE: Duration = Duration::from_secs(2);
+use super::{
+    MOST, PATIENCE,
+    address::{Redis, Shape},
+};
 
 impl Redis {
     /// A connection to the server that takes writes of `list` now, with more patience than the driver's half second.
@@ -50,9 +49,15 @@ impl Redis {
         };
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % asked.len().max(1);
         let mut failure = None;
+        let mut tried = Vec::new();
         for whom in asked.iter().cycle().skip(turn).take(asked.len()) {
             let opened = match tokio::time::timeout(PATIENCE, self.way(whom, key)).await {
-                Ok(Ok(server)) => open(server).await,
+                // Most agree, also on one that is gone.
+                Ok(Ok(server)) if tried.contains(server.addr()) => continue,
+                Ok(Ok(server)) => {
+                    tried.push(server.addr().clone());
+                    open(server).await
+                }
                 Ok(Err(error)) => Err(error),
                 Err(_) => Err(late()),
             };
@@ -99,7 +104,8 @@ async fn told_by_node(node: &ConnectionInfo, key: &str) -> RedisResult<Connectio
     let mut connection = open(node.clone(), PATIENCE).await?;
     let slot: i64 = redis::cmd("CLUSTER").arg("KEYSLOT").arg(key).query_async(&mut connection).await?;
     let slots: Vec<Vec<Value>> = redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await?;
-    let (host, port) = slots.iter().find_map(|range| owner(range, slot)).ok_or_else(|| lost("nobody holds our slot"))?;
+    let (host, port) =
+        slots.iter().find_map(|range| owner(range, slot)).ok_or_else(|| lost("nobody holds our slot"))?;
     // A node that does not know its own name is where we asked it.
     let host = match (host, node.addr()) {
         (Some(host), _) => host,

@@ -14,6 +14,8 @@ use tokio::sync::mpsc;
 use super::{Away, MOST, Message, Redis, VERSION, connect::probe, seats::Seats};
 use crate::ids::RunId;
 
+/// How long Redis may take to answer anything else. Whoever waits longer in vain is told that it is away, and sweeping is as good meanwhile.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 /// How long one blocking read waits. Short, so that a reader that should end does.
 const BLOCK: Duration = Duration::from_secs(2);
 
@@ -66,19 +68,14 @@ pub(super) async fn push(server: Redis, key: Arc<str>, mut bells: mpsc::Receiver
 }
 
 /// A connection that was kept may have died unseen: then a fresh one has its turn. To ring twice does no harm.
-async fn ring(
-    server: &Redis,
-    key: &str,
-    slot: &mut Option<MultiplexedConnection>,
-    runs: &[RunId],
-) -> RedisResult<()> {
+async fn ring(server: &Redis, key: &str, slot: &mut Option<MultiplexedConnection>, runs: &[RunId]) -> RedisResult<()> {
     if let Some(mut kept) = slot.take()
         && ring_on(&mut kept, key, runs).await.is_ok()
     {
         *slot = Some(kept);
         return Ok(());
     }
-    let mut fresh = server.connect(key, Duration::from_secs(5)).await?;
+    let mut fresh = server.connect(key, PATIENCE).await?;
     ring_on(&mut fresh, key, runs).await?;
     *slot = Some(fresh);
     Ok(())
@@ -101,7 +98,7 @@ async fn ring_on(connection: &mut MultiplexedConnection, key: &str, runs: &[RunI
 pub(super) async fn read(server: Redis, key: Arc<str>, seats: Seats, away: Arc<Away>) {
     let mut pause = Pause::new();
     while !seats.is_closed() {
-        let error = match server.connect(&key, BLOCK + Duration::from_secs(3)).await {
+        let error = match server.connect(&key, BLOCK + PATIENCE).await {
             Ok(connection) => {
                 pause = Pause::new();
                 note(&away.reader, false, None);
