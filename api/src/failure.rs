@@ -75,6 +75,15 @@ impl Failure {
         )
     }
 
+    /// The database is away, or takes no changes. It may pass.
+    pub fn unavailable() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "DATABASE_UNAVAILABLE",
+            "The database does not answer, or takes no changes right now. Ask again in a moment.",
+        )
+    }
+
     pub(crate) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", "There is nothing here that you may see.")
     }

@@ -30,7 +30,9 @@ impl Parts {
         let targets =
             Targets::new(config.nodes.http()?).map_err(|error| Failure::new("INTERNAL", error.to_string()))?;
         let (queue, bell) = match redis {
-            Some(redis) => (Queue::redis(redis.clone(), &config.queue.prefix), Bell::redis(&redis, &config.queue.prefix)),
+            Some(redis) => {
+                (Queue::redis(redis.clone(), &config.queue.prefix), Bell::redis(&redis, &config.queue.prefix))
+            }
             None if !db.is_sqlite() => {
                 return Err(Failure::new(
                     "CONFIG_INVALID",

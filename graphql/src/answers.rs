@@ -7,7 +7,10 @@ use async_graphql::{
     extensions::{Extension, ExtensionContext, ExtensionFactory, NextExecute},
 };
 
-use crate::{error::INTERNAL, session::Session};
+use crate::{
+    error::{INTERNAL, UNAVAILABLE},
+    session::Session,
+};
 
 /// The extension.
 pub(crate) struct Numbered;
@@ -29,7 +32,7 @@ impl Extension for Numbered {
         let mut response = next.run(ctx, operation_name).await;
         let Some(session) = ctx.data_opt::<Arc<Session>>() else { return response };
         for extensions in response.errors.iter_mut().filter_map(|error| error.extensions.as_mut()) {
-            if extensions.get("code") == Some(&Value::from(INTERNAL)) {
+            if [INTERNAL, UNAVAILABLE].iter().any(|code| extensions.get("code") == Some(&Value::from(*code))) {
                 extensions.set("requestId", session.request_id.as_str());
             }
         }

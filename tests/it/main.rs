@@ -3,6 +3,7 @@
 
 mod api;
 mod backup;
+mod database;
 mod fleet;
 mod kill;
 mod leaks;
