@@ -127,6 +127,8 @@ impl IntoResponse for Failure {
         let builder = if self.status == StatusCode::UNAUTHORIZED {
             // Not Basic: a browser would ask for a password, remember it, and send it with requests that other sites start.
             builder.header("www-authenticate", "Bearer realm=\"slipway\"")
+        } else if self.status == StatusCode::TOO_MANY_REQUESTS {
+            builder.header("retry-after", "1")
         } else {
             builder
         };

@@ -5,6 +5,7 @@ mod api;
 mod backup;
 mod database;
 mod fleet;
+mod flood;
 mod kill;
 mod leaks;
 mod ordering;
