@@ -24,8 +24,8 @@ pub(crate) struct Bounded {
 }
 
 impl Bounded {
-    pub(crate) fn new(inner: TcpAcceptor, most: usize) -> Self {
-        Self { inner, places: Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS))) }
+    pub(crate) fn new(inner: TcpAcceptor, places: Arc<Semaphore>) -> Self {
+        Self { inner, places }
     }
 }
 

@@ -1,13 +1,13 @@
 //! How fast requests are taken, and how many at once: a process whose clients ask for too much refuses some, and stays as small as it is.
 //!
-//! Each key has a bucket of tokens that fills steadily: a request takes one, and one more for each further field of a mutation. The process has
-//! one besides, from which each request takes one before anybody looks whose it is.
+//! Each key has a bucket of tokens that fills steadily: a request takes one before anybody looks whose key it is, then one more for each further
+//! operation or field of a mutation. The process has one besides, from which each request takes one.
 
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use async_graphql::{
@@ -24,6 +24,8 @@ use crate::{
     settings::{Limits, Settings},
 };
 
+/// How long a request waits for a place. Its body has not been read.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The most keys that are remembered. A full bucket need not be.
 const KEYS: usize = 10_000;
 
@@ -86,16 +88,22 @@ impl Rates {
         }
     }
 
-    /// A place among the requests that are answered at once, if there is one.
-    pub(crate) fn enter(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.process.second > 0.0 && !all.take(1, self.process, Instant::now()) {
-            return Err(limited());
+    /// A place among the requests that are answered at once, if one is free in time. `key` pays one token for that.
+    pub(crate) async fn enter(&self, key: Option<&Key>) -> Result<OwnedSemaphorePermit, Failure> {
+        if self.process.second > 0.0 {
+            let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+            if !all.take(1, self.process, Instant::now()) {
+                return Err(limited());
+            }
         }
-        Arc::clone(&self.at_once).try_acquire_owned().map_err(|_| limited())
+        if let Some(key) = key {
+            self.take(key, 1)?;
+        }
+        let place = tokio::time::timeout(PATIENCE, Arc::clone(&self.at_once).acquire_owned()).await;
+        place.map_err(|_| limited())?.map_err(|_| limited())
     }
 
-    /// Takes what an operation of this key costs.
+    /// Takes what operations of this key cost.
     pub(crate) fn take(&self, key: &Key, cost: u32) -> Result<(), Failure> {
         if self.key.second <= 0.0 {
             return Ok(());
@@ -171,7 +179,7 @@ fn fields<'d>(document: &'d ExecutableDocument, set: &'d SelectionSet, seen: &mu
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use futures_util::FutureExt;
 
     use super::*;
 
@@ -193,18 +201,19 @@ mod tests {
         assert_eq!(cost("mutation { ...F ...F a ... { d } } fragment F on M { b c ...F }"), 4);
     }
 
-    #[test]
-    fn one_key_does_not_use_up_anothers() {
+    #[tokio::test]
+    async fn one_key_does_not_use_up_anothers() {
         let settings =
             Settings { key_requests_per_second: 1, key_burst: 2, requests_at_once: 1, ..Settings::default() };
         let rates = Rates::new(&settings);
         let (one, other) = (Key::new("one").unwrap(), Key::new("other").unwrap());
         assert!(rates.take(&one, 2).is_ok());
+        assert!(rates.enter(Some(&one)).await.is_err());
         assert_eq!(rates.take(&one, 1).unwrap_err().status, StatusCode::TOO_MANY_REQUESTS);
         assert!(rates.take(&other, 1).is_ok());
-        let first = rates.enter().unwrap();
-        assert!(rates.enter().is_err());
-        drop(first);
-        assert!(rates.enter().is_ok());
+        let place = rates.enter(Some(&other)).await.unwrap();
+        assert!(rates.enter(None).now_or_never().is_none(), "one at once: the next one waits");
+        drop(place);
+        assert!(rates.enter(None).await.is_ok());
     }
 }

@@ -24,7 +24,7 @@ pub struct Settings {
     pub uploads_at_once: usize,
     /// The most connections that one process keeps open; whoever comes beyond waits.
     pub connections: usize,
-    /// The most GraphQL requests that one process answers at once; streams apart.
+    /// The most GraphQL requests that one process answers at once, streams apart; more wait up to five seconds.
     pub requests_at_once: usize,
     /// GraphQL requests that one process takes a second, on average; 0 is no bound.
     pub requests_per_second: u32,
@@ -85,7 +85,7 @@ impl Default for Settings {
             upload_pace: 4 << 10,
             uploads_at_once: 32,
             connections: 4_096,
-            requests_at_once: 512,
+            requests_at_once: 64,
             requests_per_second: 1_000,
             burst: 5_000,
             key_requests_per_second: 200,
