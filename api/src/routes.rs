@@ -15,6 +15,7 @@ use crate::{
     health::{self, Ready},
     house::House,
     metrics::HttpMetrics,
+    rate::Rates,
     settings::Settings,
 };
 
@@ -36,8 +37,14 @@ pub fn app<E: Executor, H: House>(
         let house = asked.clone();
         Box::pin(async move { house.readiness().await })
     });
-    let shared =
-        Shared { executor, house: house.clone(), settings: settings.clone(), metrics: metrics.clone(), shutdown };
+    let shared = Shared {
+        executor,
+        house: house.clone(),
+        rates: Rates::new(&settings),
+        settings: settings.clone(),
+        metrics: metrics.clone(),
+        shutdown,
+    };
     let route = Route::new()
         .at("/graphql", GraphqlEndpoint(Arc::new(shared)))
         .at("/graphiql", Graphiql)

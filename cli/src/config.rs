@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
+use engine::queue::{Redis, RedisTls};
 use serde::Deserialize;
 use targets::http::{BlockList, HttpSettings};
 use toml::{Table, Value};
@@ -41,6 +42,9 @@ pub(crate) struct Database {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Queue {
     pub(crate) redis_url: String,
+    pub(crate) ca_file: String,
+    pub(crate) client_certificate_file: String,
+    pub(crate) client_key_file: String,
     pub(crate) prefix: String,
 }
 
@@ -185,6 +189,35 @@ fn wanted(default: Option<&Value>, value: &Value) -> Option<&'static str> {
         (Some(Value::Boolean(_)), _) => Some("true or false"),
         (Some(Value::Array(_)), _) => Some("a list of texts, such as [\"one\", \"two\"]"),
         _ => Some("a text in quotes"),
+    }
+}
+
+impl Queue {
+    /// Where Redis is, and its certificates; None when the queue lives in the process.
+    pub(crate) fn redis(&self) -> Result<Option<Redis>, Failure> {
+        let wrong = |problem: String| Failure::new("CONFIG_INVALID", problem);
+        if self.redis_url.is_empty() {
+            return Ok(None);
+        }
+        let read = |setting: &str, file: &str| {
+            if file.is_empty() {
+                return Ok(None);
+            }
+            let read = std::fs::read(file);
+            read.map(Some)
+                .map_err(|error| Failure::new("CONFIG_UNREADABLE", format!("queue.{setting}: {file}: {error}")))
+        };
+        let ca = read("ca_file", &self.ca_file)?;
+        let certificate = read("client_certificate_file", &self.client_certificate_file)?;
+        let client = match (certificate, read("client_key_file", &self.client_key_file)?) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => {
+                let both = "queue.client_certificate_file and queue.client_key_file go together: one of them is empty.";
+                return Err(wrong(both.to_owned()));
+            }
+        };
+        Redis::new(&self.redis_url, &RedisTls { ca, client }).map(Some).map_err(|error| wrong(error.to_string()))
     }
 }
 

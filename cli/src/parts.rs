@@ -37,6 +37,7 @@ impl Parts {
 
     /// All of them around an open database.
     pub(crate) async fn assemble(config: &Config, db: Db, lock: Option<File>) -> Result<Self, Failure> {
+        let redis = config.queue.redis()?;
         let keyring = Arc::new(keyring(config)?);
         let unknown = deployer::sealed::unknown_keys(&db, Some(&keyring)).await?;
         if !unknown.is_empty() {
@@ -45,18 +46,17 @@ impl Parts {
         let packages = package_store(config)?;
         let targets =
             Targets::new(config.nodes.http()?).map_err(|error| Failure::new("INTERNAL", error.to_string()))?;
-        let (queue, bell) = if config.queue.redis_url.is_empty() {
-            if !db.is_sqlite() {
+        let (queue, bell) = match redis {
+            Some(redis) => {
+                (Queue::redis(redis.clone(), &config.queue.prefix), Bell::redis(&redis, &config.queue.prefix))
+            }
+            None if !db.is_sqlite() => {
                 return Err(Failure::new(
                     "CONFIG_INVALID",
                     "queue.redis_url is empty. A fleet on PostgreSQL needs Redis to wake its workers; `slipway dev` needs neither.",
                 ));
             }
-            (Queue::embedded(), Bell::embedded())
-        } else {
-            let queue = Queue::redis(&config.queue.redis_url, &config.queue.prefix)
-                .map_err(|error| Failure::new("CONFIG_INVALID", format!("queue.redis_url: {error}")))?;
-            (queue, Bell::redis(&config.queue.redis_url, &config.queue.prefix))
+            None => (Queue::embedded(), Bell::embedded()),
         };
         let deployer = Deployer { db, keyring, packages: Arc::new(packages), targets: Arc::new(targets), queue };
         Ok(Self { deployer, bell, _lock: lock })

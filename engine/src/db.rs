@@ -143,6 +143,20 @@ impl Db {
     pub async fn now(&self) -> Result<i64, DbErr> {
         now(&self.pool).await
     }
+
+    /// Whether it answers and takes writes; a primary that was made read-only, or a standby, does not.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn takes_writes(&self) -> Result<bool, DbErr> {
+        let sql = if self.sqlite {
+            "SELECT TRUE AS writes"
+        } else {
+            "SELECT current_setting('transaction_read_only') = 'off' AS writes"
+        };
+        let row = self.pool.query_one_raw(sql_with(&self.pool, sql, [])).await?;
+        row.map_or(Ok(false), |row| row.try_get("", "writes"))
+    }
 }
 
 /// A writing transaction. Dropped without [`Tx::commit`], it is rolled back.

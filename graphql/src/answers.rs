@@ -17,7 +17,10 @@ use async_graphql::{
 };
 use futures_util::StreamExt as _;
 
-use crate::{error::INTERNAL, session::Session};
+use crate::{
+    error::{INTERNAL, UNAVAILABLE},
+    session::Session,
+};
 
 /// The code of what the library finds wrong with a document or with its variables.
 const DOCUMENT_INVALID: &str = "DOCUMENT_INVALID";
@@ -77,7 +80,7 @@ impl Extension for Answers {
         }
         let Some(session) = ctx.data_opt::<Arc<Session>>() else { return response };
         for extensions in response.errors.iter_mut().filter_map(|error| error.extensions.as_mut()) {
-            if extensions.get("code") == Some(&Value::from(INTERNAL)) {
+            if [INTERNAL, UNAVAILABLE].iter().any(|code| extensions.get("code") == Some(&Value::from(*code))) {
                 extensions.set("requestId", session.request_id.as_str());
             }
         }

@@ -3,7 +3,7 @@
 
 mod check;
 mod gate;
-mod hook;
+pub(crate) mod hook;
 mod late;
 mod scene;
 mod stops;

@@ -3,7 +3,9 @@
 
 mod api;
 mod backup;
+mod database;
 mod fleet;
+mod flood;
 mod kill;
 mod leaks;
 mod ordering;

@@ -41,5 +41,5 @@ pub(crate) async fn serve(
     let schema = api::limits::apply(graphql::builder(), &config.http.limits).finish();
     let app = api::app(schema, house, config.http.clone(), metrics, Arc::new(registry), shutdown.clone());
     tracing::info!(listen = %address, "serving GraphQL at /graphql, GraphiQL at /graphiql");
-    Ok(api::serve(listener, app, shutdown, Duration::from_secs(config.http.drain_s)).await?)
+    Ok(api::serve(listener, app, config.http.connections, shutdown, Duration::from_secs(config.http.drain_s)).await?)
 }

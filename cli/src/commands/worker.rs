@@ -11,6 +11,9 @@ use worker::{Worker, hooks::Supervisor};
 use super::{listen, signals::Signals};
 use crate::{args::WorkerArgs, config::Config, failure::Failure, house, parts::Parts};
 
+/// Connections at once for health and metrics.
+const CONNECTIONS: usize = 256;
+
 pub(crate) async fn run(args: WorkerArgs, config: &Config) -> Result<(), Failure> {
     let parts = Parts::open(config).await?;
     let listener = listen(args.listen.unwrap_or(config.worker.listen), "--listen or worker.listen").await?;
@@ -62,5 +65,5 @@ async fn serve_health(
         readiness
     });
     let app = api::worker_app(ready, metrics, Arc::new(registry));
-    Ok(api::serve(listener, app, shutdown, Duration::from_secs(5)).await?)
+    Ok(api::serve(listener, app, CONNECTIONS, shutdown, Duration::from_secs(5)).await?)
 }
