@@ -42,6 +42,15 @@ pub(crate) enum Command {
     ///
     /// It can be told to fail, and what it was asked can be read: see docs/SANDBOX.md for /sandbox/faults, /sandbox/calls and /sandbox/state.
     Sandbox(Sandbox),
+    /// Proves the engine in virtual time: workers that are killed, paused and cut off, lost bells, a failing database, all drawn from a seed.
+    ///
+    /// Each seed is one small world: two to four workers, a few runs that share deployments and slots, and faults at any await. The real engine
+    /// and the real runner drive the runs, over rows in memory that follow the same rules as the database. An independent checker then judges
+    /// the history: every accepted run ended, no recorded step redone, no write from a stale epoch, never more hooks than the limit, slots in
+    /// order of tickets, runs of one deployment in order, cancelled runs stop. The same seed gives the same trace. Exit code 1 when a promise
+    /// was broken.
+    #[cfg(feature = "lab")]
+    Simulate(Simulate),
     /// Supervises one hook. Started by a worker, not by people.
     #[command(hide = true)]
     HookExec,
@@ -79,6 +88,26 @@ pub(crate) struct WorkerArgs {
     /// Where to serve /healthz, /readyz and /metrics [default: worker.listen, 127.0.0.1:8081].
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<SocketAddr>,
+}
+
+#[cfg(feature = "lab")]
+#[derive(Args)]
+pub(crate) struct Simulate {
+    /// How many seeds.
+    #[arg(long, default_value_t = 1_000, value_name = "N")]
+    pub(crate) seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 1, value_name = "SEED")]
+    pub(crate) seed: u64,
+    /// Switches one check of the rows off, to see that it is missed: epoch, journal, slots or order.
+    #[arg(long = "break", value_name = "CHECK")]
+    pub(crate) broken: Option<lab::rows::Break>,
+    /// Runs the one seed and prints who did what, at which virtual second.
+    #[arg(long, conflicts_with = "seeds")]
+    pub(crate) trace: bool,
+    /// How many threads [default: one a core].
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
 }
 
 #[derive(Args)]

@@ -8,6 +8,8 @@ mod migrate;
 mod sandbox;
 mod secrets;
 mod signals;
+#[cfg(feature = "lab")]
+mod simulate;
 mod worker;
 
 use std::{
@@ -27,7 +29,7 @@ use crate::{
 
 /// Runs a command.
 pub(crate) async fn run(command: Command, config: Config) -> Result<ExitCode, Failure> {
-    if !matches!(command, Command::Demo(_)) {
+    if talks_to_a_log(&command) {
         telemetry::start(&config.log)?;
     }
     match command {
@@ -43,9 +45,21 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<ExitCode, Fa
         Command::Config => say(DEFAULTS.trim_end())?,
         Command::Schema => say(graphql::schema_text().trim_end_matches('\n'))?,
         Command::Sandbox(args) => sandbox::run(args).await?,
+        #[cfg(feature = "lab")]
+        Command::Simulate(args) => return simulate::run(&args),
         Command::HookExec => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a command's log is of use to whoever typed it.
+fn talks_to_a_log(command: &Command) -> bool {
+    match command {
+        Command::Demo(_) => false,
+        #[cfg(feature = "lab")]
+        Command::Simulate(_) => false,
+        _ => true,
+    }
 }
 
 /// A command's answer, on standard output.

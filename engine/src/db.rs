@@ -244,6 +244,25 @@ fn discreet(error: DbErr, url: &str) -> DbErr {
     error
 }
 
+/// Whether the database itself, up and running, refused a statement, and will again: anything else (a lost connection, no answer, a shutdown, too
+/// many others, somebody else's lock) may be better next time.
+pub fn is_refusal(error: &DbErr) -> bool {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(inner))
+        | DbErr::Query(RuntimeErr::SqlxError(inner))
+        | DbErr::Conn(RuntimeErr::SqlxError(inner)) => {
+            let Some(refused) = inner.as_database_error() else { return false };
+            let code = refused.code().unwrap_or_default();
+            // PostgreSQL: connection, rollback for another's sake, resources, an operator's hand. SQLite: busy, locked.
+            let passes = ["08", "40", "53", "57"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+                || code.parse::<u32>().is_ok_and(|code| code < 10_000 && matches!(code & 0xff, 5 | 6));
+            !passes
+        }
+        DbErr::Json(_) => true,
+        _ => false,
+    }
+}
+
 async fn now<C: ConnectionTrait>(db: &C) -> Result<i64, DbErr> {
     let backend = db.get_database_backend();
     let sql = format!("SELECT {} AS now", clock_sql(backend));

@@ -2,12 +2,15 @@
 //!
 //! Whoever asks for a run, cancels or abandons one does so in a transaction of their own: see [`crate::runs`].
 
+mod patient;
+
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use entities::run;
 use serde_json::Value;
 
+pub use self::patient::patient;
 use crate::{
     db::{Db, DbErr, Use},
     ids::{RunId, WorkerId},

@@ -6,3 +6,5 @@
 
 pub mod checker;
 pub mod history;
+pub mod rows;
+pub mod simulation;

@@ -75,7 +75,8 @@ async fn claim(shared: &Shared, session: &Session, loaded: Loaded) -> Option<Arc
     if matches!(state.phase, Phase::Ended { .. } | Phase::Stuck) || state.spec.plan.version != PLAN_VERSION {
         return None;
     }
-    let lapsed = loaded.row.worker_id.is_some();
+    // One that this very process was before it lost its lease did not vanish: the run did it no harm.
+    let lapsed = loaded.row.worker_id.is_some_and(|worker| !shared.was(worker));
     let claimed = vec![NewEvent::run(Kind::Claimed { worker: session.lease.worker, lapsed })];
     let cancel = loaded.row.cancel_requested_by.as_deref().filter(|_| state.cancelled_by.is_none());
     let events = match cancel {

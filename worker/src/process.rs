@@ -16,7 +16,7 @@ use deployer::Deployer;
 use engine::db::DbErr;
 use engine::{
     bell::Bell,
-    ids::RunId,
+    ids::{RunId, WorkerId},
     leases::Lease,
     plan::PLAN_VERSION,
     queue::{
@@ -26,7 +26,7 @@ use engine::{
     },
     runs::{LogWriter, Writer},
     slots::Slots,
-    store::Store,
+    store::{Store, patient},
 };
 use serde_json::{Value, json};
 use tokio::{sync::Notify, task::JoinHandle};
@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) seats: Seats,
     pub(crate) stop: Stop,
     session: RwLock<Option<Arc<Session>>>,
+    /// The workers that this process was, in order.
+    lives: Mutex<Vec<WorkerId>>,
     /// The runs that are driven now.
     held: Mutex<BTreeMap<RunId, Arc<Held>>>,
     /// Looks at runs that are under way: between a claim and its place in the list above, and after it.
@@ -125,6 +127,7 @@ impl Worker {
         settings: WorkerSettings,
         doer: Arc<dyn Doer>,
     ) -> Result<Self, DbErr> {
+        let store = patient(store);
         let writer = Writer::start(&*store, bell.clone()).await?;
         let log = LogWriter::start(Arc::clone(&store), bell.clone());
         let shared = Shared {
@@ -139,6 +142,7 @@ impl Worker {
             settings,
             stop: Stop::default(),
             session: RwLock::default(),
+            lives: Mutex::default(),
             held: Mutex::default(),
             attending: AtomicUsize::new(0),
             rested: Notify::new(),
@@ -246,6 +250,7 @@ impl Worker {
             }
         };
         shared.metrics.leases.inc();
+        shared.lives.lock().unwrap_or_else(PoisonError::into_inner).push(lease.worker);
         tracing::info!(worker.id = %lease.worker, worker.name = name, seats = settings.seats, "registered");
         let slots = Slots::start(Arc::clone(&shared.store), shared.bell.clone(), lease.worker, settings.lease.clone());
         let (store, doer) = (Arc::clone(&shared.store), Arc::clone(&shared.doer));
@@ -274,6 +279,11 @@ impl Worker {
 impl Shared {
     pub(crate) fn session(&self) -> Option<Arc<Session>> {
         self.session.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether this process was that worker before.
+    pub(crate) fn was(&self, worker: i64) -> bool {
+        self.lives.lock().unwrap_or_else(PoisonError::into_inner).contains(&WorkerId(worker))
     }
 
     fn replace_session(&self, session: Option<Arc<Session>>) {

@@ -38,6 +38,11 @@ const CARE: Duration = Duration::from_secs(60);
 /// How long a supervisor may take to end a hook whose deadline has passed.
 const OUTLAST: Duration = Duration::from_millis(500);
 
+/// Why an attempt is given back.
+const STOPPED: &str = "the worker was told to stop";
+/// See [`STOPPED`].
+const LATE: &str = "no heartbeat was confirmed in time, and its hook was ended";
+
 /// When a worker stops taking steps.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stop {
@@ -66,7 +71,7 @@ impl Runner {
                     let planned = held.state().spec.plan.steps[step].clone();
                     let events = match self.attempt(held, step, attempt, &planned).await? {
                         Ended::Outcome(result) => self.settle(held, step, attempt, &planned, result).await?,
-                        Ended::Interrupted => vec![NewEvent::run(Kind::released("the worker was told to stop"))],
+                        Ended::Interrupted(why) => vec![NewEvent::run(Kind::released(why))],
                     };
                     (events, planned.slot.map(|slot| slot.pool))
                 }
@@ -173,7 +178,9 @@ impl Runner {
                 return Err(Lost);
             }
             return Ok(match result {
-                Err(StepError::Cancelled) if !held.cancel.is_cancelled() => Ended::Interrupted,
+                Err(StepError::Cancelled) if !held.cancel.is_cancelled() => Ended::Interrupted(STOPPED),
+                // Its supervisor ended it while no heartbeat came through; now one has. The run is not to blame.
+                Err(StepError::LeaseLost) if !held.lease.is_over() => Ended::Interrupted(LATE),
                 result => Ended::Outcome(result),
             });
         }
@@ -183,7 +190,7 @@ impl Runner {
             () = held.lease.lost.cancelled() => Err(Lost),
             () = held.cancel.cancelled(), if !planned.only_after_failure => Ok(Ended::Outcome(Err(StepError::Cancelled))),
             result = guarded(&held.lease, self.doer.perform(&context, planned)) => Ok(Ended::Outcome(result?)),
-            () = self.stop.now.cancelled() => Ok(Ended::Interrupted),
+            () = self.stop.now.cancelled() => Ok(Ended::Interrupted(STOPPED)),
             () = tokio::time::sleep(left) => Ok(Ended::Outcome(Err(self.late(&context, planned)))),
         }
     }
@@ -202,7 +209,7 @@ impl Runner {
                 biased;
                 () = held.lease.lost.cancelled() => return Err(Lost),
                 () = held.cancel.cancelled() => return Ok(Line::Ended(Ended::Outcome(Err(StepError::Cancelled)))),
-                () = self.stop.now.cancelled() => return Ok(Line::Ended(Ended::Interrupted)),
+                () = self.stop.now.cancelled() => return Ok(Line::Ended(Ended::Interrupted(STOPPED))),
                 place = async { if first { entry.first().await } else { entry.settled().await } } => place,
             };
             first = false;
@@ -301,8 +308,8 @@ async fn outlast(lease: &Lease) {
 /// What became of an attempt.
 enum Ended {
     Outcome(StepResult),
-    /// The worker stops; the attempt goes on elsewhere.
-    Interrupted,
+    /// The attempt goes on elsewhere, or later, for this reason.
+    Interrupted(&'static str),
 }
 
 /// What became of the wait in line.

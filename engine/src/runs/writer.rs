@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{op::Op, sql::Written};
 use crate::{
     bell::Bell,
-    db::{DbErr, Use},
+    db::{DbErr, Use, is_refusal},
     ids::RunId,
     store::Store,
 };
@@ -153,7 +153,8 @@ async fn alone(store: &mut Arc<dyn Store>, op: &Op, waiting: &oneshot::Sender<An
                     },
                 },
                 Err(error) => {
-                    refusals += 1;
+                    // A database that is away has refused nothing.
+                    refusals += u32::from(is_refusal(&error));
                     tracing::warn!(error = %error, run.id = op.run, "a journal write failed; trying again");
                 }
             },

@@ -111,6 +111,12 @@ async fn enter(tx: &Tx, worker: WorkerId, now: i64, demand: &Demand, next_ticket
         return Ok(());
     }
     let waits = pool_waiter::Entity::find_by_id(key).one(&**tx).await?;
+    // A process that was paused comes with what it wanted before somebody took its run over.
+    if held.as_ref().is_some_and(|holder| holder.epoch > demand.epoch)
+        || waits.as_ref().is_some_and(|waiter| waiter.epoch > demand.epoch)
+    {
+        return Ok(());
+    }
     let kept = waits.map(|waiter| waiter.ticket).or(held.map(|holder| holder.ticket));
     let ticket = kept.unwrap_or_else(|| {
         *next_ticket += 1;
