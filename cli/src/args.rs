@@ -42,6 +42,10 @@ pub(crate) enum Command {
     ///
     /// It can be told to fail, and what it was asked can be read: see docs/SANDBOX.md for /sandbox/faults, /sandbox/calls and /sandbox/state.
     Sandbox(Sandbox),
+    /// Kills it, again and again, while it works: real processes, servers and hooks on this machine, updates requested all the while. At the end,
+    /// a table of promises and whether they were kept; exit code 1 if one was not. Needs PostgreSQL, Redis and Python.
+    #[cfg(feature = "lab")]
+    Soak(Soak),
     /// Proves the engine in virtual time: workers that are killed, paused and cut off, lost bells, a failing database, all drawn from a seed.
     ///
     /// Each seed is one small world: two to four workers, a few runs that share deployments and slots, and faults at any await. The real engine
@@ -118,6 +122,41 @@ pub(crate) struct Sandbox {
     /// The administrator key that the node accepts.
     #[arg(long, default_value = "practice-admin-key", value_name = "KEY")]
     pub(crate) admin_key: String,
+}
+
+#[cfg(feature = "lab")]
+#[derive(Args)]
+pub(crate) struct Soak {
+    /// For how long faults are made; what was requested then still gets its time to end.
+    #[arg(long, default_value_t = 5.0, value_name = "MINUTES")]
+    pub(crate) minutes: f64,
+    /// What the faults and their order are drawn from; a random one if not given. When they strike depends on the machine, too.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Worker processes, 2 at least.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) workers: usize,
+    /// Updates requested in a second.
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) rate: f64,
+    /// An API, workers, PostgreSQL and Redis; or one process on SQLite.
+    #[arg(long, value_enum, default_value_t = SoakSize::Fleet)]
+    pub(crate) size: SoakSize,
+    /// Writes what was seen to this file, one JSON record a line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) history: Option<PathBuf>,
+    /// Runs nothing: checks a history that was written before.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["history", "seed"])]
+    pub(crate) check: Option<PathBuf>,
+}
+
+#[cfg(feature = "lab")]
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum SoakSize {
+    /// One process on SQLite.
+    Embedded,
+    /// An API, workers, PostgreSQL and Redis.
+    Fleet,
 }
 
 #[derive(Subcommand)]

@@ -10,6 +10,8 @@ mod secrets;
 mod signals;
 #[cfg(feature = "lab")]
 mod simulate;
+#[cfg(feature = "lab")]
+mod soak;
 mod worker;
 
 use std::{
@@ -47,6 +49,8 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<ExitCode, Fa
         Command::Sandbox(args) => sandbox::run(args).await?,
         #[cfg(feature = "lab")]
         Command::Simulate(args) => return simulate::run(&args),
+        #[cfg(feature = "lab")]
+        Command::Soak(args) => return soak::run(args).await,
         Command::HookExec => {}
     }
     Ok(ExitCode::SUCCESS)
@@ -57,7 +61,7 @@ fn talks_to_a_log(command: &Command) -> bool {
     match command {
         Command::Demo(_) => false,
         #[cfg(feature = "lab")]
-        Command::Simulate(_) => false,
+        Command::Simulate(_) | Command::Soak(_) => false,
         _ => true,
     }
 }

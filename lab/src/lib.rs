@@ -3,8 +3,17 @@
 //! * [`history`]: what was seen of a system, as records; [`checker`]: whether that keeps the promises. Neither knows the engine.
 //! * [`rows`]: the truth in memory, by the same rules as SQL. [`simulation`]: the engine and the worker's runner over these rows, under a
 //!   scheduler that draws every fault from a seed.
+//! * [`proxy`]: a network that misbehaves when it is told to. [`servers`]: real servers and `slipway` processes of our own, which die with us.
+//!   [`soak`]: all of them together, under traffic, while they are killed one after another.
+//! * [`failure`]: what keeps an experiment from being made. [`mod@until`]: waiting for a state. [`client`]: a client of the GraphQL API.
 
 pub mod checker;
+pub mod client;
+pub mod failure;
 pub mod history;
+pub mod proxy;
 pub mod rows;
+pub mod servers;
 pub mod simulation;
+pub mod soak;
+pub mod until;

@@ -6,23 +6,22 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     path::Path,
     process::{Command, Output},
-    time::Duration,
 };
 
 use engine::{
     db::{Db, Use},
     secrets::{ApiKey, Keyring},
 };
+use lab::servers::slipway::Slipway;
 use rustix::process::Signal;
 
 use crate::{
-    client::{self, Client},
-    guard::{Guarded, Program, free_port},
+    client::Client,
+    guard::Guarded,
     postgres::Postgres,
     redis::Redis,
     scratch::Scratch,
     slipway,
-    until::until,
 };
 
 /// The two sizes.
@@ -306,25 +305,17 @@ impl Fleet {
     /// Everything that the processes have logged.
     pub fn logs(&self) -> String {
         let logs = self.api.iter().chain(self.workers.iter().map(|worker| &worker.process));
-        logs.map(Guarded::log).collect::<Vec<_>>().join("\n")
+        logs.map(|process| process.log()).collect::<Vec<_>>().join("\n")
     }
 
     async fn serve(&self, name: &str, arguments: &[&str]) -> (Guarded, u16) {
-        let log = self.scratch.path().join(format!("{name}.log"));
-        for _ in 0..5 {
-            let port = free_port();
-            let listen = format!("127.0.0.1:{port}");
-            let binary = slipway::binary().display().to_string();
-            let command = [binary.as_str()].into_iter().chain(arguments.iter().copied()).chain(["--listen", &listen]);
-            let process =
-                Program::new(command, &log).with([("SLIPWAY_WORKER_NAME", name)]).with(self.variables.clone()).start();
-            if ready(&process, port).await {
-                return (process, port);
-            }
-            let said = process.log_tail();
-            assert!(said.contains("in use"), "`slipway {}` ended: {said}", arguments.join(" "));
-        }
-        panic!("no port stayed free for `slipway {}`", arguments.join(" "));
+        let slipway = Slipway {
+            binary: slipway::binary(),
+            folder: self.scratch.path().to_owned(),
+            variables: self.variables.clone(),
+        };
+        let serving = slipway.serve(name, arguments, None, &[]).await.unwrap_or_else(|error| panic!("{error}"));
+        (Guarded(serving.process), serving.port)
     }
 }
 
@@ -356,28 +347,8 @@ impl Worker {
 
     /// Whether it says that it is ready.
     pub async fn is_ready(&self) -> bool {
-        answers(self.port).await
+        lab::servers::slipway::answers(self.port).await
     }
-}
-
-/// Whether a process serves and says that it is ready; false when it ended first.
-async fn ready(process: &Guarded, port: u16) -> bool {
-    let patience = Duration::from_secs(60);
-    let looked = tokio::time::timeout(
-        patience,
-        until("readiness", patience * 2, || async {
-            if process.exit_code().is_some() {
-                return Some(false);
-            }
-            answers(port).await.then_some(true)
-        }),
-    );
-    looked.await.unwrap_or_else(|_| panic!("a process is not ready: {}", process.log_tail()))
-}
-
-async fn answers(port: u16) -> bool {
-    let answer = client::http().get(format!("http://127.0.0.1:{port}/readyz")).send().await;
-    answer.is_ok_and(|answer| answer.status().is_success())
 }
 
 /// One for each database: tests share a Redis.

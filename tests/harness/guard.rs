@@ -1,86 +1,23 @@
-//! A process that dies with the test process, however that ends: a shell holds it, and waits on a pipe that only we hold open.
+//! A process that dies with the test process, however that ends.
 
-use std::{
-    fs,
-    io::{BufRead, BufReader},
-    os::unix::process::CommandExt,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::mpsc,
-    time::Duration,
-};
+use std::{ops::Deref, path::Path, time::Duration};
 
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::sync::watch;
-
-/// `$1` is the log, `$2` the signal for the end, `$3` a folder to remove after it; the rest is the program. Says its pid, then its exit code.
-const SHELL: &str = r#"
-log=$1 signal=$2 remove=$3
-shift 3
-exec 3<&0
-"$@" >>"$log" 2>&1 </dev/null 3<&- &
-pid=$!
-# Whoever reads what we say may be gone.
-trap '' PIPE
-echo "$pid"
-( cat <&3 >/dev/null; kill -s "$signal" "$pid" ) &
-watch=$!
-wait "$pid"
-echo "exit $?"
-kill "$watch"
-[ -z "$remove" ] || rm -rf "$remove"
-"#;
+use lab::servers::guard;
 
 /// What is guarded.
 #[derive(Debug)]
-pub struct Program {
-    command: Vec<String>,
-    environment: Vec<(String, String)>,
-    log: PathBuf,
-    folder: PathBuf,
-    signal: &'static str,
-    remove: Option<PathBuf>,
-    user: Option<(u32, u32)>,
-}
+pub struct Program(guard::Program);
 
 impl Program {
     /// A program with arguments; what it prints is added to `log`. It runs in the log's folder.
-    ///
-    /// # Panics
-    /// Without a command, and for a log without a folder.
     pub fn new<S: Into<String>>(command: impl IntoIterator<Item = S>, log: &Path) -> Self {
-        let command: Vec<String> = command.into_iter().map(Into::into).collect();
-        assert!(!command.is_empty());
-        let folder = log.parent().expect("a log has a folder").to_owned();
-        Self { command, environment: Vec::new(), log: log.to_owned(), folder, signal: "KILL", remove: None, user: None }
+        Self(guard::Program::new(command, log))
     }
 
     /// More variables than ours.
     #[must_use]
-    pub fn with<K: Into<String>, V: Into<String>>(mut self, variables: impl IntoIterator<Item = (K, V)>) -> Self {
-        self.environment.extend(variables.into_iter().map(|(key, value)| (key.into(), value.into())));
-        self
-    }
-
-    /// What ends it; KILL if not said.
-    #[must_use]
-    pub fn ended_by(mut self, signal: &'static str) -> Self {
-        self.signal = signal;
-        self
-    }
-
-    /// A folder that goes with it.
-    #[must_use]
-    pub fn removing(mut self, folder: &Path) -> Self {
-        self.remove = Some(folder.to_owned());
-        self
-    }
-
-    /// As this user and group, when we are root.
-    #[must_use]
-    pub fn as_user(mut self, user: Option<(u32, u32)>) -> Self {
-        self.user = user;
-        self
+    pub fn with<K: Into<String>, V: Into<String>>(self, variables: impl IntoIterator<Item = (K, V)>) -> Self {
+        Self(self.0.with(variables))
     }
 
     /// Starts it.
@@ -88,111 +25,37 @@ impl Program {
     /// # Panics
     /// When there is no shell.
     pub fn start(self) -> Guarded {
-        let mut shell = Command::new("/bin/sh");
-        let remove = self.remove.as_ref().map(|folder| folder.display().to_string()).unwrap_or_default();
-        shell
-            .args(["-c", SHELL, "guard", &self.log.display().to_string(), self.signal, &remove])
-            .args(&self.command)
-            .current_dir(&self.folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        // A setting of ours is no setting of the program's.
-        for (variable, _) in std::env::vars_os() {
-            if variable.to_string_lossy().starts_with("SLIPWAY_") {
-                shell.env_remove(variable);
-            }
-        }
-        shell.envs(self.environment);
-        if let Some((user, group)) = self.user {
-            shell.uid(user).gid(group);
-        }
-        let mut shell = shell.spawn().expect("/bin/sh");
-        let said = BufReader::new(shell.stdout.take().expect("a pipe"));
-        let (pid, first) = mpsc::channel();
-        let (ended, exited) = watch::channel(None);
-        std::thread::spawn(move || {
-            for line in said.lines().map_while(Result::ok) {
-                match line.strip_prefix("exit ") {
-                    Some(code) => {
-                        ended.send_replace(code.parse::<i32>().ok());
-                        return;
-                    }
-                    None => {
-                        let _ = pid.send(line.parse::<i32>());
-                    }
-                }
-            }
-            ended.send_replace(Some(-1));
-        });
-        let pid = first.recv_timeout(Duration::from_secs(30)).expect("the shell says a pid").expect("a pid");
-        Guarded { pid: Pid::from_raw(pid).expect("a pid"), log: self.log, shell, exited }
+        Guarded(self.0.start().expect("a process"))
     }
 }
 
 /// A guarded process. Dropping it ends it, and returns when it is gone.
 #[derive(Debug)]
-pub struct Guarded {
-    pid: Pid,
-    log: PathBuf,
-    shell: Child,
-    exited: watch::Receiver<Option<i32>>,
-}
+pub struct Guarded(pub(crate) guard::Guarded);
 
 impl Guarded {
-    /// Its pid.
-    pub fn pid(&self) -> i32 {
-        self.pid.as_raw_pid()
-    }
-
-    /// Its exit code (128 + the signal), if it has ended.
-    pub fn exit_code(&self) -> Option<i32> {
-        *self.exited.borrow()
-    }
-
-    /// Waits for its end.
+    /// Waits for its end: its exit code.
     ///
     /// # Panics
     /// When it did not end in `patience`.
     pub async fn exited(&self, patience: Duration) -> i32 {
-        let mut exited = self.exited.clone();
-        let waited = tokio::time::timeout(patience, exited.wait_for(Option::is_some)).await;
-        let code = waited.unwrap_or_else(|_| panic!("process {} did not end in time", self.pid()));
-        code.ok().and_then(|code| *code).unwrap_or(-1)
-    }
-
-    /// Sends a signal, unless it has ended.
-    pub fn signal(&self, signal: Signal) {
-        if self.exit_code().is_none() {
-            // It may end right now.
-            let _ = kill_process(self.pid, signal);
-        }
+        self.0.exited(patience).await.unwrap_or_else(|late| panic!("{late}"))
     }
 
     /// SIGKILL, and waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end.
     pub async fn kill(&self) {
-        self.signal(Signal::KILL);
-        self.exited(Duration::from_secs(30)).await;
-    }
-
-    /// What it printed so far.
-    pub fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    /// The end of that, for a message.
-    pub fn log_tail(&self) -> String {
-        let log = self.log();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(25)..].join("\n")
+        self.0.kill().await.unwrap_or_else(|late| panic!("{late}"));
     }
 }
 
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        drop(self.shell.stdin.take());
-        // The shell ends when its program has.
-        let _ = self.shell.wait();
+impl Deref for Guarded {
+    type Target = guard::Guarded;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
 }
 
@@ -201,6 +64,5 @@ impl Drop for Guarded {
 /// # Panics
 /// When there is none.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
+    guard::free_port().expect("a free port")
 }

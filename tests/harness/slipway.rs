@@ -40,11 +40,7 @@ fn find() -> PathBuf {
 /// # Panics
 /// With what to install when there is none.
 pub fn python() -> String {
-    static PYTHON: LazyLock<String> = LazyLock::new(|| {
-        let asked = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
-        let asked =
-            asked.expect("There is no `python3` here. Install Python 3.9 or later (Debian: apt-get install python3).");
-        String::from_utf8(asked.stdout).unwrap().trim().to_owned()
-    });
+    static PYTHON: LazyLock<String> =
+        LazyLock::new(|| lab::servers::programs::python().unwrap_or_else(|error| panic!("{error}")));
     PYTHON.clone()
 }

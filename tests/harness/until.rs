@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 /// Long enough for a slow machine, short enough for whoever waits for a failed test.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -11,20 +9,11 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Panics
 /// When it did not in `patience`; `what` says for what.
-pub async fn until<T, F>(what: &str, patience: Duration, mut look: impl FnMut() -> F) -> T
+pub async fn until<T, F>(what: &str, patience: Duration, look: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
-    let end = Instant::now() + patience;
-    let mut pause = Duration::from_millis(2);
-    loop {
-        if let Some(found) = look().await {
-            return found;
-        }
-        assert!(Instant::now() < end, "waited {} s for {what}", patience.as_secs_f32());
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_millis(50));
-    }
+    lab::until::until(what, patience, look).await.unwrap_or_else(|late| panic!("{late}"))
 }
 
 /// Looks until `look` answers true.

@@ -11,5 +11,6 @@ mod leaks;
 mod ordering;
 mod redis;
 mod slots;
+mod soak;
 mod tidy;
 mod walk;

@@ -49,7 +49,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
 /// Within our sources, only files whose path begins so may hold this text, tests apart.
 const TEXTS: &[(&str, &[&str])] = &[
     ("apalis", &["engine/src/queue", "worker/src/"]),
-    ("redis::", &["engine/src/queue", "engine/src/bell"]),
+    ("redis::", &["engine/src/queue", "engine/src/bell", "lab/src/"]),
     ("reqwest", &["targets/src/http/", "cli/src/", "lab/src/"]),
     (
         "sea_orm",
@@ -87,6 +87,9 @@ const NO_CODES: &[&str] = &[
     "NO_PROXY",
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
+    // Kinds of the practice node's faults.
+    "CUT_ANSWER",
+    "LOST_ANSWER",
     // Ends of a hook that are no failures of its step.
     "HOOK_CANCELLED",
     "HOOK_LEASE_LOST",

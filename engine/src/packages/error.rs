@@ -77,7 +77,34 @@ impl PackageError {
     pub(super) fn store(doing: &'static str) -> impl FnOnce(object_store::Error) -> Self {
         move |error| match error {
             object_store::Error::NotFound { .. } => Self::NotFound,
+            other if is_full(&other) => Self::Full(io::Error::new(io::ErrorKind::StorageFull, other)),
             other => Self::Failed { doing, source: other.into() },
         }
+    }
+}
+
+/// Whether a full disk is at the bottom of an error: the object store wraps what the file system said.
+fn is_full(error: &object_store::Error) -> bool {
+    let first: &(dyn Error + 'static) = error;
+    let mut chain = std::iter::successors(Some(first), |error| (*error).source());
+    chain.any(|error| {
+        let error = error.downcast_ref::<io::Error>();
+        error.is_some_and(|error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_found_under_what_the_object_store_says_of_it() {
+        let wrapped = |kind: io::ErrorKind| object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source: Box::new(object_store::Error::Generic { store: "inner", source: Box::new(io::Error::from(kind)) }),
+        };
+        let sorted = |kind| PackageError::store("storing the package")(wrapped(kind)).code().as_str().to_owned();
+        assert_eq!(sorted(io::ErrorKind::StorageFull), "PACKAGE_STORE_FULL");
+        assert_eq!(sorted(io::ErrorKind::PermissionDenied), "PACKAGE_STORE_FAILED");
     }
 }

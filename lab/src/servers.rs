@@ -1,0 +1,12 @@
+//! Real servers and real `slipway` processes, on free ports of 127.0.0.1, which end when we do, however that is.
+//!
+//! * [`guard`]: the processes. [`scratch`]: their folders.
+//! * [`postgres`], [`redis`]: servers that may be stopped, started and emptied. [`slipway`]: the binary's commands.
+//! * [`programs`]: finding what must be on this machine.
+
+pub mod guard;
+pub mod postgres;
+pub mod programs;
+pub mod redis;
+pub mod scratch;
+pub mod slipway;

@@ -1,0 +1,92 @@
+//! What was seen, as the history that the checker reads.
+
+use engine::plan::OnInterrupt;
+use sandbox::Call;
+use serde_json::Value;
+
+use super::{
+    calls,
+    seen::{Run, Seen},
+    traffic::Book,
+    watch::Act,
+};
+use crate::history::{Event, Facts, Record, Step};
+
+const POOL: &str = "hooks";
+/// The pool's limit, which the soak leaves alone.
+pub(super) const LIMIT: i64 = 3;
+
+/// The whole history.
+pub(super) fn of(seen: &Seen, book: &Book, hooks: &[Act], calls: &[Call], began: i64, closed: i64) -> Vec<Record> {
+    let mut records = vec![Record::Limit { pool: POOL.to_owned(), at: began, limit: LIMIT }];
+    for run in seen.runs.values() {
+        records.push(accepted(run, book));
+        records.extend(run.events.iter().map(|row| event(row, &data(&row.data))));
+        records.extend(run.events.iter().filter_map(grant));
+    }
+    records.extend(book.cancels.iter().map(|(run, at)| Record::CancelAsked { run: *run, at: *at }));
+    records.extend(seen.workers.iter().map(|worker| Record::Worker {
+        worker: worker.id,
+        ended_at: worker.ended_at,
+        came_back: None,
+    }));
+    for act in hooks {
+        let Some(step) = seen.runs.get(&act.run).and_then(|run| run.step(&act.step)) else { continue };
+        let (run, attempt, pool) = (act.run, act.attempt, POOL.to_owned());
+        records.push(Record::Hook { run, step, attempt, pool, from: act.from, until: act.until });
+    }
+    for asked in calls::attribute(seen, calls) {
+        let step = asked.step.and_then(|name| seen.runs.get(&asked.run)?.step(name));
+        let Some(step) = step else { continue };
+        records.push(Record::Call { run: asked.run, step, at: asked.call.start });
+        if let Some(at) = asked.shown() {
+            records.push(Record::Effect { run: asked.run, step, at });
+        }
+    }
+    records.push(Record::Closed { at: closed });
+    records
+}
+
+/// A run whose answer never arrived was promised by its row alone.
+fn accepted(run: &Run, book: &Book) -> Record {
+    let answered = book.accepted.iter().find(|(id, ..)| *id == run.row.id).map(|(.., at)| *at);
+    let steps = run.spec.iter().flat_map(|spec| &spec.plan.steps).map(|step| Step {
+        name: step.name.clone(),
+        once: step.on_interrupt == OnInterrupt::Fail,
+        after_failure: step.only_after_failure,
+    });
+    Record::Accepted {
+        run: run.row.id,
+        deployment: run.row.deployment_id.clone(),
+        number: run.row.run_no,
+        at: answered.unwrap_or(run.row.requested_at),
+        steps: steps.collect(),
+    }
+}
+
+fn data(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+fn event(row: &entities::run_event::Model, data: &Value) -> Record {
+    Record::Event(Event {
+        run: row.run_id,
+        seq: row.seq,
+        at: row.at,
+        epoch: row.epoch,
+        kind: row.kind.clone(),
+        step: row.step,
+        attempt: row.attempt,
+        facts: Facts::of(data),
+    })
+}
+
+fn grant(row: &entities::run_event::Model) -> Option<Record> {
+    if row.kind != "SlotGranted" {
+        return None;
+    }
+    let ticket = data(&row.data)["ticket"].as_i64()?;
+    let (step, attempt) = (row.step?, row.attempt?);
+    let (pool, run) = (POOL.to_owned(), row.run_id);
+    Some(Record::Grant { pool, at: row.at, ticket, run, step, attempt, eligible: None })
+}

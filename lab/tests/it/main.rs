@@ -1,0 +1,4 @@
+//! The laboratory's own parts.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod proxy;
