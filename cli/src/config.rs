@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
+use engine::runs::retain::Retention;
 use serde::Deserialize;
 use targets::http::{BlockList, HttpSettings};
 use toml::{Table, Value};
@@ -27,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) api: Listen,
     pub(crate) http: api::Settings,
     pub(crate) worker: WorkerTable,
+    pub(crate) retention: Retention,
     pub(crate) log: Log,
 }
 

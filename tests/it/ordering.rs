@@ -159,6 +159,7 @@ impl Process {
             started_at: Set(now),
             lease_until: Set(now + 3_600_000_000),
             ended_at: Set(None),
+            draining_since: Set(None),
             facts: Set("{}".to_owned()),
         };
         let tx = db.begin().await.unwrap();

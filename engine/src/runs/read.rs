@@ -10,6 +10,7 @@ use crate::{
     db::sql_with,
     ids::RunId,
     journal::{Event, Kind, State},
+    plan::PLAN_VERSION,
 };
 
 /// A run with its folded journal.
@@ -27,10 +28,21 @@ pub struct Loaded {
 /// The database, or a journal that does not fold.
 pub async fn load<C: ConnectionTrait>(db: &C, id: RunId) -> Result<Option<Loaded>, RunsError> {
     // The events first: a row that is newer than its fold is a refused write, not a wrong one.
-    let events = events(db, id, 0, u64::MAX >> 1).await?;
+    let events = match events(db, id, 0, u64::MAX >> 1).await {
+        Err(RunsError::Json(error)) => return Err(newer(db, id).await?.unwrap_or(RunsError::Json(error))),
+        events => events?,
+    };
     let Some(row) = row(db, id).await? else { return Ok(None) };
     let state = State::fold(&events).map_err(|source| RunsError::Broken { run: id, source })?;
     Ok(Some(Loaded { row, state }))
+}
+
+/// Whether a run that cannot be read is of a later version than this program.
+async fn newer<C: ConnectionTrait>(db: &C, id: RunId) -> Result<Option<RunsError>, RunsError> {
+    let Some(first) = run_event::Entity::find_by_id((id.0, 1)).one(db).await? else { return Ok(None) };
+    let data: serde_json::Value = serde_json::from_str(&first.data)?;
+    let version = data.pointer("/spec/plan/version").and_then(serde_json::Value::as_u64);
+    Ok(version.filter(|version| *version > u64::from(PLAN_VERSION)).map(|version| RunsError::Newer { version }))
 }
 
 pub(crate) async fn row<C: ConnectionTrait>(db: &C, id: RunId) -> Result<Option<run::Model>, sea_orm::DbErr> {
