@@ -9,9 +9,9 @@
 //! * [`log`]: the lines that hooks and nodes say.
 
 pub mod due;
+pub mod figures;
 pub mod log;
 pub mod op;
-pub mod figures;
 pub mod read;
 pub mod request;
 pub mod retain;

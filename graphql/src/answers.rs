@@ -8,7 +8,9 @@ use std::{
 
 use async_graphql::{
     Name, Positioned, Response, ServerError, ServerResult, Value, Variables,
-    extensions::{Extension, ExtensionContext, ExtensionFactory, NextExecute, NextParseQuery, NextRequest, NextSubscribe},
+    extensions::{
+        Extension, ExtensionContext, ExtensionFactory, NextExecute, NextParseQuery, NextRequest, NextSubscribe,
+    },
     futures_util::stream::BoxStream,
     indexmap::IndexMap,
     parser::types::{ExecutableDocument, FragmentDefinition, Selection, SelectionSet},
@@ -85,7 +87,8 @@ impl Extension for Answers {
 
 /// What the library refuses by itself has no code yet.
 fn coded(mut response: Response) -> Response {
-    let uncoded = |error: &&mut ServerError| error.extensions.as_ref().is_none_or(|values| values.get("code").is_none());
+    let uncoded =
+        |error: &&mut ServerError| error.extensions.as_ref().is_none_or(|values| values.get("code").is_none());
     for error in response.errors.iter_mut().filter(uncoded) {
         error.extensions.get_or_insert_default().set("code", DOCUMENT_INVALID);
     }
@@ -159,7 +162,8 @@ mod tests {
         let document = parse_query(
             "query Q { b { ...names y } a: c { ... on T { n } m } ...more } fragment names on T { x } fragment more on Query { b { z } d }",
         );
-        let mut data = value!({"d": 1, "a": [{"m": 1, "n": 2}, {"m": 3, "n": 4}], "b": {"z": 1, "y": {"q": 1, "p": 2}, "x": 3}});
+        let mut data =
+            value!({"d": 1, "a": [{"m": 1, "n": 2}, {"m": 3, "n": 4}], "b": {"z": 1, "y": {"q": 1, "p": 2}, "x": 3}});
         sort(&mut data, &document.unwrap(), Some("Q"));
         let text = serde_json::to_string(&data).unwrap();
         assert_eq!(text, r#"{"b":{"x":3,"y":{"q":1,"p":2},"z":1},"a":[{"n":2,"m":1},{"n":4,"m":3}],"d":1}"#);

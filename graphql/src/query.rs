@@ -1,7 +1,9 @@
 //! What can be asked. A thing that is hidden is as one that is not there: null.
 
 use async_graphql::{Context, ID, Object, SimpleObject, connection::Connection};
-use deployer::{accounts, bundles, deployments, infrastructures, keys, pools, preview, projects, stages, updates, workers};
+use deployer::{
+    accounts, bundles, deployments, infrastructures, keys, pools, preview, projects, stages, updates, workers,
+};
 
 use crate::{
     error::{ApiError, Refusal, Result, settle},

@@ -12,9 +12,11 @@ pub(crate) struct DateTime(pub(crate) i64);
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
         let Value::String(text) = &value else { return Err(InputValueError::expected_type(value)) };
-        let moment: Timestamp = text
-            .parse()
-            .map_err(|_| InputValueError::custom("This is no moment after RFC 3339, such as 2026-11-22T01:25:05Z, or it is later than 9999-12-30."))?;
+        let moment: Timestamp = text.parse().map_err(|_| {
+            InputValueError::custom(
+                "This is no moment after RFC 3339, such as 2026-11-22T01:25:05Z, or it is later than 9999-12-30.",
+            )
+        })?;
         Ok(Self(moment.as_microsecond()))
     }
 

@@ -1,5 +1,7 @@
 //! One run at a time per deployment, in order of request, whoever races.
 
+mod cancels;
+
 use std::time::Duration;
 
 use engine::{

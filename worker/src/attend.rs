@@ -92,7 +92,15 @@ async fn claim(shared: &Shared, session: &Session, loaded: Loaded) -> Option<Arc
         }
         cancel => edge(state, state.epoch + 1, claimed, cancel, None),
     };
-    Held::claim(loaded, events, session.lease.clone(), shared.writer.clone(), shared.log.clone(), shared.metrics.refused.clone()).await
+    Held::claim(
+        loaded,
+        events,
+        session.lease.clone(),
+        shared.writer.clone(),
+        shared.log.clone(),
+        shared.metrics.refused.clone(),
+    )
+    .await
 }
 
 /// A run that this worker holds and does not drive would wait for ever: it is given back, from a fresh reading, however long that takes. It

@@ -109,7 +109,11 @@ fn step_policies(settings: &Settings, problems: &mut Problems) {
             }
             duration(initial_ms, if max_attempts > 1 { 100 } else { 0 }, HOUR, &field(".initialMs"), problems);
             if cap_ms < initial_ms || cap_ms > DAY {
-                problems.add("RETRY_INVALID", field(".capMs"), format!("Give {} to {DAY} milliseconds.", initial_ms.min(HOUR)));
+                problems.add(
+                    "RETRY_INVALID",
+                    field(".capMs"),
+                    format!("Give {} to {DAY} milliseconds.", initial_ms.min(HOUR)),
+                );
             }
         }
     }

@@ -48,8 +48,9 @@ pub(crate) async fn is_to_drain(db: &Db, worker: WorkerId) -> Result<bool, DbErr
 pub async fn drain(db: &Db, worker: WorkerId) -> Result<bool, DbErr> {
     let tx = db.begin().await?;
     let clock = clock_sql(tx.get_database_backend());
-    let sql =
-        format!("UPDATE worker SET draining_since = COALESCE(draining_since, {clock}) WHERE id = $1 AND ended_at IS NULL");
+    let sql = format!(
+        "UPDATE worker SET draining_since = COALESCE(draining_since, {clock}) WHERE id = $1 AND ended_at IS NULL"
+    );
     let found = tx.execute_raw(sql_with(&*tx, sql, [worker.0.into()])).await?;
     tx.commit().await?;
     Ok(found.rows_affected() == 1)
