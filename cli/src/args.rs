@@ -88,10 +88,25 @@ pub(crate) struct Api {
 }
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct WorkerArgs {
     /// Where to serve /healthz, /readyz and /metrics [default: worker.listen, 127.0.0.1:8081].
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<SocketAddr>,
+    /// How long steps under way may take after SIGTERM, in seconds [default: worker.drain_ms, 300 s].
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) drain_timeout: Option<u64>,
+    #[command(subcommand)]
+    pub(crate) command: Option<WorkerCommand>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum WorkerCommand {
+    /// Asks a worker that runs somewhere to drain, straight at the database: it takes nothing new, hands its updates over, and ends.
+    Drain {
+        /// Its name or its id, as `workers` in GraphQL lists them.
+        worker: String,
+    },
 }
 
 #[cfg(feature = "lab")]

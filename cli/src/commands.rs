@@ -38,7 +38,7 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<ExitCode, Fa
         Command::Dev(args) => dev::run(args, config).await?,
         Command::Demo(args) => return demo::run(args, config).await,
         Command::Api(args) => api::run(args, &config).await?,
-        Command::Worker(args) => worker::run(args, &config).await?,
+        Command::Worker(args) => worker::run(args, config).await?,
         Command::Migrate => migrate::run(&config).await?,
         Command::Admin(command) => admin::run(command, &config).await?,
         Command::Secrets(Secrets::GenerateKey { file }) => secrets::generate(&file)?,

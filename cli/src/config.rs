@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
-use engine::queue::{Redis, RedisTls};
+use engine::{
+    queue::{Redis, RedisTls},
+    runs::retain::Retention,
+};
 use serde::Deserialize;
 use targets::http::{BlockList, HttpSettings};
 use toml::{Table, Value};
@@ -28,6 +31,7 @@ pub(crate) struct Config {
     pub(crate) api: Listen,
     pub(crate) http: api::Settings,
     pub(crate) worker: WorkerTable,
+    pub(crate) retention: Retention,
     pub(crate) log: Log,
 }
 

@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod config;
 mod failure;
+mod fleet;
 mod house;
 mod parts;
 mod telemetry;

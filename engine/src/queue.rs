@@ -14,7 +14,7 @@ pub mod seats;
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use serde::{Deserialize, Serialize};
@@ -45,11 +45,13 @@ pub struct Queue {
     away: Arc<Away>,
 }
 
-/// Which of this process's connections to Redis are away: the two fail and come back each by itself.
+/// What this process knows of Redis, and which of its connections are away: the two fail and come back each by itself.
 #[derive(Debug, Default)]
 struct Away {
     ringer: AtomicBool,
     reader: AtomicBool,
+    /// How many bells waited when the ringer last looked, at most two seconds ago.
+    waiting: AtomicUsize,
 }
 
 #[derive(Clone, Debug)]
@@ -97,6 +99,12 @@ impl Queue {
         if self.bells.try_send(run).is_err() {
             tracing::debug!(run.id = %run, "the queue is full; the sweep will find the run");
         }
+    }
+
+    /// How many bells wait to be heard, as far as known: what was rung here counts at once, what others rang or heard within two seconds.
+    pub fn waiting(&self) -> usize {
+        let unsent = self.bells.max_capacity() - self.bells.capacity();
+        unsent + self.away.waiting.load(Ordering::Relaxed)
     }
 
     /// Redis is away: runs are found by sweeping alone.

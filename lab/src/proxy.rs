@@ -236,7 +236,17 @@ struct Pipe {
 impl Pipe {
     fn new(from: OwnedReadHalf, to: OwnedWriteHalf, shared: &Arc<Shared>, way: Way) -> Self {
         let rules = shared.rules.subscribe();
-        Self { from, to, rules, shared: Arc::clone(shared), way, kept: Vec::new(), ended: false, broken: false, late: false }
+        Self {
+            from,
+            to,
+            rules,
+            shared: Arc::clone(shared),
+            way,
+            kept: Vec::new(),
+            ended: false,
+            broken: false,
+            late: false,
+        }
     }
 
     async fn run(&mut self) -> io::Result<()> {

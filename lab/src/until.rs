@@ -10,11 +10,7 @@ use crate::failure::LabError;
 ///
 /// # Errors
 /// [`LabError::Late`] when it did not in `patience`.
-pub async fn until<T, F>(
-    what: impl AsRef<str>,
-    patience: Duration,
-    mut look: impl FnMut() -> F,
-) -> Result<T, LabError>
+pub async fn until<T, F>(what: impl AsRef<str>, patience: Duration, mut look: impl FnMut() -> F) -> Result<T, LabError>
 where
     F: Future<Output = Option<T>>,
 {

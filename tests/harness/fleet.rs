@@ -15,14 +15,7 @@ use engine::{
 use lab::servers::slipway::Slipway;
 use rustix::process::Signal;
 
-use crate::{
-    client::Client,
-    guard::Guarded,
-    postgres::Postgres,
-    redis::Redis,
-    scratch::Scratch,
-    slipway,
-};
+use crate::{client::Client, guard::Guarded, postgres::Postgres, redis::Redis, scratch::Scratch, slipway};
 
 /// The two sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,7 +26,10 @@ async fn soak(size: Size, seed: u64) -> soak::Report {
     assert_eq!(report.broken(), Vec::<String>::new());
     assert!(report.faults.iter().all(|(_, count)| *count == 1));
     assert!(report.accepted > 10 && report.outcomes["SUCCEEDED"] > 10, "it was asked for something");
-    assert!(report.after_kills.count() > 0 || report.after_kills_in_outages.count() > 0, "a worker was killed at its work");
+    assert!(
+        report.after_kills.count() > 0 || report.after_kills_in_outages.count() > 0,
+        "a worker was killed at its work"
+    );
     assert!(report.after_kills.percentile(100) <= report.bound_us);
     assert_eq!(report.full.0, 1, "an upload to a full store is refused");
 

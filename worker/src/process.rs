@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::RangeInclusive,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
@@ -18,7 +19,6 @@ use engine::{
     bell::Bell,
     ids::{RunId, WorkerId},
     leases::Lease,
-    plan::PLAN_VERSION,
     queue::{
         Queue,
         backend::{Envelope, SeatsBackend},
@@ -112,7 +112,8 @@ impl Worker {
         supervisor: Supervisor,
     ) -> Result<Self, DbErr> {
         let (store, queue) = (deployer.db.clone().into(), deployer.queue.clone());
-        let steps = Steps { deployer, hooks: settings.hooks.clone(), supervisor };
+        let (hooks, retention) = (settings.hooks.clone(), settings.retention);
+        let steps = Steps { deployer, hooks, supervisor, retention };
         Self::made_of(store, queue, bell, settings, Arc::new(steps)).await
     }
 
@@ -129,6 +130,8 @@ impl Worker {
     ) -> Result<Self, DbErr> {
         let store = patient(store);
         let writer = Writer::start(&*store, bell.clone()).await?;
+        let metrics = Metrics::default();
+        metrics.seats.set(i64::try_from(settings.seats.max(1)).unwrap_or(i64::MAX));
         let log = LogWriter::start(Arc::clone(&store), bell.clone());
         let shared = Shared {
             store,
@@ -137,7 +140,7 @@ impl Worker {
             bell,
             writer,
             log,
-            metrics: Metrics::default(),
+            metrics,
             seats: Seats::new(settings.seats.max(1)),
             settings,
             stop: Stop::default(),
@@ -198,6 +201,7 @@ impl Worker {
             return;
         }
         self.shared.stop.drain.cancel();
+        self.shared.metrics.draining.set(1);
         self.shared.seats.close();
         let (now, patience) = (self.shared.stop.now.clone(), Duration::from_millis(self.shared.settings.drain_ms));
         tokio::spawn(async move {
@@ -226,12 +230,23 @@ impl Worker {
         }
     }
 
+    /// Waits until nothing is driven here any more. That this worker drains stands in its row meanwhile, whoever asked for it.
+    async fn drained(&self, lease: &Lease) {
+        let said = lease.clone();
+        tokio::spawn(async move {
+            if let Err(error) = said.drains().await {
+                tracing::debug!(error = %error, "the worker's row does not say that it drains");
+            }
+        });
+        self.shared.all_rested(lease).await;
+    }
+
     /// Registers, and works under that lease until it is lost or the worker has drained.
     async fn one_lease(&self, consumer: &JoinHandle<()>) {
         let shared = &self.shared;
         let settings = &shared.settings;
         let name = if settings.name.is_empty() { host_and_process() } else { settings.name.clone() };
-        let facts = facts(settings);
+        let facts = facts(settings, &shared.doer.plan_versions());
         let registered = tokio::select! {
             biased;
             registered = Lease::register(&*shared.store, &name, &facts, &settings.lease) => registered,
@@ -254,14 +269,20 @@ impl Worker {
         tracing::info!(worker.id = %lease.worker, worker.name = name, seats = settings.seats, "registered");
         let slots = Slots::start(Arc::clone(&shared.store), shared.bell.clone(), lease.worker, settings.lease.clone());
         let (store, doer) = (Arc::clone(&shared.store), Arc::clone(&shared.doer));
-        let runner = Runner { store, doer, slots, stop: shared.stop.clone() };
+        let slots_held = shared.metrics.slots_held.clone();
+        let runner = Runner { store, doer, slots, stop: shared.stop.clone(), slots_held };
         let session = Arc::new(Session { lease: lease.clone(), runner });
         shared.replace_session(Some(session));
         let sweep = tokio::spawn(sweeper::sweep(Arc::clone(shared), lease.clone()));
         tokio::select! {
             biased;
             () = lease.lost.cancelled() => {}
-            () = shared.stop.drain.cancelled() => shared.all_rested(&lease).await,
+            () = shared.stop.drain.cancelled() => self.drained(&lease).await,
+            () = lease.drain.cancelled() => {
+                tracing::info!("asked to drain: no new runs");
+                self.drain();
+                self.drained(&lease).await;
+            }
             // Without a consumer this process would hold a lease and do nothing: it ends, and says so.
             () = finished(consumer) => tracing::error!("the job consumer ended; this worker ends with it"),
         }
@@ -345,11 +366,12 @@ async fn finished(task: &JoinHandle<()>) {
 }
 
 /// What this worker can run; published with its row.
-fn facts(settings: &WorkerSettings) -> Value {
+fn facts(settings: &WorkerSettings, plan_versions: &RangeInclusive<u32>) -> Value {
     json!({
         "codeEnvs": settings.hooks.code_envs.keys().collect::<Vec<_>>(),
         "osUsers": settings.hooks.os_users,
-        "planVersions": [PLAN_VERSION],
+        "planVersions": plan_versions.clone().collect::<Vec<_>>(),
+        "leaseMs": settings.lease.lease_ms,
         "version": env!("CARGO_PKG_VERSION"),
     })
 }

@@ -19,6 +19,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 /// How long one blocking read waits. Short, so that a reader that should end does.
 const BLOCK: Duration = Duration::from_secs(2);
 
+/// How often a ringer that has nothing to ring asks whether Redis is there.
+const IDLE: Duration = Duration::from_secs(2);
+
 /// A pause that grows from 50 ms to 1 s.
 pub(crate) struct Pause(Duration);
 
@@ -49,12 +52,17 @@ pub(super) async fn push(server: Redis, key: Arc<str>, mut bells: mpsc::Receiver
     let mut batch = Vec::new();
     loop {
         batch.clear();
-        let received = tokio::time::timeout(Duration::from_secs(2), bells.recv_many(&mut batch, 256)).await;
+        // While bells wait, it is worth knowing soon that they were heard.
+        let idle = if away.waiting.load(Ordering::Relaxed) > 0 { Duration::from_millis(250) } else { IDLE };
+        let received = tokio::time::timeout(idle, bells.recv_many(&mut batch, 256)).await;
         if received == Ok(0) {
             return;
         }
         match ring(&server, &key, &mut connection, &batch).await {
             Ok(()) => {
+                if let Some(depth) = depth(connection.as_mut(), &key).await {
+                    away.waiting.store(depth, Ordering::Relaxed);
+                }
                 note(&away.ringer, false, None);
                 pause = Pause::new();
             }
@@ -65,6 +73,11 @@ pub(super) async fn push(server: Redis, key: Arc<str>, mut bells: mpsc::Receiver
             }
         }
     }
+}
+
+/// How many bells wait, of all processes; None when nobody says so.
+async fn depth(connection: Option<&mut MultiplexedConnection>, key: &str) -> Option<usize> {
+    redis::cmd("LLEN").arg(key).query_async(connection?).await.ok()
 }
 
 /// A connection that was kept may have died unseen: then a fresh one has its turn. To ring twice does no harm.

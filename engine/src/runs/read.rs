@@ -10,6 +10,7 @@ use crate::{
     db::sql_with,
     ids::RunId,
     journal::{Event, Kind, State},
+    plan::PLAN_VERSION,
 };
 
 /// A run with its folded journal.
@@ -27,10 +28,21 @@ pub struct Loaded {
 /// The database, or a journal that does not fold.
 pub async fn load<C: ConnectionTrait>(db: &C, id: RunId) -> Result<Option<Loaded>, RunsError> {
     // The events first: a row that is newer than its fold is a refused write, not a wrong one.
-    let events = events(db, id, 0, u64::MAX >> 1).await?;
+    let events = match events(db, id, 0, u64::MAX >> 1).await {
+        Err(RunsError::Json(error)) => return Err(newer(db, id).await?.unwrap_or(RunsError::Json(error))),
+        events => events?,
+    };
     let Some(row) = row(db, id).await? else { return Ok(None) };
     let state = State::fold(&events).map_err(|source| RunsError::Broken { run: id, source })?;
     Ok(Some(Loaded { row, state }))
+}
+
+/// Whether a run that cannot be read is of a later version than this program.
+async fn newer<C: ConnectionTrait>(db: &C, id: RunId) -> Result<Option<RunsError>, RunsError> {
+    let Some(first) = run_event::Entity::find_by_id((id.0, 1)).one(db).await? else { return Ok(None) };
+    let data: serde_json::Value = serde_json::from_str(&first.data)?;
+    let version = data.pointer("/spec/plan/version").and_then(serde_json::Value::as_u64);
+    Ok(version.filter(|version| *version > u64::from(PLAN_VERSION)).map(|version| RunsError::Newer { version }))
 }
 
 pub(crate) async fn row<C: ConnectionTrait>(db: &C, id: RunId) -> Result<Option<run::Model>, sea_orm::DbErr> {
@@ -90,7 +102,7 @@ pub async fn events_of<C: ConnectionTrait>(
     after: i64,
     limit: u64,
 ) -> Result<HashMap<RunId, Vec<Event>>, RunsError> {
-    let sql = first_of_each("run_event", ids, "true");
+    let sql = first_of_each("run_event", "run_id, seq, at, epoch, kind, step, attempt, data", ids, "true");
     let statement = sql_with(db, sql, [after.into(), window(limit).into()]);
     let mut found: HashMap<RunId, Vec<Event>> = HashMap::new();
     for row in run_event::Entity::find().from_raw_sql(statement).all(db).await? {
@@ -111,7 +123,9 @@ pub async fn log_lines_of<C: ConnectionTrait>(
     after: i64,
     limit: u64,
 ) -> Result<HashMap<RunId, Vec<LogLine>>, RunsError> {
-    let sql = first_of_each("run_log", ids, &format!("(NOT admins_only OR run_id IN ({}))", numbers(admins)));
+    let condition = format!("(NOT admins_only OR run_id IN ({}))", numbers(admins));
+    let columns = "run_id, seq, at, step, attempt, stream, admins_only, line";
+    let sql = first_of_each("run_log", columns, ids, &condition);
     let statement = sql_with(db, sql, [after.into(), window(limit).into()]);
     let mut found: HashMap<RunId, Vec<LogLine>> = HashMap::new();
     for line in run_log::Entity::find().from_raw_sql(statement).all(db).await? {
@@ -120,10 +134,10 @@ pub async fn log_lines_of<C: ConnectionTrait>(
     Ok(found)
 }
 
-/// The first rows of each run after $1, $2 of each.
-fn first_of_each(table: &str, ids: &[RunId], condition: &str) -> String {
+/// The first rows of each run after $1, $2 of each. Columns by name: one that a later version adds must not change what a prepared statement answers.
+fn first_of_each(table: &str, columns: &str, ids: &[RunId], condition: &str) -> String {
     format!(
-        "SELECT * FROM (SELECT t.*, ROW_NUMBER() OVER (PARTITION BY run_id ORDER BY seq) AS place FROM {table} t
+        "SELECT {columns} FROM (SELECT {columns}, ROW_NUMBER() OVER (PARTITION BY run_id ORDER BY seq) AS place FROM {table}
   WHERE run_id IN ({}) AND seq > $1 AND {condition}) numbered WHERE place <= $2 ORDER BY run_id, seq",
         numbers(ids)
     )

@@ -158,7 +158,8 @@ impl Guarded {
     pub async fn exited(&self, patience: Duration) -> Result<i32, LabError> {
         let mut exited = self.exited.clone();
         let waited = tokio::time::timeout(patience, exited.wait_for(Option::is_some)).await;
-        let late = || LabError::Late { what: format!("the end of process {}", self.pid()), seconds: patience.as_secs() };
+        let late =
+            || LabError::Late { what: format!("the end of process {}", self.pid()), seconds: patience.as_secs() };
         let code = waited.map_err(|_| late())?;
         Ok(code.ok().and_then(|code| *code).unwrap_or(-1))
     }

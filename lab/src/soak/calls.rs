@@ -156,7 +156,9 @@ pub(super) fn repeats(asked: &[Asked<'_>]) -> Repeats {
         let firsts: Vec<&Asked<'_>> = before.collect();
         if again.call.path.ends_with("/actions/preload") {
             repeats.unseen += 1;
-        } else if let Some(first) = firsts.iter().find(|first| first.shown().is_some_and(|shown| shown < again.call.start)) {
+        } else if let Some(first) =
+            firsts.iter().find(|first| first.shown().is_some_and(|shown| shown < again.call.start))
+        {
             let (method, path, late) = (&again.call.method, &again.call.path, again.call.start - first.call.start);
             repeats.shown.push(format!("update {}: {method} {path} again after {late} µs", again.run));
         } else if firsts.iter().any(|first| first.call.end.is_none_or(|end| end >= again.call.start)) {

@@ -92,7 +92,8 @@ fn found(project: &Value) -> BTreeMap<String, Value> {
         ("local variables".to_owned(), project["variables"]["local"].clone()),
     ]);
     let remapping = &project["settings"]["bundleContainerSettings"]["remapping"]["connections"];
-    let pairs: Vec<_> = remapping.as_array().into_iter().flatten().map(|one| json!([one["source"], one["target"]])).collect();
+    let pairs: Vec<_> =
+        remapping.as_array().into_iter().flatten().map(|one| json!([one["source"], one["target"]])).collect();
     found.insert("connection remapping".to_owned(), json!(pairs));
     for id in keys(&project["scenarios"]) {
         let scenario = &project["scenarios"][&id];

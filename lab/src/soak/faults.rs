@@ -45,7 +45,8 @@ impl Fault {
     /// All that a size has.
     pub(super) fn of(size: Size) -> Vec<Self> {
         use Fault as F;
-        let both = [F::KillWorker, F::PauseWorker, F::RollWorkers, F::FillDisk, F::CutNode, F::DelayNode, F::LoseAnswer];
+        let both =
+            [F::KillWorker, F::PauseWorker, F::RollWorkers, F::FillDisk, F::CutNode, F::DelayNode, F::LoseAnswer];
         let fleet = [
             F::KillApi,
             F::LoseBell,
@@ -405,4 +406,3 @@ impl Hand<'_> {
         Ok(())
     }
 }
-

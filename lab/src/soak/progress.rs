@@ -108,7 +108,8 @@ fn writes(bytes: &[u8]) -> Vec<Write> {
     const BEGIN: &[u8] = b"[{\"run\":";
     let begins = bytes.windows(BEGIN.len()).enumerate().filter(|(_, window)| *window == BEGIN);
     let batches = begins.filter_map(|(at, _)| {
-        let documents = serde_json::Deserializer::from_slice(bytes.get(at..)?).into_iter::<Vec<BTreeMap<String, Value>>>();
+        let documents =
+            serde_json::Deserializer::from_slice(bytes.get(at..)?).into_iter::<Vec<BTreeMap<String, Value>>>();
         documents.into_iter().next()?.ok()
     });
     let write = |op: BTreeMap<String, Value>| {

@@ -62,8 +62,7 @@ impl Scene {
                 "deployedProjectKey": on_node,
                 "settings": { "scenarios": [{ "id": "DAILY", "on": true }], "localVariables": { "region": "r0" } },
             });
-            let document =
-                "mutation($input: CreateDeploymentInput!) { createDeployment(input: $input) { refusals { code message } } }";
+            let document = "mutation($input: CreateDeploymentInput!) { createDeployment(input: $input) { refusals { code message } } }";
             client.ask(document, json!({ "input": input })).await?;
             deployments.push(Deployment { id, on_node });
         }
@@ -89,14 +88,14 @@ async fn infrastructure(client: &Client, id: &str, url: &str, settings: &Setting
             "preHookWaitMs": WAIT_MS, "postHookWaitMs": WAIT_MS, "settleMs": settings.times.settle,
         },
     });
-    let document =
-        "mutation($input: CreateInfrastructureInput!) { createInfrastructure(input: $input) { refusals { code message } } }";
+    let document = "mutation($input: CreateInfrastructureInput!) { createInfrastructure(input: $input) { refusals { code message } } }";
     client.ask(document, json!({ "input": input })).await?;
     Ok(())
 }
 
 async fn hooks(client: &Client, infrastructure: &str, phase: &str, hooks: Value) -> Result<(), LabError> {
-    let seen = client.ask("query($id: ID!) { infrastructure(id: $id) { version } }", json!({ "id": infrastructure })).await?;
+    let seen =
+        client.ask("query($id: ID!) { infrastructure(id: $id) { version } }", json!({ "id": infrastructure })).await?;
     let document = "mutation($id: ID!, $phase: HookPhase!, $hooks: [HookInput!]!, $version: Long!) {
       setHooks(infrastructureId: $id, phase: $phase, hooks: $hooks, expectedVersion: $version) { refusals { code message } } }";
     let variables = json!({ "id": infrastructure, "phase": phase, "hooks": hooks, "version": seen["version"] });

@@ -73,9 +73,8 @@ async fn rested(db: &Db) -> Result<(), LabError> {
 
 /// A worker that holds runs, as soon as there is one; None when nothing is asked for just now.
 async fn busy(db: &Db) -> Result<Option<String>, LabError> {
-    let found = until("a worker that is busy", BUSY, || async {
-        seen::busy(db).await.ok().and_then(|mut busy| busy.pop())
-    });
+    let found =
+        until("a worker that is busy", BUSY, || async { seen::busy(db).await.ok().and_then(|mut busy| busy.pop()) });
     match found.await {
         Ok(name) => Ok(Some(name)),
         Err(LabError::Late { .. }) => Ok(None),

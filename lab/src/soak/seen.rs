@@ -2,13 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use engine::{
-    db::Db,
-    ids::RunId,
-    journal::Kind,
-    runs,
-    spec::RunSpec,
-};
+use engine::{db::Db, ids::RunId, journal::Kind, runs, spec::RunSpec};
 use entities::{run, run_event, worker};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde_json::Value;
@@ -105,9 +99,8 @@ pub(super) async fn most_lost(db: &Db) -> Result<usize, LabError> {
     for row in rows.iter().filter(|row| row.epoch > 1) {
         let Ok(events) = runs::events(db.pool(), RunId(row.id), 0, 100_000).await else { continue };
         let begun = events.iter().rposition(|event| matches!(event.kind, Kind::StepStarted)).unwrap_or(0);
-        let lost = |kind: &Kind| {
-            matches!(kind, Kind::Claimed { lapsed: true, .. } | Kind::LeaseReleased { fault: true, .. })
-        };
+        let lost =
+            |kind: &Kind| matches!(kind, Kind::Claimed { lapsed: true, .. } | Kind::LeaseReleased { fault: true, .. });
         most = most.max(events[begun..].iter().filter(|event| lost(&event.kind)).count());
     }
     Ok(most)

@@ -82,10 +82,8 @@ impl Member {
     /// Goes to both servers through proxies of its own.
     async fn behind(mut self, postgres: &Postgres, database: &str, redis: &Redis) -> Result<Self, LabError> {
         let (to_postgres, to_redis) = (Proxy::before(postgres.port()).await?, Proxy::before(redis.port()).await?);
-        self.variables = vec![
-            (DATABASE, postgres::url(to_postgres.port(), database)),
-            (REDIS, redis::url(to_redis.port())),
-        ];
+        self.variables =
+            vec![(DATABASE, postgres::url(to_postgres.port(), database)), (REDIS, redis::url(to_redis.port()))];
         (self.postgres, self.redis) = (Some(to_postgres), Some(to_redis));
         Ok(self)
     }
@@ -178,7 +176,21 @@ impl Stage {
         }
         let drain = Duration::from_millis(settings.times.drain);
         let size = settings.size;
-        Ok(Self { size, slipway, api, workers, node, node_proxy, redis, postgres, disk, database, client, drain, scratch })
+        Ok(Self {
+            size,
+            slipway,
+            api,
+            workers,
+            node,
+            node_proxy,
+            redis,
+            postgres,
+            disk,
+            database,
+            client,
+            drain,
+            scratch,
+        })
     }
 
     /// A pool on the database, past all proxies.

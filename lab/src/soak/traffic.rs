@@ -136,8 +136,7 @@ impl Asker {
         let id = &self.deployments[place % self.deployments.len()].id;
         let seen = self.client.ask("query($id: ID!) { deployment(id: $id) { version } }", json!({ "id": id })).await;
         let Ok(seen) = seen else { return };
-        let settings =
-            json!({ "scenarios": [{ "id": "DAILY", "on": true }], "localVariables": { "region": format!("r{region}") } });
+        let settings = json!({ "scenarios": [{ "id": "DAILY", "on": true }], "localVariables": { "region": format!("r{region}") } });
         let input = json!({ "id": id, "expectedVersion": seen["version"], "bundleId": bundle, "settings": settings });
         let document = "mutation($input: UpdateDeploymentSettingsInput!) {
           updateDeploymentSettings(input: $input) { refusals { code message } } }";
@@ -205,7 +204,9 @@ pub(super) async fn last_round(stage: &Stage, scene: &Scene, book: &Book, patien
             let document = "query($id: ID!) { update(id: $id) { status failure { code message } } }";
             let seen = stage.client.ask(document, json!({ "id": run.to_string() })).await.unwrap_or(Value::Null);
             let status = seen["status"].as_str().unwrap_or_default().to_owned();
-            if matches!(status.as_str(), "SUCCEEDED" | "WARNING" | "FAILED" | "CANCELLED" | "STUCK") || Instant::now() > end {
+            if matches!(status.as_str(), "SUCCEEDED" | "WARNING" | "FAILED" | "CANCELLED" | "STUCK")
+                || Instant::now() > end
+            {
                 break if seen["failure"].is_null() { status } else { format!("{status} {}", seen["failure"]) };
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -36,6 +36,7 @@ fn each_command_explains_itself() {
         "demo",
         "api",
         "worker",
+        "worker drain",
         "migrate",
         "admin",
         "admin user",
