@@ -22,7 +22,7 @@ const ELSEWHERE: Duration = Duration::from_millis(200);
 /// Looks at a run. A claim that loses forgets: whoever won goes on.
 pub(crate) async fn attend(shared: &Arc<Shared>, run: RunId) {
     // Before the look at the drain: whoever drains waits for all that began before it.
-    let _attending = shared.attend();
+    let _attending = shared.attend(run);
     let Some(session) = shared.session() else { return };
     if shared.stop.drain.is_cancelled() || session.lease.lost.is_cancelled() {
         return;

@@ -5,10 +5,7 @@
 use std::{
     collections::BTreeMap,
     ops::RangeInclusive,
-    sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -67,16 +64,20 @@ pub(crate) struct Shared {
     /// The runs that are driven now.
     held: Mutex<BTreeMap<RunId, Arc<Held>>>,
     /// Looks at runs that are under way: between a claim and its place in the list above, and after it.
-    attending: AtomicUsize,
+    attending: Mutex<Vec<RunId>>,
     rested: Notify,
 }
 
 /// A look at a run that is under way.
-pub(crate) struct Attending(Arc<Shared>);
+pub(crate) struct Attending(Arc<Shared>, RunId);
 
 impl Drop for Attending {
     fn drop(&mut self) {
-        self.0.attending.fetch_sub(1, Ordering::Relaxed);
+        let mut attending = self.0.attending();
+        if let Some(place) = attending.iter().position(|run| *run == self.1) {
+            attending.swap_remove(place);
+        }
+        drop(attending);
         self.0.rested.notify_waiters();
     }
 }
@@ -147,7 +148,7 @@ impl Worker {
             session: RwLock::default(),
             lives: Mutex::default(),
             held: Mutex::default(),
-            attending: AtomicUsize::new(0),
+            attending: Mutex::default(),
             rested: Notify::new(),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -326,16 +327,22 @@ impl Shared {
     }
 
     /// A look at a run begins; it ends when the answer is dropped.
-    pub(crate) fn attend(self: &Arc<Self>) -> Attending {
-        self.attending.fetch_add(1, Ordering::Relaxed);
-        Attending(Arc::clone(self))
+    pub(crate) fn attend(self: &Arc<Self>, run: RunId) -> Attending {
+        self.attending().push(run);
+        Attending(Arc::clone(self), run)
+    }
+
+    /// The runs that are looked at now, whether or not they are held already. One that is claimed, and of whose claim no answer has come yet,
+    /// is among these alone.
+    pub(crate) fn attending(&self) -> std::sync::MutexGuard<'_, Vec<RunId>> {
+        self.attending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until nothing is looked at or driven any more, or the lease is lost.
     async fn all_rested(&self, lease: &Lease) {
         loop {
             let rested = self.rested.notified();
-            if self.attending.load(Ordering::Relaxed) == 0 {
+            if self.attending().is_empty() {
                 return;
             }
             tokio::select! {

@@ -56,8 +56,8 @@ async fn find_undriven(shared: &Arc<Shared>, lease: &Lease, before: BTreeSet<Run
         }
     };
     let undriven: BTreeSet<RunId> = {
-        let held = shared.held();
-        found.into_iter().filter(|run| !held.contains_key(run)).collect()
+        let attending = shared.attending();
+        found.into_iter().filter(|run| !attending.contains(run)).collect()
     };
     for run in undriven.intersection(&before) {
         attend::give_back(shared, lease, *run, "nobody drove it").await;

@@ -145,7 +145,7 @@ fn a_database_that_never_answers_holds_up_nobody_for_ever() {
 
 #[test]
 fn a_database_that_often_fails_costs_no_worker() {
-    let records = only(&Profile { error: 150_000, ..Profile::default() }, 60);
+    let records = only(&Profile { error: 300_000, heartbeats_too: true, ..Profile::default() }, 80);
     let gave_back =
         |record: &&Record| matches!(record, Record::Event(event) if event.kind == "LeaseReleased" && event.facts.lost);
     assert_eq!(records.iter().find(gave_back), None, "no run is to blame");
