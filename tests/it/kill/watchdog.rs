@@ -131,7 +131,8 @@ async fn watched(pauses: bool) {
     fs::write(&go, "").unwrap();
     for run in &runs {
         let ended = history::until_over(&db, run.parse().unwrap(), PATIENCE).await;
-        assert_eq!(ended.state.status(), Status::Succeeded, "{}", fleet.logs());
+        // What a hook leaves behind is ended, and warned of.
+        assert_eq!(ended.state.status(), Status::Warning, "{}", fleet.logs());
     }
     if pauses {
         fleet.workers[place].wake();

@@ -199,3 +199,38 @@ async fn nobody_fails_for_dead_holders() {
         assert!(matches!(place, Place::Granted { .. }), "{place:?}");
     }
 }
+
+/// Somebody stands still inside a turn, and holds the pool's lock: nobody fails for that either.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_fails_while_no_turn_can_be_taken() {
+    let bench = Bench::new(Store::Postgres).await;
+    let (holder, living) = (bench.worker().await, bench.worker().await);
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(bench.run(holder, WINDOW).await);
+    }
+    turn(&bench, holder, Wishes { enter: held.clone(), ..Wishes::default() }).await;
+    let slots = Slots::start(bench.base.open().await, Bell::embedded(), living, LEASE);
+    let mut entry = slots.enter(bench.run(living, Duration::from_secs(3)).await);
+    assert!(matches!(in_time("a place", entry.first()).await, Place::Waiting { .. }));
+    let still = bench.base.open().await.begin().await.unwrap();
+    still.execute_unprepared("SET LOCAL idle_in_transaction_session_timeout = 0").await.unwrap();
+    still.lock("pool", "name = $1", POOL).await.unwrap();
+    let over = bench.db().now().await.unwrap() + 6_500_000;
+    until_true("twice its window", PATIENCE, || async { bench.db().now().await.unwrap() > over }).await;
+    still.commit().await.unwrap();
+    until_waited(&bench).await;
+    bench.edge(held[0].run).await;
+    slots.freed(POOL);
+    let place = in_time("a slot", entry.settled()).await;
+    assert!(matches!(place, Place::Granted { .. }), "{place:?}");
+}
+
+/// Somebody took a turn: nobody waits for the pool's lock any more.
+async fn until_waited(bench: &Bench) {
+    until_true("no lock that is waited for", PATIENCE, || async {
+        let sql = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        bench.db().pool().query_one_raw(sql_with(bench.db().pool(), sql, [])).await.unwrap().is_none()
+    })
+    .await;
+}
