@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use engine::journal::Kind;
 use tests::{
-    Fleet, FleetBuilder, Size, history, in_time,
+    Fleet, FleetBuilder, PATIENCE, Size, history, in_time,
     kin::{self, Kin},
+    until_true,
 };
 
 use super::Scene;
@@ -34,15 +35,20 @@ async fn scene(url: &str, disturbances: &[&str]) -> Scene {
     Scene::of(builder(url), &all.iter().map(String::as_str).collect::<Vec<_>>()).await
 }
 
+/// What is seen of a disturbance.
+#[derive(Clone, Copy)]
+enum Seen {
+    /// Readiness says so until Redis is mended.
+    Stays,
+    /// Workers say so in their logs; it mends itself, perhaps before anybody looks at their readiness.
+    Passes,
+    /// The next master may be there before anybody misses the old one.
+    Perhaps,
+}
+
 impl Scene {
     /// `hurt` takes Redis away while an update runs; more are asked for meanwhile. Answers them all.
-    /// Not `noticed`: the next one may be there before anybody misses the old one.
-    async fn disturbed(
-        &self,
-        disturbance: &str,
-        hurt: impl Future<Output = ()>,
-        noticed: bool,
-    ) -> Vec<(String, String)> {
+    async fn disturbed(&self, disturbance: &str, hurt: impl Future<Output = ()>, seen: Seen) -> Vec<(String, String)> {
         self.until_queue("ok").await;
         let names = names(disturbance);
         let held = self.hold();
@@ -56,8 +62,15 @@ impl Scene {
             asked.push((name.clone(), self.fleet.client.start(name).await));
             assert!(begun.elapsed() < Duration::from_secs(1), "a mutation waited for Redis: {:?}", begun.elapsed());
         }
-        if noticed {
-            self.until_queue("degraded: sweeping").await;
+        match seen {
+            Seen::Stays => self.until_queue("degraded: sweeping").await,
+            Seen::Passes => {
+                for worker in &self.fleet.workers {
+                    let word = || async { worker.process().log().contains("redis is away") };
+                    until_true("a worker that misses Redis", PATIENCE, word).await;
+                }
+            }
+            Seen::Perhaps => {}
         }
         for worker in &self.fleet.workers {
             assert!(worker.is_ready().await, "a worker is not ready while Redis is away");
@@ -100,7 +113,7 @@ async fn sentinels_fail_over() {
     let scene = scene(&format!("redis+sentinel://{}/main/0", hosts.join(",")), &["paused", "killed"]).await;
 
     // The master stands still: its connections stay open, and nobody answers.
-    let asked = scene.disturbed("paused", async { first.pause() }, false).await;
+    let asked = scene.disturbed("paused", async { first.pause() }, Seen::Perhaps).await;
     second.until_says("INFO replication", "role:master").await;
     scene.goes_on(asked).await;
     // It comes back as a replica, and gets its turn again when the other one dies. One sentinel is gone besides.
@@ -111,7 +124,7 @@ async fn sentinels_fail_over() {
         sentinel.until_says("SENTINEL GET-MASTER-ADDR-BY-NAME main", &second.port.to_string()).await;
     }
     sentinels[0].stop().await;
-    let asked = scene.disturbed("killed", second.stop(), true).await;
+    let asked = scene.disturbed("killed", second.stop(), Seen::Passes).await;
     first.until_says("INFO replication", "role:master").await;
     scene.goes_on(asked).await;
     scene.bell_works("after").await;
@@ -139,14 +152,14 @@ async fn a_cluster_loses_nodes() {
         other.stop().await;
         owner.until_says("CLUSTER INFO", "cluster_state:fail").await;
     };
-    let asked = scene.disturbed("other", hurt, true).await;
+    let asked = scene.disturbed("other", hurt, Seen::Stays).await;
     assert!(other.start().await);
     for node in [&owner, third] {
         node.until_says("CLUSTER INFO", "cluster_state:ok").await;
     }
     scene.goes_on(asked).await;
     // Who holds the queue dies, and its replica takes over.
-    let asked = scene.disturbed("owner", owner.stop(), true).await;
+    let asked = scene.disturbed("owner", owner.stop(), Seen::Passes).await;
     replica.until_says("INFO replication", "role:master").await;
     replica.until_says("CLUSTER INFO", "cluster_state:ok").await;
     scene.goes_on(asked).await;
