@@ -1,9 +1,10 @@
 //! The real thing under traffic, each fault once: the promises hold, and the history says so, too.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::{process::Command, sync::Arc, time::Duration};
+use std::{fs::OpenOptions, io::Write, process::Command, sync::Arc, time::Duration};
 
 use lab::soak::{self, Plan, Settings, Size, Times};
+use serde_json::json;
 use tests::{scratch::Scratch, slipway};
 
 async fn soak(size: Size, seed: u64) -> soak::Report {
@@ -35,6 +36,14 @@ async fn soak(size: Size, seed: u64) -> soak::Report {
 
     let checked = Command::new(slipway::binary()).arg("soak").arg("--check").arg(&history).output().unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    // The check has teeth: four hooks at once are one too many.
+    let mut file = OpenOptions::new().append(true).open(&history).unwrap();
+    for run in 1..=4 {
+        let hook = json!({"record": "hook", "run": run, "step": 1, "attempt": 1, "pool": "hooks", "from": 1, "until": 900_000});
+        writeln!(file, "{hook}").unwrap();
+    }
+    let checked = Command::new(slipway::binary()).arg("soak").arg("--check").arg(&history).output().unwrap();
+    assert_eq!(checked.status.code(), Some(1));
     report
 }
 

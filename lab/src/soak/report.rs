@@ -63,6 +63,8 @@ pub struct Report {
     pub bound_us: i64,
     /// Writes of workers that arrived after their leases, and those of them that were refused.
     pub late_writes: (u64, u64),
+    /// Requests that were accepted by an API which was killed before it could ring.
+    pub bells_lost: u64,
     /// Uploads to a full store that were refused with a code and left nothing behind, and the others.
     pub full: (u64, Vec<String>),
     /// How the store was filled.
@@ -138,6 +140,7 @@ impl Report {
             slots: (pool.grants, pool.timeouts),
             bound_us: i64::try_from(settings.times.bound().as_micros()).unwrap_or(i64::MAX),
             disk: log.disk,
+            bells_lost: log.bells_lost,
             faults: log.made.iter().map(|(fault, count)| (fault.name(), *count)).collect(),
             ..Self::default()
         };
@@ -230,6 +233,7 @@ impl fmt::Display for Report {
             ("  while PostgreSQL was down (no bound)", self.after_kills_in_outages.to_string()),
             ("from a pause to the run's next progress", self.after_pauses.to_string()),
             ("late writes delivered, refused", format!("{}, {}", self.late_writes.0, self.late_writes.1)),
+            ("accepted by an API that died before the bell", self.bells_lost.to_string()),
             ("uploads to a full store refused, nothing left", format!("{}\n{}", self.full.0, self.disk)),
             ("other promises broken", must(self.violations.len())),
         ];

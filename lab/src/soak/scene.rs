@@ -37,11 +37,12 @@ impl Scene {
         let client = &stage.client;
         for (place, id) in INFRASTRUCTURES.into_iter().enumerate() {
             infrastructure(client, id, &stage.node_url(), settings).await?;
-            // The first one's hooks may be run again after an interruption, the second one's hook after a deployment may not.
+            // The first one's hooks may be run again after an interruption, the second one's hook after a deployment may not. What a hook leaves
+            // behind is ended and warned of: updates on the second one end as WARNING.
             let quick = json!({ "name": "quick", "code": watch.hook(false) });
             let daemon = json!({ "name": "daemon", "code": watch.hook(true) });
             let (before, after) = match place {
-                0 => (json!([quick]), json!([{ "name": "again", "code": watch.hook(true), "onInterrupt": "RERUN" }])),
+                0 => (json!([quick]), json!([{ "name": "again", "code": watch.hook(false), "onInterrupt": "RERUN" }])),
                 _ => (json!([daemon]), json!([{ "name": "once", "code": watch.hook(false) }])),
             };
             hooks(client, id, "PRE", before).await?;

@@ -85,7 +85,7 @@ def execute(idempotency_key, attempt, **kwargs):
     say("start")
     if {daemon}:
         subprocess.Popen(["sleep", "600"], start_new_session=True, close_fds=False)
-    time.sleep(random.uniform(0.1, 0.7))
+    time.sleep(random.uniform(0.2, 1.2))
     say("end")
     return HookResult.success("Done.")
 "#
