@@ -29,7 +29,13 @@ install() {
   [ "$done" = 0 ] || fail "apt-get could not install $*. Install it by hand, then run this again."
 }
 
-has_redis() { command -v redis-server >/dev/null; }
+# BLMPOP came with 7.0. "Redis server v=7.0.15 sha=…"
+has_redis() {
+  command -v redis-server >/dev/null || return
+  local version
+  version=$(redis-server --version | sed -n 's/.* v=\([0-9][0-9]*\)\..*/\1/p')
+  [ "${version:-0}" -ge 7 ]
+}
 has_postgres() { command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; }
 has_python() { command -v python3 >/dev/null && python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))'; }
 has_compiler() { command -v cc >/dev/null; }

@@ -75,6 +75,15 @@ impl Failure {
         )
     }
 
+    /// The database is away, or takes no changes. It may pass.
+    pub fn unavailable() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "DATABASE_UNAVAILABLE",
+            "The database does not answer, or takes no changes right now. Ask again in a moment.",
+        )
+    }
+
     pub(crate) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", "There is nothing here that you may see.")
     }
@@ -118,6 +127,8 @@ impl IntoResponse for Failure {
         let builder = if self.status == StatusCode::UNAUTHORIZED {
             // Not Basic: a browser would ask for a password, remember it, and send it with requests that other sites start.
             builder.header("www-authenticate", "Bearer realm=\"slipway\"")
+        } else if self.status == StatusCode::TOO_MANY_REQUESTS {
+            builder.header("retry-after", "1")
         } else {
             builder
         };

@@ -12,12 +12,30 @@ use crate::{failure::Failure, house::Readiness};
 /// Asks whether the process can do its work.
 pub type Ready = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Readiness> + Send>> + Send + Sync>;
 
+/// What is done before numbers are shown.
+pub type Refresh = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// The numbers of a process.
+#[derive(Clone)]
+pub struct Numbers {
+    /// All of them.
+    pub registry: Arc<Registry>,
+    /// Brings those up to date that are read from elsewhere.
+    pub refresh: Option<Refresh>,
+}
+
+impl From<Arc<Registry>> for Numbers {
+    fn from(registry: Arc<Registry>) -> Self {
+        Self { registry, refresh: None }
+    }
+}
+
 /// Adds the three addresses.
-pub(crate) fn mount(route: Route, ready: Ready, registry: Arc<Registry>) -> Route {
+pub(crate) fn mount(route: Route, ready: Ready, numbers: Numbers) -> Route {
     route
         .at("/healthz", get(make(|_| async { json_response(StatusCode::OK, &json!({"status": "alive"})) })))
         .at("/readyz", get(make(move |_| readiness(ready())).boxed()))
-        .at("/metrics", get(make(move |_| metrics(registry.clone())).boxed()))
+        .at("/metrics", get(make(move |_| metrics(numbers.clone())).boxed()))
 }
 
 async fn readiness(asked: Pin<Box<dyn Future<Output = Readiness> + Send>>) -> Response {
@@ -27,9 +45,12 @@ async fn readiness(asked: Pin<Box<dyn Future<Output = Readiness> + Send>>) -> Re
     json_response(status, &json!({"status": word, "checks": found}))
 }
 
-async fn metrics(registry: Arc<Registry>) -> Response {
+async fn metrics(numbers: Numbers) -> Response {
+    if let Some(refresh) = &numbers.refresh {
+        refresh().await;
+    }
     let mut text = String::new();
-    if prometheus_client::encoding::text::encode(&mut text, &registry).is_err() {
+    if prometheus_client::encoding::text::encode(&mut text, &numbers.registry).is_err() {
         return Failure::internal().into_response();
     }
     Response::builder().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(text)

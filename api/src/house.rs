@@ -72,7 +72,7 @@ pub struct Download {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Readiness {
-    /// The database answers.
+    /// The database answers and takes changes.
     pub database: bool,
     /// Its schema is this version's.
     pub migrations: bool,

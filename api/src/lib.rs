@@ -4,10 +4,12 @@
 //! * `edge`: what holds for every request (number, origin, panics, headers, log, metrics).
 //! * `auth`: finding the key. [`Failure`]: the one shape of an error.
 //! * `graphql`: GraphQL over HTTP, server-sent events and WebSocket; [`limits`]: bounds on what a document may ask.
+//! * `rate`: how fast requests are taken, and how many at once; `connections`: a bound on those.
 //! * `bundles`: uploads and downloads. `graphiql`: the page. [`health`]: health, readiness, metrics.
 
 mod auth;
 mod bundles;
+mod connections;
 mod edge;
 mod failure;
 mod graphiql;
@@ -17,6 +19,7 @@ mod house;
 pub mod limits;
 mod metrics;
 mod origin;
+mod rate;
 mod routes;
 mod server;
 mod settings;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use async_graphql::Executor;
 use poem::{Endpoint, EndpointExt, Response, Route, endpoint::BoxEndpoint};
-use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -12,21 +11,22 @@ use crate::{
     edge::Edge,
     graphiql::Graphiql,
     graphql::{GraphqlEndpoint, Shared},
-    health::{self, Ready},
+    health::{self, Numbers, Ready},
     house::House,
     metrics::HttpMetrics,
+    rate::Rates,
     settings::Settings,
 };
 
 /// The addresses of `slipway api`: GraphQL, GraphiQL, bundles, health.
 ///
-/// `registry` is what `/metrics` shows; `metrics` was registered there by the caller. Streams end when `shutdown` is cancelled.
+/// `numbers` is what `/metrics` shows; `metrics` was registered there by the caller. Streams end when `shutdown` is cancelled.
 pub fn app<E: Executor, H: House>(
     executor: E,
     house: H,
     settings: Settings,
     metrics: HttpMetrics,
-    registry: Arc<Registry>,
+    numbers: impl Into<Numbers>,
     shutdown: CancellationToken,
 ) -> BoxEndpoint<'static, Response> {
     let house = Arc::new(house);
@@ -36,20 +36,26 @@ pub fn app<E: Executor, H: House>(
         let house = asked.clone();
         Box::pin(async move { house.readiness().await })
     });
-    let shared =
-        Shared { executor, house: house.clone(), settings: settings.clone(), metrics: metrics.clone(), shutdown };
+    let shared = Shared {
+        executor,
+        house: house.clone(),
+        rates: Rates::new(&settings),
+        settings: settings.clone(),
+        metrics: metrics.clone(),
+        shutdown,
+    };
     let route = Route::new()
         .at("/graphql", GraphqlEndpoint(Arc::new(shared)))
         .at("/graphiql", Graphiql)
         .at("/graphiql/*file", Graphiql)
         .at("/bundles", Upload::new(house.clone(), settings.clone()))
         .at("/projects/:key/bundles/:id", Download { house });
-    edge(health::mount(route, ready, registry), settings.allowed_origins.clone(), metrics)
+    edge(health::mount(route, ready, numbers.into()), settings.allowed_origins.clone(), metrics)
 }
 
 /// The addresses of a worker: health and metrics alone.
-pub fn worker_app(ready: Ready, metrics: HttpMetrics, registry: Arc<Registry>) -> BoxEndpoint<'static, Response> {
-    edge(health::mount(Route::new(), ready, registry), Vec::new(), metrics)
+pub fn worker_app(ready: Ready, metrics: HttpMetrics, numbers: impl Into<Numbers>) -> BoxEndpoint<'static, Response> {
+    edge(health::mount(Route::new(), ready, numbers.into()), Vec::new(), metrics)
 }
 
 fn edge(

@@ -22,6 +22,18 @@ pub struct Settings {
     pub upload_pace: u64,
     /// The most uploads that one process takes at once.
     pub uploads_at_once: usize,
+    /// The most connections that one process keeps open; whoever comes beyond waits.
+    pub connections: usize,
+    /// The most GraphQL requests that one process answers at once, streams apart; more wait up to five seconds.
+    pub requests_at_once: usize,
+    /// GraphQL requests that one process takes a second, on average; 0 is no bound.
+    pub requests_per_second: u32,
+    /// How many of them may come at once after a quiet time.
+    pub burst: u32,
+    /// The same for each key; each field of a mutation counts.
+    pub key_requests_per_second: u32,
+    /// The same for each key.
+    pub key_burst: u32,
     /// Origins of other sites whose pages may use this API (`https://board.example.org`). The own origin is always allowed.
     pub allowed_origins: Vec<String>,
     /// How long a WebSocket may take until it says who it is, in seconds.
@@ -72,6 +84,12 @@ impl Default for Settings {
             upload_idle_s: 60,
             upload_pace: 4 << 10,
             uploads_at_once: 32,
+            connections: 4_096,
+            requests_at_once: 64,
+            requests_per_second: 1_000,
+            burst: 5_000,
+            key_requests_per_second: 200,
+            key_burst: 2_000,
             allowed_origins: Vec::new(),
             socket_init_s: 10,
             socket_operations: 50,

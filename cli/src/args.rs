@@ -39,6 +39,8 @@ pub(crate) enum Command {
     /// Prints the GraphQL schema.
     Schema,
     /// Serves a practice Automation node that speaks Dataiku's public API, for trying things out.
+    ///
+    /// It can be told to fail, and what it was asked can be read: see docs/SANDBOX.md for /sandbox/faults, /sandbox/calls and /sandbox/state.
     Sandbox(Sandbox),
     /// Kills it, again and again, while it works: real processes, servers and hooks on this machine, updates requested all the while. At the end,
     /// a table of promises and whether they were kept; exit code 1 if one was not. Needs PostgreSQL, Redis and Python.
@@ -86,10 +88,25 @@ pub(crate) struct Api {
 }
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct WorkerArgs {
     /// Where to serve /healthz, /readyz and /metrics [default: worker.listen, 127.0.0.1:8081].
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<SocketAddr>,
+    /// How long steps under way may take after SIGTERM, in seconds [default: worker.drain_ms, 300 s].
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) drain_timeout: Option<u64>,
+    #[command(subcommand)]
+    pub(crate) command: Option<WorkerCommand>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum WorkerCommand {
+    /// Asks a worker that runs somewhere to drain, straight at the database: it takes nothing new, hands its updates over, and ends.
+    Drain {
+        /// Its name or its id, as `workers` in GraphQL lists them.
+        worker: String,
+    },
 }
 
 #[cfg(feature = "lab")]

@@ -14,13 +14,19 @@ mod simulate;
 mod soak;
 mod worker;
 
-use std::process::ExitCode;
+use std::{
+    io::{ErrorKind, Write},
+    net::SocketAddr,
+    process::ExitCode,
+};
+
+use tokio::net::TcpListener;
 
 use crate::{
     args::{Command, Secrets},
     config::{Config, DEFAULTS},
     failure::Failure,
-    telemetry,
+    parts, telemetry,
 };
 
 /// Runs a command.
@@ -32,14 +38,14 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<ExitCode, Fa
         Command::Dev(args) => dev::run(args, config).await?,
         Command::Demo(args) => return demo::run(args, config).await,
         Command::Api(args) => api::run(args, &config).await?,
-        Command::Worker(args) => worker::run(args, &config).await?,
+        Command::Worker(args) => worker::run(args, config).await?,
         Command::Migrate => migrate::run(&config).await?,
         Command::Admin(command) => admin::run(command, &config).await?,
         Command::Secrets(Secrets::GenerateKey { file }) => secrets::generate(&file)?,
         Command::Secrets(Secrets::NewKey) => secrets::new_key(&config)?,
         Command::Secrets(Secrets::Rotate) => secrets::rotate(&config).await?,
-        Command::Config => say(DEFAULTS.trim_end()),
-        Command::Schema => say(graphql::builder().finish().sdl().trim_end()),
+        Command::Config => say(DEFAULTS.trim_end())?,
+        Command::Schema => say(graphql::schema_text().trim_end_matches('\n'))?,
         Command::Sandbox(args) => sandbox::run(args).await?,
         #[cfg(feature = "lab")]
         Command::Simulate(args) => return simulate::run(&args),
@@ -60,8 +66,38 @@ fn talks_to_a_log(command: &Command) -> bool {
     }
 }
 
-/// A command's answer.
-#[expect(clippy::print_stdout, reason = "the answer of a command")]
-pub(crate) fn say(line: impl std::fmt::Display) {
-    println!("{line}");
+/// A command's answer, on standard output.
+pub(crate) fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "{line}").and_then(|()| output.flush()).map_err(|error| match error.kind() {
+        ErrorKind::BrokenPipe => Failure::closed_pipe(),
+        _ => Failure::io(format!("standard output: {error}")),
+    })
+}
+
+/// So many of a thing.
+pub(crate) fn count(n: u64, one: &str) -> String {
+    format!("{n} {one}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Listens at an address; `mend` says what names another one.
+pub(crate) async fn listen(address: SocketAddr, mend: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| cannot_listen(address, mend, &error))
+}
+
+/// Why nobody can listen there.
+pub(crate) fn cannot_listen(address: SocketAddr, mend: &str, error: &std::io::Error) -> Failure {
+    let code = if error.kind() == ErrorKind::AddrInUse { "ADDRESS_IN_USE" } else { "IO_FAILED" };
+    Failure::new(code, format!("cannot listen at {address}: {error}. Name another address with {mend}."))
+}
+
+/// The first administrator's key, if one was made now that nobody knows yet.
+pub(crate) async fn show_first_key(db: &engine::db::Db) -> Result<(), Failure> {
+    let given = parts::given_admin_key();
+    let made = deployer::bootstrap::first_start(db, given.as_ref()).await?;
+    if let Some(key) = made.filter(|_| given.is_none()) {
+        say("The first administrator is `admin`. Its key, shown this once:")?;
+        say(key.expose())?;
+    }
+    Ok(())
 }

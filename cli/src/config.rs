@@ -2,6 +2,10 @@
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
+use engine::{
+    queue::{Redis, RedisTls},
+    runs::retain::Retention,
+};
 use serde::Deserialize;
 use targets::http::{BlockList, HttpSettings};
 use toml::{Table, Value};
@@ -27,6 +31,7 @@ pub(crate) struct Config {
     pub(crate) api: Listen,
     pub(crate) http: api::Settings,
     pub(crate) worker: WorkerTable,
+    pub(crate) retention: Retention,
     pub(crate) log: Log,
 }
 
@@ -41,6 +46,9 @@ pub(crate) struct Database {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Queue {
     pub(crate) redis_url: String,
+    pub(crate) ca_file: String,
+    pub(crate) client_certificate_file: String,
+    pub(crate) client_key_file: String,
     pub(crate) prefix: String,
 }
 
@@ -98,12 +106,18 @@ impl<'de> Deserialize<'de> for WorkerTable {
         use serde::de::Error;
         let mut table = Table::deserialize(deserializer)?;
         let listen = table.remove("listen").ok_or_else(|| D::Error::missing_field("listen"))?;
-        let listen = listen.try_into().map_err(|error| D::Error::custom(format!("listen: {error}")))?;
+        let listen = listen
+            .try_into()
+            .map_err(|_| D::Error::custom("listen must be an address with a port, such as 127.0.0.1:8081"))?;
         // Hooks get a variable only when it says something.
         if let Some(Value::Table(hooks)) = table.get_mut("hooks") {
             hooks.retain(|key, value| !(key.ends_with("_proxy") || key == "ca_bundle") || value.as_str() != Some(""));
         }
-        Ok(Self { listen, settings: Value::Table(table).try_into().map_err(D::Error::custom)? })
+        let settings = serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
+            let (path, problem) = (error.path().to_string(), error.into_inner());
+            D::Error::custom(format!("{path}: {}", problem.message()))
+        })?;
+        Ok(Self { listen, settings })
     }
 }
 
@@ -126,17 +140,88 @@ impl Config {
                 Failure::new("CONFIG_INVALID", format!("{name}, line {line}: {}", error.message()))
             })?;
             merge(&mut table, over, &defaults, "")
+                .and_then(|()| typed(&table).map(drop))
                 .map_err(|problem| Failure::new("CONFIG_INVALID", format!("{name}: {problem}")))?;
         }
         for (variable, value) in environment {
             if variable.starts_with("SLIPWAY_") && !OTHERS.contains(&variable.as_str()) {
                 set(&mut table, &variable, &value)?;
+                typed(&table).map_err(|problem| Failure::new("CONFIG_INVALID", format!("{variable}: {problem}")))?;
             }
         }
-        serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
-            let (path, problem) = (error.path().to_string(), error.into_inner());
-            Failure::new("CONFIG_INVALID", format!("{path}: {}", problem.message()))
-        })
+        let config = typed(&table).map_err(|problem| Failure::new("CONFIG_INVALID", problem))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// What the types do not say. All of it is looked at before anything is made.
+    fn check(&self) -> Result<(), Failure> {
+        let invalid = |problem: &str| Err(Failure::new("CONFIG_INVALID", problem));
+        let worker = &self.worker.settings;
+        if worker.seats == 0 {
+            return invalid("worker.seats must be 1 or more: a worker without seats runs nothing.");
+        }
+        if worker.sweep_ms == 0 {
+            return invalid("worker.sweep_ms must be 1 or more.");
+        }
+        if !worker.lease.is_sound() {
+            return invalid(
+                "worker.lease: twice heartbeat_ms must be below hook_grace_ms, and hook_grace_ms below lease_ms. A heartbeat may be late once, and a \
+                 hook must be dead before its slot is given away.",
+            );
+        }
+        self.nodes.http().map(drop)
+    }
+}
+
+/// A table as settings, or which key is wrong and how.
+fn typed(table: &Table) -> Result<Config, String> {
+    serde_path_to_error::deserialize(Value::Table(table.clone())).map_err(|error| {
+        let (path, problem) = (error.path().to_string(), error.into_inner());
+        format!("{path}: {}", problem.message())
+    })
+}
+
+/// What a value like this default must be, if `value` is not.
+fn wanted(default: Option<&Value>, value: &Value) -> Option<&'static str> {
+    match (default, value) {
+        (Some(Value::Integer(_)), Value::Integer(0..))
+        | (Some(Value::Boolean(_)), Value::Boolean(_))
+        | (Some(Value::String(_)) | None, Value::String(_)) => None,
+        (Some(Value::Array(_)), Value::Array(items)) if items.iter().all(Value::is_str) => None,
+        (Some(Value::Integer(_)), _) => Some("a whole number, 0 or more"),
+        (Some(Value::Boolean(_)), _) => Some("true or false"),
+        (Some(Value::Array(_)), _) => Some("a list of texts, such as [\"one\", \"two\"]"),
+        _ => Some("a text in quotes"),
+    }
+}
+
+impl Queue {
+    /// Where Redis is, and its certificates; None when the queue lives in the process.
+    pub(crate) fn redis(&self) -> Result<Option<Redis>, Failure> {
+        let wrong = |problem: String| Failure::new("CONFIG_INVALID", problem);
+        if self.redis_url.is_empty() {
+            return Ok(None);
+        }
+        let read = |setting: &str, file: &str| {
+            if file.is_empty() {
+                return Ok(None);
+            }
+            let read = std::fs::read(file);
+            read.map(Some)
+                .map_err(|error| Failure::new("CONFIG_UNREADABLE", format!("queue.{setting}: {file}: {error}")))
+        };
+        let ca = read("ca_file", &self.ca_file)?;
+        let certificate = read("client_certificate_file", &self.client_certificate_file)?;
+        let client = match (certificate, read("client_key_file", &self.client_key_file)?) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => {
+                let both = "queue.client_certificate_file and queue.client_key_file go together: one of them is empty.";
+                return Err(wrong(both.to_owned()));
+            }
+        };
+        Redis::new(&self.redis_url, &RedisTls { ca, client }).map(Some).map_err(|error| wrong(error.to_string()))
     }
 }
 
@@ -168,8 +253,13 @@ fn merge(base: &mut Table, over: Table, defaults: &Table, path: &str) -> Result<
                     merge(target, over, inside, &name)?;
                 }
             }
-            (Some(Value::Table(_)), _) => return Err(format!("`{name}` is a table")),
-            (_, value) => {
+            (Some(Value::Table(_)), _) => {
+                return Err(format!("`{name}` is a table: write [{name}], and its keys below"));
+            }
+            (default, value) => {
+                if let Some(wanted) = wanted(default, &value) {
+                    return Err(format!("`{name}` must be {wanted}"));
+                }
                 base.insert(key, value);
             }
         }
@@ -186,7 +276,13 @@ fn set(table: &mut Table, variable: &str, text: &str) -> Result<(), Failure> {
     };
     let invalid = |kind: &str| Failure::new("CONFIG_INVALID", format!("{variable} must be {kind}"));
     *slot = match slot {
-        Value::Integer(_) => Value::Integer(text.trim().parse().map_err(|_| invalid("a whole number"))?),
+        Value::Integer(_) => Value::Integer(
+            text.trim()
+                .parse()
+                .ok()
+                .filter(|number| *number >= 0)
+                .ok_or_else(|| invalid("a whole number, 0 or more"))?,
+        ),
         Value::Boolean(_) => Value::Boolean(text.trim().parse().map_err(|_| invalid("true or false"))?),
         Value::Array(_) => Value::Array(
             text.split(',')
@@ -246,5 +342,18 @@ mod tests {
         let defaults = table.clone();
         let over = "[worker.lease]\nlease = 3".parse().unwrap();
         assert!(merge(&mut table, over, &defaults, "").unwrap_err().contains("worker.lease.lease"));
+        assert!(refused(&[("SLIPWAY_WORKER_SEATS", "0")]).contains("worker.seats"));
+        assert!(refused(&[("SLIPWAY_WORKER_SEATS", "-1")]).contains("SLIPWAY_WORKER_SEATS must be a whole number"));
+        assert!(refused(&[("SLIPWAY_API_LISTEN", "here")]).contains("SLIPWAY_API_LISTEN"));
+        for (text, wanted) in [
+            ("[worker]\nseats = \"three\"", "`worker.seats` must be a whole number, 0 or more"),
+            ("[database]\nurl = 3", "`database.url` must be a text in quotes"),
+            ("[nodes]\nblocked = [1]", "`nodes.blocked` must be a list of texts"),
+            ("[worker.hooks.code_envs]\npy = 3", "`worker.hooks.code_envs.py` must be a text in quotes"),
+            ("worker = 3", "`worker` is a table"),
+        ] {
+            let problem = merge(&mut table, text.parse().unwrap(), &defaults, "").unwrap_err();
+            assert!(problem.starts_with(wanted), "{problem}");
+        }
     }
 }

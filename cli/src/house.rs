@@ -1,5 +1,7 @@
 //! The house behind the HTTP edge: the deployer.
 
+use std::time::Duration;
+
 use api::{ByteStream, Download, Failure, House, Key, Pass, Problem, Readiness, StatusCode};
 use deployer::{
     Deployer,
@@ -26,10 +28,17 @@ impl Deployment {
     }
 }
 
+/// How long the database may take until it counts as away.
+const READY_IN: Duration = Duration::from_secs(5);
+
 /// Whether requests can be served.
 pub(crate) async fn readiness(deployer: &Deployer) -> Readiness {
-    let database = deployer.db.now().await.is_ok();
-    let migrations = database && migration::pending(deployer.db.pool()).await.is_ok_and(|pending| pending == 0);
+    // Whoever asks has patience of its own, and a database that does not answer in time is as good as none.
+    let checks = async {
+        let database = deployer.db.takes_writes().await.is_ok_and(|writes| writes);
+        (database, database && migration::pending(deployer.db.pool()).await.is_ok_and(|pending| pending == 0))
+    };
+    let (database, migrations) = tokio::time::timeout(READY_IN, checks).await.unwrap_or_default();
     let queue = if deployer.queue.is_degraded() { "degraded: sweeping" } else { "ok" };
     Readiness { database, migrations, queue: queue.to_owned() }
 }
@@ -93,7 +102,7 @@ fn failure(error: Error) -> Failure {
         Error::Refused(refusals) => refusals,
         Error::Fault(fault) => {
             tracing::error!(error = fault.detail, transient = fault.transient, "a request failed");
-            return Failure::internal();
+            return if fault.transient { Failure::unavailable() } else { Failure::internal() };
         }
     };
     let status = match refusals.first().map(|refusal| refusal.code) {

@@ -5,11 +5,12 @@ mod client;
 mod commands;
 mod config;
 mod failure;
+mod fleet;
 mod house;
 mod parts;
 mod telemetry;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use clap::Parser;
 
@@ -19,6 +20,9 @@ use crate::{
     failure::Failure,
 };
 
+/// What a shell says of a program that SIGPIPE ended.
+const CLOSED_PIPE: u8 = 128 + 13;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     if matches!(cli.command, Command::HookExec) {
@@ -27,6 +31,7 @@ fn main() -> ExitCode {
     }
     match run(cli) {
         Ok(code) => code,
+        Err(failure) if failure.is_closed_pipe() => ExitCode::from(CLOSED_PIPE),
         Err(failure) => {
             tell(&failure);
             ExitCode::FAILURE
@@ -42,7 +47,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     runtime.block_on(commands::run(cli.command, config))
 }
 
-#[expect(clippy::print_stderr, reason = "a command's last word goes to whoever typed it")]
+/// A command's last word goes to whoever typed it, who may have gone.
 fn tell(failure: &Failure) {
-    eprintln!("slipway: {failure}");
+    let _ = writeln!(std::io::stderr(), "slipway: {failure}");
 }

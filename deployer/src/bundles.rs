@@ -281,6 +281,9 @@ pub(crate) enum Hold {
 
 /// Locks and reads a bundle's row.
 pub(crate) async fn lock(tx: &Tx, key: &BundleKey, hold: Hold) -> Result<Option<bundle::Model>> {
+    if among(std::slice::from_ref(key)).is_none() {
+        return Ok(None);
+    }
     let mut query = bundle::Entity::find_by_id((key.project_key.clone(), key.bundle_id.clone()));
     // SQLite: the transaction holds the file.
     if tx.get_database_backend() == DbBackend::Postgres {

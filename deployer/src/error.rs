@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sea_orm::{DbErr, RuntimeErr};
+use sea_orm::{DbErr, RuntimeErr, sqlx};
 
 /// An operation's answer.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -32,7 +32,8 @@ pub struct Refusal {
 pub struct Fault {
     /// For the log.
     pub detail: String,
-    /// Trying again may help: a lost connection, a serialisation conflict.
+    /// Trying again may help: the database is away or takes no writes, or there was a conflict. Whether anything was done is not known when the
+    /// connection was lost in the commit.
     pub transient: bool,
     /// The database broke the transaction off for another one's sake (a deadlock, a serialization failure): nothing of it happened.
     pub conflict: bool,
@@ -83,21 +84,42 @@ impl Error {
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        let conflict = is_conflict(&error);
-        let transient = conflict || matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_));
+        let code = code(&error);
+        // `deadlock_detected`, `serialization_failure`. On SQLite writers take turns: it has neither.
+        let conflict = code.as_deref().is_some_and(|code| matches!(code, "40P01" | "40001"));
+        let transient = conflict || is_away(&error, code.as_deref());
         Self::Fault(Fault { detail: error.to_string(), transient, conflict })
     }
 }
 
-/// PostgreSQL's `deadlock_detected` and `serialization_failure`. On SQLite writers take turns: it has neither.
-fn is_conflict(error: &DbErr) -> bool {
-    let (DbErr::Exec(RuntimeErr::SqlxError(inner))
-    | DbErr::Query(RuntimeErr::SqlxError(inner))
-    | DbErr::Conn(RuntimeErr::SqlxError(inner))) = error
-    else {
-        return false;
-    };
-    inner.as_database_error().and_then(|error| error.code()).is_some_and(|code| matches!(&*code, "40P01" | "40001"))
+fn inner(error: &DbErr) -> Option<&sqlx::Error> {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(inner))
+        | DbErr::Query(RuntimeErr::SqlxError(inner))
+        | DbErr::Conn(RuntimeErr::SqlxError(inner)) => Some(inner),
+        _ => None,
+    }
+}
+
+/// PostgreSQL's code of an error.
+fn code(error: &DbErr) -> Option<String> {
+    inner(error)?.as_database_error()?.code().map(|code| code.into_owned())
+}
+
+/// The database is not there, is going, or takes no writes.
+fn is_away(error: &DbErr, code: Option<&str>) -> bool {
+    match (error, code) {
+        // Connection exceptions, no free connection, an operator's intervention (shutdown, a terminated session), a read-only transaction, a
+        // session that stood still in a transaction.
+        (_, Some(code)) => {
+            code.starts_with("08") || code.starts_with("57P") || matches!(code, "53300" | "25006" | "25P03")
+        }
+        (DbErr::ConnectionAcquire(_) | DbErr::Conn(_), None) => true,
+        (error, None) => inner(error).is_some_and(|inner| {
+            use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Tls, WorkerCrashed};
+            matches!(inner, Io(_) | Tls(_) | PoolTimedOut | PoolClosed | WorkerCrashed)
+        }),
+    }
 }
 
 impl From<serde_json::Error> for Error {

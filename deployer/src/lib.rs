@@ -6,7 +6,7 @@
 //! * [`rights`]: what a viewer may do, and nowhere else.
 //! * [`accounts`] (users and groups), [`keys`] (API keys, authentication), [`bootstrap`] (the first administrator, and the operator's calls).
 //! * [`stages`], [`infrastructures`], [`hooks`]: where things are deployed to, and what runs around it.
-//! * [`pools`]: slots, as people see them.
+//! * [`pools`]: slots, as people see them. [`workers`]: the processes, as operators see them.
 //! * [`sealed`], [`rotate`]: secrets at rest.
 //! * `again`: transactions that lost to another one. `text`: what texts from outside may look like.
 //! * [`archive`]: reading a package that somebody uploaded.
@@ -41,6 +41,7 @@ pub mod stages;
 mod text;
 pub mod updates;
 pub mod viewer;
+pub mod workers;
 
 use std::sync::Arc;
 

@@ -22,10 +22,10 @@ pub fn check(id: &str, field: &str, problems: &mut Problems) {
         problems.add("ID_INVALID", field, "An id must not be blank.");
     } else if id.chars().count() > LONGEST {
         problems.add("ID_INVALID", field, format!("An id has at most {LONGEST} characters."));
+    } else if matches!(id, "." | "..") {
+        problems.add("ID_INVALID", field, "An id must not be . or .., which mean folders in a path.");
     } else if id.trim() != id
         || id.chars().any(|c| matches!(c, '/' | '?' | '#' | '\\' | '%') || c.is_control() || unseen(c))
-        || id == "."
-        || id == ".."
     {
         problems.add(
             "ID_INVALID",

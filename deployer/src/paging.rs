@@ -2,7 +2,10 @@
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    text,
+};
 
 /// The most that one page holds.
 pub const MOST: u32 = 100;
@@ -68,7 +71,8 @@ fn encode(key: &str) -> String {
 }
 
 fn decode(cursor: &str) -> Result<String> {
-    BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| {
+    let read = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    read.filter(|key| text::storable(key)).ok_or_else(|| {
         Error::field("PAGE_INVALID", "after", "This cursor is not one of ours. Use the endCursor of the page before.")
     })
 }

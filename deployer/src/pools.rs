@@ -5,7 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use engine::{db::sql_with, ids::RunId};
+use engine::{
+    db::{clock_sql, sql_with},
+    ids::RunId,
+};
 use entities::{deployment, pool};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
 
@@ -156,11 +159,13 @@ async fn count<C: ConnectionTrait>(db: &C, pool: &str) -> Result<u64> {
 
 /// The rows that count, in order of their tickets.
 async fn valid<C: ConnectionTrait>(db: &C, table: &str, times: &str, pool: &str) -> Result<Vec<Row>> {
+    // Of a worker that was not heard of in time nothing is valid, although nobody has ended it yet.
+    let clock = clock_sql(db.get_database_backend());
     let sql = format!(
         "SELECT t.run_id, r.deployment_id, {times} FROM {table} t JOIN run r ON r.id = t.run_id \
          JOIN worker w ON w.id = r.worker_id \
          WHERE t.pool = $1 AND r.epoch = t.epoch AND r.step = t.step AND r.attempt = t.attempt \
-         AND r.ended_at IS NULL AND w.ended_at IS NULL ORDER BY t.ticket"
+         AND r.ended_at IS NULL AND w.ended_at IS NULL AND w.lease_until > {clock} ORDER BY t.ticket"
     );
     let rows = db.query_all_raw(sql_with(db, sql, [pool.into()])).await?;
     let row = |row: sea_orm::QueryResult| {

@@ -3,15 +3,20 @@
 //!
 //! Nothing outside this crate writes them; workers open one by the reference that a run's spec holds.
 
+use std::collections::BTreeSet;
+
 use engine::{
     clock,
     db::{Db, Tx, sql_with},
-    secrets::{Keyring, Secret, SecretsError},
+    secrets::{KeyId, Keyring, Secret, SecretsError},
 };
 use entities::{infrastructure, secret};
 use sea_orm::{ActiveValue::Set, ConnectionTrait as _, EntityTrait};
 
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Result};
+
+/// The code of a secret whose master key is not here.
+pub const KEY_UNKNOWN: &str = "SECRET_KEY_UNKNOWN";
 
 /// What the owner of an infrastructure's secrets begins with; its id follows.
 const OWNER: &str = "infrastructure/";
@@ -43,18 +48,37 @@ pub async fn put(tx: &Tx, keyring: &Keyring, owner: &str, plain: &Secret) -> Res
 /// the caller has the right already, or a run's spec gave it.
 ///
 /// # Errors
-/// The database's; a fault that names the row when the master key is missing or the text was changed.
+/// The database's; `SECRET_KEY_UNKNOWN` when the master key is missing; a fault that names the row when the text was changed.
 pub async fn open(db: &Db, keyring: &Keyring, reference: &str) -> Result<Option<Secret>> {
     let Some(row) = secret::Entity::find_by_id(reference).one(db.pool()).await? else {
         return Ok(None);
     };
     keyring.open(&row.sealed, &row.id).map(Some).map_err(|error| {
-        Error::Fault(Fault {
-            detail: format!("{}: secret {} of {}: {error}", error.code(), row.id, row.owner),
-            transient: false,
-            conflict: false,
-        })
+        let detail = format!("{}: secret {} of {}: {error}", error.code(), row.id, row.owner);
+        match error {
+            // An operator can mend it, and whoever asked can tell one.
+            SecretsError::KeyUnknown(_) => {
+                tracing::error!(error = detail, "a secret could not be opened");
+                Error::refused(KEY_UNKNOWN, error.to_string())
+            }
+            _ => Error::fault(detail),
+        }
     })
+}
+
+/// The ids of the master keys that the stored secrets need and `keyring` (none: any) does not hold, each once.
+///
+/// # Errors
+/// The database's.
+pub async fn unknown_keys(db: &Db, keyring: Option<&Keyring>) -> Result<BTreeSet<String>> {
+    // The key's id is in the text before the second dot, at most 32 characters long.
+    let sql = "SELECT DISTINCT substr(sealed, 1, 36) AS head FROM secret";
+    let mut unknown = BTreeSet::new();
+    for row in db.pool().query_all_raw(sql_with(db.pool(), sql, [])).await? {
+        let head: String = row.try_get("", "head")?;
+        unknown.extend(KeyId::of_sealed(&head).filter(|id| keyring.is_none_or(|keyring| !keyring.holds(id))));
+    }
+    Ok(unknown.iter().map(ToString::to_string).collect())
 }
 
 /// Removes an infrastructure's secrets but `kept` and those that an update which has not ended works with. The caller holds the infrastructure's

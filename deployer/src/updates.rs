@@ -24,7 +24,7 @@ use engine::runs::RunsError;
 pub use self::{
     ask::{Accepted, abandon, cancel, retry, start},
     brief::{Brief, briefs, latest_briefs},
-    events::{LogLine, UpdateEvent, events, log},
+    events::{LogLine, UpdateEvent, events, events_of, log, log_of},
     frozen::{Frozen, frozen},
     list::{Filter, by_ids, get, latest_of, list},
     of_deployments::of_deployments,

@@ -5,7 +5,7 @@ mod redis;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc};
 
-use crate::ids::RunId;
+use crate::{ids::RunId, queue::Redis};
 
 /// What is new.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,13 +30,13 @@ impl Bell {
     }
 
     /// The bell of a fleet, over Redis pub/sub. Redis need not be there.
-    pub fn redis(url: &str, prefix: &str) -> Self {
+    pub fn redis(server: &Redis, prefix: &str) -> Self {
         let (elsewhere, news) = mpsc::channel(4_096);
         let here = broadcast::channel(4_096).0;
         let channel = format!("{{{prefix}}}:bell");
         let origin = crate::clock::random_u64();
-        tokio::spawn(redis::publish(url.to_owned(), channel.clone(), origin, news));
-        tokio::spawn(redis::listen(url.to_owned(), channel, origin, here.clone()));
+        tokio::spawn(redis::publish(server.clone(), channel.clone(), origin, news));
+        tokio::spawn(redis::listen(server.clone(), channel, origin, here.clone()));
         Self { here, elsewhere: Some(elsewhere) }
     }
 

@@ -6,13 +6,22 @@ use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, RuntimeErr,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::{
+    net::TcpStream,
+    sync::{Mutex, OwnedMutexGuard},
+};
 
+mod address;
+
+pub use address::{AddressError, check as check_address};
 pub use sea_orm::DbErr;
 
 /// A process that was paused or cut off inside a transaction keeps its locks no longer than this: PostgreSQL ends the session. Else nobody could
 /// sweep, and so nobody take over its runs, until it came back. Ours take milliseconds.
 const STANDSTILL: &str = "10s";
+
+/// A server may be just starting: a connection is tried for so long.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A pool of connections to PostgreSQL or to one SQLite file.
 #[derive(Clone)]
@@ -46,15 +55,16 @@ impl Db {
     /// Opens a pool; `url` is `postgres://…` or `sqlite://FILE` (the file is created).
     ///
     /// # Errors
-    /// The database's error: unreachable, refused, not a database.
+    /// What is wrong with the address, or the database's error: unreachable, refused, not a database. Its text never repeats the address.
     pub async fn open(url: &str, purpose: Use) -> Result<Self, DbErr> {
+        check_address(url).map_err(|error| DbErr::Custom(format!("the database's address is wrong: {error}")))?;
         let connections = if let Use::Shared(most) = purpose { most } else { 1 };
         let mut options = ConnectOptions::new(url);
         options
             .max_connections(connections)
             .min_connections(u32::from(purpose != Use::Heartbeat))
             .connect_timeout(Duration::from_secs(5))
-            .acquire_timeout(Duration::from_secs(10))
+            .acquire_timeout(PATIENCE)
             .test_before_acquire(purpose != Use::Journal)
             .sqlx_logging(false)
             .map_sqlx_sqlite_opts(|options| {
@@ -77,7 +87,10 @@ impl Db {
             ]);
         }
         options.map_sqlx_postgres_opts(move |options| options.options(settings.iter().copied()));
-        let pool = Database::connect(options).await?;
+        let pool = match Database::connect(options).await {
+            Ok(pool) => pool,
+            Err(error) => return Err(discreet(why(url, error).await, url)),
+        };
         let sqlite = pool.get_database_backend() == DbBackend::Sqlite;
         let writer = (sqlite && purpose != Use::Heartbeat).then(|| Arc::new(Mutex::new(())));
         Ok(Self { pool, sqlite, writer, url: url.into() })
@@ -129,6 +142,20 @@ impl Db {
     /// The database's error.
     pub async fn now(&self) -> Result<i64, DbErr> {
         now(&self.pool).await
+    }
+
+    /// Whether it answers and takes writes; a primary that was made read-only, or a standby, does not.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn takes_writes(&self) -> Result<bool, DbErr> {
+        let sql = if self.sqlite {
+            "SELECT TRUE AS writes"
+        } else {
+            "SELECT current_setting('transaction_read_only') = 'off' AS writes"
+        };
+        let row = self.pool.query_one_raw(sql_with(&self.pool, sql, [])).await?;
+        row.map_or(Ok(false), |row| row.try_get("", "writes"))
     }
 }
 
@@ -193,6 +220,28 @@ pub fn sql_with<C: ConnectionTrait>(
     values: impl IntoIterator<Item = sea_orm::Value>,
 ) -> Statement {
     Statement::from_sql_and_values(db.get_database_backend(), sql, values)
+}
+
+/// A pool that was refused for all its patience says only that its time is up: one look at the address tells more.
+async fn why(url: &str, error: DbErr) -> DbErr {
+    let timed_out = matches!(&error, DbErr::ConnectionAcquire(_))
+        || matches!(&error, DbErr::Conn(RuntimeErr::SqlxError(inner)) if matches!(&**inner, sea_orm::sqlx::Error::PoolTimedOut));
+    let Some(place) = address::place(url).filter(|_| timed_out) else { return error };
+    let told = match tokio::time::timeout(Duration::from_secs(1), TcpStream::connect(&place)).await {
+        Ok(Ok(_)) => "something answers there, but no connection was to be had".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no answer".to_owned(),
+    };
+    let seconds = PATIENCE.as_secs();
+    DbErr::Conn(RuntimeErr::Internal(format!("{place} could not be reached for {seconds} seconds: {told}")))
+}
+
+/// Without the address: it holds a password.
+fn discreet(error: DbErr, url: &str) -> DbErr {
+    if address::is_told(&error.to_string(), url) {
+        return DbErr::Custom("the database refused a part of its address".to_owned());
+    }
+    error
 }
 
 /// Whether the database itself, up and running, refused a statement, and will again: anything else (a lost connection, no answer, a shutdown, too

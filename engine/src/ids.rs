@@ -16,11 +16,16 @@ pub struct RunId(pub i64);
 #[serde(transparent)]
 pub struct WorkerId(pub i64);
 
+const RANDOM_BITS: u32 = 21;
+
 /// A fresh id. Two equal ones within a millisecond (1 in 2 million) are refused by the primary key and drawn again by the caller.
 pub fn fresh() -> i64 {
-    const RANDOM_BITS: u32 = 21;
-    let millis = (clock::now_micros() / 1_000) & ((1 << 42) - 1);
-    (millis << RANDOM_BITS) | (clock::random_u64() >> (64 - RANDOM_BITS)) as i64
+    first_of(clock::now_micros()) | (clock::random_u64() >> (64 - RANDOM_BITS)) as i64
+}
+
+/// The smallest id of this moment, in microseconds: older ones are below it, as far as the clocks of those who made them agree.
+pub(crate) fn first_of(micros: i64) -> i64 {
+    ((micros / 1_000) & ((1 << 42) - 1)) << RANDOM_BITS
 }
 
 macro_rules! text_form {

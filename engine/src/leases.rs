@@ -18,7 +18,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use self::rows::end_lapsed;
+pub use self::rows::{drain, end_lapsed};
 use crate::{
     clock,
     db::{DbErr, Use},
@@ -64,6 +64,8 @@ pub struct Lease {
     pub worker: WorkerId,
     /// Cancelled when the lease was lost: every run of this worker must be dropped without another write.
     pub lost: CancellationToken,
+    /// Cancelled when somebody asked this worker to drain.
+    pub drain: CancellationToken,
     /// The CLOCK_BOOTTIME nanoseconds until which hooks may run; moves forward with each confirmed heartbeat.
     pub hooks_until: watch::Receiver<i64>,
     /// The CLOCK_BOOTTIME nanoseconds at which this process stops counting on its lease: before it can have lapsed.
@@ -89,8 +91,8 @@ impl Lease {
         own.register(worker, name, facts, micros(settings.lease_ms)).await?;
         let (until, hooks_until) = watch::channel(sent + nanos(settings.hook_grace_ms));
         let over_at = Arc::new(AtomicI64::new(sent + settings.counts_for()));
-        let lost = CancellationToken::new();
-        let lease = Self { worker, lost, hooks_until, over_at, store: own, stop: CancellationToken::new() };
+        let (lost, drain) = (CancellationToken::new(), CancellationToken::new());
+        let lease = Self { worker, lost, drain, hooks_until, over_at, store: own, stop: CancellationToken::new() };
         tokio::spawn(lease.clone().beat(settings.clone(), until));
         Ok(lease)
     }
@@ -120,6 +122,7 @@ impl Lease {
                 Ok(Ok(true)) => {
                     self.over_at.store(sent + settings.counts_for(), Ordering::Relaxed);
                     until.send_replace(sent + nanos(settings.hook_grace_ms));
+                    self.see_drain(every).await;
                 }
                 Ok(Ok(false)) => {
                     tracing::warn!(worker.id = %self.worker, "the lease was lost: this worker was given up while it was away");
@@ -132,10 +135,29 @@ impl Lease {
         self.lost.cancel();
     }
 
+    /// An error is no reason to do anything: the next heartbeat asks again.
+    async fn see_drain(&self, every: i64) {
+        if self.drain.is_cancelled() {
+            return;
+        }
+        let asked = tokio::time::timeout(self.left(every), self.store.is_to_drain(self.worker)).await;
+        if matches!(asked, Ok(Ok(true))) {
+            self.drain.cancel();
+        }
+    }
+
     /// So long at most, but not beyond the end of the lease.
     fn left(&self, most: i64) -> Duration {
         let left = self.over_at.load(Ordering::Relaxed) - clock::boottime_nanos();
         Duration::from_nanos(left.clamp(0, most).unsigned_abs())
+    }
+
+    /// Says in this worker's row that it drains.
+    ///
+    /// # Errors
+    /// The database's error: nothing depends on it.
+    pub async fn drains(&self) -> Result<(), DbErr> {
+        self.store.drains(self.worker).await
     }
 
     /// Ends this worker, after its last run was given back. Nothing waits for its lease to lapse then.

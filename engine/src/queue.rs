@@ -3,20 +3,24 @@
 //! * [`Queue`]: rings, from any process. Embedded over a channel, in a fleet over a Redis list.
 //! * [`seats`]: how many runs this process takes at once; a job is only read once a seat is free.
 //! * [`backend`]: what apalis polls.
+//! * [`Redis`]: where Redis is, in each of its shapes.
 
+mod address;
 pub mod backend;
+mod connect;
 mod redis;
-pub(crate) use self::redis::{Pause, connect};
+pub(crate) use self::redis::{PATIENCE, Pause};
 pub mod seats;
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, mpsc};
 
+pub use self::address::{Redis, RedisTls};
 use self::seats::Seats;
 use crate::ids::RunId;
 
@@ -41,17 +45,19 @@ pub struct Queue {
     away: Arc<Away>,
 }
 
-/// Which of this process's connections to Redis are away: the two fail and come back each by itself.
+/// What this process knows of Redis, and which of its connections are away: the two fail and come back each by itself.
 #[derive(Debug, Default)]
 struct Away {
     ringer: AtomicBool,
     reader: AtomicBool,
+    /// How many bells waited when the ringer last looked, at most two seconds ago.
+    waiting: AtomicUsize,
 }
 
 #[derive(Clone, Debug)]
 enum Source {
     Embedded(Arc<Mutex<mpsc::Receiver<RunId>>>),
-    Redis { url: Arc<str>, key: Arc<str> },
+    Redis { redis: Redis, key: Arc<str> },
 }
 
 impl Queue {
@@ -63,18 +69,13 @@ impl Queue {
 
     /// The queue of a fleet, on a Redis list. `prefix` keeps several installations on one Redis apart. Redis need not be there: ringing
     /// goes on trying, and the sweeper does its work meanwhile.
-    ///
-    /// # Errors
-    /// A URL that is none.
-    pub fn redis(url: &str, prefix: &str) -> Result<Self, QueueError> {
-        ::redis::Client::open(url).map_err(|_| QueueError::Url)?;
+    pub fn redis(redis: Redis, prefix: &str) -> Self {
         let (bells, receiver) = mpsc::channel(MOST);
         let away = Arc::<Away>::default();
         // The hash tag keeps all keys of one installation in one slot of a Redis Cluster.
         let key: Arc<str> = format!("{{{prefix}}}:jobs").into();
-        let url: Arc<str> = url.into();
-        tokio::spawn(redis::push(Arc::clone(&url), Arc::clone(&key), receiver, Arc::clone(&away)));
-        Ok(Self { bells, source: Source::Redis { url, key }, away })
+        tokio::spawn(redis::push(redis.clone(), Arc::clone(&key), receiver, Arc::clone(&away)));
+        Self { bells, source: Source::Redis { redis, key }, away }
     }
 
     /// A queue whose wires lie open: what is rung here comes out of the receiver, and what is sent into the sender is read here.
@@ -100,6 +101,12 @@ impl Queue {
         }
     }
 
+    /// How many bells wait to be heard, as far as known: what was rung here counts at once, what others rang or heard within two seconds.
+    pub fn waiting(&self) -> usize {
+        let unsent = self.bells.max_capacity() - self.bells.capacity();
+        unsent + self.away.waiting.load(Ordering::Relaxed)
+    }
+
     /// Redis is away: runs are found by sweeping alone.
     pub fn is_degraded(&self) -> bool {
         self.away.ringer.load(Ordering::Relaxed) || self.away.reader.load(Ordering::Relaxed)
@@ -111,8 +118,8 @@ impl Queue {
             Source::Embedded(receiver) => {
                 tokio::spawn(embedded(Arc::clone(receiver), seats.clone()));
             }
-            Source::Redis { url, key } => {
-                tokio::spawn(redis::read(Arc::clone(url), Arc::clone(key), seats.clone(), Arc::clone(&self.away)));
+            Source::Redis { redis, key } => {
+                tokio::spawn(redis::read(redis.clone(), Arc::clone(key), seats.clone(), Arc::clone(&self.away)));
             }
         }
     }
@@ -130,6 +137,20 @@ async fn embedded(receiver: Arc<Mutex<mpsc::Receiver<RunId>>>, seats: Seats) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueueError {
     /// Not a Redis URL.
-    #[error("`queue.redis_url` is not a Redis URL; it looks like redis://HOST:6379/0 or rediss://HOST:6380/0")]
-    Url,
+    #[error(
+        "queue.redis_url is not a Redis URL: {0}. It looks like redis://USER:PASSWORD@HOST:6379/0, \
+         redis+sentinel://USER:PASSWORD@HOST1:26379,HOST2:26379/MASTER/0 or redis+cluster://HOST1:6379,HOST2:6379; with TLS it begins with rediss."
+    )]
+    Url(&'static str),
+    /// Certificates for a connection without TLS.
+    #[error("queue.ca_file and queue.client_certificate_file need a URL in queue.redis_url that begins with rediss.")]
+    NoTls,
+    /// Not a file of certificates.
+    #[error(
+        "queue.ca_file holds no certificates of authorities in PEM (-----BEGIN CERTIFICATE-----), or one that cannot be read."
+    )]
+    Ca,
+    /// Not a certificate with its key.
+    #[error("queue.client_certificate_file and queue.client_key_file are not a certificate and its key in PEM.")]
+    ClientCertificate,
 }

@@ -5,19 +5,23 @@
 //! * [`writer`]: the one writer task of a process, which commits together what is ready together.
 //! * [`mod@request`]: accepting, cancelling and abandoning a run, inside the caller's transaction.
 //! * [`read`]: loading journals and logs; [`due`]: what a sweeper finds.
+//! * [`retain`]: what is kept of runs that have ended; [`figures`]: how many there are.
 //! * [`log`]: the lines that hooks and nodes say.
 
 pub mod due;
+pub mod figures;
 pub mod log;
 pub mod op;
 pub mod read;
 pub mod request;
+pub mod retain;
 mod sql;
 pub mod writer;
 
+pub use figures::Figures;
 pub use log::{LogLine, LogWriter, NewLogLine};
 pub use op::Op;
-pub use read::{Loaded, events, load, load_many, log_lines};
+pub use read::{Loaded, events, events_of, load, load_many, log_lines_of};
 pub use request::{Cancel, Requested, abandon, cancel, forget, request};
 pub use sql::Written;
 pub(crate) use sql::commit;
@@ -38,6 +42,12 @@ pub enum RunsError {
         run: crate::ids::RunId,
         /// Why.
         source: Illegal,
+    },
+    /// A plan of a later version than this program knows.
+    #[error("the plan has version {version}, which this program is too old for")]
+    Newer {
+        /// The plan's version.
+        version: u64,
     },
     /// A stored document of another shape.
     #[error("a stored event cannot be read: {0}")]

@@ -15,7 +15,10 @@ use crate::{
     db::{Db, DbErr, Use},
     ids::{RunId, WorkerId},
     leases::{self, LeaseSettings},
-    runs::{self, Loaded, NewLogLine, Op, RunsError, Written, due},
+    runs::{
+        self, Loaded, NewLogLine, Op, RunsError, Written,
+        due::{self, Look, Place},
+    },
     slots::{
         self, Demand,
         turn::{self, Granted, Wishes},
@@ -55,6 +58,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// See [`due::due`].
     async fn due(&self, limit: u64) -> Result<Vec<RunId>, DbErr>;
 
+    /// See [`due::look`]. Where the line is short one look sees all of it.
+    async fn look(&self, from: Place, limit: u64) -> Result<Look, DbErr> {
+        let runs = self.due(limit).await?.into_iter().map(|run| (run, from)).collect();
+        Ok(Look { runs, to: None })
+    }
+
     /// See [`due::next_of_deployment`].
     async fn next_of_deployment(&self, deployment: &str) -> Result<Option<RunId>, DbErr>;
 
@@ -84,6 +93,16 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Whether the lease was renewed; false when it had lapsed or somebody had ended this worker.
     async fn renew(&self, worker: WorkerId, lease_us: i64) -> Result<bool, DbErr>;
+
+    /// Whether somebody asked this worker to drain.
+    async fn is_to_drain(&self, _worker: WorkerId) -> Result<bool, DbErr> {
+        Ok(false)
+    }
+
+    /// Says that this worker drains, since now if nobody asked for it before.
+    async fn drains(&self, _worker: WorkerId) -> Result<(), DbErr> {
+        Ok(())
+    }
 
     /// Ends a worker, for good.
     async fn end(&self, worker: WorkerId) -> Result<(), DbErr>;
@@ -124,6 +143,10 @@ impl Store for Db {
         due::due(self, limit).await
     }
 
+    async fn look(&self, from: Place, limit: u64) -> Result<Look, DbErr> {
+        due::look(self, from, limit).await
+    }
+
     async fn next_of_deployment(&self, deployment: &str) -> Result<Option<RunId>, DbErr> {
         due::next_of_deployment(self, deployment).await
     }
@@ -160,6 +183,14 @@ impl Store for Db {
 
     async fn renew(&self, worker: WorkerId, lease_us: i64) -> Result<bool, DbErr> {
         leases::rows::renew(self, worker, lease_us).await
+    }
+
+    async fn is_to_drain(&self, worker: WorkerId) -> Result<bool, DbErr> {
+        leases::rows::is_to_drain(self, worker).await
+    }
+
+    async fn drains(&self, worker: WorkerId) -> Result<(), DbErr> {
+        leases::drain(self, worker).await.map(drop)
     }
 
     async fn end(&self, worker: WorkerId) -> Result<(), DbErr> {

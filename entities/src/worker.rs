@@ -17,6 +17,8 @@ pub struct Model {
     pub lease_until: i64,
     /// Final: an ended worker never comes back.
     pub ended_at: Option<i64>,
+    /// Since when it takes nothing new, or is asked to, in µs since the Unix epoch.
+    pub draining_since: Option<i64>,
     /// JSON: code envs, OS users, plan versions that it can run.
     pub facts: String,
 }

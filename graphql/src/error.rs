@@ -7,6 +7,8 @@ use deployer::error::{Error, Refusal as Refused};
 
 /// The code of an error that is ours to mend.
 pub(crate) const INTERNAL: &str = "INTERNAL";
+/// The code of an error that mends itself when the database is back.
+pub(crate) const UNAVAILABLE: &str = "DATABASE_UNAVAILABLE";
 
 /// The deployer's error on its way to a client.
 ///
@@ -20,6 +22,8 @@ enum Kind {
     Refused(Arc<[Refused]>),
     /// Logged when it was made.
     Fault,
+    /// The same, and it may pass.
+    Unavailable,
     Unauthenticated,
 }
 
@@ -44,7 +48,7 @@ impl From<Error> for ApiError {
             Error::Refused(refusals) => Self(Kind::Refused(refusals.into())),
             Error::Fault(fault) => {
                 tracing::error!(error.detail = %fault.detail, error.transient = fault.transient, "an operation failed");
-                Self(Kind::Fault)
+                Self(if fault.transient { Kind::Unavailable } else { Kind::Fault })
             }
         }
     }
@@ -60,6 +64,12 @@ impl From<ApiError> for async_graphql::Error {
             Kind::Fault => (
                 "Something failed on our side. Try again; if it stays, give an operator the requestId.",
                 INTERNAL,
+                None,
+            ),
+            Kind::Unavailable => (
+                "The database does not answer, or takes no changes right now. Ask again in a moment. Whether this was done is not known: a \
+                 change with the same idempotencyKey is made once.",
+                UNAVAILABLE,
                 None,
             ),
             Kind::Unauthenticated => ("This needs a valid API key.", "UNAUTHENTICATED", None),

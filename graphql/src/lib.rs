@@ -1,9 +1,9 @@
 //! The GraphQL schema: thin resolvers over the deployer, without a rule and without SQL of their own.
 //!
-//! * [`builder`]: the schema, yet without the bounds of a transport. [`request_data`]: what each operation must be given.
+//! * [`builder`]: the schema, yet without the bounds of a transport; [`schema_text`] is its text. [`request_data`]: what each operation must be given.
 //! * `query`, `mutations`, `subscription`: what can be asked, changed, followed. `types`: what is answered.
 //! * `loaders`: many reads as one. `page`: lists. `scalars`: DateTime, Long.
-//! * [`ApiError`]: refusals and faults. `answers`: the number of a fault.
+//! * [`ApiError`]: refusals and faults. `answers`: what every answer goes through.
 //! * [`Tail`]: looks once for all subscriptions and wakes them up. `board`: where deployments stand.
 //!
 //! The schema's text is `schema.graphql`; a test holds it.
@@ -21,7 +21,7 @@ mod subscription;
 mod tail;
 mod types;
 
-use async_graphql::{Schema, SchemaBuilder};
+use async_graphql::{SDLExportOptions, Schema, SchemaBuilder};
 
 pub use error::ApiError;
 pub use mutations::Mutation;
@@ -35,5 +35,11 @@ pub type SlipwaySchema = Schema<Query, Mutation, Subscription>;
 
 /// The schema, yet without the bounds of a transport (depth, complexity, aliases).
 pub fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
-    Schema::build(Query, Mutation::default(), Subscription).extension(answers::Numbered)
+    Schema::build(Query, Mutation::default(), Subscription).extension(answers::Factory)
+}
+
+/// The schema's text, in an order that does not depend on the order of the sources.
+pub fn schema_text() -> String {
+    let options = SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items();
+    builder().finish().sdl_with_options(options)
 }

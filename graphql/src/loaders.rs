@@ -21,6 +21,35 @@ use crate::{
 /// Loads for one session.
 pub(crate) struct Loads(pub(crate) Arc<Session>);
 
+/// A window of what an update's journal or log holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct JournalWindow {
+    pub(crate) run: RunId,
+    pub(crate) after: i64,
+    pub(crate) first: u64,
+}
+
+/// Those that ask for the same window are read together; as a rule all do.
+macro_rules! each_window {
+    ($windows:ident, |$ids:ident, $after:ident, $first:ident| $read:expr) => {
+        async {
+            let mut same: HashMap<(i64, u64), Vec<RunId>> = HashMap::new();
+            for window in $windows {
+                same.entry((window.after, window.first)).or_default().push(window.run);
+            }
+            let mut found = HashMap::with_capacity($windows.len());
+            for (($after, $first), ids) in same {
+                let $ids = ids.as_slice();
+                let read = $read.await?;
+                found.extend(
+                    read.into_iter().map(|(run, read)| (JournalWindow { run, after: $after, first: $first }, read)),
+                );
+            }
+            Ok::<_, deployer::error::Error>(found)
+        }
+    };
+}
+
 macro_rules! loader {
     ($(#[$doc:meta])* $key:ident($inner:ty) -> $value:ty, |$deployer:ident, $viewer:ident, $ids:ident| $read:expr) => {
         $(#[$doc])*
@@ -101,6 +130,17 @@ loader!(
     /// The newest update of a deployment.
     LatestUpdateOf(String) -> updates::Brief,
     |deployer, viewer, ids| updates::latest_briefs(deployer, viewer, ids)
+);
+
+loader!(
+    /// A window of an update's journal: after this event, this many.
+    EventsOf(JournalWindow) -> Vec<updates::UpdateEvent>,
+    |deployer, viewer, windows| each_window!(windows, |ids, after, first| updates::events_of(deployer, viewer, ids, after, first))
+);
+loader!(
+    /// A window of an update's log.
+    LogOf(JournalWindow) -> Vec<updates::LogLine>,
+    |deployer, viewer, windows| each_window!(windows, |ids, after, first| updates::log_of(deployer, viewer, ids, after, first))
 );
 
 /// What is large is not copied for each who asks.

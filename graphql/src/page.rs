@@ -23,9 +23,9 @@ pub(crate) fn cost(first: Option<i32>, child: usize) -> usize {
     LIST_COST + first * child
 }
 
-/// The complexity of a list that is a query of its own for each thing that has one.
-pub(crate) fn lone_cost(first: Option<i32>, child: usize) -> usize {
-    500 + cost(first, child)
+/// The complexity of a window of a journal or a log: a hundred entries if nobody says how many.
+pub(crate) fn journal_cost(first: Option<i32>, child: usize) -> usize {
+    cost(first.or(Some(100)), child)
 }
 
 /// Reads the arguments of a list.

@@ -1,7 +1,9 @@
 //! What can be asked. A thing that is hidden is as one that is not there: null.
 
 use async_graphql::{Context, ID, Object, SimpleObject, connection::Connection};
-use deployer::{accounts, bundles, deployments, infrastructures, keys, pools, preview, projects, stages, updates};
+use deployer::{
+    accounts, bundles, deployments, infrastructures, keys, pools, preview, projects, stages, updates, workers,
+};
 
 use crate::{
     error::{ApiError, Refusal, Result, settle},
@@ -18,6 +20,7 @@ use crate::{
         preview::UpdatePreview,
         project::{Bundle, PublishedProject},
         update::{Update, UpdateFilter, run_id},
+        worker::Worker,
     },
 };
 
@@ -169,6 +172,12 @@ impl Query {
         let session = ctx.session()?;
         let pool = pools::get(&session.deployer, &session.viewer(), pools::HOOKS).await?;
         pool.map(Into::into).ok_or_else(|| ApiError::from(deployer::error::Error::fault("there is no pool of hooks")))
+    }
+
+    /// The workers that have not ended, by name. Global administrators alone.
+    async fn workers(&self, ctx: &Context<'_>) -> Result<Vec<Worker>> {
+        let session = ctx.session()?;
+        Ok(all(workers::list(&session.deployer, &session.viewer()).await?))
     }
 
     /// A user.

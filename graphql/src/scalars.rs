@@ -12,9 +12,11 @@ pub(crate) struct DateTime(pub(crate) i64);
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
         let Value::String(text) = &value else { return Err(InputValueError::expected_type(value)) };
-        let moment: Timestamp = text
-            .parse()
-            .map_err(|_| InputValueError::custom("This is no moment after RFC 3339, such as 2026-11-22T01:25:05Z."))?;
+        let moment: Timestamp = text.parse().map_err(|_| {
+            InputValueError::custom(
+                "This is no moment after RFC 3339, such as 2026-11-22T01:25:05Z, or it is later than 9999-12-30.",
+            )
+        })?;
         Ok(Self(moment.as_microsecond()))
     }
 
@@ -37,6 +39,7 @@ impl ScalarType for Long {
             Value::String(text) => text.parse().ok(),
             _ => None,
         };
+        let number = number.filter(|number| number.unsigned_abs() <= 1 << 53);
         number.map(Self).ok_or_else(|| InputValueError::expected_type(value))
     }
 
@@ -91,5 +94,6 @@ mod tests {
         assert!(matches!(Long::parse("42".into()), Ok(Long(42))));
         assert!(Long::parse(1.5.into()).is_err());
         assert!(Long::parse("4x".into()).is_err());
+        assert!(Long::parse(9_007_199_254_740_993_i64.into()).is_err());
     }
 }

@@ -2,17 +2,10 @@
 
 use std::path::Path;
 
-use async_graphql::SDLExportOptions;
-
-fn text() -> String {
-    let options = SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items();
-    graphql::builder().finish().sdl_with_options(options)
-}
-
 #[test]
 fn the_committed_schema_is_the_schema() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema.graphql");
-    let now = text();
+    let now = graphql::schema_text();
     if std::env::var_os("UPDATE_SCHEMA").is_some() {
         std::fs::write(&path, &now).unwrap();
     }
@@ -61,7 +54,7 @@ async fn everything_is_described() {
 
 #[test]
 fn nothing_secret_can_be_asked_for() {
-    let schema = text();
+    let schema = graphql::schema_text();
     let outputs = schema.split("\ninput ").next().unwrap_or_default();
     assert!(!outputs.contains("adminKey:"), "a node's key is write-only");
 }

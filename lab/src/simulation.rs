@@ -62,7 +62,7 @@ pub struct Verdict {
 /// # Errors
 /// The operating system gives no runtime.
 pub fn run(seed: u64, broken: Option<Break>, trace: bool) -> io::Result<Outcome> {
-    scheduler::run(seed, broken, trace)
+    scheduler::run(seed, broken, trace, None)
 }
 
 /// Runs seeds from `first` on, on some threads, until one breaks a promise.

@@ -1,5 +1,7 @@
 //! The rows in memory and a real database are given the same work, and give the same answers.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 use std::time::Duration;
 
 use engine::{

@@ -226,6 +226,7 @@ CREATE TABLE worker (
   started_at BIGINT NOT NULL,
   lease_until BIGINT NOT NULL,
   ended_at BIGINT,
+  draining_since BIGINT,
   facts TEXT NOT NULL,
   PRIMARY KEY (id)
 );
@@ -278,7 +279,7 @@ CREATE UNIQUE INDEX run_number ON run (deployment_id, run_no);
 CREATE UNIQUE INDEX run_requested_at ON run (deployment_id, requested_at);
 -- What the sweeper reads: unfinished runs alone, however many have ended.
 CREATE INDEX run_unfinished ON run (deployment_id, run_no) WHERE ended_at IS NULL;
-CREATE INDEX run_due ON run (wake_at) WHERE ended_at IS NULL AND worker_id IS NULL;
+CREATE INDEX run_line ON run (requested_at, id) WHERE ended_at IS NULL;
 CREATE INDEX run_held ON run (worker_id) WHERE worker_id IS NOT NULL;
 CREATE INDEX run_newest ON run (requested_at, id);
 CREATE INDEX idempotency_age ON idempotency_key (created_at);

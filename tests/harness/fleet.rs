@@ -234,6 +234,16 @@ impl Fleet {
             .unwrap()
     }
 
+    /// Runs a line of a shell with this fleet's settings; `$0` is the binary.
+    ///
+    /// # Panics
+    /// When it can't be started.
+    pub fn shell(&self, line: &str) -> Output {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", line]).arg(slipway::binary()).envs(&self.variables);
+        shell.current_dir(self.scratch.path()).output().unwrap()
+    }
+
     /// Makes a user in these groups, and returns a client with its key.
     ///
     /// # Panics

@@ -20,6 +20,18 @@ impl Program {
         Self(self.0.with(variables))
     }
 
+    /// With this signal where the process is to end by itself.
+    #[must_use]
+    pub fn ended_by(self, signal: &'static str) -> Self {
+        Self(self.0.ended_by(signal))
+    }
+
+    /// As this user and group.
+    #[must_use]
+    pub fn as_user(self, user: Option<(u32, u32)>) -> Self {
+        Self(self.0.as_user(user))
+    }
+
     /// Starts it.
     ///
     /// # Panics

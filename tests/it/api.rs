@@ -4,3 +4,4 @@
 mod bundles;
 mod commands;
 mod ids;
+mod starts;

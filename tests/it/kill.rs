@@ -1,12 +1,16 @@
 //! Whoever dies, or sleeps too long: the run ends as if nothing had been, no recorded step is done again, and no hook outlives its worker.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod cancels;
 mod check;
+mod drains;
 mod gate;
-mod hook;
+pub(crate) mod hook;
 mod late;
+mod poison;
 mod scene;
 mod stops;
+mod watchdog;
 
 use std::time::Duration;
 

@@ -2,13 +2,19 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod api;
+mod backlog;
 mod backup;
+mod database;
 mod fleet;
+mod flood;
 mod kill;
 mod leaks;
+mod operators;
 mod ordering;
 mod redis;
+mod retention;
 mod slots;
 mod soak;
 mod tidy;
+mod upgrade;
 mod walk;

@@ -1,5 +1,7 @@
 //! One run at a time per deployment, in order of request, whoever races.
 
+mod cancels;
+
 use std::time::Duration;
 
 use engine::{
@@ -159,6 +161,7 @@ impl Process {
             started_at: Set(now),
             lease_until: Set(now + 3_600_000_000),
             ended_at: Set(None),
+            draining_since: Set(None),
             facts: Set("{}".to_owned()),
         };
         let tx = db.begin().await.unwrap();

@@ -1,12 +1,15 @@
 //! Redis goes away, forgets, comes back: nothing is lost, nothing is done twice.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod shapes;
+mod tls;
+
 use std::time::{Duration, Instant};
 
 use engine::journal::{Kind, Status};
 use sandbox::{BundleSpec, Fault, FaultHandle, FaultKind, RunningNode, When};
 use serde_json::{Value, json};
-use tests::{Fleet, PATIENCE, Size, client, history, in_time, practice, until_true};
+use tests::{Fleet, FleetBuilder, PATIENCE, Size, client, history, in_time, practice, until_true};
 
 /// Far longer than a bell needs: who finds a run in less than this heard it.
 const SWEEP: Duration = Duration::from_secs(20);
@@ -20,6 +23,10 @@ impl Scene {
     /// Deployments `one`, `two`, … of bundle v1.
     async fn new(sweep: Duration, deployments: &[&str]) -> Self {
         let builder = Fleet::of(Size::Fleet).private_redis().set("SLIPWAY_WORKER_SWEEP_MS", sweep.as_millis());
+        Self::of(builder, deployments).await
+    }
+
+    async fn of(builder: FleetBuilder, deployments: &[&str]) -> Self {
         let (fleet, node) = (builder.start().await, practice::node().await);
         fleet.client.infrastructure("production", &node, json!({})).await;
         fleet.client.bundle(&BundleSpec::new("CHURN", "v1")).await;

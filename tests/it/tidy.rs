@@ -59,7 +59,7 @@ const TEXTS: &[(&str, &[&str])] = &[
             "deployer/src/",
             "lab/src/",
             "engine/src/db.rs",
-            "engine/src/leases.rs",
+            "engine/src/leases",
             "engine/src/runs",
             "engine/src/slots",
         ],

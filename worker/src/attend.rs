@@ -6,8 +6,7 @@ use engine::{
     ids::RunId,
     journal::{Kind, NewEvent, Phase, follow::edge},
     leases::Lease,
-    plan::PLAN_VERSION,
-    runs::{Answer, Loaded, Op},
+    runs::{Answer, Loaded, Op, RunsError},
 };
 use futures_util::FutureExt;
 use tracing::Instrument;
@@ -23,7 +22,7 @@ const ELSEWHERE: Duration = Duration::from_millis(200);
 /// Looks at a run. A claim that loses forgets: whoever won goes on.
 pub(crate) async fn attend(shared: &Arc<Shared>, run: RunId) {
     // Before the look at the drain: whoever drains waits for all that began before it.
-    let _attending = shared.attend();
+    let _attending = shared.attend(run);
     let Some(session) = shared.session() else { return };
     if shared.stop.drain.is_cancelled() || session.lease.lost.is_cancelled() {
         return;
@@ -31,6 +30,10 @@ pub(crate) async fn attend(shared: &Arc<Shared>, run: RunId) {
     let loaded = match shared.store.load(run).await {
         Ok(Some(loaded)) => loaded,
         Ok(None) => return,
+        Err(RunsError::Newer { version }) => {
+            tracing::info!(run.id = %run, plan.version = version, "a run is left to newer workers");
+            return;
+        }
         Err(error) => {
             tracing::error!(run.id = %run, error = %error, "a run cannot be read");
             return;
@@ -38,6 +41,10 @@ pub(crate) async fn attend(shared: &Arc<Shared>, run: RunId) {
     };
     let row = &loaded.row;
     if row.ended_at.is_some() || row.worker_id == Some(session.lease.worker.0) {
+        return;
+    }
+    if !session.runner.doer.plan_versions().contains(&loaded.state.spec.plan.version) {
+        // Those who know it find it by their sweeps.
         return;
     }
     if !session.runner.doer.suits(&loaded.state).await {
@@ -72,7 +79,7 @@ pub(crate) async fn attend(shared: &Arc<Shared>, run: RunId) {
 
 async fn claim(shared: &Shared, session: &Session, loaded: Loaded) -> Option<Arc<Held>> {
     let state = &loaded.state;
-    if matches!(state.phase, Phase::Ended { .. } | Phase::Stuck) || state.spec.plan.version != PLAN_VERSION {
+    if matches!(state.phase, Phase::Ended { .. } | Phase::Stuck) {
         return None;
     }
     // One that this very process was before it lost its lease did not vanish: the run did it no harm.
@@ -86,7 +93,15 @@ async fn claim(shared: &Shared, session: &Session, loaded: Loaded) -> Option<Arc
         }
         cancel => edge(state, state.epoch + 1, claimed, cancel, None),
     };
-    Held::claim(loaded, events, session.lease.clone(), shared.writer.clone(), shared.log.clone()).await
+    Held::claim(
+        loaded,
+        events,
+        session.lease.clone(),
+        shared.writer.clone(),
+        shared.log.clone(),
+        shared.metrics.refused.clone(),
+    )
+    .await
 }
 
 /// A run that this worker holds and does not drive would wait for ever: it is given back, from a fresh reading, however long that takes. It
@@ -133,6 +148,7 @@ async fn what_follows(shared: &Arc<Shared>, held: &Held) {
             Err(error) => tracing::warn!(error = %error, "the deployment's next run is found by the sweep"),
         }
     } else if let Some(wait_us) = wait_us {
+        shared.metrics.parked.inc();
         ring_later(shared, held.run, Duration::from_micros(wait_us.unsigned_abs()));
     } else if released {
         queue.ring(held.run);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use deployer::Deployer;
+use deployer::{Deployer, sealed::KEY_UNKNOWN};
 use engine::{
     failure::{Code, Failure, StepError},
     ids::RunId,
@@ -123,8 +123,11 @@ pub(crate) fn from_deployer(error: deployer::error::Error) -> StepError {
     match error {
         deployer::error::Error::Fault(fault) if fault.transient => unavailable(fault.detail),
         deployer::error::Error::Fault(fault) => internal(fault.detail),
-        deployer::error::Error::Refused(refusals) => {
-            internal(refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-        }
+        deployer::error::Error::Refused(refusals) => match refusals.first() {
+            Some(first) if first.code == KEY_UNKNOWN => {
+                Failure::new(Code::new(KEY_UNKNOWN), first.message.clone()).permanent()
+            }
+            _ => internal(refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+        },
     }
 }

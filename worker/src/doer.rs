@@ -1,10 +1,12 @@
 //! Who does the steps of a run. [`crate::steps::Steps`] is the real one; a simulation scripts its own.
 
+use std::ops::RangeInclusive;
+
 use async_trait::async_trait;
 use engine::{
     failure::StepResult,
     journal::State,
-    plan::PlannedStep,
+    plan::{PLAN_VERSION, PlannedStep},
     slots::{Demand, Slots},
 };
 use tokio_util::sync::CancellationToken;
@@ -36,6 +38,11 @@ pub trait Doer: Send + Sync + 'static {
 
     /// The answer for a hook that this worker cannot run; None when it can.
     async fn elsewhere(&self, context: &Context, planned: &PlannedStep) -> Option<StepResult>;
+
+    /// The versions of plans that this worker knows. Runs of others are left to those who do.
+    fn plan_versions(&self) -> RangeInclusive<u32> {
+        PLAN_VERSION..=PLAN_VERSION
+    }
 
     /// Whether this worker has what the run's next step needs, or may say that nobody has.
     async fn suits(&self, state: &State) -> bool;

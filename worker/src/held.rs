@@ -11,6 +11,7 @@ use engine::{
     leases::Lease,
     runs::{Answer, LogWriter, NewLogLine, Op, Writer},
 };
+use prometheus_client::metrics::counter::Counter;
 use tokio_util::sync::CancellationToken;
 
 /// This worker must not write the run again.
@@ -29,6 +30,8 @@ pub(crate) struct Held {
     writer: Writer,
     log: LogWriter,
     log_number: AtomicI64,
+    /// Writes that came too late.
+    refused: Counter,
     /// One write at a time: the next one builds on the answer.
     turn: tokio::sync::Mutex<()>,
 }
@@ -41,6 +44,7 @@ impl Held {
         lease: Lease,
         writer: Writer,
         log: LogWriter,
+        refused: Counter,
     ) -> Option<Arc<Self>> {
         let run = RunId(loaded.row.id);
         let op = match Op::claim(run, &loaded.state, lease.worker, &events) {
@@ -60,6 +64,7 @@ impl Held {
             writer,
             log,
             log_number: AtomicI64::new(0),
+            refused,
             turn: tokio::sync::Mutex::default(),
         };
         held.write(op, &events).await.ok()?;
@@ -104,12 +109,17 @@ impl Held {
     }
 
     async fn write(&self, op: Op, events: &[NewEvent]) -> Result<(), Lost> {
+        let claim = op.claim;
         let answer = tokio::select! {
             biased;
             () = self.lease.lost.cancelled() => return Err(Lost),
             answer = self.writer.write(op) => answer,
         };
-        let Answer::Accepted { epoch, seq, at, cancel_by } = answer else { return Err(Lost) };
+        let Answer::Accepted { epoch, seq, at, cancel_by } = answer else {
+            // A claim that loses is no loss: it is counted by whoever tried.
+            self.refused.inc_by(u64::from(!claim));
+            return Err(Lost);
+        };
         let first = seq - events.len() as i64 + 1;
         let mut state = self.state();
         for (seq, event) in (first..).zip(events) {

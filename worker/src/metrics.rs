@@ -16,6 +16,12 @@ pub struct Metrics {
     pub(crate) swept: Counter,
     pub(crate) leases: Counter,
     pub(crate) lapses_found: Counter,
+    pub(crate) sweeps: Counter,
+    pub(crate) refused: Counter,
+    pub(crate) parked: Counter,
+    pub(crate) slots_held: Gauge,
+    pub(crate) seats: Gauge,
+    pub(crate) draining: Gauge,
     ended: Family<Outcome, Counter>,
 }
 
@@ -38,6 +44,13 @@ impl Metrics {
         registry.register("slipway_swept", "Updates that only a sweep found", self.swept.clone());
         registry.register("slipway_leases", "Leases that this process registered", self.leases.clone());
         registry.register("slipway_lapses_found", "Lapsed workers that this one ended", self.lapses_found.clone());
+        registry.register("slipway_sweeps", "Sweeps that this worker did for the fleet", self.sweeps.clone());
+        let refused = self.refused.clone();
+        registry.register("slipway_refused_writes", "Writes of this worker that came too late", refused);
+        registry.register("slipway_updates_parked", "Times that an update rested, to go on later", self.parked.clone());
+        registry.register("slipway_slots_held", "Slots that updates of this worker hold now", self.slots_held.clone());
+        registry.register("slipway_seats", "How many updates this worker drives at most", self.seats.clone());
+        registry.register("slipway_draining", "1 when this worker takes no new updates", self.draining.clone());
         registry.register("slipway_updates_ended", "Updates that ended here, by status", self.ended.clone());
     }
 }

@@ -4,10 +4,8 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    ops::RangeInclusive,
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -18,7 +16,6 @@ use engine::{
     bell::Bell,
     ids::{RunId, WorkerId},
     leases::Lease,
-    plan::PLAN_VERSION,
     queue::{
         Queue,
         backend::{Envelope, SeatsBackend},
@@ -67,16 +64,20 @@ pub(crate) struct Shared {
     /// The runs that are driven now.
     held: Mutex<BTreeMap<RunId, Arc<Held>>>,
     /// Looks at runs that are under way: between a claim and its place in the list above, and after it.
-    attending: AtomicUsize,
+    attending: Mutex<Vec<RunId>>,
     rested: Notify,
 }
 
 /// A look at a run that is under way.
-pub(crate) struct Attending(Arc<Shared>);
+pub(crate) struct Attending(Arc<Shared>, RunId);
 
 impl Drop for Attending {
     fn drop(&mut self) {
-        self.0.attending.fetch_sub(1, Ordering::Relaxed);
+        let mut attending = self.0.attending();
+        if let Some(place) = attending.iter().position(|run| *run == self.1) {
+            attending.swap_remove(place);
+        }
+        drop(attending);
         self.0.rested.notify_waiters();
     }
 }
@@ -112,7 +113,8 @@ impl Worker {
         supervisor: Supervisor,
     ) -> Result<Self, DbErr> {
         let (store, queue) = (deployer.db.clone().into(), deployer.queue.clone());
-        let steps = Steps { deployer, hooks: settings.hooks.clone(), supervisor };
+        let (hooks, retention) = (settings.hooks.clone(), settings.retention);
+        let steps = Steps { deployer, hooks, supervisor, retention };
         Self::made_of(store, queue, bell, settings, Arc::new(steps)).await
     }
 
@@ -129,6 +131,8 @@ impl Worker {
     ) -> Result<Self, DbErr> {
         let store = patient(store);
         let writer = Writer::start(&*store, bell.clone()).await?;
+        let metrics = Metrics::default();
+        metrics.seats.set(i64::try_from(settings.seats.max(1)).unwrap_or(i64::MAX));
         let log = LogWriter::start(Arc::clone(&store), bell.clone());
         let shared = Shared {
             store,
@@ -137,14 +141,14 @@ impl Worker {
             bell,
             writer,
             log,
-            metrics: Metrics::default(),
+            metrics,
             seats: Seats::new(settings.seats.max(1)),
             settings,
             stop: Stop::default(),
             session: RwLock::default(),
             lives: Mutex::default(),
             held: Mutex::default(),
-            attending: AtomicUsize::new(0),
+            attending: Mutex::default(),
             rested: Notify::new(),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -198,6 +202,7 @@ impl Worker {
             return;
         }
         self.shared.stop.drain.cancel();
+        self.shared.metrics.draining.set(1);
         self.shared.seats.close();
         let (now, patience) = (self.shared.stop.now.clone(), Duration::from_millis(self.shared.settings.drain_ms));
         tokio::spawn(async move {
@@ -226,12 +231,23 @@ impl Worker {
         }
     }
 
+    /// Waits until nothing is driven here any more. That this worker drains stands in its row meanwhile, whoever asked for it.
+    async fn drained(&self, lease: &Lease) {
+        let said = lease.clone();
+        tokio::spawn(async move {
+            if let Err(error) = said.drains().await {
+                tracing::debug!(error = %error, "the worker's row does not say that it drains");
+            }
+        });
+        self.shared.all_rested(lease).await;
+    }
+
     /// Registers, and works under that lease until it is lost or the worker has drained.
     async fn one_lease(&self, consumer: &JoinHandle<()>) {
         let shared = &self.shared;
         let settings = &shared.settings;
         let name = if settings.name.is_empty() { host_and_process() } else { settings.name.clone() };
-        let facts = facts(settings);
+        let facts = facts(settings, &shared.doer.plan_versions());
         let registered = tokio::select! {
             biased;
             registered = Lease::register(&*shared.store, &name, &facts, &settings.lease) => registered,
@@ -254,14 +270,20 @@ impl Worker {
         tracing::info!(worker.id = %lease.worker, worker.name = name, seats = settings.seats, "registered");
         let slots = Slots::start(Arc::clone(&shared.store), shared.bell.clone(), lease.worker, settings.lease.clone());
         let (store, doer) = (Arc::clone(&shared.store), Arc::clone(&shared.doer));
-        let runner = Runner { store, doer, slots, stop: shared.stop.clone() };
+        let slots_held = shared.metrics.slots_held.clone();
+        let runner = Runner { store, doer, slots, stop: shared.stop.clone(), slots_held };
         let session = Arc::new(Session { lease: lease.clone(), runner });
         shared.replace_session(Some(session));
         let sweep = tokio::spawn(sweeper::sweep(Arc::clone(shared), lease.clone()));
         tokio::select! {
             biased;
             () = lease.lost.cancelled() => {}
-            () = shared.stop.drain.cancelled() => shared.all_rested(&lease).await,
+            () = shared.stop.drain.cancelled() => self.drained(&lease).await,
+            () = lease.drain.cancelled() => {
+                tracing::info!("asked to drain: no new runs");
+                self.drain();
+                self.drained(&lease).await;
+            }
             // Without a consumer this process would hold a lease and do nothing: it ends, and says so.
             () = finished(consumer) => tracing::error!("the job consumer ended; this worker ends with it"),
         }
@@ -305,16 +327,22 @@ impl Shared {
     }
 
     /// A look at a run begins; it ends when the answer is dropped.
-    pub(crate) fn attend(self: &Arc<Self>) -> Attending {
-        self.attending.fetch_add(1, Ordering::Relaxed);
-        Attending(Arc::clone(self))
+    pub(crate) fn attend(self: &Arc<Self>, run: RunId) -> Attending {
+        self.attending().push(run);
+        Attending(Arc::clone(self), run)
+    }
+
+    /// The runs that are looked at now, whether or not they are held already. One that is claimed, and of whose claim no answer has come yet,
+    /// is among these alone.
+    pub(crate) fn attending(&self) -> std::sync::MutexGuard<'_, Vec<RunId>> {
+        self.attending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until nothing is looked at or driven any more, or the lease is lost.
     async fn all_rested(&self, lease: &Lease) {
         loop {
             let rested = self.rested.notified();
-            if self.attending.load(Ordering::Relaxed) == 0 {
+            if self.attending().is_empty() {
                 return;
             }
             tokio::select! {
@@ -345,11 +373,12 @@ async fn finished(task: &JoinHandle<()>) {
 }
 
 /// What this worker can run; published with its row.
-fn facts(settings: &WorkerSettings) -> Value {
+fn facts(settings: &WorkerSettings, plan_versions: &RangeInclusive<u32>) -> Value {
     json!({
         "codeEnvs": settings.hooks.code_envs.keys().collect::<Vec<_>>(),
         "osUsers": settings.hooks.os_users,
-        "planVersions": [PLAN_VERSION],
+        "planVersions": plan_versions.clone().collect::<Vec<_>>(),
+        "leaseMs": settings.lease.lease_ms,
         "version": env!("CARGO_PKG_VERSION"),
     })
 }

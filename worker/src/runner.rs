@@ -21,6 +21,7 @@ use engine::{
     store::Store,
 };
 use futures_util::FutureExt;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -58,6 +59,17 @@ pub(crate) struct Runner {
     pub(crate) doer: Arc<dyn Doer>,
     pub(crate) slots: Slots,
     pub(crate) stop: Stop,
+    /// How many attempts of this process have a slot.
+    pub(crate) slots_held: Gauge,
+}
+
+/// Counts a slot until it is dropped.
+struct Holding(Gauge);
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Runner {
@@ -147,6 +159,8 @@ impl Runner {
         }
         let context = Context::new(Arc::clone(held), step, attempt, planned.clone());
         if planned.slot.is_some() {
+            self.slots_held.inc();
+            let _holding = Holding(self.slots_held.clone());
             // A hook ends by itself, on a cancel, at its deadline, when the worker stops: only then no process of it is left.
             let demand = demand(held, step, attempt, planned.slot.as_ref());
             let stop = self.stop.now.child_token();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use engine::leases::LeaseSettings;
+use engine::{leases::LeaseSettings, runs::retain::Retention};
 use serde::{Deserialize, Serialize};
 
 /// A worker's part of the configuration.
@@ -21,6 +21,9 @@ pub struct WorkerSettings {
     pub drain_ms: u64,
     /// Hooks.
     pub hooks: HookSettings,
+    /// How long runs that have ended are kept: a table of its own, since it is the installation's, not this worker's.
+    #[serde(skip)]
+    pub retention: Retention,
 }
 
 /// How this worker runs hooks.
@@ -60,6 +63,7 @@ impl Default for WorkerSettings {
             sweep_ms: 2_000,
             drain_ms: 300_000,
             hooks: HookSettings::default(),
+            retention: Retention::default(),
         }
     }
 }

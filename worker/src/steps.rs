@@ -11,6 +11,7 @@ use engine::{
     failure::{Code, Failure, StepError, StepOutcome, StepResult},
     journal::State,
     plan::{OnFailure, PlannedStep},
+    runs::retain::{self, Retention},
     slots::{Demand, Slots},
     step::StepContext,
 };
@@ -36,6 +37,7 @@ pub(crate) struct Steps {
     pub(crate) deployer: Deployer,
     pub(crate) hooks: HookSettings,
     pub(crate) supervisor: crate::hooks::Supervisor,
+    pub(crate) retention: Retention,
 }
 
 /// What a step on the node works with.
@@ -162,9 +164,17 @@ impl Doer for Steps {
     ) -> StepResult {
         hook::run(self, context, planned, slots, demand, stop).await
     }
+
     async fn forget_old(&self) {
         if let Err(error) = deployer::updates::idempotency::forget_old(&self.deployer).await {
             tracing::warn!(error = ?error, "old idempotency keys could not be forgotten");
+        }
+        match retain::retain(&self.deployer.db, self.retention).await {
+            Ok(gone) if gone != retain::Forgotten::default() => {
+                tracing::info!(runs = gone.runs, logs = gone.logs, "forgot what is older than is kept");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = %error, "old runs could not be forgotten"),
         }
     }
 }

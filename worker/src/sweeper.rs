@@ -3,12 +3,12 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use engine::db::DbErr;
-use engine::{ids::RunId, leases::Lease};
+use engine::{ids::RunId, leases::Lease, runs::due::Place};
 
 use crate::{attend, process::Shared};
 
-/// The most runs that one sweep rings.
-const MOST: u64 = 1_000;
+/// A sweep rings until so many bells wait, and no more: those wake as many workers as there can be.
+const MOST: usize = 1_000;
 /// How long one sweep may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often what is too old is forgotten.
@@ -18,6 +18,8 @@ const FORGET_EVERY_US: i64 = 3_600 * 1_000_000;
 pub(crate) async fn sweep(shared: Arc<Shared>, lease: Lease) {
     let worker = lease.worker;
     let mut undriven = BTreeSet::new();
+    // How far the sweeps have gone through the line of unfinished runs.
+    let mut place = Place::default();
     let period = Duration::from_millis(shared.settings.sweep_ms.max(100));
     let cancels = Duration::from_millis(shared.settings.lease.heartbeat_ms.clamp(100, 1_000));
     let mut last = tokio::time::Instant::now();
@@ -25,7 +27,7 @@ pub(crate) async fn sweep(shared: Arc<Shared>, lease: Lease) {
     let mut first = true;
     loop {
         if first || last.elapsed() >= period {
-            let swept = tokio::time::timeout(PATIENCE, once(&shared, first)).await;
+            let swept = tokio::time::timeout(PATIENCE, once(&shared, first, &mut place)).await;
             if let Ok(Err(error)) = swept {
                 tracing::warn!(worker.id = %worker, error = %error, "a sweep failed");
             } else if swept.is_err() {
@@ -54,8 +56,8 @@ async fn find_undriven(shared: &Arc<Shared>, lease: &Lease, before: BTreeSet<Run
         }
     };
     let undriven: BTreeSet<RunId> = {
-        let held = shared.held();
-        found.into_iter().filter(|run| !held.contains_key(run)).collect()
+        let attending = shared.attending();
+        found.into_iter().filter(|run| !attending.contains(run)).collect()
     };
     for run in undriven.intersection(&before) {
         attend::give_back(shared, lease, *run, "nobody drove it").await;
@@ -63,25 +65,41 @@ async fn find_undriven(shared: &Arc<Shared>, lease: &Lease, before: BTreeSet<Run
     undriven
 }
 
-async fn once(shared: &Shared, first: bool) -> Result<(), DbErr> {
+async fn once(shared: &Shared, first: bool, place: &mut Place) -> Result<(), DbErr> {
     // While Redis is away nobody hears a ring: each worker fills its own seats.
     let alone = shared.queue.is_degraded();
     let period_us = i64::try_from(shared.settings.sweep_ms * 900).unwrap_or(i64::MAX);
     let swept = shared.store.sweep(alone || first, period_us, FORGET_EVERY_US).await?;
     shared.metrics.lapses_found.inc_by(swept.ended.len() as u64);
     if swept.forget {
-        shared.doer.forget_old().await;
+        // It may take long; nobody waits for it.
+        let doer = Arc::clone(&shared.doer);
+        tokio::spawn(async move { doer.forget_old().await });
     }
     if !swept.mine || shared.stop.drain.is_cancelled() {
         return Ok(());
     }
-    for run in shared.store.due(MOST).await? {
-        shared.metrics.swept.inc();
+    shared.metrics.sweeps.inc();
+    // Those that were found before still have their bells, unless bells were lost: then fewer wait than there are runs.
+    let waiting = if alone { 0 } else { shared.queue.waiting() };
+    if waiting >= MOST {
+        return Ok(());
+    }
+    let look = shared.store.look(*place, MOST as u64).await?;
+    let found = look.runs.len();
+    let lacking = found.saturating_sub(waiting);
+    for (run, at) in look.runs.into_iter().take(lacking) {
         if !alone {
             shared.queue.ring(run);
         } else if !shared.seats.offer(run) {
-            break;
+            return Ok(());
         }
+        shared.metrics.swept.inc();
+        *place = at;
+    }
+    // The next sweep goes on behind what this one rang: runs at the head that nobody can take don't keep others from being found.
+    if lacking == found {
+        *place = look.to.unwrap_or_default();
     }
     Ok(())
 }

@@ -28,6 +28,7 @@ use crate::{
     failure::Failure,
     house::{House, Pass},
     metrics::HttpMetrics,
+    rate::{self, Rates},
     settings::Settings,
 };
 
@@ -38,6 +39,7 @@ pub(crate) struct Shared<E, H> {
     pub(crate) executor: E,
     pub(crate) house: Arc<H>,
     pub(crate) settings: Arc<Settings>,
+    pub(crate) rates: Rates,
     pub(crate) metrics: HttpMetrics,
     pub(crate) shutdown: CancellationToken,
 }
@@ -61,12 +63,17 @@ impl<E: Executor, H: House> Endpoint for GraphqlEndpoint<E, H> {
 
 impl<E: Executor, H: House> Shared<E, H> {
     async fn answer(&self, request: Request, id: &RequestId) -> Result<Response, Failure> {
+        // Whoever asks too often is refused before the database is asked who that is.
+        let claim = auth::claim(&request);
+        let key = if let auth::Claim::Key(key) = &claim { Some(key) } else { None };
+        let _place = self.rates.enter(key).await?;
         let pass = auth::enter(&*self.house, &request).await?;
         let timeout = self.settings.request_timeout();
         let accept = read::Accept::of(&request);
         let last_event = request.header("last-event-id").and_then(|seq| seq.parse().ok());
         let late = |_| Failure::new(StatusCode::GATEWAY_TIMEOUT, "TIMEOUT", LATE);
-        let batch = tokio::time::timeout(timeout, read::batch(request, &self.settings)).await.map_err(late)??;
+        let mut batch = tokio::time::timeout(timeout, read::batch(request, &self.settings)).await.map_err(late)??;
+        self.rates.take(&pass.key, rate::cost(&mut batch, &self.settings.limits).saturating_sub(1))?;
         let login = Login(self.house.login(&pass.viewer).into());
         let mut response = if accept == read::Accept::Events {
             let BatchRequest::Single(operation) = batch else {

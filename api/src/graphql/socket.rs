@@ -19,6 +19,7 @@ use crate::{
     edge::{Login, RequestId},
     failure::Failure,
     house::{House, Key, Pass},
+    rate,
 };
 
 const PROTOCOL: &str = "graphql-transport-ws";
@@ -248,6 +249,15 @@ impl<E: Executor, H: House> Connection<E, H> {
         let Some(key) = self.pass.as_ref().map(|pass| pass.key.clone()) else {
             return Err(Close::new(4401, "Unauthorized").into());
         };
+        let cost = rate::cost_of(&mut operation, &self.shared.settings.limits);
+        if let Err(failure) = self.shared.rates.take(&key, cost) {
+            let payload: Vec<Value> = failure
+                .problems
+                .iter()
+                .map(|problem| json!({"message": problem.message, "extensions": {"code": problem.code}}))
+                .collect();
+            return self.send(json!({"id": id, "type": "error", "payload": payload})).await;
+        }
         self.enter(key).await?;
         if let Some(pass) = &self.pass {
             operation.data = self.shared.house.request_data(pass, &self.id.0);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::toy::{KEY, code, start};
+use crate::toy::{KEY, code, start, start_with};
 
 #[tokio::test]
 async fn nobody_gets_in_without_a_key() {
@@ -148,4 +148,20 @@ async fn a_shutdown_lets_requests_end() {
     server.shutdown.cancel();
     drop(server.http);
     tokio::time::timeout(std::time::Duration::from_secs(10), server.done).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_asks_too_often_is_told_when_to_come_back() {
+    let settings = api::Settings { key_requests_per_second: 1, key_burst: 2, ..api::Settings::default() };
+    let server = start_with(settings).await;
+    let ask = || {
+        server.http.post(server.url("/graphql")).bearer_auth(KEY).json(&serde_json::json!({"query": "{ me }"})).send()
+    };
+    let mut answer = ask().await.unwrap();
+    for _ in 0..2 {
+        assert!(matches!(answer.status().as_u16(), 200 | 429));
+        answer = ask().await.unwrap();
+    }
+    assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()), (429, "1"));
+    assert_eq!(code(&answer.json().await.unwrap()), "RATE_LIMITED");
 }

@@ -254,3 +254,21 @@ async fn a_shutdown_says_goodbye() {
     server.shutdown.cancel();
     assert_eq!(client.closed().await, 1001);
 }
+
+#[tokio::test]
+async fn who_asks_too_often_is_refused_and_may_stay() {
+    let settings = api::Settings { key_requests_per_second: 1, key_burst: 2, ..api::Settings::default() };
+    let server = start_with(settings).await;
+    let mut client = ready(&server).await;
+    client.subscribe("full", "{ a: me b: me }").await;
+    client.subscribe("last", "{ me }").await;
+    client.subscribe("over", "{ me }").await;
+    loop {
+        let Heard::Message(message) = client.hear().await else { panic!("closed") };
+        if message["id"] == "over" {
+            assert_eq!(message["type"], "error");
+            assert_eq!(message["payload"][0]["extensions"]["code"], "RATE_LIMITED");
+            return;
+        }
+    }
+}

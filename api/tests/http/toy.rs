@@ -172,7 +172,7 @@ pub(crate) async fn start_with(settings: Settings) -> Server {
     let app = api::app(schema, toy.clone(), settings, metrics, Arc::new(registry), shutdown.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
-    let done = tokio::spawn(api::serve(listener, app, shutdown.clone(), std::time::Duration::from_secs(5)));
+    let done = tokio::spawn(api::serve(listener, app, 64, shutdown.clone(), std::time::Duration::from_secs(5)));
     Server { at, toy, http: reqwest::Client::new(), shutdown, done }
 }
 

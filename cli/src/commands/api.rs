@@ -1,18 +1,18 @@
 //! `slipway api`.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use worker::Worker;
 
-use super::signals::Signals;
-use crate::{args::Api, config::Config, failure::Failure, house::Deployment, parts::Parts};
+use super::{listen, signals::Signals};
+use crate::{args::Api, config::Config, failure::Failure, fleet, house::Deployment, parts::Parts};
 
 pub(crate) async fn run(args: Api, config: &Config) -> Result<(), Failure> {
     let parts = Parts::open(config).await?;
-    let listener = TcpListener::bind(args.listen.unwrap_or(config.api.listen)).await?;
+    let listener = listen(args.listen.unwrap_or(config.api.listen), "--listen or api.listen").await?;
     let shutdown = CancellationToken::new();
     let mut signals = Signals::listen()?;
     let stop = shutdown.clone();
@@ -37,9 +37,10 @@ pub(crate) async fn serve(
     if let Some(worker) = worker {
         worker.metrics().register(&mut registry);
     }
+    let numbers = fleet::numbers(parts.deployer.db.clone(), registry);
     let house = Deployment::new(parts.deployer.clone(), &parts.bell, config.packages.largest);
     let schema = api::limits::apply(graphql::builder(), &config.http.limits).finish();
-    let app = api::app(schema, house, config.http.clone(), metrics, Arc::new(registry), shutdown.clone());
+    let app = api::app(schema, house, config.http.clone(), metrics, numbers, shutdown.clone());
     tracing::info!(listen = %address, "serving GraphQL at /graphql, GraphiQL at /graphiql");
-    Ok(api::serve(listener, app, shutdown, Duration::from_secs(config.http.drain_s)).await?)
+    Ok(api::serve(listener, app, config.http.connections, shutdown, Duration::from_secs(config.http.drain_s)).await?)
 }

@@ -3,72 +3,106 @@
 mod scene;
 mod show;
 
-use std::process::ExitCode;
+use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path, process::ExitCode};
 
+use ::worker::Worker;
 use engine::{
     clock,
     secrets::{ApiKey, Secret},
 };
-use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{api, dev, sandbox, say, signals::Signals, worker};
+use super::{api, dev, listen, sandbox, say, signals::Signals, worker};
 use crate::{args::Demo, client::Client, config::Config, failure::Failure, telemetry};
 
 pub(crate) async fn run(args: Demo, mut config: Config) -> Result<ExitCode, Failure> {
     // The display tells what happens; the log only what goes wrong.
     config.log.filter = "warn".to_owned();
     telemetry::start(&config.log)?;
-    let folder = tempfile::Builder::new().prefix("slipway-demo-").tempdir()?;
-    let config = dev::embedded(config, folder.path())?;
-    let node_key = Secret::new(format!("practice-{:016x}", clock::random_u64()));
-    let node = sandbox::practice(node_key.expose()).start(([127, 0, 0, 1], 0).into()).await?;
-    let listener = TcpListener::bind(args.listen).await.map_err(|error| {
-        Failure::new("ADDRESS_IN_USE", format!("{}: {error}. Name another one with --listen 127.0.0.1:0.", args.listen))
-    })?;
-    let base = format!("http://{}", listener.local_addr()?);
-    let (parts, key) = dev::open(&config).await?;
-    let key = match key {
-        Some(key) => key.expose().to_owned(),
-        None => crate::parts::given_admin_key().map(|key| key.expose().to_owned()).unwrap_or_default(),
-    };
-    debug_assert!(ApiKey::parse(&key).is_some());
-    let shutdown = CancellationToken::new();
-    let worker = worker::start(&parts, &config).await?;
-    let working = tokio::spawn({
-        let worker = worker.clone();
-        async move { worker.run().await }
-    });
-    let serving = tokio::spawn({
-        let (config, worker, shutdown) = (config.clone(), worker.clone(), shutdown.clone());
-        async move { api::serve(&parts, &config, listener, Some(&worker), shutdown).await }
-    });
-
-    say(format!("Slipway runs at {base}, a practice Automation node at {}.", node.url()));
-    let client = Client::new(&base, &key)?;
-    let node_url = node.url();
-    let python = config.worker.settings.hooks.interpreter(None).is_some_and(|program| program.is_file());
+    // Before there is a folder: whoever stops the demo, however early, finds nothing left.
     let mut signals = Signals::listen()?;
-    let succeeded = tokio::select! {
-        played = scene::play(&client, &node_url, &node_key, python) => played,
-        () = signals.next() => Err(Failure::new("INTERRUPTED", "stopped before the update had ended")),
+    let private = Permissions::from_mode(0o700);
+    let folder = tempfile::Builder::new().prefix("slipway-demo-").permissions(private).tempdir()?;
+    let stage = tokio::select! {
+        stage = Stage::set(&args, config, folder.path()) => stage?,
+        () = signals.next() => return Err(stopped()),
     };
-    let succeeded = match succeeded {
-        Ok(succeeded) => succeeded,
-        Err(failure) => {
-            say(format!("The demo could not go on: {failure}"));
-            false
-        }
+    let played = tokio::select! {
+        played = stage.play() => played,
+        () = signals.next() => Err(stopped()),
     };
-    if !args.exit && succeeded {
-        show::what_next(&base, &key);
-        signals.next().await;
-        say("");
+    let shown = match played {
+        Ok(true) if args.exit => Ok(true),
+        Ok(true) => match show::what_next(&stage.base, &stage.key) {
+            Ok(()) => {
+                signals.next().await;
+                say("").map(|()| true)
+            }
+            Err(failure) => Err(failure),
+        },
+        Ok(false) => Ok(false),
+        Err(failure) if failure.is_closed_pipe() => Err(failure),
+        Err(failure) => say(format!("The demo could not go on: {failure}")).map(|()| false),
+    };
+    stage.clear().await;
+    Ok(if shown? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn stopped() -> Failure {
+    Failure::new("INTERRUPTED", "stopped before the update had ended")
+}
+
+/// Everything that runs.
+struct Stage {
+    base: String,
+    key: String,
+    node: ::sandbox::RunningNode,
+    node_key: Secret,
+    python: bool,
+    worker: Worker,
+    working: JoinHandle<()>,
+    serving: JoinHandle<Result<(), Failure>>,
+    shutdown: CancellationToken,
+}
+
+impl Stage {
+    async fn set(args: &Demo, config: Config, folder: &Path) -> Result<Self, Failure> {
+        let config = dev::embedded(config, folder)?;
+        let listener = listen(args.listen, "--listen; 127.0.0.1:0 takes a free port").await?;
+        let base = format!("http://{}", listener.local_addr()?);
+        let node_key = Secret::new(format!("practice-{:016x}", clock::random_u64()));
+        let node = sandbox::practice(node_key.expose()).start(([127, 0, 0, 1], 0).into()).await?;
+        let parts = dev::open(&config).await?;
+        let given = crate::parts::given_admin_key();
+        let made = deployer::bootstrap::first_start(&parts.deployer.db, given.as_ref()).await?;
+        let key = made.map(|key| key.expose().to_owned()).unwrap_or_default();
+        debug_assert!(ApiKey::parse(&key).is_some());
+        let python = config.worker.settings.hooks.interpreter(None).is_some_and(|program| program.is_file());
+        let worker = worker::start(&parts, &config).await?;
+        let shutdown = CancellationToken::new();
+        let working = tokio::spawn({
+            let worker = worker.clone();
+            async move { worker.run().await }
+        });
+        let serving = tokio::spawn({
+            let (worker, shutdown) = (worker.clone(), shutdown.clone());
+            async move { api::serve(&parts, &config, listener, Some(&worker), shutdown).await }
+        });
+        Ok(Self { base, key, node, node_key, python, worker, working, serving, shutdown })
     }
-    shutdown.cancel();
-    worker.stop_now();
-    let _ = working.await;
-    let _ = serving.await;
-    node.stop().await;
-    Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+
+    async fn play(&self) -> Result<bool, Failure> {
+        say(format!("Slipway runs at {}, a practice Automation node at {}.", self.base, self.node.url()))?;
+        let client = Client::new(&self.base, &self.key)?;
+        scene::play(&client, &self.node.url(), &self.node_key, self.python).await
+    }
+
+    async fn clear(self) {
+        self.shutdown.cancel();
+        self.worker.stop_now();
+        let _ = self.working.await;
+        let _ = self.serving.await;
+        self.node.stop().await;
+    }
 }

@@ -1,21 +1,20 @@
 //! `slipway migrate`.
 
-use super::say;
+use migration::Migrated;
+
+use super::{count, say, show_first_key};
 use crate::{config::Config, failure::Failure, parts};
 
 pub(crate) async fn run(config: &Config) -> Result<(), Failure> {
+    parts::check_given_admin_key()?;
     let db = parts::database(config).await?;
-    let pending = migration::pending(db.pool()).await?;
-    migration::migrate(db.pool()).await?;
-    match pending {
-        0 => say("The schema is up to date."),
-        n => say(format!("Applied {n} migrations.")),
+    match migration::migrate(db.pool()).await? {
+        Migrated::Applied(0) => say("The schema is up to date.")?,
+        Migrated::Applied(n) => say(format!("Applied {}.", count(n as u64, "migration")))?,
+        Migrated::Later(names) => say(format!(
+            "The schema is of a later version of Slipway ({}) and was left as it is. This version runs on it if it is the one before that.",
+            names.join(", ")
+        ))?,
     }
-    if let Some(key) = deployer::bootstrap::first_start(&db, parts::given_admin_key().as_ref()).await?
-        && parts::given_admin_key().is_none()
-    {
-        say("The first administrator is `admin`. Its key, shown this once:");
-        say(key.expose());
-    }
-    Ok(())
+    show_first_key(&db).await
 }

@@ -1,11 +1,12 @@
 //! `slipway sandbox`: the practice Automation node by itself.
 
-use super::{say, signals::Signals};
+use super::{cannot_listen, say, signals::Signals};
 use crate::{args::Sandbox, failure::Failure};
 
 pub(crate) async fn run(args: Sandbox) -> Result<(), Failure> {
-    let node = practice(&args.admin_key).start(args.listen).await?;
-    say(format!("Practice Automation node at {}; its administrator key is {}", node.url(), args.admin_key));
+    let node = practice(&args.admin_key).start(args.listen).await;
+    let node = node.map_err(|error| cannot_listen(args.listen, "--listen", &error))?;
+    say(format!("Practice Automation node at {}; its administrator key is {}", node.url(), args.admin_key))?;
     Signals::listen()?.next().await;
     node.stop().await;
     Ok(())

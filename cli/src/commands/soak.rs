@@ -15,9 +15,9 @@ pub(crate) async fn run(args: Soak) -> Result<ExitCode, Failure> {
     if let Some(path) = &args.check {
         let (records, violations) = soak::check(path)?;
         for violation in &violations {
-            say(violation);
+            say(violation)?;
         }
-        say(format!("{records} records, {} promises broken.", violations.len()));
+        say(format!("{records} records, {} promises broken.", violations.len()))?;
         return Ok(if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let settings = soak::Settings {
@@ -36,12 +36,19 @@ pub(crate) async fn run(args: Soak) -> Result<ExitCode, Failure> {
     };
     let mut signals = Signals::listen()?;
     let report = tokio::select! {
-        report = soak::run(&settings, Arc::new(|line: &str| say(line))) => report?,
+        report = soak::run(&settings, Arc::new(progress)) => report?,
         () = signals.next() => return Err(Failure::new("INTERRUPTED", "stopped before the soak had ended")),
     };
-    say("");
-    say(&report);
+    say("")?;
+    say(&report)?;
     Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whoever stops to read does not end the soak.
+fn progress(line: &str) {
+    if say(line).is_err() {
+        tracing::debug!(line, "nobody reads any more");
+    }
 }
 
 impl From<LabError> for Failure {

@@ -3,18 +3,34 @@
 use std::{sync::Arc, time::Duration};
 
 use api::Readiness;
+use deployer::{bootstrap::Operator, workers};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use worker::{Worker, hooks::Supervisor};
+use worker::{Worker, WorkerSettings, hooks::Supervisor};
 
-use super::signals::Signals;
-use crate::{args::WorkerArgs, config::Config, failure::Failure, house, parts::Parts};
+use super::{listen, say, signals::Signals};
+use crate::{
+    args::{WorkerArgs, WorkerCommand},
+    config::Config,
+    failure::Failure,
+    fleet, house,
+    parts::{self, Parts},
+};
 
-pub(crate) async fn run(args: WorkerArgs, config: &Config) -> Result<(), Failure> {
-    let parts = Parts::open(config).await?;
-    let worker = start(&parts, config).await?;
-    let listener = TcpListener::bind(args.listen.unwrap_or(config.worker.listen)).await?;
+/// Connections at once for health and metrics.
+const CONNECTIONS: usize = 256;
+
+pub(crate) async fn run(args: WorkerArgs, mut config: Config) -> Result<(), Failure> {
+    if let Some(WorkerCommand::Drain { worker }) = args.command {
+        return drain(&worker, &config).await;
+    }
+    if let Some(seconds) = args.drain_timeout {
+        config.worker.settings.drain_ms = seconds.saturating_mul(1_000);
+    }
+    let parts = Parts::open(&config).await?;
+    let listener = listen(args.listen.unwrap_or(config.worker.listen), "--listen or worker.listen").await?;
+    let worker = start(&parts, &config).await?;
     let shutdown = CancellationToken::new();
     let health = tokio::spawn(serve_health(worker.clone(), parts.deployer.clone(), listener, shutdown.clone()));
     let mut signals = Signals::listen()?;
@@ -35,17 +51,20 @@ pub(crate) async fn run(args: WorkerArgs, config: &Config) -> Result<(), Failure
     }
 }
 
+/// Asks workers to drain, straight at the database.
+async fn drain(name: &str, config: &Config) -> Result<(), Failure> {
+    let db = parts::database(config).await?;
+    for worker in workers::drain_named(&db, Operator::at_the_database(), name).await? {
+        let left = worker.left.len();
+        say(format!("Worker {} ({}) was asked to drain; it drives {left} updates.", worker.name, worker.id))?;
+    }
+    Ok(())
+}
+
 /// Makes the process fit to run hooks, and the worker.
 pub(crate) async fn start(parts: &Parts, config: &Config) -> Result<Worker, Failure> {
     worker::hooks::worker_startup()?;
-    let settings = config.worker.settings.clone();
-    if !settings.lease.is_sound() {
-        return Err(Failure::new(
-            "CONFIG_INVALID",
-            "worker.lease: twice heartbeat_ms must be below hook_grace_ms, and hook_grace_ms below lease_ms. A heartbeat may be late once, and a \
-             hook must be dead before its slot is given away.",
-        ));
-    }
+    let settings = WorkerSettings { retention: config.retention, ..config.worker.settings.clone() };
     Ok(Worker::new(parts.deployer.clone(), parts.bell.clone(), settings, Supervisor::this_program()).await?)
 }
 
@@ -58,6 +77,7 @@ async fn serve_health(
     let mut registry = Registry::default();
     let metrics = api::HttpMetrics::register(&mut registry);
     worker.metrics().register(&mut registry);
+    let numbers = fleet::numbers(deployer.db.clone(), registry);
     let ready = Arc::new(move || {
         let (deployer, worker) = (deployer.clone(), worker.clone());
         let readiness: std::pin::Pin<Box<dyn Future<Output = Readiness> + Send>> = Box::pin(async move {
@@ -68,6 +88,6 @@ async fn serve_health(
         });
         readiness
     });
-    let app = api::worker_app(ready, metrics, Arc::new(registry));
-    Ok(api::serve(listener, app, shutdown, Duration::from_secs(5)).await?)
+    let app = api::worker_app(ready, metrics, numbers);
+    Ok(api::serve(listener, app, CONNECTIONS, shutdown, Duration::from_secs(5)).await?)
 }

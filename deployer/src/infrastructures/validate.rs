@@ -97,7 +97,7 @@ fn step_policies(settings: &Settings, problems: &mut Problems) {
         let field = |part: &str| format!("stepPolicies.{}{part}", kind.escape_debug());
         if !STEP_KINDS.contains(&kind.as_str()) {
             let known = STEP_KINDS.join(", ");
-            problems.add("STEP_KIND_UNKNOWN", "stepPolicies", format!("There is no such step. There are: {known}."));
+            problems.add("STEP_KIND_UNKNOWN", field(""), format!("There is no such step. There are: {known}."));
             continue;
         }
         if let Some(deadline) = policy.deadline_ms {
@@ -109,7 +109,11 @@ fn step_policies(settings: &Settings, problems: &mut Problems) {
             }
             duration(initial_ms, if max_attempts > 1 { 100 } else { 0 }, HOUR, &field(".initialMs"), problems);
             if cap_ms < initial_ms || cap_ms > DAY {
-                problems.add("RETRY_INVALID", field(".capMs"), format!("Give {initial_ms} to {DAY} milliseconds."));
+                problems.add(
+                    "RETRY_INVALID",
+                    field(".capMs"),
+                    format!("Give {} to {DAY} milliseconds.", initial_ms.min(HOUR)),
+                );
             }
         }
     }
@@ -212,7 +216,7 @@ mod tests {
         assert_eq!(problems(|s| s.step_policies = with("activate", 1, 0, 0, None)), []);
         assert_eq!(problems(|s| s.step_policies = with("restore", 5, 1_000, 60_000, Some(60_000))), []);
         for (policies, code, field) in [
-            (with("dance", 5, 1_000, 60_000, None), "STEP_KIND_UNKNOWN", "stepPolicies"),
+            (with("dance", 5, 1_000, 60_000, None), "STEP_KIND_UNKNOWN", "stepPolicies.dance"),
             (with("verify", 0, 1_000, 60_000, None), "RETRY_INVALID", "stepPolicies.verify.maxAttempts"),
             (with("verify", 51, 1_000, 60_000, None), "RETRY_INVALID", "stepPolicies.verify.maxAttempts"),
             (with("verify", 2, 1, 60_000, None), "DURATION_INVALID", "stepPolicies.verify.initialMs"),

@@ -1,5 +1,7 @@
 //! An update's journal and log, piece by piece: without specs, notes, outputs or secrets.
 
+use std::collections::{BTreeSet, HashMap};
+
 use engine::{
     ids::RunId,
     journal::{Event, Kind, Status, Then},
@@ -7,7 +9,7 @@ use engine::{
     spec::RunSpec,
 };
 use entities::{deployment, run};
-use sea_orm::EntityTrait as _;
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 
 use super::{
     steps::Trouble,
@@ -86,20 +88,39 @@ pub async fn events(
     after_seq: i64,
     limit: u64,
 ) -> Result<Option<Vec<UpdateEvent>>> {
-    let Some(rights) = see(deployer, viewer, id).await? else { return Ok(None) };
+    Ok(events_of(deployer, viewer, &[id], after_seq, limit).await?.remove(&id))
+}
+
+/// The same window of the journals of several updates: a handful of queries, however many. Those that the viewer may not see are left out.
+///
+/// # Errors
+/// Faults only.
+pub async fn events_of(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    ids: &[RunId],
+    after_seq: i64,
+    limit: u64,
+) -> Result<HashMap<RunId, Vec<UpdateEvent>>> {
+    let seen = see(deployer, viewer, ids).await?;
+    let ids: Vec<RunId> = seen.keys().copied().collect();
     let db = deployer.db.pool();
-    let events = runs::events(db, id, after_seq.max(0), limit.min(MOST)).await?;
+    let mut journals = runs::events_of(db, &ids, after_seq.max(0), limit.min(MOST)).await?;
     // The names of steps stand in event 1.
-    let first = if events.first().is_some_and(|event| event.seq == 1) {
-        events.first().cloned()
-    } else {
-        runs::events(db, id, 0, 1).await?.pop()
-    };
-    let Some(Kind::Requested { spec }) = first.map(|event| event.kind) else { return Ok(Some(Vec::new())) };
-    let mentioned = events.iter().flat_map(|event| holders_of(&event.kind).iter().copied()).collect();
+    let firsts = runs::events_of(db, &ids, 0, 1).await?;
+    let mentioned = journals.values().flatten().flat_map(|event| holders_of(&event.kind).iter().copied()).collect();
     let mentioned = Mentioned::read(db, viewer, mentioned).await?;
-    let admin = rights.infrastructure >= Level::Admin;
-    Ok(Some(events.iter().map(|event| render(event, &spec, admin, &mentioned)).collect()))
+    let each = seen.into_iter().map(|(id, rights)| {
+        let journal = journals.remove(&id).unwrap_or_default();
+        let admin = rights.infrastructure >= Level::Admin;
+        let spec = firsts.get(&id).and_then(|first| first.first()).and_then(|event| match &event.kind {
+            Kind::Requested { spec } => Some(spec),
+            _ => None,
+        });
+        let shown = spec.map(|spec| journal.iter().map(|event| render(event, spec, admin, &mentioned)).collect());
+        (id, shown.unwrap_or_default())
+    });
+    Ok(each.collect())
 }
 
 /// The log lines after `after_seq`, in order, at most [`MOST`]; those for administrators of the infrastructure only for them.
@@ -114,9 +135,25 @@ pub async fn log(
     after_seq: i64,
     limit: u64,
 ) -> Result<Option<Vec<LogLine>>> {
-    let Some(rights) = see(deployer, viewer, id).await? else { return Ok(None) };
-    let admin = rights.infrastructure >= Level::Admin;
-    let rows = runs::log_lines(deployer.db.pool(), id, after_seq.max(0), limit.min(MOST), admin).await?;
+    Ok(log_of(deployer, viewer, &[id], after_seq, limit).await?.remove(&id))
+}
+
+/// The same window of the logs of several updates, as [`events_of`] of their journals.
+///
+/// # Errors
+/// Faults only.
+pub async fn log_of(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    ids: &[RunId],
+    after_seq: i64,
+    limit: u64,
+) -> Result<HashMap<RunId, Vec<LogLine>>> {
+    let seen = see(deployer, viewer, ids).await?;
+    let ids: Vec<RunId> = seen.keys().copied().collect();
+    let admins: Vec<RunId> =
+        seen.iter().filter(|(_, rights)| rights.infrastructure >= Level::Admin).map(|(id, _)| *id).collect();
+    let mut logs = runs::log_lines_of(deployer.db.pool(), &ids, &admins, after_seq.max(0), limit.min(MOST)).await?;
     let line = |row: runs::LogLine| LogLine {
         seq: row.seq,
         at: row.at,
@@ -126,16 +163,22 @@ pub async fn log(
         admins_only: row.admins_only,
         line: row.line,
     };
-    Ok(Some(rows.into_iter().map(line).collect()))
+    let mut lines = |id| logs.remove(&id).unwrap_or_default().into_iter().map(line).collect();
+    Ok(ids.into_iter().map(|id| (id, lines(id))).collect())
 }
 
-/// The viewer's rights on the run's deployment, if they may see it.
-async fn see(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<Option<DeploymentRights>> {
+/// Those of these runs that the viewer may see, with the rights on their deployments.
+async fn see(deployer: &Deployer, viewer: &Viewer, ids: &[RunId]) -> Result<HashMap<RunId, DeploymentRights>> {
     let db = deployer.db.pool();
-    let Some(run) = run::Entity::find_by_id(id.0).one(db).await? else { return Ok(None) };
-    let Some(row) = deployment::Entity::find_by_id(run.deployment_id).one(db).await? else { return Ok(None) };
-    let rights = rights::deployment_rights(db, viewer, std::slice::from_ref(&row)).await?;
-    Ok(rights.get(&row.id).copied().filter(|rights| rights.may(Access::See)))
+    let runs = run::Entity::find().filter(run::Column::Id.is_in(ids.iter().map(|id| id.0))).all(db).await?;
+    let deployments: BTreeSet<&str> = runs.iter().map(|run| run.deployment_id.as_str()).collect();
+    let rows = deployment::Entity::find().filter(deployment::Column::Id.is_in(deployments)).all(db).await?;
+    let rights = rights::deployment_rights(db, viewer, &rows).await?;
+    let seen = runs.iter().filter_map(|run| {
+        let rights = rights.get(&run.deployment_id).copied().filter(|rights| rights.may(Access::See))?;
+        Some((RunId(run.id), rights))
+    });
+    Ok(seen.collect())
 }
 
 fn holders_of(kind: &Kind) -> &[RunId] {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use engine::{
+    db::clock_sql,
     ids::RunId,
     journal::{Phase, State},
     runs::Loaded,
@@ -10,7 +11,7 @@ use engine::{
 use entities::{deployment, pool_holder, pool_waiter, run, worker};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    sea_query::{Expr, ExprTrait as _, Query},
+    sea_query::{Expr, ExprTrait as _, Query, SelectStatement},
 };
 
 use super::steps::{slot_deadline, waits};
@@ -107,10 +108,12 @@ pub(super) struct Live {
     holders: Vec<pool_holder::Model>,
     /// Unfinished runs of the deployments whose newest runs wait for their turn, in order.
     unfinished: BTreeMap<String, Vec<(i64, RunId)>>,
+    /// Workers that hold runs by their rows, and were not heard of in time.
+    gone: BTreeSet<i64>,
 }
 
 impl Live {
-    /// At most three queries, however many runs.
+    /// At most four queries, however many runs.
     pub(super) async fn read<C: ConnectionTrait>(db: &C, loaded: &[Loaded]) -> Result<Self> {
         let mut live = Self::default();
         let pools: BTreeSet<&str> =
@@ -121,12 +124,8 @@ impl Live {
                 .order_by_asc(pool_waiter::Column::Ticket)
                 .all(db)
                 .await?;
-            // A holder whose run moved on, or whose worker has ended, is none, although its row is forgotten only at the pool's next turn.
-            let alive = Query::select()
-                .column(worker::Column::Id)
-                .from(worker::Entity)
-                .and_where(worker::Column::EndedAt.is_null())
-                .to_owned();
+            // A holder whose run moved on, or whose worker is gone, is none, although its row is forgotten only at the pool's next turn.
+            let alive = alive(db);
             let valid = Query::select()
                 .expr(Expr::val(1))
                 .from(run::Entity)
@@ -154,6 +153,18 @@ impl Live {
                 .order_by_asc(pool_holder::Column::Ticket)
                 .all(db)
                 .await?;
+        }
+        let held: BTreeSet<i64> = loaded.iter().filter_map(|run| run.row.worker_id).collect();
+        if !held.is_empty() {
+            let alive: Vec<i64> = worker::Entity::find()
+                .select_only()
+                .column(worker::Column::Id)
+                .filter(worker::Column::Id.is_in(held.iter().copied()))
+                .filter(worker::Column::Id.in_subquery(alive(db)))
+                .into_tuple()
+                .all(db)
+                .await?;
+            live.gone = held.into_iter().filter(|worker| !alive.contains(worker)).collect();
         }
         let queued: BTreeSet<&str> =
             loaded.iter().filter(|run| fresh(&run.state)).map(|run| run.row.deployment_id.as_str()).collect();
@@ -211,7 +222,9 @@ impl Live {
                     ..until(WaitKind::EarlierUpdate, since, None)
                 })
             }
-            Phase::Edge { parked: false } => run.row.worker_id.is_none().then(|| until(WaitKind::Worker, None, None)),
+            Phase::Edge { parked: false } => self.unattended(run).then(|| until(WaitKind::Worker, None, None)),
+            // Whatever it waited for, somebody must take it over first.
+            Phase::In { .. } if self.is_orphan(run) => Some(until(WaitKind::Worker, None, None)),
             Phase::In { .. } => {
                 if let Some((step, slot)) = slot_wait(&run.state) {
                     return Some(self.slot(run, step, slot, mentioned));
@@ -220,9 +233,19 @@ impl Live {
                 if attempt.yielded {
                     return Some(until(WaitKind::Node, Some(attempt.started_at), run.row.wake_at));
                 }
-                run.row.worker_id.is_none().then(|| until(WaitKind::Worker, None, None))
+                self.unattended(run).then(|| until(WaitKind::Worker, None, None))
             }
         }
+    }
+
+    /// Its worker vanished.
+    fn is_orphan(&self, run: &Loaded) -> bool {
+        run.row.worker_id.is_some_and(|worker| self.gone.contains(&worker))
+    }
+
+    /// Nobody is at it.
+    fn unattended(&self, run: &Loaded) -> bool {
+        run.row.worker_id.is_none() || self.is_orphan(run)
     }
 
     fn slot(&self, run: &Loaded, step: usize, slot: &engine::journal::SlotState, mentioned: &Mentioned) -> WaitingOn {
@@ -255,6 +278,16 @@ impl Live {
             deadline: Some(mine.deadline),
         }
     }
+}
+
+/// The ids of workers that hold a lease.
+fn alive<C: ConnectionTrait>(db: &C) -> SelectStatement {
+    Query::select()
+        .column(worker::Column::Id)
+        .from(worker::Entity)
+        .and_where(worker::Column::EndedAt.is_null())
+        .and_where(Expr::col(worker::Column::LeaseUntil).gt(Expr::cust(clock_sql(db.get_database_backend()))))
+        .to_owned()
 }
 
 /// Nobody has begun.

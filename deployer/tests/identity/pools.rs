@@ -9,7 +9,7 @@ async fn walk(house: &House) {
     house.infrastructure("open", Level::View).await;
     house.infrastructure("shut", Level::None).await;
     house.sql("INSERT INTO published_project VALUES ('P', 'P', 'bob', 1, 0, 'bob')").await;
-    house.sql("INSERT INTO worker VALUES (9, 'w', 0, 0, NULL, '{}')").await;
+    house.sql("INSERT INTO worker VALUES (9, 'w', 0, 9000000000000000, NULL, NULL, '{}')").await;
     for (n, id) in [(1, "open"), (2, "shut"), (3, "third")] {
         let at = if id == "shut" { "shut" } else { "open" };
         house
@@ -50,7 +50,11 @@ async fn holders_and_waiters_as_far_as_they_may_be_seen() {
     let all = pools::get(&house.deployer, &house.admin, pools::HOOKS).await.unwrap().unwrap();
     assert_eq!((all.holders.len(), all.waiters.len()), (1, 2));
 
-    house.sql("UPDATE worker SET ended_at = 1").await;
+    // Its lease is over, and nobody has ended it yet: as good as ended.
+    house.sql("UPDATE worker SET lease_until = 1").await;
+    let lapsed = pools::get(&house.deployer, &bob, pools::HOOKS).await.unwrap().unwrap();
+    assert_eq!((lapsed.live_holders, lapsed.slots_held), (0, 2));
+    house.sql("UPDATE worker SET lease_until = 9000000000000000, ended_at = 1").await;
     let ended = pools::get(&house.deployer, &bob, pools::HOOKS).await.unwrap().unwrap();
     assert_eq!((ended.live_holders, ended.waiting), (0, 0));
     assert!(pools::get(&house.deployer, &bob, "none").await.unwrap().is_none());

@@ -32,6 +32,24 @@ async fn a_sealed_text_opens_in_its_own_row_alone() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_not_here_is_named() {
+    let house = house().await;
+    let (db, keyring) = (&house.deployer.db, &house.deployer.keyring);
+    let lost = Keyring::generate();
+    let tx = db.begin().await.unwrap();
+    sealed::put(&tx, keyring, "infrastructure/a", &Secret::from("one".to_owned())).await.unwrap();
+    let row = sealed::put(&tx, &lost, "infrastructure/b", &Secret::from("two".to_owned())).await.unwrap();
+    sealed::put(&tx, &lost, "infrastructure/c", &Secret::from("three".to_owned())).await.unwrap();
+    tx.commit().await.unwrap();
+    let unknown = sealed::unknown_keys(db, Some(keyring)).await.unwrap();
+    assert_eq!(unknown.into_iter().collect::<Vec<_>>(), [lost.active().as_str()]);
+    assert_eq!(sealed::unknown_keys(db, None).await.unwrap().len(), 2);
+    let Err(Error::Refused(refusals)) = sealed::open(db, keyring, &row).await else { panic!("opened") };
+    assert_eq!(refusals[0].code, "SECRET_KEY_UNKNOWN");
+    assert!(refusals[0].message.contains(lost.active().as_str()), "{refusals:?}");
+}
+
+#[tokio::test]
 async fn rotation_seals_all_again_and_names_what_it_cannot_open() {
     let house = house().await;
     let db = &house.deployer.db;

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc};
 
 use super::News;
-use crate::queue::{Pause, connect};
+use crate::queue::{PATIENCE, Pause, Redis};
+
+/// A subscription that hears nothing for so long asks whether the other side is still there.
+const SILENCE: Duration = Duration::from_secs(10);
 
 #[derive(Serialize, Deserialize)]
 struct Message {
@@ -16,16 +19,18 @@ struct Message {
     news: News,
 }
 
-pub(super) async fn publish(url: String, channel: String, origin: u64, mut news: mpsc::Receiver<News>) {
+pub(super) async fn publish(server: Redis, channel: String, origin: u64, mut news: mpsc::Receiver<News>) {
     let mut pause = Pause::new();
     let mut connection = None;
-    while let Some(news) = news.recv().await {
-        let Ok(message) = serde_json::to_string(&Message { origin, news }) else { continue };
+    while let Some(first) = news.recv().await {
+        let Ok(message) = serde_json::to_string(&Message { origin, news: first }) else { continue };
         if connection.is_none() {
-            connection = connect(&url, Duration::from_secs(5)).await.ok();
+            connection = server.connect(&channel, PATIENCE).await.ok();
         }
         let Some(open) = &mut connection else {
             pause.wait().await;
+            // What is old by now was found by looking: who hears of Redis' return wants what is new then.
+            while news.try_recv().is_ok() {}
             continue;
         };
         match redis::cmd("PUBLISH").arg(&channel).arg(message).query_async::<()>(open).await {
@@ -36,20 +41,27 @@ pub(super) async fn publish(url: String, channel: String, origin: u64, mut news:
     }
 }
 
-pub(super) async fn listen(url: String, channel: String, origin: u64, here: broadcast::Sender<News>) {
+pub(super) async fn listen(server: Redis, channel: String, origin: u64, here: broadcast::Sender<News>) {
     let mut pause = Pause::new();
     loop {
-        if let Ok(client) = redis::Client::open(url.as_str())
-            && let Ok(mut subscription) = client.get_async_pubsub().await
-            && subscription.subscribe(&channel).await.is_ok()
-        {
+        if let Ok(subscription) = server.subscribe(&channel).await {
             pause = Pause::new();
-            let mut messages = subscription.on_message();
-            while let Some(message) = messages.next().await {
-                if let Ok(message) = serde_json::from_slice::<Message>(message.get_payload_bytes())
-                    && message.origin != origin
-                {
-                    let _ = here.send(message.news);
+            let (mut asks, mut messages) = subscription.split();
+            loop {
+                match tokio::time::timeout(SILENCE, messages.next()).await {
+                    Ok(Some(message)) => {
+                        if let Ok(message) = serde_json::from_slice::<Message>(message.get_payload_bytes())
+                            && message.origin != origin
+                        {
+                            let _ = here.send(message.news);
+                        }
+                    }
+                    Ok(None) => break,
+                    // Whoever vanished without a word, or stands still, is silent, too.
+                    Err(_) => match tokio::time::timeout(PATIENCE, asks.ping::<redis::Value>()).await {
+                        Ok(Ok(_)) => {}
+                        _ => break,
+                    },
                 }
             }
         }

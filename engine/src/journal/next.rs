@@ -134,10 +134,11 @@ impl State {
         if let Some(restore) = plan.steps.iter().position(|step| step.only_after_failure)
             && self.gave_up(restore)
         {
-            return Next::Stick(Failure::new(
-                RESTORE_FAILED,
-                "What was active before could not be put back. Check the node, then retry or abandon the update.",
-            ));
+            let first = self.stopped.as_ref().map_or(CANCELLED, |failure| failure.code.clone());
+            let message = format!(
+                "The update stopped with {first}, and what was active before could not be put back. Check the node, then retry or abandon the update."
+            );
+            return Next::Stick(Failure::new(RESTORE_FAILED, message));
         }
         let done =
             plan.steps.iter().zip(&self.steps).all(|(planned, state)| planned.only_after_failure || state.is_over());
@@ -164,14 +165,27 @@ impl State {
 
     /// What a cancel by this login comes to.
     pub(super) fn cancelled_failure(&self, by: &str) -> Failure {
-        let pushed = self.spec.plan.steps.iter().zip(&self.steps);
-        let mut began =
-            pushed.filter(|(_, state)| !state.attempts.is_empty()).map(|(planned, _)| planned.name.as_str());
-        let message = match began.next_back() {
-            None => format!("Cancelled by {by} before it began; nothing was changed."),
-            Some(last) => format!("Cancelled by {by} in or after step {last}. What the steps before it did stands."),
+        let (restore, forward): (Vec<_>, Vec<_>) =
+            self.spec.plan.steps.iter().zip(&self.steps).partition(|(planned, _)| planned.only_after_failure);
+        let last = forward.into_iter().rev().find_map(|(planned, state)| Some((planned, state.attempts.last()?)));
+        let Some((planned, attempt)) = last else {
+            return Failure::new(CANCELLED, format!("Cancelled by {by} before it began; nothing was changed."));
         };
-        Failure::new(CANCELLED, message)
+        let broken_off =
+            attempt.failure.as_ref().map_or(attempt.ended_at.is_none(), |failure| failure.code == CANCELLED);
+        let granted = attempt.slot.as_ref().is_some_and(|slot| slot.granted_at.is_some());
+        let place = match &planned.name {
+            name if !broken_off => format!("after step {name}."),
+            name if planned.slot.is_none() => format!(
+                "in step {name}. What that had asked of the node may still take effect there; the next update looks first."
+            ),
+            name if granted => format!("in step {name}. What its hook had done by then stands."),
+            name => format!("in step {name}, before its hook began."),
+        };
+        let put_back = restore.iter().any(|(_, state)| state.output.as_ref().is_some_and(|output| !output.is_null()));
+        let rest =
+            if put_back { "What was active before was put back." } else { "What the steps before it did stands." };
+        Failure::new(CANCELLED, format!("Cancelled by {by} {place} {rest}"))
     }
 
     /// Whether all that changes what runs on the node was done.

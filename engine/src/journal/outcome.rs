@@ -50,8 +50,11 @@ pub fn settle(state: &State, step: usize, attempt: u32, result: StepResult, chan
                 let failed = event(Kind::StepFailed { failure, then: Then::Retry });
                 return Settled::Events(vec![failed, NewEvent::run(Kind::Parked { delay_us: micros(delay) })]);
             }
-            let tried = if attempt > 1 { format!(" Tried {attempt} times.") } else { String::new() };
-            Failure { message: format!("{}{tried}", failure.message), ..failure }
+            let message = match attempt {
+                0 | 1 => failure.message,
+                _ => format!("{}. Tried {attempt} times.", failure.message.trim_end_matches('.')),
+            };
+            Failure { message, ..failure }
         }
         Err(StepError::Permanent(failure)) => failure,
     };

@@ -99,6 +99,8 @@ pub struct AttemptState {
     pub interrupted: bool,
     /// How many workers vanished in it.
     pub lapses: u32,
+    /// How often a slot was granted to it: a hook began at most so often.
+    pub grants: u32,
 }
 
 /// A wait for a slot.
@@ -233,6 +235,7 @@ impl State {
             Kind::SlotGranted { pool, .. } => {
                 let attempt = self.attempt(event)?;
                 attempt.slot.get_or_insert_with(|| SlotState::at_once(pool)).granted_at = Some(event.at);
+                attempt.grants += 1;
                 attempt.acts = true;
             }
             Kind::SlotTimedOut { pool, holders, .. } => {
@@ -346,6 +349,7 @@ impl State {
             acts: self.spec.plan.steps[index].slot.is_none(),
             interrupted: false,
             lapses: 0,
+            grants: 0,
         });
         self.phase = Phase::In { step: index };
         Ok(())

@@ -18,6 +18,7 @@ pub(crate) async fn register(db: &Db, worker: WorkerId, name: &str, facts: &Valu
         started_at: Set(now),
         lease_until: Set(now + lease_us),
         ended_at: Set(None),
+        draining_since: Set(None),
         facts: Set(facts.to_string()),
     };
     worker::Entity::insert(row).exec_without_returning(&*tx).await?;
@@ -33,6 +34,26 @@ pub(crate) async fn renew(db: &Db, worker: WorkerId, lease_us: i64) -> Result<bo
     let result = tx.execute_raw(sql_with(&*tx, sql, [worker.0.into(), lease_us.into()])).await?;
     tx.commit().await?;
     Ok(result.rows_affected() == 1)
+}
+
+pub(crate) async fn is_to_drain(db: &Db, worker: WorkerId) -> Result<bool, DbErr> {
+    let row = worker::Entity::find_by_id(worker.0).one(db.pool()).await?;
+    Ok(row.is_some_and(|row| row.draining_since.is_some()))
+}
+
+/// Asks a worker to drain: its next heartbeat sees it. Answers whether there is such a worker, and it has not ended.
+///
+/// # Errors
+/// The database's error.
+pub async fn drain(db: &Db, worker: WorkerId) -> Result<bool, DbErr> {
+    let tx = db.begin().await?;
+    let clock = clock_sql(tx.get_database_backend());
+    let sql = format!(
+        "UPDATE worker SET draining_since = COALESCE(draining_since, {clock}) WHERE id = $1 AND ended_at IS NULL"
+    );
+    let found = tx.execute_raw(sql_with(&*tx, sql, [worker.0.into()])).await?;
+    tx.commit().await?;
+    Ok(found.rows_affected() == 1)
 }
 
 pub(crate) async fn end(db: &Db, worker: WorkerId) -> Result<(), DbErr> {

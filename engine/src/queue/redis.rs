@@ -8,22 +8,19 @@ use std::{
     time::Duration,
 };
 
-use redis::{AsyncConnectionConfig, Client, RedisResult, aio::MultiplexedConnection};
+use redis::{RedisResult, aio::MultiplexedConnection};
 use tokio::sync::mpsc;
 
-use super::{Away, MOST, Message, VERSION, seats::Seats};
+use super::{Away, MOST, Message, Redis, VERSION, connect::probe, seats::Seats};
 use crate::ids::RunId;
 
+/// How long Redis may take to answer anything else. Whoever waits longer in vain is told that it is away, and sweeping is as good meanwhile.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 /// How long one blocking read waits. Short, so that a reader that should end does.
 const BLOCK: Duration = Duration::from_secs(2);
 
-/// Connects, with more patience than the driver's half second.
-pub(crate) async fn connect(url: &str, response: Duration) -> RedisResult<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(Duration::from_secs(2)))
-        .set_response_timeout(Some(response));
-    Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await
-}
+/// How often a ringer that has nothing to ring asks whether Redis is there.
+const IDLE: Duration = Duration::from_secs(2);
 
 /// A pause that grows from 50 ms to 1 s.
 pub(crate) struct Pause(Duration);
@@ -49,18 +46,23 @@ fn note(flag: &AtomicBool, away: bool, error: Option<&redis::RedisError>) {
 }
 
 /// Rings what comes through the channel, and asks every two seconds whether Redis is there. What cannot be rung is dropped.
-pub(super) async fn push(url: Arc<str>, key: Arc<str>, mut bells: mpsc::Receiver<RunId>, away: Arc<Away>) {
+pub(super) async fn push(server: Redis, key: Arc<str>, mut bells: mpsc::Receiver<RunId>, away: Arc<Away>) {
     let mut pause = Pause::new();
     let mut connection = None;
     let mut batch = Vec::new();
     loop {
         batch.clear();
-        let received = tokio::time::timeout(Duration::from_secs(2), bells.recv_many(&mut batch, 256)).await;
+        // While bells wait, it is worth knowing soon that they were heard.
+        let idle = if away.waiting.load(Ordering::Relaxed) > 0 { Duration::from_millis(250) } else { IDLE };
+        let received = tokio::time::timeout(idle, bells.recv_many(&mut batch, 256)).await;
         if received == Ok(0) {
             return;
         }
-        match ring(&url, &key, &mut connection, &batch).await {
+        match ring(&server, &key, &mut connection, &batch).await {
             Ok(()) => {
+                if let Some(depth) = depth(connection.as_mut(), &key).await {
+                    away.waiting.store(depth, Ordering::Relaxed);
+                }
                 note(&away.ringer, false, None);
                 pause = Pause::new();
             }
@@ -73,15 +75,20 @@ pub(super) async fn push(url: Arc<str>, key: Arc<str>, mut bells: mpsc::Receiver
     }
 }
 
+/// How many bells wait, of all processes; None when nobody says so.
+async fn depth(connection: Option<&mut MultiplexedConnection>, key: &str) -> Option<usize> {
+    redis::cmd("LLEN").arg(key).query_async(connection?).await.ok()
+}
+
 /// A connection that was kept may have died unseen: then a fresh one has its turn. To ring twice does no harm.
-async fn ring(url: &str, key: &str, slot: &mut Option<MultiplexedConnection>, runs: &[RunId]) -> RedisResult<()> {
+async fn ring(server: &Redis, key: &str, slot: &mut Option<MultiplexedConnection>, runs: &[RunId]) -> RedisResult<()> {
     if let Some(mut kept) = slot.take()
         && ring_on(&mut kept, key, runs).await.is_ok()
     {
         *slot = Some(kept);
         return Ok(());
     }
-    let mut fresh = connect(url, Duration::from_secs(5)).await?;
+    let mut fresh = server.connect(key, PATIENCE).await?;
     ring_on(&mut fresh, key, runs).await?;
     *slot = Some(fresh);
     Ok(())
@@ -89,7 +96,7 @@ async fn ring(url: &str, key: &str, slot: &mut Option<MultiplexedConnection>, ru
 
 async fn ring_on(connection: &mut MultiplexedConnection, key: &str, runs: &[RunId]) -> RedisResult<()> {
     if runs.is_empty() {
-        return redis::cmd("PING").query_async::<()>(connection).await;
+        return probe(connection, key).await;
     }
     let messages: Vec<String> =
         runs.iter().filter_map(|run| serde_json::to_string(&Message { v: VERSION, run: *run }).ok()).collect();
@@ -101,10 +108,10 @@ async fn ring_on(connection: &mut MultiplexedConnection, key: &str, runs: &[RunI
 }
 
 /// Reads jobs into free seats. A blocking read is never given up midway: what it was handed would be lost.
-pub(super) async fn read(url: Arc<str>, key: Arc<str>, seats: Seats, away: Arc<Away>) {
+pub(super) async fn read(server: Redis, key: Arc<str>, seats: Seats, away: Arc<Away>) {
     let mut pause = Pause::new();
     while !seats.is_closed() {
-        let error = match connect(&url, BLOCK + Duration::from_secs(3)).await {
+        let error = match server.connect(&key, BLOCK + PATIENCE).await {
             Ok(connection) => {
                 pause = Pause::new();
                 note(&away.reader, false, None);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use entities::run;
-use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::Value;
 
 use super::{
@@ -18,20 +18,79 @@ use crate::{
     store::Swept,
 };
 
-/// The runs that can go on now, oldest first: unfinished, not stuck, due, held by nobody living, first in their deployment.
+/// So many unfinished runs one look goes through at most: what it costs does not grow with the line.
+pub const WINDOW: i64 = 20_000;
+
+/// One look at the line of unfinished runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Those that can go on now, oldest first, each with its place in the line.
+    pub runs: Vec<(RunId, Place)>,
+    /// How far it went; None when it came to the end.
+    pub to: Option<Place>,
+}
+
+/// A place in the line of unfinished runs: when it was requested, then its id. The next look goes on behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// When, in microseconds.
+    pub requested_at: i64,
+    /// The run.
+    pub run: i64,
+}
+
+/// The runs that can go on now, oldest first: unfinished, not stuck, due, held by nobody living, first in their deployment; as far as one look
+/// at the line goes.
 ///
 /// # Errors
 /// The database's error.
 pub async fn due(db: &Db, limit: u64) -> Result<Vec<RunId>, DbErr> {
-    let clock = clock_sql(db.pool().get_database_backend());
-    let sql = format!(
-        "SELECT r.id AS id FROM run r WHERE r.ended_at IS NULL AND r.status <> 'STUCK'
-  AND (r.worker_id IS NULL OR EXISTS (SELECT 1 FROM worker w WHERE w.id = r.worker_id AND w.ended_at IS NOT NULL))
-  AND (r.wake_at IS NULL OR r.wake_at <= {clock} OR r.cancel_requested_at IS NOT NULL)
-  AND NOT EXISTS (SELECT 1 FROM run o WHERE o.deployment_id = r.deployment_id AND o.run_no < r.run_no AND o.ended_at IS NULL)
-ORDER BY r.requested_at, r.id LIMIT $1"
-    );
-    ids(db, sql, limit as i64).await
+    Ok(look(db, Place::default(), limit).await?.runs.into_iter().map(|(run, _)| run).collect())
+}
+
+/// As [`due`], from a place in the line on.
+///
+/// # Errors
+/// The database's error.
+pub async fn look(db: &Db, from: Place, limit: u64) -> Result<Look, DbErr> {
+    let sql = look_sql(db.pool().get_database_backend());
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let values = [from.requested_at.into(), from.run.into(), WINDOW.into(), limit.into()];
+    let rows = db.pool().query_all_raw(sql_with(db.pool(), sql, values)).await?;
+    let place = |row: &sea_orm::QueryResult, at: &str, id: &str| -> Result<Option<Place>, DbErr> {
+        let at: Option<i64> = row.try_get("", at)?;
+        let id: Option<i64> = row.try_get("", id)?;
+        Ok(at.zip(id).map(|(requested_at, run)| Place { requested_at, run }))
+    };
+    let mut look = Look::default();
+    for row in &rows {
+        look.runs.extend(place(row, "at", "id")?.map(|place| (RunId(place.run), place)));
+        look.to = place(row, "last_at", "last_id")?;
+    }
+    if look.runs.len() as i64 == limit {
+        look.to = look.runs.last().map(|(_, place)| *place);
+    }
+    Ok(look)
+}
+
+/// Walks the index of unfinished runs, and asks of each by index, too, whatever the planner thinks of the tables' sizes: the number of rows that
+/// have ended, or that wait behind others, must not matter. There is one row at least, which says where the window ends.
+pub fn look_sql(backend: DbBackend) -> String {
+    let clock = clock_sql(backend);
+    format!(
+        "SELECT d.at AS at, d.id AS id, e.at AS last_at, e.id AS last_id FROM (SELECT 1 AS one) o
+LEFT JOIN (SELECT r.requested_at AS at, r.id AS id FROM run r WHERE r.ended_at IS NULL AND (r.requested_at, r.id) > ($1, $2)
+  ORDER BY r.requested_at, r.id LIMIT 1 OFFSET $3 - 1) e ON true
+LEFT JOIN (SELECT r.at AS at, r.id AS id FROM (
+    SELECT r.requested_at AS at, r.id, r.status, r.worker_id, r.wake_at, r.cancel_requested_at, r.deployment_id, r.run_no FROM run r
+    WHERE r.ended_at IS NULL AND (r.requested_at, r.id) > ($1, $2) ORDER BY r.requested_at, r.id LIMIT $3) r
+  WHERE r.status <> 'STUCK'
+    AND (r.worker_id IS NULL OR (SELECT w.ended_at FROM worker w WHERE w.id = r.worker_id) IS NOT NULL)
+    AND (r.wake_at IS NULL OR r.wake_at <= {clock} OR r.cancel_requested_at IS NOT NULL)
+    AND r.run_no = (SELECT MIN(o.run_no) FROM run o WHERE o.deployment_id = r.deployment_id AND o.ended_at IS NULL)
+  ORDER BY r.at, r.id LIMIT $4) d ON true
+ORDER BY d.at, d.id"
+    )
 }
 
 /// The run that goes on when another one of its deployment has ended.

@@ -7,8 +7,10 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder
 
 use super::{RunsError, log::LogLine};
 use crate::{
+    db::sql_with,
     ids::RunId,
     journal::{Event, Kind, State},
+    plan::PLAN_VERSION,
 };
 
 /// A run with its folded journal.
@@ -26,10 +28,21 @@ pub struct Loaded {
 /// The database, or a journal that does not fold.
 pub async fn load<C: ConnectionTrait>(db: &C, id: RunId) -> Result<Option<Loaded>, RunsError> {
     // The events first: a row that is newer than its fold is a refused write, not a wrong one.
-    let events = events(db, id, 0, u64::MAX >> 1).await?;
+    let events = match events(db, id, 0, u64::MAX >> 1).await {
+        Err(RunsError::Json(error)) => return Err(newer(db, id).await?.unwrap_or(RunsError::Json(error))),
+        events => events?,
+    };
     let Some(row) = row(db, id).await? else { return Ok(None) };
     let state = State::fold(&events).map_err(|source| RunsError::Broken { run: id, source })?;
     Ok(Some(Loaded { row, state }))
+}
+
+/// Whether a run that cannot be read is of a later version than this program.
+async fn newer<C: ConnectionTrait>(db: &C, id: RunId) -> Result<Option<RunsError>, RunsError> {
+    let Some(first) = run_event::Entity::find_by_id((id.0, 1)).one(db).await? else { return Ok(None) };
+    let data: serde_json::Value = serde_json::from_str(&first.data)?;
+    let version = data.pointer("/spec/plan/version").and_then(serde_json::Value::as_u64);
+    Ok(version.filter(|version| *version > u64::from(PLAN_VERSION)).map(|version| RunsError::Newer { version }))
 }
 
 pub(crate) async fn row<C: ConnectionTrait>(db: &C, id: RunId) -> Result<Option<run::Model>, sea_orm::DbErr> {
@@ -79,23 +92,68 @@ pub async fn events<C: ConnectionTrait>(db: &C, id: RunId, after: i64, limit: u6
         .collect()
 }
 
-/// The log lines after `after`, in order, `limit` at most; `admins` adds those for infrastructure administrators alone.
+/// The events after `after` of each of these runs, in order, `limit` of each at most: one query, however many runs.
+///
+/// # Errors
+/// As [`events`].
+pub async fn events_of<C: ConnectionTrait>(
+    db: &C,
+    ids: &[RunId],
+    after: i64,
+    limit: u64,
+) -> Result<HashMap<RunId, Vec<Event>>, RunsError> {
+    let sql = first_of_each("run_event", "run_id, seq, at, epoch, kind, step, attempt, data", ids, "true");
+    let statement = sql_with(db, sql, [after.into(), window(limit).into()]);
+    let mut found: HashMap<RunId, Vec<Event>> = HashMap::new();
+    for row in run_event::Entity::find().from_raw_sql(statement).all(db).await? {
+        found.entry(RunId(row.run_id)).or_default().push(event(row)?);
+    }
+    Ok(found)
+}
+
+/// The log lines after `after` of each of these runs, in order, `limit` of each at most; those for infrastructure administrators alone only
+/// of the runs in `admins`.
 ///
 /// # Errors
 /// The database.
-pub async fn log_lines<C: ConnectionTrait>(
+pub async fn log_lines_of<C: ConnectionTrait>(
     db: &C,
-    id: RunId,
+    ids: &[RunId],
+    admins: &[RunId],
     after: i64,
     limit: u64,
-    admins: bool,
-) -> Result<Vec<LogLine>, RunsError> {
-    let mut query =
-        run_log::Entity::find().filter(run_log::Column::RunId.eq(id.0)).filter(run_log::Column::Seq.gt(after));
-    if !admins {
-        query = query.filter(run_log::Column::AdminsOnly.eq(false));
+) -> Result<HashMap<RunId, Vec<LogLine>>, RunsError> {
+    let condition = format!("(NOT admins_only OR run_id IN ({}))", numbers(admins));
+    let columns = "run_id, seq, at, step, attempt, stream, admins_only, line";
+    let sql = first_of_each("run_log", columns, ids, &condition);
+    let statement = sql_with(db, sql, [after.into(), window(limit).into()]);
+    let mut found: HashMap<RunId, Vec<LogLine>> = HashMap::new();
+    for line in run_log::Entity::find().from_raw_sql(statement).all(db).await? {
+        found.entry(RunId(line.run_id)).or_default().push(line);
     }
-    Ok(query.order_by_asc(run_log::Column::Seq).limit(limit).all(db).await?)
+    Ok(found)
+}
+
+/// The first rows of each run after $1, $2 of each. Columns by name: one that a later version adds must not change what a prepared statement answers.
+fn first_of_each(table: &str, columns: &str, ids: &[RunId], condition: &str) -> String {
+    format!(
+        "SELECT {columns} FROM (SELECT {columns}, ROW_NUMBER() OVER (PARTITION BY run_id ORDER BY seq) AS place FROM {table}
+  WHERE run_id IN ({}) AND seq > $1 AND {condition}) numbered WHERE place <= $2 ORDER BY run_id, seq",
+        numbers(ids)
+    )
+}
+
+/// For an IN list; NULL is in none.
+fn numbers(ids: &[RunId]) -> String {
+    ids.iter()
+        .map(|id| id.0.to_string())
+        .chain((ids.is_empty()).then(|| "NULL".to_owned()))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn window(limit: u64) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 fn event(row: run_event::Model) -> Result<Event, RunsError> {

@@ -45,6 +45,11 @@ impl KeyId {
         fits.then(|| Self(text.to_owned()))
     }
 
+    /// Names the key that sealed this text, of which the beginning is enough. None if it is no sealed text.
+    pub fn of_sealed(text: &str) -> Option<Self> {
+        split(text).map(|(id, _)| id)
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -194,7 +199,13 @@ impl Keyring {
             file.write_all(ring.to_text().as_bytes())?;
             file.sync_all()
         };
-        write().map_err(|e| SecretsError::Unreadable { path: path.display().to_string(), reason: reading(&e) })?;
+        write().map_err(|e| {
+            let reason = match e.kind() {
+                io::ErrorKind::NotFound => "its folder does not exist; make that first".to_owned(),
+                _ => reading(&e),
+            };
+            SecretsError::Unreadable { path: path.display().to_string(), reason }
+        })?;
         Ok(ring)
     }
 
@@ -210,6 +221,11 @@ impl Keyring {
             }
         }
         text
+    }
+
+    /// Whether the ring has this key.
+    pub fn holds(&self, id: &KeyId) -> bool {
+        self.keys.contains_key(id)
     }
 
     /// The key that seals.

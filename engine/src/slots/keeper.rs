@@ -167,10 +167,23 @@ impl Keeper {
             Err(error) => {
                 tracing::warn!(error = %error, pool = pool, "a turn for slots failed; the next look repeats it");
                 self.leaving.extend(wishes.leave);
-                self.not_before = Instant::now() + LOOK;
+                let failed = Instant::now();
+                self.stand_still(pool, failed);
+                self.not_before = failed + LOOK;
+                self.last_look = failed;
+                return;
             }
         }
         self.last_look = now;
+    }
+
+    /// Nobody could be granted a slot since the last look, so nobody's window runs down for it: the database was away, or somebody stood still
+    /// with the pool's lock in hand.
+    fn stand_still(&mut self, pool: &str, now: Instant) {
+        let since_last = now.duration_since(self.last_look);
+        for waiter in self.waiters.values_mut().filter(|waiter| waiter.demand.pool == pool) {
+            waiter.deadline += since_last.min(now.duration_since(waiter.entered));
+        }
     }
 
     fn tell(&mut self, pool: &str, granted: Granted, now: Instant) {

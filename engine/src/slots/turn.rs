@@ -187,7 +187,8 @@ async fn first_in_line(tx: &Tx, name: &str, free: usize) -> Result<Vec<pool_wait
     if free == 0 {
         return Ok(Vec::new());
     }
-    let sql = "SELECT q.* FROM pool_waiter q JOIN run r ON r.id = q.run_id JOIN worker w ON w.id = r.worker_id
+    // Columns by name: one that a later version adds must not change what a prepared statement answers.
+    let sql = "SELECT q.run_id, q.step, q.attempt, q.pool, q.ticket, q.epoch, q.worker_id, q.since, q.deadline FROM pool_waiter q JOIN run r ON r.id = q.run_id JOIN worker w ON w.id = r.worker_id
 WHERE q.pool = $1 AND r.epoch = q.epoch AND r.step = q.step AND r.attempt = q.attempt AND r.ended_at IS NULL AND w.ended_at IS NULL
 ORDER BY q.ticket LIMIT $2";
     let statement = sql_with(&**tx, sql, [name.into(), (free as i64).into()]);

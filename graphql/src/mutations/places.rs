@@ -1,13 +1,13 @@
-//! Stages and pools: what global administrators arrange for everybody.
+//! Stages, pools and workers: what global administrators arrange for everybody.
 
 use async_graphql::{Context, ID, Object, SimpleObject};
-use deployer::{pools, stages};
+use deployer::{error::Error, pools, stages, workers};
 
 use super::payload;
 use crate::{
     error::{Refusal, Result, settle},
     session::Asked,
-    types::{enums::StageKind, infrastructure::Stage, node::all, pool::Pool},
+    types::{enums::StageKind, infrastructure::Stage, node::all, pool::Pool, worker::Worker},
 };
 
 /// The answer of each change of the stages.
@@ -31,6 +31,14 @@ payload!(
     SetHookLimitPayload {
         /// The pool as it is now; null if refused.
         pool: Pool
+    }
+);
+
+payload!(
+    /// The answer of `drainWorker`.
+    DrainWorkerPayload {
+        /// The worker as it is now; null if refused.
+        worker: Worker
     }
 );
 
@@ -96,5 +104,20 @@ impl Places {
     ) -> Result<SetHookLimitPayload> {
         let session = ctx.session()?;
         SetHookLimitPayload::of(pools::set_limit(&session.deployer, &session.viewer(), pools::HOOKS, limit).await)
+    }
+
+    /// Asks a worker to drain, as SIGTERM does: it takes nothing new, steps under way get the drain time, then its updates go to others and its
+    /// process ends. Global administrators alone.
+    async fn drain_worker(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The worker's id.")] id: ID,
+    ) -> Result<DrainWorkerPayload> {
+        let session = ctx.session()?;
+        let answer = match id.parse() {
+            Ok(id) => workers::drain(&session.deployer, &session.viewer(), id).await,
+            Err(_) => Err(Error::not_found("id")),
+        };
+        DrainWorkerPayload::of(answer)
     }
 }

@@ -58,7 +58,7 @@ impl Updates {
         ctx: &Context<'_>,
         #[graphql(desc = "The deployment's id.")] deployment_id: ID,
         #[graphql(
-            desc = "Any text of up to 200 characters. A request with the same key within 7 days answers the first one's update instead of starting \
+            desc = "Any text of up to 200 characters. Within 7 days, a request of yours for this deployment with the same key answers the first one's update instead of starting \
                           another one: a client that lost the answer asks again without harm."
         )]
         idempotency_key: Option<String>,

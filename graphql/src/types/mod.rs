@@ -13,3 +13,4 @@ pub(crate) mod settings;
 pub(crate) mod step;
 pub(crate) mod update;
 pub(crate) mod update_event;
+pub(crate) mod worker;

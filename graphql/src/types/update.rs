@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     error::{ApiError, Result},
-    loaders::{BundleByKey, DeploymentById, FrozenOf, InfrastructureById, UpdateById},
+    loaders::{BundleByKey, DeploymentById, EventsOf, FrozenOf, InfrastructureById, JournalWindow, LogOf, UpdateById},
     page,
     scalars::{DateTime, Long},
     session::Asked,
@@ -257,7 +257,7 @@ impl Update {
     }
 
     /// Its journal, in order. To follow it while it runs, subscribe to `updateEvents`.
-    #[graphql(complexity = "page::lone_cost(first, child_complexity)")]
+    #[graphql(complexity = "page::journal_cost(first, child_complexity)")]
     async fn events(
         &self,
         ctx: &Context<'_>,
@@ -266,23 +266,21 @@ impl Update {
             String,
         >,
     ) -> Result<Connection<Seq, UpdateEvent>> {
-        let (session, window) = (ctx.session()?, Window::new(first, after.as_deref())?);
-        let read = updates::events(&session.deployer, &session.viewer(), self.brief.id, window.after, window.first + 1)
-            .await?;
+        let window = Window::new(first, after.as_deref())?;
+        let read = ctx.loader()?.load_one(EventsOf(window.of(self.brief.id))).await?;
         Ok(window.connection(read.unwrap_or_default(), |event| event.seq))
     }
 
     /// What its hooks, steps and node said, in order. To follow it while it runs, subscribe to `updateLog`.
-    #[graphql(complexity = "page::lone_cost(first, child_complexity)")]
+    #[graphql(complexity = "page::journal_cost(first, child_complexity)")]
     async fn log(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "How many, 1 to 999; 100 if not given.")] first: Option<i32>,
         #[graphql(desc = "The endCursor of the page before, which is the seq of its last line.")] after: Option<String>,
     ) -> Result<Connection<Seq, LogLine>> {
-        let (session, window) = (ctx.session()?, Window::new(first, after.as_deref())?);
-        let read =
-            updates::log(&session.deployer, &session.viewer(), self.brief.id, window.after, window.first + 1).await?;
+        let window = Window::new(first, after.as_deref())?;
+        let read = ctx.loader()?.load_one(LogOf(window.of(self.brief.id))).await?;
         Ok(window.connection(read.unwrap_or_default(), |line| line.seq))
     }
 }
@@ -301,13 +299,17 @@ impl Window {
         let refused =
             |field: &str, message: &str| ApiError::from(deployer::error::Error::field("PAGE_INVALID", field, message));
         let first = first.unwrap_or(100);
-        // One more than asked for tells whether there is a next page.
         let first = u64::try_from(first).ok().filter(|first| (1..updates::events::MOST).contains(first));
         let first = first.ok_or_else(|| refused("first", "Ask for 1 to 999 items."))?;
         let after = after
             .map_or(Ok(0), str::parse)
             .map_err(|_| refused("after", "This cursor is not one of ours. Use the endCursor of the page before."))?;
         Ok(Self { first, after })
+    }
+
+    /// Of this update, and one more than asked for: it tells whether there is a next page.
+    fn of(&self, run: RunId) -> JournalWindow {
+        JournalWindow { run, after: self.after, first: self.first + 1 }
     }
 
     fn connection<T, N: From<T> + async_graphql::OutputType>(

@@ -76,6 +76,11 @@ async fn twenty_parents_take_as_many_statements_as_one() {
             "updates { nodes { steps { name status } failure { help } waitingOn { kind } receipt { bundle } } }",
             "updates",
         ),
+        (
+            "deployments",
+            "updates { nodes { events(first: 5) { nodes { seq kind } } log(first: 5) { nodes { line } } } }",
+            "updates",
+        ),
         ("deployments", "latestUpdate { id status } updates { nodes { bundle { id } } }", "updates"),
         ("infrastructures", "deployments { nodes { id rights { change } project { key } } }", "deployments"),
         ("publishedProjects", "bundles(first: 3) { nodes { id releaseNotes } }", "bundles"),

@@ -84,7 +84,7 @@ fn unknown(seen: &Seen<'_>, run: &Run<'_>, event: &Event, found: &mut Vec<Violat
 
 /// Each one that counts went away in this attempt, and was not heard of again.
 fn lost(seen: &Seen<'_>, run: &Run<'_>, event: &Event, found: &mut Vec<Violation>) {
-    let start = run.events.iter().filter(|other| other.kind == "StepStarted" && other.seq < event.seq).next_back();
+    let start = run.events.iter().rfind(|other| other.kind == "StepStarted" && other.seq < event.seq);
     let since = start.map_or(0, |start| start.seq);
     let mut holder = None;
     let mut gone = 0;

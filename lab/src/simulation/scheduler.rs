@@ -12,6 +12,7 @@ use engine::{
 use super::{
     Outcome, plan,
     process::{Process, Ran},
+    profile::Profile,
     world::{BEGIN_US, Given, World},
 };
 use crate::{
@@ -53,11 +54,14 @@ struct Scheduler {
     stormy: bool,
 }
 
-/// One seed, from its first request to the last end.
-pub(super) fn run(seed: u64, broken: Option<Break>, trace: bool) -> io::Result<Outcome> {
+/// One seed, from its first request to the last end. `profile`: instead of the one that is drawn.
+pub(super) fn run(seed: u64, broken: Option<Break>, trace: bool, profile: Option<Profile>) -> io::Result<Outcome> {
     let mut rows = Rows::new(plan::POOL, 1, broken);
     rows.set_limit(BEGIN_US, plan::POOL, 1);
     let world = World::new(seed, rows, trace);
+    if let Some(profile) = profile {
+        world.lock().profile = profile;
+    }
     let _installed = install(std::rc::Rc::new(Given(Arc::clone(&world))));
     let (places, requests, deployments, stormy_us) = world.draw(|chance| {
         (chance.between(2, 4), chance.between(3, 8), chance.between(1, 3), chance.between(STORMY_US.0, STORMY_US.1))

@@ -53,7 +53,7 @@ impl World {
         let profile = self.lock().profile.clone();
         self.draw(|chance| {
             let quick = if chance.percent(60) { 0 } else { chance.between(1, 6) };
-            let long = chance.in_a_million(profile.slow);
+            let long = chance.in_a_million(profile.slow) && !safe;
             let before_ms = if long { chance.between(20, 700) } else { quick };
             let after_ms = if chance.percent(70) { 0 } else { chance.between(1, 6) };
             let fault = match () {

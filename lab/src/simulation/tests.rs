@@ -2,7 +2,7 @@
 
 use std::thread::available_parallelism;
 
-use super::{run, simulate};
+use super::{profile::Profile, run, scheduler, simulate};
 use crate::{checker::Rule, history::Record, rows::Break};
 
 /// As many as CI has time for.
@@ -107,4 +107,46 @@ fn much_goes_wrong() {
     ] {
         assert!(seen.get(wanted).is_some_and(|times| *times >= 3), "{wanted} is too rare: {seen:#?}");
     }
+}
+
+/// Seeds that know one kind of trouble alone.
+fn only(profile: &Profile, seeds: u64) -> Vec<Record> {
+    let mut records = Vec::new();
+    for seed in 1..=seeds {
+        let outcome = scheduler::run(seed, None, true, Some(profile.clone())).unwrap();
+        assert!(outcome.violations.is_empty(), "seed {seed}: {:?}\n{}", outcome.violations, outcome.trace.join("\n"));
+        records.extend(outcome.records);
+    }
+    records
+}
+
+#[test]
+fn a_worker_that_drains_leaves_nothing_behind() {
+    // Claims take their time, so that many are under way when the order comes.
+    let records = only(&Profile { drain: 60_000, slow: 300_000, ..Profile::default() }, 80);
+    let lost = |record: &&Record| matches!(record, Record::Event(event) if event.facts.lost);
+    assert_eq!(records.iter().find(lost), None, "nobody vanished");
+    let released = |record: &&Record| matches!(record, Record::Event(event) if event.kind == "LeaseReleased");
+    assert!(records.iter().filter(released).count() > 20, "many were given back");
+}
+
+#[test]
+fn a_hook_whose_driver_panics_keeps_its_slot_until_it_is_gone() {
+    let records = only(&Profile { panic: 60, ..Profile::default() }, 80);
+    let gave_back =
+        |record: &&Record| matches!(record, Record::Event(event) if event.kind == "LeaseReleased" && event.facts.lost);
+    assert!(records.iter().filter(gave_back).count() > 50, "many panicked");
+}
+
+#[test]
+fn a_database_that_never_answers_holds_up_nobody_for_ever() {
+    only(&Profile { hang: 20_000, ..Profile::default() }, 40);
+}
+
+#[test]
+fn a_database_that_often_fails_costs_no_worker() {
+    let records = only(&Profile { error: 300_000, heartbeats_too: true, ..Profile::default() }, 80);
+    let gave_back =
+        |record: &&Record| matches!(record, Record::Event(event) if event.kind == "LeaseReleased" && event.facts.lost);
+    assert_eq!(records.iter().find(gave_back), None, "no run is to blame");
 }

@@ -10,7 +10,7 @@ use super::{
     notes::{self, Prior, States},
     run_as,
     session::Session,
-    settings, verify,
+    settings, switches, verify,
 };
 use crate::{codes, http::Http, target::Work};
 
@@ -22,26 +22,20 @@ pub(super) async fn restore(http: &Http, work: &Work<'_>) -> StepResult {
 
 async fn put_back(session: &Session<'_>) -> StepResult {
     let run = session.run();
-    let prior: Option<Prior> = notes::read(run, notes::PRIOR);
-    let Some(prior) = prior.filter(|prior| prior.bundle.is_some()) else {
-        // Nothing was active before, or nothing was changed yet.
-        return Ok(StepOutcome::output(Value::Null));
-    };
-    let states: States = match notes::read(run, notes::STATES) {
-        Some(states) => states,
-        // The activation had not begun: switches are as they were.
-        None => read_states(session).await?,
-    };
-    let Some(goal) = Goal::restore(session.spec(), &prior, states.clone()) else {
-        return Ok(StepOutcome::output(Value::Null));
-    };
-
     // An activation whose end nobody heard of could overtake ours.
     let flight = Flight { run, note: notes::ACTIVATE, settle: session.settle() };
     let activated = flight.intent();
     if let Some(rest) = in_flight(session, &flight, activated.clone()).await? {
         return Ok(StepOutcome::NotYet { check_in: check_in(rest) });
     }
+    let prior: Option<Prior> = notes::read(run, notes::PRIOR);
+    let Some(prior) = prior.filter(|prior| prior.bundle.is_some()) else { return leave(session).await };
+    let states: States = match notes::read(run, notes::STATES) {
+        Some(states) => states,
+        // The activation had not begun: switches are as they were.
+        None => read_states(session).await?,
+    };
+    let Some(goal) = Goal::restore(session.spec(), &prior, states.clone()) else { return leave(session).await };
 
     settings::put_back_remapping(session, prior.remapping.as_ref()).await?;
     if let Some(local) = goal.local {
@@ -71,6 +65,17 @@ async fn put_back(session: &Session<'_>) -> StepResult {
             wait => Ok(wait),
         },
     }
+}
+
+/// With nothing active before there is nothing to put back: what is on the node stands, as under LEAVE, and that is said.
+async fn leave(session: &Session<'_>) -> StepResult {
+    let off = switches::leave_safe(session).await?;
+    let mut said =
+        "Nothing was active before this update, so nothing was put back: what it did on the node stands.".to_owned();
+    if !off.is_empty() {
+        said = format!("{said} Left off, since their run-as user could not be verified: {}.", off.join(", "));
+    }
+    Ok(StepOutcome::Done { output: Value::Null, warnings: vec![said] })
 }
 
 /// How long the run's own activation may still be going on at the node.

@@ -128,9 +128,7 @@ pub(super) fn transport(error: reqwest::Error, doing: &str, scrubber: &Scrubber)
 pub(super) fn timed_out_error(doing: &str) -> CallError {
     CallError::retryable(
         codes::NODE_TIMED_OUT,
-        format!(
-            "The node did not answer in time while {doing}. It may still be at work; the next attempt looks before it acts."
-        ),
+        format!("The node did not answer in time while {doing}. It may still be at work; whoever goes on looks first."),
         Effect::Unknown,
     )
 }
@@ -139,7 +137,7 @@ pub(super) fn cut(doing: &str) -> CallError {
     CallError::retryable(
         codes::NODE_ANSWER_CUT,
         format!(
-            "The connection to the node ended before its answer was complete, while {doing}. The next attempt looks before it acts."
+            "The connection to the node ended before its answer was complete, while {doing}. It may still be at work; whoever goes on looks first."
         ),
         Effect::Unknown,
     )

@@ -11,7 +11,7 @@ use serde_json::json;
 use tests::{Client, Fleet, Size, guard::Program, practice, scratch::Scratch, slipway, until};
 
 /// Runs the binary with these variables and no others of ours.
-fn run(scratch: &Scratch, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+pub(super) fn run(scratch: &Scratch, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(slipway::binary());
     for (variable, _) in std::env::vars_os() {
         if variable.to_string_lossy().starts_with("SLIPWAY_") {
@@ -21,7 +21,7 @@ fn run(scratch: &Scratch, arguments: &[&str], variables: &[(&str, &str)]) -> Out
     command.args(arguments).envs(variables.iter().copied()).current_dir(scratch.path()).output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+pub(super) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -36,6 +36,7 @@ fn each_command_explains_itself() {
         "demo",
         "api",
         "worker",
+        "worker drain",
         "migrate",
         "admin",
         "admin user",
@@ -68,7 +69,7 @@ fn each_command_explains_itself() {
     let config = run(&scratch, &["config"], &[]);
     assert!(config.status.success() && said(&config).contains("[worker.lease]"));
     let schema = run(&scratch, &["schema"], &[]);
-    assert!(said(&schema).contains("type Mutation"));
+    assert_eq!(String::from_utf8(schema.stdout).unwrap(), include_str!("../../../graphql/schema.graphql"));
 }
 
 #[test]
@@ -89,6 +90,8 @@ fn a_setting_that_there_is_not_is_named() {
         refused(&["--config", &file, "migrate"], &[], &["CONFIG_INVALID", part]);
         refused(&["migrate"], &[("SLIPWAY_CONFIG", &file)], &["CONFIG_INVALID", part]);
     }
+    fs::write(&file, "[worker]\nseats = \"three\"").unwrap();
+    refused(&["--config", &file, "migrate"], &[], &["CONFIG_INVALID", &file, "`worker.seats` must be a whole number"]);
     refused(&["--config", "nowhere.toml", "migrate"], &[], &["CONFIG_UNREADABLE", "nowhere.toml"]);
     refused(&["migrate"], &[], &["database.url"]);
     refused(&["migrate"], &[("SLIPWAY_WORKER_SEATS", "three")], &["SLIPWAY_WORKER_SEATS", "whole number"]);
@@ -192,6 +195,12 @@ async fn a_new_master_key_while_everything_runs() {
     fleet.client.run("churn", "SUCCEEDED").await;
     let master = fleet.scratch().at("data/master.key");
     let old = fs::read_to_string(&master).unwrap();
+    // A variable would go before the file: the new key would seal nothing.
+    fleet.set("SLIPWAY_MASTER_KEY", old.trim());
+    let refused = fleet.run(&["secrets", "new-key"]);
+    assert!(!refused.status.success() && said(&refused).contains("SLIPWAY_MASTER_KEY"), "{}", said(&refused));
+    assert_eq!(fs::read_to_string(&master).unwrap(), old);
+    fleet.set("SLIPWAY_MASTER_KEY", "");
     let made = fleet.run(&["secrets", "new-key"]);
     assert!(made.status.success(), "{}", said(&made));
     let both = fs::read_to_string(&master).unwrap();
@@ -203,19 +212,19 @@ async fn a_new_master_key_while_everything_runs() {
     fleet.workers.clear();
     fleet.start_worker().await;
     let rotated = fleet.run(&["secrets", "rotate"]);
-    assert!(rotated.status.success() && said(&rotated).contains("Sealed"), "{}", said(&rotated));
+    assert!(rotated.status.success() && said(&rotated).contains("Sealed 1 secret anew"), "{}", said(&rotated));
     fleet.client.run("churn", "SUCCEEDED").await;
     // Without the old line everything still opens.
     fleet.workers.clear();
     fs::write(&master, format!("{}\n", lines[0])).unwrap();
     fleet.start_worker().await;
     fleet.client.run("churn", "SUCCEEDED").await;
-    // Without the new one nothing does: the update tells that it is for the operators, whose log says what.
+    // Without the new one nothing does, and the update tells why.
     fleet.workers.clear();
     fs::write(&master, &old).unwrap();
     fleet.start_worker().await;
     let failed = fleet.client.run("churn", "FAILED").await;
-    assert_eq!(failed["failure"]["code"], "INTERNAL", "{failed:#}");
+    assert_eq!(failed["failure"]["code"], "SECRET_KEY_UNKNOWN", "{failed:#}");
     assert!(fleet.logs().contains("SECRET_KEY_UNKNOWN"), "{}", fleet.logs());
     let rotated = fleet.run(&["secrets", "rotate"]);
     assert!(!rotated.status.success() && said(&rotated).contains("SECRET_KEY_UNKNOWN"), "{}", said(&rotated));

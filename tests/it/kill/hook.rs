@@ -9,31 +9,31 @@ use super::scene::PATIENCE;
 
 /// One hook of a scene.
 #[derive(Debug)]
-pub(super) struct Hook {
+pub(crate) struct Hook {
     effects: String,
     go: String,
 }
 
 /// What one attempt at the hook wrote down.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Effect {
+pub(crate) struct Effect {
     /// The idempotency key.
-    pub(super) key: String,
+    pub(crate) key: String,
     /// The number of the attempt.
-    pub(super) attempt: u64,
+    pub(crate) attempt: u64,
     /// All its processes have this in their environment.
     mark: String,
 }
 
 impl Hook {
     /// Its files are in `folder`, under `name`.
-    pub(super) fn new(folder: &Path, name: &str) -> Self {
+    pub(crate) fn new(folder: &Path, name: &str) -> Self {
         let at = |what: &str| folder.join(format!("{name}.{what}")).display().to_string();
         Self { effects: at("effects"), go: at("go") }
     }
 
     /// As the API takes it. Its daemon has a session of its own: only its mark tells whose it is.
-    pub(super) fn input(&self, on_interrupt: Option<&str>) -> Value {
+    pub(crate) fn input(&self, on_interrupt: Option<&str>) -> Value {
         let (effects, go) = (json!(self.effects), json!(self.go));
         let code = format!(
             r#"
@@ -55,12 +55,12 @@ def execute(idempotency_key, attempt, **kwargs):
     }
 
     /// Lets it end, whoever runs it.
-    pub(super) fn let_go(&self) {
+    pub(crate) fn let_go(&self) {
         fs::write(&self.go, "").unwrap();
     }
 
     /// What its attempts wrote down, in order.
-    pub(super) fn effects(&self) -> Vec<Effect> {
+    pub(crate) fn effects(&self) -> Vec<Effect> {
         let text = fs::read_to_string(&self.effects).unwrap_or_default();
         // The last line may be half written.
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
@@ -73,14 +73,14 @@ def execute(idempotency_key, attempt, **kwargs):
     }
 
     /// Waits until an attempt, the `nth` from 1, is in the middle of it.
-    pub(super) async fn begun(&self, nth: usize) -> Effect {
+    pub(crate) async fn begun(&self, nth: usize) -> Effect {
         until("the hook", PATIENCE, || async { self.effects().into_iter().nth(nth - 1) }).await
     }
 }
 
 impl Effect {
     /// The processes of this attempt that are there now.
-    pub(super) fn processes(&self) -> Vec<String> {
+    pub(crate) fn processes(&self) -> Vec<String> {
         let wanted = format!("SLIPWAY_HOOK={}", self.mark);
         let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let marked = |pid: &String| {
@@ -92,7 +92,7 @@ impl Effect {
     }
 
     /// Waits until none is left.
-    pub(super) async fn gone(&self, within: Duration) {
+    pub(crate) async fn gone(&self, within: Duration) {
         until_true("the end of the hook's processes", within, || async { self.processes().is_empty() }).await;
     }
 }

@@ -108,6 +108,7 @@ impl Bench {
             started_at: Set(now),
             lease_until: Set(now + 2 * HOUR),
             ended_at: Set(None),
+            draining_since: Set(None),
             facts: Set("{}".to_owned()),
         };
         let tx = self.db().begin().await.unwrap();

@@ -128,7 +128,7 @@ impl HookOutcome {
             Self::Exited { code } => format!("The hook's process ended with exit code {code} and no result. {RESULT}"),
             Self::KilledBySignal { signal } => {
                 format!(
-                    "The hook's process was ended by signal {signal}. Look at the worker's machine: was memory short?"
+                    "The hook's process was ended by signal {signal}. Look at the worker's machine: was memory short, or did the hook end itself?"
                 )
             }
             Self::DeadlineExceeded => {

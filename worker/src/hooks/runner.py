@@ -163,15 +163,20 @@ def make_speaker(channel, nonce):
 
 def make_client(name, access, code_env):
     """A real dataikuapi.DSSClient, or an object that says at its first use why there is none."""
+    if name == "deployer_client" and access is None:
+        return UnavailableClient(name, "deployer_client is not available in this release of Slipway")
     if access is None:
         return UnavailableClient(name, "no such client is available to this hook: Slipway was given no address and key for it")
     try:
         import dataikuapi
     except ImportError as error:
-        return UnavailableClient(
-            name,
-            "the code env %r can't import dataikuapi (%s): install the package dataiku-api-client there" % (code_env, error),
-        )
+        if error.name == "dataikuapi":
+            mend = "install the package dataiku-api-client there"
+        elif isinstance(error, ModuleNotFoundError):
+            mend = "it is installed, but the module %s that it needs is not: install that there" % error.name
+        else:
+            mend = "it is installed, but something that it needs is not as it should be"
+        return UnavailableClient(name, "the code env %r can't import dataikuapi (%s): %s" % (code_env, error, mend))
     except Exception as error:
         return UnavailableClient(
             name,

@@ -73,7 +73,7 @@ pub(super) async fn run(
     let control = HookControl { lease_deadline: context.held.lease.hooks_until.clone(), cancel: stop };
     let (report, ()) = tokio::join!(hooks::run(call, control, sender), pass_on(context, lines));
     if report.leftovers > 0 {
-        let line = format!("{} processes that the hook left behind were ended.", report.leftovers);
+        let line = format!("{} of the hook were left behind, and ended.", processes(report.leftovers));
         context.log(Audience::Everyone, line).await;
     }
     outcome(planned, report.outcome, report.leftovers)
@@ -94,11 +94,13 @@ async fn call(
     let settings = &steps.hooks;
     let scratch_root =
         if settings.scratch.is_empty() { std::env::temp_dir() } else { std::path::PathBuf::from(&settings.scratch) };
+    let state = context.held.state().clone();
+    // Also counts beginnings that a lost worker interrupted: from 2 on, somebody may have been here before.
+    let beginnings: u32 = state.steps[context.step].attempts.iter().map(|attempt| attempt.grants).sum();
     let extra = BTreeMap::from([
         ("idempotency_key".to_owned(), context.idempotency_key().into()),
-        ("attempt".to_owned(), context.attempt().into()),
+        ("attempt".to_owned(), beginnings.into()),
     ]);
-    let state = context.held.state().clone();
     Ok(HookCall {
         supervisor: steps.supervisor.clone(),
         python,
@@ -213,7 +215,8 @@ async fn pass_on(context: &Context, mut lines: mpsc::Receiver<HookLine>) {
 }
 
 fn outcome(planned: &PlannedStep, outcome: HookOutcome, leftovers: u32) -> StepResult {
-    let left = (leftovers > 0).then(|| format!("{} left {leftovers} processes behind; they were ended.", planned.name));
+    let left =
+        (leftovers > 0).then(|| format!("{} left {} behind, which Slipway ended.", planned.name, processes(leftovers)));
     match outcome {
         HookOutcome::Success(message) => Ok(StepOutcome::Done {
             output: serde_json::json!({ "status": "SUCCESS", "message": message }),
@@ -235,4 +238,8 @@ fn outcome(planned: &PlannedStep, outcome: HookOutcome, leftovers: u32) -> StepR
             .permanent())
         }
     }
+}
+
+fn processes(count: u32) -> String {
+    format!("{count} {}", if count == 1 { "process" } else { "processes" })
 }

@@ -100,10 +100,7 @@ async fn a_client_that_can_not_be_had_says_why_when_it_is_used() {
             1,
             "automation_client.get_instance_info: the code env 'plain' can't import dataikuapi (No module named 'dataikuapi'): install the package dataiku-api-client there",
         ),
-        (
-            2,
-            "deployer_client.get_instance_info: no such client is available to this hook: Slipway was given no address and key for it",
-        ),
+        (2, "deployer_client.get_instance_info: deployer_client is not available in this release of Slipway"),
     ] {
         let done = Bench::new(code)
             .with(|call| {
@@ -116,4 +113,20 @@ async fn a_client_that_can_not_be_had_says_why_when_it_is_used() {
         let HookOutcome::Raised { exception, message, .. } = &done.report.outcome else { panic!("{:?}", done.report) };
         assert_eq!((exception.as_str(), message.as_str()), ("ClientUnavailable", wanted));
     }
+}
+
+#[tokio::test]
+async fn what_the_client_itself_lacks_is_named() {
+    // A package that needs another one, as dataiku-api-client 15.2.0 needs six.
+    let code = "import os, sys
+os.mkdir('dataikuapi')
+with open('dataikuapi/__init__.py', 'w') as file:
+    file.write('import seven_of_nine')
+sys.path.insert(0, os.getcwd())
+def execute(automation_client, **kwargs):
+    return HookResult.success(automation_client.get_instance_info())";
+    let done = Bench::new(code).with(|call| call.automation = access("http://127.0.0.1:1".to_owned())).run().await;
+    let HookOutcome::Raised { message, .. } = &done.report.outcome else { panic!("{:?}", done.report) };
+    let wanted = "can't import dataikuapi (No module named 'seven_of_nine'): it is installed, but the module seven_of_nine that it needs is not";
+    assert!(message.contains(wanted), "{message}");
 }

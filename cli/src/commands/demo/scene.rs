@@ -38,15 +38,15 @@ pub(super) async fn play(client: &Client, node_url: &str, node_key: &Secret, pyt
             } }),
         )
         .await?;
-    say("Made infrastructure production: its node, remapping sql-dev to sql-prod, everything run as svc_run.");
+    say("Made infrastructure production: its node, remapping sql-dev to sql-prod, everything run as svc_run.")?;
     if python {
         let version = set_hooks(client, "PRE", "freeze window", BEFORE, &created["infrastructure"]["version"]).await?;
         set_hooks(client, "POST", "tell everybody", AFTER, &version).await?;
-        say("Set a pre- and a post-deployment hook.");
+        say("Set a pre- and a post-deployment hook.")?;
     } else {
         say(
             "There is no python3 here: the two hooks are left out, so steps pre_hooks/1 and post_hooks/1 will be missing.",
-        );
+        )?;
     }
     let bundle = BundleSpec {
         connections: vec![SampleConnection {
@@ -57,7 +57,7 @@ pub(super) async fn play(client: &Client, node_url: &str, node_key: &Secret, pyt
         ..BundleSpec::new("CHURN", "v1")
     };
     client.upload("churn-v1.zip", sample_bundle(&bundle)).await?;
-    say("Uploaded bundle v1 of project CHURN.");
+    say("Uploaded bundle v1 of project CHURN.")?;
     client
         .run(
             "mutation($input: CreateDeploymentInput!) { createDeployment(input: $input) {
@@ -68,7 +68,7 @@ pub(super) async fn play(client: &Client, node_url: &str, node_key: &Secret, pyt
             } }),
         )
         .await?;
-    say("Made deployment churn-production. Its update begins:");
+    say("Made deployment churn-production. Its update begins:")?;
     let started = client
         .run(
             "mutation { startUpdate(deploymentId: \"churn-production\", idempotencyKey: \"demo\") {
@@ -80,7 +80,7 @@ pub(super) async fn play(client: &Client, node_url: &str, node_key: &Secret, pyt
     let mut show = Show::new();
     let mut events = client.subscribe(EVENTS, json!({ "id": id })).await?;
     while let Some(event) = events.next().await? {
-        show.event(&event);
+        show.event(&event)?;
     }
     show.end();
     let update = client
@@ -91,7 +91,7 @@ pub(super) async fn play(client: &Client, node_url: &str, node_key: &Secret, pyt
             json!({ "id": id }),
         )
         .await?;
-    super::show::receipt(&update);
+    super::show::receipt(&update)?;
     Ok(matches!(update["status"].as_str(), Some("SUCCEEDED" | "WARNING")))
 }
 

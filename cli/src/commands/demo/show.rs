@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::commands::say;
+use crate::{commands::say, failure::Failure};
 
 /// The steps, as they happen.
 pub(super) struct Show {
@@ -30,7 +30,7 @@ impl Show {
         Self { spinner, began: None }
     }
 
-    pub(super) fn event(&mut self, event: &Value) {
+    pub(super) fn event(&mut self, event: &Value) -> Result<(), Failure> {
         let step = event["stepName"].as_str().unwrap_or_default();
         let at = event["at"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
         match event["kind"].as_str().unwrap_or_default() {
@@ -42,19 +42,20 @@ impl Show {
             "StepSucceeded" => {
                 let warnings: Vec<_> = event["warnings"].as_array().into_iter().flatten().map(text).collect();
                 let mark = if warnings.is_empty() { "✓" } else { "!" };
-                self.line(&format!("  {mark} {step:<16} {}", self.took(at)));
+                self.line(&format!("  {mark} {step:<16} {}", self.took(at)))?;
                 for warning in warnings {
-                    self.line(&format!("    {warning}"));
+                    self.line(&format!("    {warning}"))?;
                 }
             }
             "StepFailed" => {
                 let again = if event["retried"] == true { " (another attempt follows)" } else { "" };
                 let failure = &event["failure"];
-                self.line(&format!("  ✗ {step:<16} {}: {}{again}", text(&failure["code"]), text(&failure["message"])));
+                self.line(&format!("  ✗ {step:<16} {}: {}{again}", text(&failure["code"]), text(&failure["message"])))?;
             }
-            "Finished" => self.line(&format!("  {}", text(&event["status"]))),
+            "Finished" => self.line(&format!("  {}", text(&event["status"])))?,
             _ => {}
         }
+        Ok(())
     }
 
     pub(super) fn end(&self) {
@@ -69,9 +70,12 @@ impl Show {
         }
     }
 
-    fn line(&self, line: &str) {
+    fn line(&self, line: &str) -> Result<(), Failure> {
         match &self.spinner {
-            Some(spinner) => spinner.println(line),
+            Some(spinner) => {
+                spinner.println(line);
+                Ok(())
+            }
             None => say(line),
         }
     }
@@ -83,45 +87,49 @@ impl Show {
 }
 
 /// What is on the node now.
-pub(super) fn receipt(update: &Value) {
+pub(super) fn receipt(update: &Value) -> Result<(), Failure> {
     if let Some(code) = update["failure"]["code"].as_str() {
-        say(format!("{code}: {}", text(&update["failure"]["message"])));
+        say(format!("{code}: {}", text(&update["failure"]["message"])))?;
     }
     let receipt = &update["receipt"];
     if receipt.is_null() {
-        return;
+        return Ok(());
     }
-    say("");
-    say(format!("On the node now, in project {}:", text(&receipt["projectKey"])));
-    say(format!("  bundle      {}", text(&receipt["bundle"])));
+    say("")?;
+    say(format!("On the node now, in project {}:", text(&receipt["projectKey"])))?;
+    say(format!("  bundle      {}", text(&receipt["bundle"])))?;
     for connection in list(&receipt["connections"]) {
         let (source, target, kind) = (&connection["source"], &connection["target"], &connection["foundType"]);
-        say(format!("  connection  {} -> {} ({})", text(source), text(target), text(kind)));
+        say(format!("  connection  {} -> {} ({})", text(source), text(target), text(kind)))?;
     }
     for scenario in list(&receipt["scenarios"]) {
         let switch = if scenario["active"] == true { "on" } else { "off" };
-        say(format!("  scenario    {:<10} {switch:<8} runs as {}", text(&scenario["id"]), text(&scenario["runAs"])));
+        say(format!("  scenario    {:<10} {switch:<8} runs as {}", text(&scenario["id"]), text(&scenario["runAs"])))?;
     }
     for webapp in list(&receipt["webapps"]) {
         let state = if webapp["active"] == true { "running" } else { "stopped" };
-        say(format!("  web app     {:<10} {state:<8} runs as {}", text(&webapp["id"]), text(&webapp["runAs"])));
+        say(format!("  web app     {:<10} {state:<8} runs as {}", text(&webapp["id"]), text(&webapp["runAs"])))?;
     }
     match list(&receipt["differences"]).count() {
         0 => say("  It is what the deployment asks for."),
-        n => say(format!("  {n} things are otherwise than the deployment asks for.")),
+        n => say(format!("  {} than the deployment asks for.", otherwise(n))),
     }
 }
 
 /// How to go on by hand.
-pub(super) fn what_next(base: &str, key: &str) {
-    say("");
-    say(format!("GraphiQL            {base}/graphiql"));
-    say(format!("Administrator's key {key}"));
-    say("Try:");
+pub(super) fn what_next(base: &str, key: &str) -> Result<(), Failure> {
+    say("")?;
+    say(format!("GraphiQL            {base}/graphiql"))?;
+    say(format!("Administrator's key {key}"))?;
+    say("Try:")?;
     say(format!(
         "  curl -s {base}/graphql -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\\n    -d '{{\"query\":\"{{ updates(first: 1) {{ nodes {{ id status steps {{ name status }} }} }} }}\"}}'"
-    ));
-    say("Ctrl-C ends it; nothing is kept.");
+    ))?;
+    say("Ctrl-C ends it; nothing is kept.")
+}
+
+fn otherwise(n: usize) -> String {
+    if n == 1 { "1 thing is otherwise".to_owned() } else { format!("{n} things are otherwise") }
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {

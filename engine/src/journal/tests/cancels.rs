@@ -121,5 +121,21 @@ fn a_cancel_says_what_stands() {
     let mut sim = Sim::new(spec(OnFailure::Leave)).until_started("activate");
     sim.cancel_after = Some(0);
     let message = sim.run().state().stopped.unwrap().message;
-    assert_eq!(message, "Cancelled by eve in or after step activate. What the steps before it did stands.");
+    assert_eq!(
+        message,
+        "Cancelled by eve in step activate. What that had asked of the node may still take effect there; the next update looks first. \
+         What the steps before it did stands."
+    );
+    let mut sim = Sim::new(spec(OnFailure::Restore)).until_started("enforce_run_as");
+    sim.cancel_after = Some(0);
+    let message = sim.run().state().stopped.unwrap().message;
+    assert!(message.starts_with("Cancelled by eve in step enforce_run_as."), "{message}");
+    assert!(message.ends_with("What was active before was put back."), "{message}");
+    let mut sim = Sim::new(spec(OnFailure::Leave)).until_started("pre_hooks/1");
+    sim.cancel_after = Some(0);
+    let message = sim.run().state().stopped.unwrap().message;
+    assert_eq!(
+        message,
+        "Cancelled by eve in step pre_hooks/1, before its hook began. What the steps before it did stands."
+    );
 }

@@ -1,0 +1,181 @@
+//! A long line of updates: what a look costs does not grow with it, and the queue does not fill with bells that wait already.
+
+use std::time::{Duration, Instant};
+
+use engine::{
+    db::{Db, sql_with},
+    runs::{
+        due::{self, Place, WINDOW},
+        figures,
+    },
+};
+use sandbox::{BundleSpec, Fault, FaultKind, When};
+use sea_orm::{ConnectionTrait, DbBackend};
+use serde_json::json;
+use tests::{Base, Fleet, PATIENCE, Size, Store, client, history, in_time, practice, until, until_true};
+
+/// Rows from `first` on: one run each for a deployment of its own, or all for one deployment; waiting, or ended.
+async fn fill(db: &Db, first: i64, count: i64, one_deployment: bool, ended: bool) {
+    let deployment = if one_deployment { "'one'" } else { "'d' || n" };
+    let (status, end) = if ended { ("SUCCEEDED", "n") } else { ("QUEUED", "NULL") };
+    let sql = format!(
+        "WITH RECURSIVE numbers(n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < {first} + {count})
+INSERT INTO run (id, deployment_id, run_no, status, epoch, seq, attempt, requester, requested_at, ended_at)
+SELECT n, {deployment}, n, '{status}', 0, 1, 0, 'ada', n * 1000, {end} FROM numbers"
+    );
+    let tx = db.begin().await.unwrap();
+    tx.execute_unprepared(&sql).await.unwrap();
+    tx.commit().await.unwrap();
+    db.pool().execute_unprepared("ANALYZE").await.unwrap();
+}
+
+async fn explained(db: &Db) -> String {
+    let mut sql = due::look_sql(db.pool().get_database_backend());
+    for (value, text) in [("$1", "0"), ("$2", "0"), ("$3", &WINDOW.to_string()), ("$4", "1000")] {
+        sql = sql.replace(value, text);
+    }
+    let sqlite = db.pool().get_database_backend() == DbBackend::Sqlite;
+    let (explain, column) = if sqlite { ("EXPLAIN QUERY PLAN", "detail") } else { ("EXPLAIN", "QUERY PLAN") };
+    let rows = db.pool().query_all_raw(sql_with(db.pool(), format!("{explain} {sql}"), [])).await.unwrap();
+    rows.iter().map(|row| row.try_get::<String>("", column).unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+async fn by_index(store: Store) {
+    let base = Base::new(store).await;
+    fill(&base.db, 1, 100_000, false, true).await;
+    fill(&base.db, 100_001, 50_000, true, false).await;
+    fill(&base.db, 150_001, 50_000, false, false).await;
+    let plan = explained(&base.db).await;
+    match store {
+        Store::Postgres => {
+            let line = plan.matches("using run_line on run").count();
+            assert!(line == 2 && !plan.contains("Seq Scan on run"), "what has ended is not gone through: {plan}");
+        }
+        // A scan without an index names none; one of what a part of the statement made does not count.
+        Store::Sqlite => {
+            let count = |found: &dyn Fn(&str) -> bool| plan.lines().filter(|line| found(line.trim())).count();
+            let bare = count(&|line| line.starts_with("SCAN r") && !line.contains("INDEX"));
+            let made = count(&|line| line == "CO-ROUTINE r" || line == "MATERIALIZE r");
+            let line = plan.matches("run_line").count();
+            assert!(bare <= made && line == 2, "what has ended is not gone through: {plan}");
+        }
+    }
+
+    // Look by look the whole line is seen, each run that can go on once, in order.
+    let (mut found, mut place, mut looks) = (Vec::new(), Place::default(), 0);
+    loop {
+        let look = due::look(&base.db, place, 10_000).await.unwrap();
+        looks += 1;
+        found.extend(look.runs.iter().map(|(run, _)| run.0));
+        let Some(to) = look.to else { break };
+        assert!(to > place, "it goes on");
+        place = to;
+    }
+    assert_eq!(found, [100_001].into_iter().chain(150_001..=200_000).collect::<Vec<i64>>());
+    assert!((6..=12).contains(&looks), "{looks} looks");
+    let figures = figures::read(&base.db).await.unwrap();
+    assert_eq!(figures.runs["QUEUED"], 100_000);
+    assert!(figures.oldest_us > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_line_is_looked_at_by_index_on_postgres() {
+    by_index(Store::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_line_is_looked_at_by_index_on_sqlite() {
+    by_index(Store::Sqlite).await;
+}
+
+/// While all seats are taken, sweeps ring nobody twice; what was lost is rung again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_rings_only_what_the_queue_lacks() {
+    const WAITING: usize = 12;
+    let fleet = Fleet::of(Size::Fleet).workers(1).private_redis();
+    let fleet = fleet.set("SLIPWAY_QUEUE_PREFIX", "line").set("SLIPWAY_WORKER_SEATS", 1);
+    let fleet = fleet.set("SLIPWAY_WORKER_SWEEP_MS", 100).start().await;
+    let node = practice::node().await;
+    let api = &fleet.client;
+    api.infrastructure("test", &node, json!({})).await;
+    api.bundle(&BundleSpec::new("CHURN", "v1")).await;
+    let path = "/projects/*/bundles/imported/*/actions/activate";
+    let held = node.arm(Fault::on("POST", path, FaultKind::Hold { when: When::After })).unwrap();
+    let mut updates = Vec::new();
+    for number in 0..=WAITING {
+        let id = format!("churn-{number}");
+        api.deployment(&id, "test", ("CHURN", "v1"), &format!("P{number}"), json!({})).await;
+        updates.push(api.start(&id).await);
+        if number == 0 {
+            in_time("the first one", held.reached()).await;
+        }
+    }
+    let redis = fleet.redis.as_ref().unwrap();
+    let depth = || async {
+        let answer = redis.command("LLEN {line}:jobs").await.unwrap();
+        answer.trim_start_matches(':').parse::<usize>().unwrap()
+    };
+    let sweeps = || async { metric(fleet.workers[0].port, "slipway_sweeps_total").await };
+    // A bell may be rung twice while it is on its way, and not be known to wait yet; never again and again.
+    let fine = WAITING - 1..=2 * WAITING;
+    for hurt in [false, true] {
+        if hurt {
+            redis.flush().await;
+            until_true("bells that are rung again", PATIENCE, || async { depth().await >= WAITING - 1 }).await;
+        }
+        let before = sweeps().await;
+        until("thirty sweeps", PATIENCE, || async {
+            let depth = depth().await;
+            assert!(depth <= 2 * WAITING, "bells that wait already were rung again: {depth}");
+            (sweeps().await >= before + 30.0).then_some(())
+        })
+        .await;
+        let depth = depth().await;
+        assert!(fine.contains(&depth), "{depth}");
+    }
+    held.disarm();
+    let db = fleet.db().await;
+    for update in &updates {
+        history::until_over(&db, update.parse().unwrap(), PATIENCE).await;
+    }
+}
+
+/// One number of a process.
+pub(crate) async fn metric(port: u16, name: &str) -> f64 {
+    let text = client::http().get(format!("http://127.0.0.1:{port}/metrics")).send().await.unwrap();
+    let text = text.text().await.unwrap();
+    let line =
+        text.lines().find(|line| line.split([' ', '{']).next() == Some(name) || line.starts_with(&format!("{name} ")));
+    let line = line.unwrap_or_else(|| panic!("no {name} in\n{text}"));
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+/// Prints what looks cost with a short and a long line. Run by hand: a machine that does other things says nothing.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+#[expect(clippy::print_stdout, reason = "a measurement")]
+async fn what_a_look_costs() {
+    let mut costs = Vec::new();
+    for waiting in [1_000, 100_000] {
+        let base = Base::new(Store::Postgres).await;
+        fill(&base.db, 1, waiting, false, true).await;
+        fill(&base.db, waiting + 1, waiting, false, false).await;
+        fill(&base.db, 2 * waiting + 1, waiting, true, false).await;
+        let mut best = [Duration::MAX; 2];
+        for _ in 0..10 {
+            let began = Instant::now();
+            due::look(&base.db, Place::default(), 1_000).await.unwrap();
+            best[0] = best[0].min(began.elapsed());
+            let began = Instant::now();
+            due::look(&base.db, Place { requested_at: 2 * waiting * 1_000, run: 2 * waiting + 1 }, 1_000)
+                .await
+                .unwrap();
+            best[1] = best[1].min(began.elapsed());
+        }
+        println!("{waiting} waiting: at the head {:?}, where all wait behind one {:?}", best[0], best[1]);
+        costs.push(best);
+    }
+    for (at, what) in [(0, "at the head"), (1, "where all wait behind one")] {
+        println!("{what}: x{:.1}", costs[1][at].as_secs_f64() / costs[0][at].as_secs_f64());
+    }
+}
