@@ -322,13 +322,13 @@ mod tests {
     fn the_environment_reaches_every_depth() {
         let config = with(&[
             ("SLIPWAY_DATABASE_URL", "sqlite://x.db"),
-            ("SLIPWAY_WORKER_LEASE_LEASE_MS", "1500"),
+            ("SLIPWAY_WORKER_LEASE_LEASE_MS", "15000"),
             ("SLIPWAY_HTTP_ALLOWED_ORIGINS", "https://a.example, https://b.example"),
             ("HOME", "/"),
         ])
         .unwrap();
         assert_eq!(config.database.url, "sqlite://x.db");
-        assert_eq!(config.worker.settings.lease.lease_ms, 1_500);
+        assert_eq!(config.worker.settings.lease.lease_ms, 15_000);
         assert_eq!(config.http.allowed_origins.len(), 2);
     }
 
