@@ -1,11 +1,11 @@
 //! `slipway soak`: the real thing, under traffic, while it is killed one part after another. At the end: were the promises kept?
 //!
-//! * [`settings`]: what is wanted. [`stage`]: the servers, proxies and processes. [`scene`]: infrastructures, hooks, bundles, deployments.
-//! * [`traffic`]: who goes on requesting, whatever happens. [`watch`]: what hooks say, and when their last process is gone.
-//! * [`faults`]: what can be done to the stage, one function each. [`schedule`]: which of it when, drawn from a seed. [`disk`]: a full one.
-//! * [`seen`]: everything that was left behind, read without any API. [`calls`]: what was asked of the node. [`progress`]: how long a killed
-//!   worker's runs stood still; which writes came too late. [`ends`]: whether the node is as the last run says. [`records`]: the history.
-//! * [`report`]: the table.
+//! * `settings`: what is wanted. `stage`: the servers, proxies and processes. `scene`: infrastructures, hooks, bundles, deployments.
+//! * `traffic`: who goes on requesting, whatever happens. `watch`: what hooks say, and when their last process is gone.
+//! * `faults`: what can be done to the stage, one function each. `schedule`: which of it when, drawn from a seed. `disk`: a full one.
+//! * `seen`: everything that was left behind, read without any API. `calls`: what was asked of the node. `progress`: how long a killed
+//!   worker's runs stood still; which writes came too late. `ends`: whether the node is as the last run says. `records`: the history.
+//! * `report`: the table.
 
 mod calls;
 mod dice;

@@ -1,4 +1,4 @@
-//! Who does the steps of a run. [`crate::steps::Steps`] is the real one; a simulation scripts its own.
+//! Who does the steps of a run. `Steps` is the real one; a simulation scripts its own.
 
 use std::ops::RangeInclusive;
 
