@@ -95,7 +95,7 @@ impl Client {
 /// An error of the API: a fault of its own leaves open what was done.
 fn faulty(code: &Value, message: &Value) -> Trouble {
     match code.as_str() {
-        Some("INTERNAL" | "TIMEOUT" | "DATABASE_UNAVAILABLE") | None => Trouble::Lost(text(message)),
+        Some("INTERNAL" | "TIMEOUT" | "DATABASE_UNAVAILABLE" | "RATE_LIMITED") | None => Trouble::Lost(text(message)),
         Some(code) => Trouble::Refused { code: code.to_owned(), message: text(message) },
     }
 }

@@ -5,7 +5,7 @@ use sandbox::Call;
 use serde_json::Value;
 
 use super::{
-    calls,
+    SLACK_US, calls,
     seen::{Run, Seen},
     traffic::Book,
     watch::Act,
@@ -31,8 +31,15 @@ pub(super) fn of(seen: &Seen, book: &Book, hooks: &[Act], calls: &[Call], began:
         came_back: None,
     }));
     for act in hooks {
-        let Some(step) = seen.runs.get(&act.run).and_then(|run| run.step(&act.step)) else { continue };
-        let (run, attempt, pool) = (act.run, act.attempt, POOL.to_owned());
+        let Some(of) = seen.runs.get(&act.run) else { continue };
+        let Some(step) = of.step(&act.step) else { continue };
+        // What a hook counts are its own beginnings, also those within one attempt.
+        let granted = of
+            .events
+            .iter()
+            .filter(|event| event.kind == "SlotGranted" && event.step == Some(step) && event.at <= act.from + SLACK_US);
+        let attempt = granted.filter_map(|event| event.attempt).next_back().unwrap_or(act.attempt);
+        let (run, pool) = (act.run, POOL.to_owned());
         records.push(Record::Hook { run, step, attempt, pool, from: act.from, until: act.until });
     }
     for asked in calls::attribute(seen, calls) {
