@@ -59,10 +59,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn due(&self, limit: u64) -> Result<Vec<RunId>, DbErr>;
 
     /// See [`due::look`]. Where the line is short one look sees all of it.
-    async fn look(&self, from: Place, limit: u64) -> Result<Look, DbErr> {
-        let runs = self.due(limit).await?.into_iter().map(|run| (run, from)).collect();
-        Ok(Look { runs, to: None })
-    }
+    async fn look(&self, from: Place, limit: u64) -> Result<Look, DbErr>;
 
     /// See [`due::next_of_deployment`].
     async fn next_of_deployment(&self, deployment: &str) -> Result<Option<RunId>, DbErr>;
@@ -95,14 +92,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn renew(&self, worker: WorkerId, lease_us: i64) -> Result<bool, DbErr>;
 
     /// Whether somebody asked this worker to drain.
-    async fn is_to_drain(&self, _worker: WorkerId) -> Result<bool, DbErr> {
-        Ok(false)
-    }
+    async fn is_to_drain(&self, worker: WorkerId) -> Result<bool, DbErr>;
 
     /// Says that this worker drains, since now if nobody asked for it before.
-    async fn drains(&self, _worker: WorkerId) -> Result<(), DbErr> {
-        Ok(())
-    }
+    async fn drains(&self, worker: WorkerId) -> Result<(), DbErr>;
 
     /// Ends a worker, for good.
     async fn end(&self, worker: WorkerId) -> Result<(), DbErr>;

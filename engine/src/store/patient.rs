@@ -13,7 +13,10 @@ use crate::{
     db::{DbErr, Use},
     ids::{RunId, WorkerId},
     leases::LeaseSettings,
-    runs::{Loaded, NewLogLine, Op, RunsError, Written},
+    runs::{
+        Loaded, NewLogLine, Op, RunsError, Written,
+        due::{Look, Place},
+    },
     slots::{
         Demand,
         turn::{Granted, Wishes},
@@ -60,6 +63,18 @@ impl Store for Patient {
 
     async fn due(&self, limit: u64) -> Result<Vec<RunId>, DbErr> {
         within(self.0.due(limit)).await
+    }
+
+    async fn look(&self, from: Place, limit: u64) -> Result<Look, DbErr> {
+        within(self.0.look(from, limit)).await
+    }
+
+    async fn is_to_drain(&self, worker: WorkerId) -> Result<bool, DbErr> {
+        within(self.0.is_to_drain(worker)).await
+    }
+
+    async fn drains(&self, worker: WorkerId) -> Result<(), DbErr> {
+        within(self.0.drains(worker)).await
     }
 
     async fn next_of_deployment(&self, deployment: &str) -> Result<Option<RunId>, DbErr> {

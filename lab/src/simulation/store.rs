@@ -7,7 +7,10 @@ use engine::{
     db::{DbErr, Use},
     ids::{RunId, WorkerId},
     leases::LeaseSettings,
-    runs::{Loaded, NewLogLine, Op, RunsError, Written},
+    runs::{
+        Loaded, NewLogLine, Op, RunsError, Written,
+        due::{Look, Place},
+    },
     slots::{
         Demand,
         turn::{Granted, Wishes},
@@ -153,6 +156,21 @@ impl Store for Connection {
 
     async fn due(&self, limit: u64) -> Result<Vec<RunId>, DbErr> {
         self.ask("due", |rows, now| Ok(rows.due(now, limit))).await
+    }
+
+    /// The line is short: one look sees all of it.
+    async fn look(&self, from: Place, limit: u64) -> Result<Look, DbErr> {
+        let runs = self.due(limit).await?.into_iter().map(|run| (run, from)).collect();
+        Ok(Look { runs, to: None })
+    }
+
+    /// Processes drain by the scheduler's hand alone.
+    async fn is_to_drain(&self, _worker: WorkerId) -> Result<bool, DbErr> {
+        Ok(false)
+    }
+
+    async fn drains(&self, _worker: WorkerId) -> Result<(), DbErr> {
+        Ok(())
     }
 
     async fn next_of_deployment(&self, deployment: &str) -> Result<Option<RunId>, DbErr> {

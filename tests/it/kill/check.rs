@@ -89,15 +89,15 @@ pub(super) fn node(scene: &Scene, reference: &Reference, again: Option<&str>, de
     }
 }
 
-/// Each attempt at a hook had the run's key for it; nothing of them is left.
+/// Each beginning of a hook had the run's key for it and a number of its own; nothing of them is left.
 pub(super) fn hooks(scene: &Scene, run: RunId, journal: &[Event]) {
     for (step, hook) in [(1, &scene.pre), (7, &scene.post)] {
         let effects = hook.effects();
         let granted = |event: &&Event| event.step == Some(step) && matches!(event.kind, Kind::SlotGranted { .. });
         let began = journal.iter().filter(granted).count();
         assert_eq!(effects.len(), began, "as often as it had a slot:\n{}", tell(journal));
-        for effect in effects {
-            assert_eq!((effect.key.as_str(), effect.attempt), (format!("{run}/{}", STEPS[step]).as_str(), 1));
+        for (nth, effect) in (1..).zip(effects) {
+            assert_eq!((effect.key.as_str(), effect.attempt), (format!("{run}/{}", STEPS[step]).as_str(), nth));
             assert_eq!(effect.processes(), Vec::<String>::new());
         }
     }
