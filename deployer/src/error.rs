@@ -86,7 +86,7 @@ impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
         let code = code(&error);
         // `deadlock_detected`, `serialization_failure`. On SQLite writers take turns: it has neither.
-        let conflict = code.as_deref().is_some_and(|code| matches!(code, "40P01" | "40001"));
+        let conflict = code.as_deref().is_some_and(|code| matches!(code, "40P01" | "40001")) || is_same_id(&error);
         let transient = conflict || is_away(&error, code.as_deref());
         Self::Fault(Fault { detail: error.to_string(), transient, conflict })
     }
@@ -99,6 +99,13 @@ fn inner(error: &DbErr) -> Option<&sqlx::Error> {
         | DbErr::Conn(RuntimeErr::SqlxError(inner)) => Some(inner),
         _ => None,
     }
+}
+
+/// Two runs drew the same id within a millisecond, and each had looked before the other committed: another draw mends it. On SQLite writers take
+/// turns, and the second one sees the first.
+fn is_same_id(error: &DbErr) -> bool {
+    let refused = inner(error).and_then(|inner| inner.as_database_error());
+    refused.is_some_and(|refused| refused.is_unique_violation() && refused.constraint() == Some("run_pkey"))
 }
 
 /// PostgreSQL's code of an error.
