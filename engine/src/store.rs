@@ -55,10 +55,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// A run with its folded journal.
     async fn load(&self, run: RunId) -> Result<Option<Loaded>, RunsError>;
 
-    /// See [`due::due`].
-    async fn due(&self, limit: u64) -> Result<Vec<RunId>, DbErr>;
-
-    /// See [`due::look`]. Where the line is short one look sees all of it.
+    /// See [`due::look`].
     async fn look(&self, from: Place, limit: u64) -> Result<Look, DbErr>;
 
     /// See [`due::next_of_deployment`].
@@ -130,10 +127,6 @@ impl Store for Db {
 
     async fn load(&self, run: RunId) -> Result<Option<Loaded>, RunsError> {
         runs::load(self.pool(), run).await
-    }
-
-    async fn due(&self, limit: u64) -> Result<Vec<RunId>, DbErr> {
-        due::due(self, limit).await
     }
 
     async fn look(&self, from: Place, limit: u64) -> Result<Look, DbErr> {

@@ -138,6 +138,18 @@ impl Client {
         self.upload(sample_bundle(spec)).await
     }
 
+    /// Infrastructure `production` on this node, bundle v1 of CHURN, and a deployment of it for each id, under the id in capitals.
+    ///
+    /// # Panics
+    /// When something is refused.
+    pub async fn deployments(&self, node: &RunningNode, ids: &[&str]) {
+        self.infrastructure("production", node, json!({})).await;
+        self.bundle(&BundleSpec::new("CHURN", "v1")).await;
+        for id in ids {
+            self.deployment(id, "production", ("CHURN", "v1"), &id.to_uppercase(), json!({})).await;
+        }
+    }
+
     /// Makes a deployment under a project key of its own on the node.
     ///
     /// # Panics

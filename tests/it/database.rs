@@ -8,7 +8,7 @@ mod migrate;
 use std::time::Duration;
 
 use engine::journal::{Kind, Status};
-use sandbox::{BundleSpec, Fault, FaultKind, RunningNode, When};
+use sandbox::{Fault, FaultKind, RunningNode, When};
 use serde_json::{Value, json};
 use tests::{
     Fleet, FleetBuilder, PATIENCE, Size, client, history, in_time,
@@ -29,11 +29,7 @@ struct Scene {
 impl Scene {
     async fn new(builder: FleetBuilder, deployments: &[&str]) -> Self {
         let (fleet, node) = (builder.start().await, practice::node().await);
-        fleet.client.infrastructure("production", &node, json!({})).await;
-        fleet.client.bundle(&BundleSpec::new("CHURN", "v1")).await;
-        for id in deployments {
-            fleet.client.deployment(id, "production", ("CHURN", "v1"), &id.to_uppercase(), json!({})).await;
-        }
+        fleet.client.deployments(&node, deployments).await;
         Self { fleet, node }
     }
 

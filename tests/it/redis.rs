@@ -7,8 +7,8 @@ mod tls;
 use std::time::{Duration, Instant};
 
 use engine::journal::{Kind, Status};
-use sandbox::{BundleSpec, Fault, FaultHandle, FaultKind, RunningNode, When};
-use serde_json::{Value, json};
+use sandbox::{Fault, FaultHandle, FaultKind, RunningNode, When};
+use serde_json::Value;
 use tests::{Fleet, FleetBuilder, PATIENCE, Size, client, history, in_time, practice, until_true};
 
 /// Far longer than a bell needs: who finds a run in less than this heard it.
@@ -28,11 +28,7 @@ impl Scene {
 
     async fn of(builder: FleetBuilder, deployments: &[&str]) -> Self {
         let (fleet, node) = (builder.start().await, practice::node().await);
-        fleet.client.infrastructure("production", &node, json!({})).await;
-        fleet.client.bundle(&BundleSpec::new("CHURN", "v1")).await;
-        for id in deployments {
-            fleet.client.deployment(id, "production", ("CHURN", "v1"), &id.to_uppercase(), json!({})).await;
-        }
+        fleet.client.deployments(&node, deployments).await;
         Self { fleet, node }
     }
 

@@ -40,15 +40,7 @@ pub struct Place {
 }
 
 /// The runs that can go on now, oldest first: unfinished, not stuck, due, held by nobody living, first in their deployment; as far as one look
-/// at the line goes.
-///
-/// # Errors
-/// The database's error.
-pub async fn due(db: &Db, limit: u64) -> Result<Vec<RunId>, DbErr> {
-    Ok(look(db, Place::default(), limit).await?.runs.into_iter().map(|(run, _)| run).collect())
-}
-
-/// As [`due`], from a place in the line on.
+/// at the line goes, from a place in it on.
 ///
 /// # Errors
 /// The database's error.

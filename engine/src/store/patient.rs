@@ -61,10 +61,6 @@ impl Store for Patient {
         within(self.0.load(run)).await
     }
 
-    async fn due(&self, limit: u64) -> Result<Vec<RunId>, DbErr> {
-        within(self.0.due(limit)).await
-    }
-
     async fn look(&self, from: Place, limit: u64) -> Result<Look, DbErr> {
         within(self.0.look(from, limit)).await
     }

@@ -154,14 +154,10 @@ impl Store for Connection {
         self.ask("load", |rows, _| rows.load(run)).await
     }
 
-    async fn due(&self, limit: u64) -> Result<Vec<RunId>, DbErr> {
-        self.ask("due", |rows, now| Ok(rows.due(now, limit))).await
-    }
-
     /// The line is short: one look sees all of it.
     async fn look(&self, from: Place, limit: u64) -> Result<Look, DbErr> {
-        let runs = self.due(limit).await?.into_iter().map(|run| (run, from)).collect();
-        Ok(Look { runs, to: None })
+        let look = |runs: Vec<RunId>| Look { runs: runs.into_iter().map(|run| (run, from)).collect(), to: None };
+        self.ask("look", |rows, now| Ok(look(rows.due(now, limit)))).await
     }
 
     /// Processes drain by the scheduler's hand alone.
