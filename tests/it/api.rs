@@ -3,5 +3,6 @@
 
 mod bundles;
 mod commands;
+mod demo;
 mod ids;
 mod starts;

@@ -4,5 +4,6 @@
 mod following;
 mod hidden;
 mod nested;
+mod people;
 mod walk;
 mod world;
