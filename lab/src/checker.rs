@@ -118,7 +118,7 @@ struct Act<'a> {
 /// A history, sorted.
 struct Seen<'a> {
     runs: BTreeMap<i64, Run<'a>>,
-    workers: BTreeMap<i64, (Option<i64>, Option<bool>)>,
+    workers: BTreeMap<i64, (Option<i64>, Option<i64>)>,
     acts: Vec<Act<'a>>,
     records: &'a [Record],
     closed_at: Option<i64>,
@@ -150,8 +150,8 @@ impl<'a> Seen<'a> {
                 }),
                 Record::Call { run, step, at } => seen.of(*run, |run| run.calls.push((*step, *at))),
                 Record::Effect { run, step, at } => seen.of(*run, |run| run.effects.push((*step, *at))),
-                Record::Worker { worker, ended_at, came_back } => {
-                    seen.workers.insert(*worker, (*ended_at, *came_back));
+                Record::Worker { worker, ended_at, came_back_at } => {
+                    seen.workers.insert(*worker, (*ended_at, *came_back_at));
                 }
                 Record::Hook { run, step, attempt, pool, from, until } => seen.acts.push(Act {
                     run: *run,

@@ -51,9 +51,9 @@ pub enum Record {
         /// When it was ended, if it was.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ended_at: Option<i64>,
-        /// Its process was heard of after that; None when nobody knows.
+        /// When its process was heard of after it had lost its lease, if it was.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        came_back: Option<bool>,
+        came_back_at: Option<i64>,
     },
     /// The processes of a hook, from the first to the end of the last.
     Hook {
@@ -238,7 +238,7 @@ mod tests {
             Record::Limit { pool: "hooks".to_owned(), at: 0, limit: 3 },
             Record::Accepted { run: 1, deployment: "d".to_owned(), number: 1, at: 1, steps: vec![step] },
             Record::Event(event),
-            Record::Worker { worker: 7, ended_at: Some(9), came_back: None },
+            Record::Worker { worker: 7, ended_at: Some(9), came_back_at: None },
             Record::Closed { at: 10 },
         ];
         let mut written = Vec::new();

@@ -32,7 +32,9 @@ const HOUR_US: i64 = 3_600_000_000;
 #[derive(Clone, Debug)]
 enum Act {
     Request(u8),
-    Register,
+    Register {
+        before: Option<u8>,
+    },
     Claim {
         worker: u8,
         run: u8,
@@ -64,7 +66,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     let some = || any::<u8>();
     let act = prop_oneof![
         3 => some().prop_map(Act::Request),
-        2 => Just(Act::Register),
+        2 => prop::option::of(some()).prop_map(|before| Act::Register { before }),
         6 => (some(), some()).prop_map(|(worker, run)| Act::Claim { worker, run }),
         9 => (some(), some(), prop::bool::weighted(0.1)).prop_map(|(held, what, cancel)| Act::Append { held, what, cancel }),
         6 => (some(), vec(some(), 0..9), prop::option::weighted(0.2, some()), prop::option::weighted(0.3, some()))
@@ -160,7 +162,7 @@ impl Both {
             };
             entities::deployment::Entity::insert(row).exec_without_returning(both.db.pool()).await.unwrap();
         }
-        both.act(&Act::Register).await;
+        both.act(&Act::Register { before: None }).await;
         both
     }
 
@@ -194,7 +196,7 @@ impl Both {
     }
 
     fn claim_events(state: &State, row: &run::Model, worker: WorkerId) -> Vec<NewEvent> {
-        let claimed = vec![NewEvent::run(Kind::Claimed { worker, lapsed: row.worker_id.is_some() })];
+        let claimed = vec![NewEvent::run(Kind::claimed(worker, row.worker_id.is_some()))];
         let cancel = row.cancel_requested_by.as_deref().filter(|_| state.cancelled_by.is_none());
         follow::edge(state, state.epoch + 1, claimed, cancel, None)
     }
@@ -272,12 +274,13 @@ impl Both {
                 assert_eq!(ours, theirs);
                 self.runs.push(theirs.run);
             }
-            Act::Register => {
+            Act::Register { before } => {
                 let worker = WorkerId(self.workers.len() as i64 + 1);
+                let before = before.and_then(|number| pick(&self.workers, number));
                 let lease_us = LEASE.lease_ms as i64 * 1_000;
-                self.db.register(worker, "w", &json!({}), lease_us).await.unwrap();
+                self.db.register(worker, before, "w", &json!({}), lease_us).await.unwrap();
                 let now = self.now().await;
-                self.rows.register(now, worker, lease_us);
+                self.rows.register(now, worker, before, lease_us);
                 self.workers.push(worker);
             }
             Act::Claim { worker, run } => {
@@ -410,6 +413,8 @@ impl Both {
                 |state: &State| (state.seq, state.epoch, state.status(), state.position(), state.cancelled_by.clone());
             assert_eq!(told(&rows.state), told(&sql.state));
         }
+        let theirs = self.db.came_back(&self.workers).await.unwrap();
+        assert_eq!(sorted(self.rows.came_back(&self.workers)), sorted(theirs));
         for worker in &self.workers {
             assert_eq!(sorted(self.rows.held_by(*worker)), sorted(self.db.held_by(*worker).await.unwrap()));
             assert_eq!(sorted(self.rows.cancels(*worker)), sorted(self.db.cancels(*worker).await.unwrap()));

@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use engine::{
-    ids::RunId,
+    ids::{RunId, WorkerId},
     journal::{Kind, NewEvent, Phase, follow::edge},
     leases::Lease,
     runs::{Answer, Loaded, Op, RunsError},
@@ -82,9 +82,21 @@ async fn claim(shared: &Shared, session: &Session, loaded: Loaded) -> Option<Arc
     if matches!(state.phase, Phase::Ended { .. } | Phase::Stuck) {
         return None;
     }
-    // One that this very process was before it lost its lease did not vanish: the run did it no harm.
-    let lapsed = loaded.row.worker_id.is_some_and(|worker| !shared.was(worker));
-    let claimed = vec![NewEvent::run(Kind::Claimed { worker: session.lease.worker, lapsed })];
+    let lapsed = loaded.row.worker_id.is_some();
+    let came_back = match state.under_way() {
+        Some((_, attempt)) if lapsed => {
+            let lost: Vec<WorkerId> = attempt.lost.iter().copied().chain(state.claimed_by).collect();
+            match shared.store.came_back(&lost).await {
+                Ok(came_back) => came_back,
+                Err(error) => {
+                    tracing::warn!(run.id = loaded.row.id, error = %error, "who has come back cannot be read; the run is left to a sweep");
+                    return None;
+                }
+            }
+        }
+        _ => Vec::new(),
+    };
+    let claimed = vec![NewEvent::run(Kind::Claimed { worker: session.lease.worker, lapsed, came_back })];
     let cancel = loaded.row.cancel_requested_by.as_deref().filter(|_| state.cancelled_by.is_none());
     let events = match cancel {
         // The runner ends it, with care for what was left midway.

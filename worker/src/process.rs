@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     ops::RangeInclusive,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -59,8 +59,8 @@ pub(crate) struct Shared {
     pub(crate) seats: Seats,
     pub(crate) stop: Stop,
     session: RwLock<Option<Arc<Session>>>,
-    /// The workers that this process was, in order.
-    lives: Mutex<Vec<WorkerId>>,
+    /// The worker that this process is, or was when it had a lease.
+    life: Mutex<Option<WorkerId>>,
     /// The runs that are driven now.
     held: Mutex<BTreeMap<RunId, Arc<Held>>>,
     /// Looks at runs that are under way: between a claim and its place in the list above, and after it.
@@ -146,7 +146,7 @@ impl Worker {
             settings,
             stop: Stop::default(),
             session: RwLock::default(),
-            lives: Mutex::default(),
+            life: Mutex::default(),
             held: Mutex::default(),
             attending: Mutex::default(),
             rested: Notify::new(),
@@ -248,9 +248,10 @@ impl Worker {
         let settings = &shared.settings;
         let name = if settings.name.is_empty() { host_and_process() } else { settings.name.clone() };
         let facts = facts(settings, &shared.doer.plan_versions());
+        let before = *shared.life();
         let registered = tokio::select! {
             biased;
-            registered = Lease::register(&*shared.store, &name, &facts, &settings.lease) => registered,
+            registered = Lease::register(&*shared.store, before, &name, &facts, &settings.lease) => registered,
             () = shared.stop.drain.cancelled() => return,
         };
         let lease = match registered {
@@ -266,7 +267,7 @@ impl Worker {
             }
         };
         shared.metrics.leases.inc();
-        shared.lives.lock().unwrap_or_else(PoisonError::into_inner).push(lease.worker);
+        *shared.life() = Some(lease.worker);
         tracing::info!(worker.id = %lease.worker, worker.name = name, seats = settings.seats, "registered");
         let slots = Slots::start(Arc::clone(&shared.store), shared.bell.clone(), lease.worker, settings.lease.clone());
         let (store, doer) = (Arc::clone(&shared.store), Arc::clone(&shared.doer));
@@ -303,16 +304,15 @@ impl Shared {
         self.session.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether this process was that worker before.
-    pub(crate) fn was(&self, worker: i64) -> bool {
-        self.lives.lock().unwrap_or_else(PoisonError::into_inner).contains(&WorkerId(worker))
+    fn life(&self) -> MutexGuard<'_, Option<WorkerId>> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn replace_session(&self, session: Option<Arc<Session>>) {
         *self.session.write().unwrap_or_else(PoisonError::into_inner) = session;
     }
 
-    pub(crate) fn held(&self) -> std::sync::MutexGuard<'_, BTreeMap<RunId, Arc<Held>>> {
+    pub(crate) fn held(&self) -> MutexGuard<'_, BTreeMap<RunId, Arc<Held>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -334,7 +334,7 @@ impl Shared {
 
     /// The runs that are looked at now, whether or not they are held already. One that is claimed, and of whose claim no answer has come yet,
     /// is among these alone.
-    pub(crate) fn attending(&self) -> std::sync::MutexGuard<'_, Vec<RunId>> {
+    pub(crate) fn attending(&self) -> MutexGuard<'_, Vec<RunId>> {
         self.attending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

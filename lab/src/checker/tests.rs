@@ -78,8 +78,8 @@ impl Story {
         self.push(Record::Hook { run: RUN, step, attempt: 1, pool: "hooks".to_owned(), from, until })
     }
 
-    fn worker(self, worker: i64, ended_at: i64, came_back: Option<bool>) -> Self {
-        self.push(Record::Worker { worker, ended_at: Some(ended_at), came_back })
+    fn worker(self, worker: i64, ended_at: i64, came_back_at: Option<i64>) -> Self {
+        self.push(Record::Worker { worker, ended_at: Some(ended_at), came_back_at })
     }
 
     fn closed(mut self) -> Self {
@@ -277,5 +277,8 @@ fn workers_that_were_not_lost() {
     };
     three(true).keeps();
     three(false).breaks(Rule::Lost);
-    three(true).worker(2, 1_000, Some(true)).breaks(Rule::Lost);
+    // Events are 10 apart: the third claim is the one before whoever says so.
+    let third = three(true).at - 20;
+    three(true).worker(2, 1_000, Some(third)).breaks(Rule::Lost);
+    three(true).worker(2, 1_000, Some(third + 1)).keeps();
 }

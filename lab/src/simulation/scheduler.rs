@@ -102,9 +102,9 @@ pub(super) fn run(seed: u64, broken: Option<Break>, trace: bool, profile: Option
     let records = world.at_once(|inner, now| {
         let registered = inner.registered.clone();
         inner.rows.see_workers(|worker| {
-            let place = registered.iter().position(|(_, other)| *other == worker)?;
-            let (life, _) = registered.get(place)?;
-            Some(registered.get(place + 1..)?.iter().any(|(later, _)| later == life))
+            let place = registered.iter().position(|(_, other, _)| *other == worker)?;
+            let (life, ..) = registered.get(place)?;
+            registered.get(place + 1..)?.iter().find(|(later, ..)| later == life).map(|(.., at)| *at)
         });
         inner.rows.seen.push(Record::Closed { at: now });
         std::mem::take(&mut inner.rows.seen)

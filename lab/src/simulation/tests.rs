@@ -81,7 +81,7 @@ fn much_goes_wrong() {
                     (None, Some(status)) => format!("{} {status}", event.kind),
                     (None, None) => event.kind,
                 },
-                Record::Worker { ended_at: Some(_), came_back: Some(true), .. } => "worker came back".to_owned(),
+                Record::Worker { ended_at: Some(_), came_back_at: Some(_), .. } => "worker came back".to_owned(),
                 Record::Grant { eligible: Some(line), .. } if line.len() > 1 => "grant in a line".to_owned(),
                 _ => continue,
             };

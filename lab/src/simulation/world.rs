@@ -97,8 +97,8 @@ pub(super) struct Inner {
     pub(super) acts: BTreeMap<u64, Act>,
     pub(super) next_act: u64,
     pub(super) scripts: BTreeMap<(i64, i64), Script>,
-    /// Who registered, in order: the life of a process, and the worker.
-    pub(super) registered: Vec<(u64, i64)>,
+    /// Who registered, in order: the life of a process, the worker, and when.
+    pub(super) registered: Vec<(u64, i64, i64)>,
     trace: Option<Vec<String>>,
 }
 

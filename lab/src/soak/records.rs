@@ -28,7 +28,7 @@ pub(super) fn of(seen: &Seen, book: &Book, hooks: &[Act], calls: &[Call], began:
     records.extend(seen.workers.iter().map(|worker| Record::Worker {
         worker: worker.id,
         ended_at: worker.ended_at,
-        came_back: None,
+        came_back_at: worker.came_back_at,
     }));
     for act in hooks {
         let Some(of) = seen.runs.get(&act.run) else { continue };

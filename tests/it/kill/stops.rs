@@ -85,7 +85,7 @@ async fn told_twice(case: Case, reference: &Reference) {
     for effect in interrupted.into_iter().flatten() {
         assert_eq!(effect.processes(), Vec::<String>::new(), "it went before its worker did");
     }
-    scene.taken_over(run).await;
+    scene.taken_over(run, 2).await;
     gate.open(&scene).await;
     let journal = scene.ends(run, case.ends).await;
 
@@ -144,7 +144,7 @@ async fn embedded(case: Case, reference: &Reference) {
         hook.gone(AT_ONCE).await;
     }
     scene.start_workers(1).await;
-    scene.taken_over(run).await;
+    scene.taken_over(run, 2).await;
     gate.open(&scene).await;
     let journal = scene.ends(run, case.ends).await;
 
