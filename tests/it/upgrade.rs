@@ -7,7 +7,7 @@ use engine::{
     bell::Bell,
     db::sql_with,
     failure::{StepOutcome, StepResult},
-    journal::{State, Status},
+    journal::Status,
     plan::{OnFailure, PLAN_VERSION, Plan, PlannedStep, StepPolicy},
     queue::Queue,
     retry::RetryPolicy,
@@ -43,16 +43,12 @@ impl Doer for Knows {
         false
     }
 
-    async fn elsewhere(&self, _: &Context, _: &PlannedStep) -> Option<StepResult> {
+    fn lacks(&self, _: &PlannedStep) -> Option<String> {
         None
     }
 
     fn plan_versions(&self) -> RangeInclusive<u32> {
         self.0.clone()
-    }
-
-    async fn suits(&self, _: &State) -> bool {
-        true
     }
 
     async fn forget_old(&self) {}

@@ -13,6 +13,7 @@ use tracing::Instrument;
 
 use crate::{
     held::{Held, Lost},
+    needs,
     process::{Session, Shared},
 };
 
@@ -47,7 +48,7 @@ pub(crate) async fn attend(shared: &Arc<Shared>, run: RunId) {
         // Those who know it find it by their sweeps.
         return;
     }
-    if !session.runner.doer.suits(&loaded.state).await {
+    if !needs::suits(&*shared.store, &*session.runner.doer, &loaded.state).await {
         // Its bell came to the wrong one: soon, another one hears it.
         ring_later(shared, run, ELSEWHERE);
         return;

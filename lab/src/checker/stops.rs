@@ -13,6 +13,7 @@ pub(super) fn check(seen: &Seen<'_>, found: &mut Vec<Violation>) {
             match event.facts.code.as_deref() {
                 Some("OUTCOME_UNKNOWN") if event.kind == "StepFailed" => unknown(seen, run, event, found),
                 Some("WORKERS_LOST") if event.kind == "Stuck" => lost(seen, run, event, found),
+                Some("CODE_ENV_UNAVAILABLE") if event.kind == "StepFailed" => unavailable(seen, run, event, found),
                 _ => {}
             }
         }
@@ -110,5 +111,25 @@ fn lost(seen: &Seen<'_>, run: &Run<'_>, event: &Event, found: &mut Vec<Violation
                 event.seq
             ),
         });
+    }
+}
+
+/// From the attempt's beginning, whoever looked meanwhile.
+fn unavailable(seen: &Seen<'_>, run: &Run<'_>, event: &Event, found: &mut Vec<Violation>) {
+    let begun = |other: &&&Event| {
+        other.kind == "StepStarted"
+            && (other.step, other.attempt) == (event.step, event.attempt)
+            && other.seq < event.seq
+    };
+    let waited = run.events.iter().find(begun).map(|begun| event.at - begun.at + seen.slack_us);
+    let wait = run.step(event.step).and_then(|step| step.wait_ms).map(|ms| ms * 1_000);
+    if waited.zip(wait).is_none_or(|(waited, wait)| waited <= wait) {
+        let what = format!(
+            "{} says CODE_ENV_UNAVAILABLE of step {} in event {}, which waited {waited:?} µs and may {wait:?} µs.",
+            run.title(),
+            run.name(event.step),
+            event.seq
+        );
+        found.push(Violation { rule: Rule::Unavailable, what });
     }
 }

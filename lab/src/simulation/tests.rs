@@ -83,6 +83,7 @@ fn much_goes_wrong() {
                 },
                 Record::Worker { ended_at: Some(_), came_back_at: Some(_), .. } => "worker came back".to_owned(),
                 Record::Grant { eligible: Some(line), .. } if line.len() > 1 => "grant in a line".to_owned(),
+                Record::Accepted { retry_of: Some(_), .. } => "retried".to_owned(),
                 _ => continue,
             };
             *seen.entry(what).or_insert(0u32) += 1;
@@ -94,6 +95,7 @@ fn much_goes_wrong() {
         "StepFailed OUTCOME_UNKNOWN",
         "StepFailed SLOT_TIMED_OUT",
         "StepFailed STEP_DEADLINE_EXCEEDED",
+        "StepFailed CODE_ENV_UNAVAILABLE",
         "StepFailed CANCELLED",
         "Finished CANCELLED",
         "Finished SUCCEEDED",
@@ -103,6 +105,7 @@ fn much_goes_wrong() {
         "CancelRequested",
         "LeaseReleased",
         "worker came back",
+        "retried",
         "grant in a line",
     ] {
         assert!(seen.get(wanted).is_some_and(|times| *times >= 3), "{wanted} is too rare: {seen:#?}");
@@ -128,6 +131,14 @@ fn a_worker_that_drains_leaves_nothing_behind() {
     assert_eq!(records.iter().find(lost), None, "nobody vanished");
     let released = |record: &&Record| matches!(record, Record::Event(event) if event.kind == "LeaseReleased");
     assert!(records.iter().filter(released).count() > 20, "many were given back");
+}
+
+#[test]
+fn a_process_that_is_struck_in_the_middle_of_anything_costs_nothing_else() {
+    let records = only(&Profile { strike: 40_000, ..Profile::default() }, 120);
+    let taken_over =
+        |record: &&Record| matches!(record, Record::Event(event) if event.kind == "Claimed" && event.facts.lost);
+    assert!(records.iter().filter(taken_over).count() > 200, "many were lost in the middle of a run");
 }
 
 #[test]

@@ -70,6 +70,8 @@ pub(super) struct Script {
     pub(super) not_yet: i64,
     /// Then it fails for good.
     pub(super) permanent: bool,
+    /// If it fails for good, nobody can tell what it did; a human looks, and it does not happen again.
+    pub(super) unknown: bool,
     /// It warns.
     pub(super) warns: bool,
     /// The answers to so many calls are lost.

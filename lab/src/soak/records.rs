@@ -61,6 +61,7 @@ fn accepted(run: &Run, book: &Book) -> Record {
         name: step.name.clone(),
         once: step.on_interrupt == OnInterrupt::Fail,
         after_failure: step.only_after_failure,
+        wait_ms: step.slot.as_ref().and_then(|slot| i64::try_from(slot.wait_ms).ok()),
     });
     Record::Accepted {
         run: run.row.id,
@@ -68,6 +69,7 @@ fn accepted(run: &Run, book: &Book) -> Record {
         number: run.row.run_no,
         at: answered.unwrap_or(run.row.requested_at),
         steps: steps.collect(),
+        retry_of: run.spec.as_ref().and_then(|spec| spec.inherited.as_ref()).map(|inherited| inherited.from.0),
     }
 }
 
