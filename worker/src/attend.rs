@@ -24,6 +24,8 @@ const ELSEWHERE: Duration = Duration::from_millis(200);
 pub(crate) async fn attend(shared: &Arc<Shared>, run: RunId) {
     // Before the look at the drain: whoever drains waits for all that began before it.
     let _attending = shared.attend(run);
+    // One claim at a time: when its answer is lost it is read back, and two claims of one worker look alike.
+    let Some(claiming) = shared.begin_claim(run) else { return };
     let Some(session) = shared.session() else { return };
     if shared.stop.drain.is_cancelled() || session.lease.lost.is_cancelled() {
         return;
@@ -61,6 +63,7 @@ pub(crate) async fn attend(shared: &Arc<Shared>, run: RunId) {
     shared.metrics.running.inc();
     let span = tracing::info_span!("run", run.id = %run, deployment.id = held.row.deployment_id);
     shared.held().insert(run, Arc::clone(&held));
+    drop(claiming);
     let drive = async {
         // A panic is a bug in one step: the run is given back, and what it waits for is not the whole process.
         let driven = AssertUnwindSafe(session.runner.drive(&held)).catch_unwind().await;

@@ -3,7 +3,7 @@
 //! The process outlives its lease: a worker that was given up while it was paused registers anew, as another worker, and goes on.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::RangeInclusive,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
@@ -65,6 +65,8 @@ pub(crate) struct Shared {
     held: Mutex<BTreeMap<RunId, Arc<Held>>>,
     /// Looks at runs that are under way: between a claim and its place in the list above, and after it.
     attending: Mutex<Vec<RunId>>,
+    /// Those of them that may still end in a claim.
+    claiming: Mutex<BTreeSet<RunId>>,
     rested: Notify,
 }
 
@@ -79,6 +81,15 @@ impl Drop for Attending {
         }
         drop(attending);
         self.0.rested.notify_waiters();
+    }
+}
+
+/// A look at a run that may end in a claim.
+pub(crate) struct Claiming(Arc<Shared>, RunId);
+
+impl Drop for Claiming {
+    fn drop(&mut self) {
+        self.0.claiming().remove(&self.1);
     }
 }
 
@@ -149,6 +160,7 @@ impl Worker {
             life: Mutex::default(),
             held: Mutex::default(),
             attending: Mutex::default(),
+            claiming: Mutex::default(),
             rested: Notify::new(),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -336,6 +348,16 @@ impl Shared {
     /// is among these alone.
     pub(crate) fn attending(&self) -> MutexGuard<'_, Vec<RunId>> {
         self.attending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn claiming(&self) -> MutexGuard<'_, BTreeSet<RunId>> {
+        self.claiming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Until the answer is dropped, nothing else in this process claims the run; None when something does already.
+    pub(crate) fn begin_claim(self: &Arc<Self>, run: RunId) -> Option<Claiming> {
+        let first = self.claiming().insert(run);
+        first.then(|| Claiming(Arc::clone(self), run))
     }
 
     /// Waits until nothing is looked at or driven any more, or the lease is lost.
