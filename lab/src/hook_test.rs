@@ -3,12 +3,11 @@
 //! The kill comes while an answer is held back: the effect is there, and the hook does not know. Between two effects a kill anywhere leaves the
 //! same world to the next attempt, so one point for each effect is all there is to try.
 //!
-//! * `bench`: a practice node with a live project, and one run of the hook on it. `outside`: what stands for everybody else whom the hook calls.
+//! * `bench`: a practice node with a live project, a proxy that stands for everybody else, and one run of the hook among them.
 //! * `calls`: what was called, in order. `report`: what was made twice, and the verdict.
 
 mod bench;
 mod calls;
-mod outside;
 mod report;
 
 use std::{path::PathBuf, time::Duration};

@@ -6,7 +6,7 @@ use engine::{
     clock::{boottime_nanos, random_u64},
     secrets::Secret,
 };
-use sandbox::{BundleSpec, Fault, FaultHandle, FaultKind, Node, RunningNode, When, sample_bundle};
+use sandbox::{BundleSpec, Fault, FaultHandle, FaultKind, Node, Outside, RunningNode, When, sample_bundle};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
@@ -19,7 +19,6 @@ use worker::hooks::{
 use super::{
     Settings,
     calls::{Made, Whom},
-    outside::Outside,
 };
 use crate::failure::LabError;
 
@@ -61,7 +60,7 @@ impl Bench {
         let node = builder.start((Ipv4Addr::LOCALHOST, 0).into()).await?;
         let project = deploy(&node, &node_key, bundle).await?;
         node.clear_calls();
-        Ok(Self { node, node_key, outside: Outside::open(KEY).await?, project, scratch })
+        Ok(Self { node, node_key, outside: Outside::open().await?, project, scratch })
     }
 
     /// Runs the hook to its end.
@@ -104,7 +103,7 @@ impl Bench {
         let fault = Fault {
             method: None,
             path: "**".to_owned(),
-            nth: point.nth,
+            nth: u32::try_from(point.nth).unwrap_or(u32::MAX),
             count: Some(1),
             kind: FaultKind::Hold { when: When::After },
         };
@@ -135,7 +134,7 @@ impl Bench {
         let on_node = self.node.calls();
         let numbered = on_node.iter().skip(before).zip(1..);
         let mut calls: Vec<Made> = numbered.map(|(call, nth)| Made::on_node(call, nth, KEY)).collect();
-        calls.extend(self.outside.take());
+        calls.extend(self.outside.take().into_iter().zip(1..).map(|(call, nth)| Made::outside(call, nth, KEY)));
         calls.sort_by_key(|call| call.at);
         Ok(Attempt { calls, lines, report })
     }

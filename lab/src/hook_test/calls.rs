@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sandbox::Call;
+use sandbox::{Call, OutsideCall};
 use serde_json::json;
 
 /// Whom it called.
@@ -21,7 +21,7 @@ pub(super) struct Made {
     pub(super) at: i64,
     pub(super) whom: Whom,
     /// The first, second, … call of this run to `whom`.
-    pub(super) nth: u32,
+    pub(super) nth: usize,
     pub(super) method: String,
     /// The path on the node; the whole URL elsewhere.
     pub(super) target: String,
@@ -32,7 +32,7 @@ pub(super) struct Made {
 
 impl Made {
     /// What the node logged. Uploads are compared by their hash.
-    pub(super) fn on_node(call: &Call, nth: u32, key: &str) -> Self {
+    pub(super) fn on_node(call: &Call, nth: usize, key: &str) -> Self {
         let query: Vec<String> = call.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let mark = if query.is_empty() { "" } else { "?" };
         let body = json!(call.body).to_string();
@@ -45,6 +45,13 @@ impl Made {
             keyed: body.contains(key) || query.iter().any(|one| one.contains(key)),
             body: body.into_bytes(),
         }
+    }
+
+    /// What the proxy heard.
+    pub(super) fn outside(call: OutsideCall, nth: usize, key: &str) -> Self {
+        let has = |text: &[u8]| text.windows(key.len()).any(|part| part == key.as_bytes());
+        let keyed = has(call.url.as_bytes()) || has(&call.body) || call.headers.iter().any(|value| has(value));
+        Self { at: call.at, whom: Whom::Outside, nth, method: call.method, target: call.url, body: call.body, keyed }
     }
 
     /// Whether it asks for an effect: the other methods are safe (RFC 9110, 9.2.1). A tunnel that was refused had none.
