@@ -5,12 +5,14 @@
 //!   scheduler that draws every fault from a seed.
 //! * [`proxy`]: a network that misbehaves when it is told to. [`servers`]: real servers and `slipway` processes of our own, which die with us.
 //!   [`soak`]: all of them together, under traffic, while they are killed one after another.
+//! * [`hook_test`]: one hook, killed after each of its effects and run again.
 //! * [`failure`]: what keeps an experiment from being made. [`mod@until`]: waiting for a state. [`client`]: a client of the GraphQL API.
 
 pub mod checker;
 pub mod client;
 pub mod failure;
 pub mod history;
+pub mod hook_test;
 pub mod proxy;
 pub mod rows;
 pub mod servers;
