@@ -1,6 +1,6 @@
 //! What the simulator must find, and must not.
 
-use std::thread::available_parallelism;
+use std::{collections::BTreeMap, thread::available_parallelism};
 
 use super::{profile::Profile, run, scheduler, simulate};
 use crate::{checker::Rule, history::Record, rows::Break};
@@ -71,7 +71,7 @@ fn the_same_seed_gives_the_same_history() {
 /// What a simulation that has become too tame would no longer meet.
 #[test]
 fn much_goes_wrong() {
-    let mut seen = std::collections::BTreeMap::new();
+    let mut seen = BTreeMap::new();
     for seed in 1..=200 {
         for record in run(seed, None, false).unwrap().records {
             let what = match record {
@@ -131,6 +131,26 @@ fn a_worker_that_drains_leaves_nothing_behind() {
     assert_eq!(records.iter().find(lost), None, "nobody vanished");
     let released = |record: &&Record| matches!(record, Record::Event(event) if event.kind == "LeaseReleased");
     assert!(records.iter().filter(released).count() > 20, "many were given back");
+}
+
+#[test]
+fn workers_that_wake_again_are_not_lost() {
+    let records = only(&Profile { pause: 30_000, ..Profile::default() }, 200);
+    // How many attempts lost three workers, whether or not these came back.
+    let (mut lost, mut often) = (BTreeMap::new(), 0);
+    for record in &records {
+        let Record::Event(event) = record else { continue };
+        let lost = lost.entry(event.run).or_insert(0);
+        match event.kind.as_str() {
+            "StepStarted" => *lost = 0,
+            "Claimed" if event.facts.lost => {
+                *lost += 1;
+                often += u32::from(*lost == 3);
+            }
+            _ => {}
+        }
+    }
+    assert!(often >= 5, "only {often} attempts lost three workers");
 }
 
 #[test]
