@@ -1,16 +1,20 @@
 //! A long line of updates: what a look costs does not grow with it, and the queue does not fill with bells that wait already.
 
+use std::sync::Arc;
+
 use engine::{
     db::{Db, sql_with},
+    queue::MOST,
     runs::{
         due::{self, Place, WINDOW},
         figures,
     },
 };
+use lab::{load::backlog as load, soak};
 use sandbox::{BundleSpec, Fault, FaultKind, When};
 use sea_orm::{ConnectionTrait, DbBackend};
 use serde_json::json;
-use tests::{Base, Fleet, PATIENCE, Size, Store, client, history, in_time, practice, until, until_true};
+use tests::{Base, Fleet, PATIENCE, Size, Store, client, history, in_time, practice, slipway, until, until_true};
 
 /// Rows from `first` on: one run each for a deployment of its own, or all for one deployment; waiting, or ended.
 async fn fill(db: &Db, first: i64, count: i64, one_deployment: bool, ended: bool) {
@@ -141,6 +145,25 @@ async fn a_sweep_rings_only_what_the_queue_lacks() {
     for update in &updates {
         history::until_over(&db, update.parse().unwrap(), PATIENCE).await;
     }
+}
+
+/// As `slipway soak backlog` does it, with a line that is not so long.
+async fn of_updates(size: soak::Size, runs: i64) {
+    let settings = load::Settings { binary: slipway::binary(), size, runs, updates: 20 };
+    let report = load::run(&settings, Arc::new(|_: &str| {})).await.unwrap();
+    assert_eq!(report.broken(), Vec::<String>::new(), "{report}");
+    let bells = (size == soak::Size::Fleet).then_some(MOST);
+    assert_eq!(report.bells(), bells, "more wait than may be rung: {report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_line_in_a_fleet() {
+    of_updates(soak::Size::Fleet, MOST as i64 + 1_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_line_in_a_single_process() {
+    of_updates(soak::Size::Embedded, 2_000).await;
 }
 
 /// One number of a process.
