@@ -56,6 +56,10 @@ pub(crate) enum Command {
     /// was broken.
     #[cfg(feature = "lab")]
     Simulate(Simulate),
+    /// Tries hooks out.
+    #[cfg(feature = "lab")]
+    #[command(subcommand)]
+    Hook(HookCommand),
     /// Supervises one hook. Started by a worker, not by people.
     #[command(hide = true)]
     HookExec,
@@ -128,6 +132,52 @@ pub(crate) struct Simulate {
     /// How many threads [default: one a core].
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
+}
+
+#[cfg(feature = "lab")]
+#[derive(Subcommand)]
+pub(crate) enum HookCommand {
+    /// Runs a hook against a practice node, and shows what it says and whom it calls. Nothing leaves this machine: plain HTTP calls to anybody but
+    /// the node are answered with `{}`, https is refused.
+    ///
+    /// With --crash-between it is killed after each of its effects and run again, as after the loss of a worker, with what it called twice. Exit
+    /// code 1 if it did not end well, or may not be run again as it is.
+    Test(HookTest),
+}
+
+#[cfg(feature = "lab")]
+#[derive(Args)]
+pub(crate) struct HookTest {
+    /// The hook: Python source with a function `execute`.
+    pub(crate) file: PathBuf,
+    /// Kills it after each call that asks for an effect, and runs it again, each time in a new world.
+    #[arg(long)]
+    pub(crate) crash_between: bool,
+    /// As a hook of which phase.
+    #[arg(long, value_enum, default_value_t = HookPhase::Post)]
+    pub(crate) phase: HookPhase,
+    /// The bundle that is live on the node [default: a sample project CHURN].
+    #[arg(long, value_name = "ZIP")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// A declared code env, or the path of an interpreter [default: worker.hooks.python].
+    #[arg(long, value_name = "NAME or PATH")]
+    pub(crate) python: Option<String>,
+    /// The most points at which it is killed.
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) points: u16,
+    /// Each run's deadline.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=21_600))]
+    pub(crate) deadline: u64,
+}
+
+/// When a hook is run.
+#[cfg(feature = "lab")]
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum HookPhase {
+    /// Before the deployment.
+    Pre,
+    /// After it.
+    Post,
 }
 
 #[derive(Args)]

@@ -4,6 +4,8 @@ mod admin;
 mod api;
 mod demo;
 mod dev;
+#[cfg(feature = "lab")]
+mod hook;
 mod migrate;
 mod sandbox;
 mod secrets;
@@ -22,6 +24,8 @@ use std::{
 
 use tokio::net::TcpListener;
 
+#[cfg(feature = "lab")]
+use crate::args::HookCommand;
 use crate::{
     args::{Command, Secrets},
     config::{Config, DEFAULTS},
@@ -51,6 +55,8 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<ExitCode, Fa
         Command::Simulate(args) => return simulate::run(&args),
         #[cfg(feature = "lab")]
         Command::Soak(args) => return soak::run(args).await,
+        #[cfg(feature = "lab")]
+        Command::Hook(HookCommand::Test(args)) => return hook::test(args, &config).await,
         Command::HookExec => {}
     }
     Ok(ExitCode::SUCCESS)
@@ -61,7 +67,7 @@ fn talks_to_a_log(command: &Command) -> bool {
     match command {
         Command::Demo(_) => false,
         #[cfg(feature = "lab")]
-        Command::Simulate(_) | Command::Soak(_) => false,
+        Command::Simulate(_) | Command::Soak(_) | Command::Hook(_) => false,
         _ => true,
     }
 }

@@ -63,6 +63,8 @@ struct Shared {
     cut: Mutex<CancellationToken>,
     over: CancellationToken,
     late: Mutex<Vec<u8>>,
+    /// The client's word that makes this a black hole.
+    trap: Mutex<Option<&'static [u8]>>,
 }
 
 impl Proxy {
@@ -80,6 +82,7 @@ impl Proxy {
             cut: Mutex::new(over.child_token()),
             over,
             late: Mutex::default(),
+            trap: Mutex::default(),
         });
         tokio::spawn(accept(listener, Arc::clone(&shared)));
         Ok(Self { address, shared })
@@ -103,8 +106,9 @@ impl Proxy {
         self.address.port()
     }
 
-    /// From now on.
+    /// From now on; a trap is none any more.
     pub fn set(&self, rules: Rules) {
+        *lock(&self.shared.trap) = None;
         self.shared.rules.send_replace(rules);
     }
 
@@ -121,6 +125,17 @@ impl Proxy {
     /// As [`Mode::Hole`].
     pub fn black_hole(&self) {
         self.set(Rules { mode: Mode::Hole, ..Rules::default() });
+    }
+
+    /// As [`Mode::Hole`], from the moment on at which a client says this; and that is the first thing that the hole keeps.
+    pub fn trap(&self, word: &'static [u8]) {
+        *lock(&self.shared.trap) = Some(word);
+    }
+
+    /// Waits until a trap has sprung, or a black hole was made otherwise.
+    pub async fn sprung(&self) {
+        let gone = self.shared.rules.subscribe().wait_for(|rules| rules.mode == Mode::Hole).await.is_err();
+        debug_assert!(!gone, "the sender lives in self");
     }
 
     /// Each piece waits so long, each way.
@@ -272,11 +287,23 @@ impl Pipe {
                 },
                 read = self.from.read(&mut piece), if room => match read {
                     Ok(0) => self.ended = true,
-                    Ok(count) => self.kept.extend_from_slice(&piece[..count]),
+                    Ok(count) => {
+                        self.kept.extend_from_slice(&piece[..count]);
+                        self.spring();
+                    }
                     // What it said before still arrives.
                     Err(_) => (self.ended, self.broken) = (true, true),
                 },
             }
+        }
+    }
+
+    fn spring(&self) {
+        let mut trap = lock(&self.shared.trap);
+        let said = |word: &[u8]| self.kept.windows(word.len()).any(|part| part == word);
+        if self.way == Way::ToServer && trap.is_some_and(said) {
+            *trap = None;
+            self.shared.rules.send_modify(|rules| rules.mode = Mode::Hole);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! * `settings`: what is wanted. `stage`: the servers, proxies and processes. `scene`: infrastructures, hooks, bundles, deployments.
 //! * `traffic`: who goes on requesting, whatever happens. `watch`: what hooks say, and when their last process is gone.
-//! * `faults`: what can be done to the stage, one function each. `schedule`: which of it when, drawn from a seed. `disk`: a full one.
+//! * `faults`: what can be done to the stage, one function each; `late_call`: one of them. `schedule`: which of it when, drawn from a seed. `disk`: a full one.
 //! * `seen`: everything that was left behind, read without any API. `calls`: what was asked of the node. `progress`: how long a killed
 //!   worker's runs stood still; which writes came too late. `ends`: whether the node is as the last run says. `records`: the history.
 //! * `report`: the table.
@@ -12,6 +12,7 @@ mod dice;
 mod disk;
 mod ends;
 mod faults;
+mod late_call;
 mod progress;
 mod records;
 mod report;

@@ -19,6 +19,7 @@
 //! | `faults`, `armed`, `trouble` | [what a test arms](Fault), which call it hits, how it is done to an answer |
 //! | `control` | `/sandbox/...`: log, faults and state over HTTP |
 //! | `snapshot` | the end state, for comparing |
+//! | `outside` | [everybody but the node](Outside) |
 //! | `sample` | [bundles to deploy](sample_bundle) |
 
 mod activation;
@@ -33,6 +34,7 @@ mod faults;
 mod folders;
 mod manifest;
 mod node;
+mod outside;
 mod projects;
 mod reply;
 mod report;
@@ -55,6 +57,7 @@ pub use auth::KeyKind;
 pub use calls::{Call, CallBody};
 pub use faults::{Fault, FaultKind, When};
 pub use node::{Builder, Node, RunningNode};
+pub use outside::{Outside, OutsideCall};
 pub use sample::{
     BundleSpec, SampleConnection, SampleScenario, SampleWebapp, Written, sample_bundle, write_big_bundle,
 };

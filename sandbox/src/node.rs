@@ -4,6 +4,7 @@ use crate::armed::{FaultHandle, Faults};
 use crate::auth::{Holder, Keys};
 use crate::calls::{Call, Calls};
 use crate::faults::Fault;
+use crate::manifest::Manifest;
 use crate::serve::Door;
 use crate::snapshot;
 use crate::socket::{PlugAcceptor, Plugs};
@@ -11,6 +12,7 @@ use crate::state::{ADMINISTRATORS, Connection, Folder, ROOT, State, User};
 use poem::Server;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -117,6 +119,17 @@ impl Builder {
         let allowed = Some(groups.iter().map(|group| (*group).to_owned()).collect());
         self.state.connections.insert(name.to_owned(), Connection { kind: kind.to_owned(), allowed });
         self
+    }
+
+    /// All connections that this bundle uses, under their own names, so that it can be activated without a remapping.
+    ///
+    /// # Errors
+    /// A sentence, when the file is no bundle.
+    pub fn ready_for(mut self, bundle: File) -> Result<Self, String> {
+        for used in Manifest::read(bundle).map_err(|refusal| refusal.message)?.connections {
+            self = self.connection(&used.name, &used.kind);
+        }
+        Ok(self)
     }
 
     /// A code env that is there already. Preloading a bundle installs those that are missing.

@@ -283,11 +283,19 @@ impl Fleet {
     /// # Panics
     /// When it is not ready in time.
     pub async fn start_worker(&mut self) {
+        self.start_worker_with(&[]).await;
+    }
+
+    /// Starts another worker with these arguments.
+    ///
+    /// # Panics
+    /// As [`Fleet::start_worker`].
+    pub async fn start_worker_with(&mut self, arguments: &[&str]) {
         let name = format!("worker-{}", self.workers.len() + 1);
         let data = self.scratch.at("data");
         let (process, port) = match self.size {
-            Size::Embedded => self.serve(&name, &["dev", "--data-dir", &data]).await,
-            Size::Fleet => self.serve(&name, &["worker"]).await,
+            Size::Embedded => self.serve(&name, &[&["dev", "--data-dir", &data], arguments].concat()).await,
+            Size::Fleet => self.serve(&name, &[&["worker"], arguments].concat()).await,
         };
         if self.size == Size::Embedded {
             self.client.move_to(&format!("http://127.0.0.1:{port}"));

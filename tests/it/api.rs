@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod bundles;
-mod commands;
+pub(crate) mod commands;
 mod demo;
 mod ids;
 mod starts;

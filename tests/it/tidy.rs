@@ -223,9 +223,9 @@ fn looks_like_a_code(text: &str) -> bool {
         && text.chars().all(|each| each.is_ascii_uppercase() || each.is_ascii_digit() || each == '_')
 }
 
-/// The codes in our sources: texts in quotes, and the list that `targets` makes its constants of.
-fn codes() -> BTreeMap<String, String> {
-    let mut codes = BTreeMap::new();
+/// The codes in our sources, each with the files that have it: texts in quotes, and the list that `targets` makes its constants of.
+fn codes() -> BTreeMap<String, BTreeSet<String>> {
+    let mut codes = BTreeMap::<String, BTreeSet<String>>::new();
     // The practice node's codes are its own.
     for (path, text) in sources().into_iter().filter(|(path, _)| !path.starts_with("sandbox/")) {
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
@@ -236,12 +236,12 @@ fn codes() -> BTreeMap<String, String> {
                         && !NO_CODES.contains(quoted)
                         && !NO_CODE_PREFIXES.iter().any(|prefix| quoted.starts_with(prefix)))
             }) {
-                codes.insert(quoted.to_owned(), path.clone());
+                codes.entry(quoted.to_owned()).or_default().insert(path.clone());
             }
         }
         if path == "targets/src/codes.rs" {
             for name in code.filter_map(|line| line.trim().strip_suffix(',')).filter(|name| looks_like_a_code(name)) {
-                codes.insert(name.to_owned(), path.clone());
+                codes.entry(name.to_owned()).or_default().insert(path.clone());
             }
         }
     }
@@ -262,7 +262,7 @@ fn each_code_has_its_page_and_each_page_its_code() {
     let mut broken: Vec<String> = codes
         .iter()
         .filter(|(code, _)| !pages.contains_key(*code))
-        .map(|(code, path)| format!("{code} of {path} has no page docs/errors/{code}.md"))
+        .map(|(code, paths)| format!("{code} of {paths:?} has no page docs/errors/{code}.md"))
         .collect();
     for (name, text) in &pages {
         if !codes.contains_key(name) {
@@ -273,6 +273,17 @@ fn each_code_has_its_page_and_each_page_its_code() {
         }
     }
     complain("A page per code.", &broken);
+}
+
+#[test]
+fn operators_are_told_what_to_do_for_each_failure() {
+    let (_, operations) = files(&[".md"]).into_iter().find(|(path, _)| path == "docs/OPERATIONS.md").unwrap();
+    let fails =
+        |path: &String| ["worker/src/", "targets/src/", "engine/src/"].iter().any(|room| path.starts_with(room));
+    let is_failure = |code: &str, paths: &BTreeSet<String>| code.starts_with("POLICY_") || paths.iter().any(fails);
+    let codes = codes().into_iter().filter(|(code, paths)| is_failure(code, paths));
+    let broken = codes.filter(|(code, _)| !operations.contains(&format!("`{code}`"))).map(|(code, _)| code);
+    complain("docs/OPERATIONS.md names each code that an update fails with.", &broken.collect::<Vec<_>>());
 }
 
 #[test]

@@ -15,6 +15,11 @@ use super::{
 };
 use crate::{client::Trouble, failure::LabError, furniture};
 
+/// A part of each write to a journal by whoever holds the run.
+const APPEND: &[u8] = b"\"claim\":false";
+/// A worker with runs writes that often.
+const PAST_A_WRITE: Duration = Duration::from_secs(3);
+
 /// What can be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fault {
@@ -38,14 +43,23 @@ pub(super) enum Fault {
     CutNode,
     DelayNode,
     LoseAnswer,
+    LateCall,
 }
 
 impl Fault {
     /// All that a size has.
     pub(super) fn of(size: Size) -> Vec<Self> {
         use Fault as F;
-        let both =
-            [F::KillWorker, F::PauseWorker, F::RollWorkers, F::FillDisk, F::CutNode, F::DelayNode, F::LoseAnswer];
+        let both = [
+            F::KillWorker,
+            F::PauseWorker,
+            F::RollWorkers,
+            F::FillDisk,
+            F::CutNode,
+            F::DelayNode,
+            F::LoseAnswer,
+            F::LateCall,
+        ];
         let fleet = [
             F::KillApi,
             F::LoseBell,
@@ -69,7 +83,13 @@ impl Fault {
         use Fault as F;
         matches!(
             self,
-            F::KillWorker | F::PauseWorker | F::LateWrites | F::RefusePostgres | F::StopPostgres | F::CrashPostgres
+            F::KillWorker
+                | F::PauseWorker
+                | F::LateWrites
+                | F::LateCall
+                | F::RefusePostgres
+                | F::StopPostgres
+                | F::CrashPostgres
         )
     }
 
@@ -101,6 +121,7 @@ impl Fault {
             Self::CutNode => "reset all connections to the node",
             Self::DelayNode => "delay the node",
             Self::LoseAnswer => "lose the node's answer to an activation",
+            Self::LateCall => "SIGKILL a worker while its activation is under way",
         }
     }
 }
@@ -238,6 +259,7 @@ impl Hand<'_> {
                 let armed = self.stage.node.arm(NodeFault::on("POST", activate, FaultKind::LostAnswer));
                 armed.map(drop).map_err(|said| LabError::failed("a fault of the node", said))
             }
+            Fault::LateCall => self.late_call().await,
         }
     }
 
@@ -245,7 +267,7 @@ impl Hand<'_> {
         self.stage.workers.get(place).ok_or_else(|| LabError::failed("the schedule", "there is no worker"))
     }
 
-    async fn kill_worker(&mut self, victim: usize) -> Result<(), LabError> {
+    pub(super) async fn kill_worker(&mut self, victim: usize) -> Result<(), LabError> {
         let name = self.member(victim)?.name.clone();
         self.log.say(&format!("SIGKILL {name}"));
         if let Some(member) = self.stage.workers.get_mut(victim) {
@@ -362,7 +384,11 @@ impl Hand<'_> {
         let (name, proxy) = (member.name.clone(), member.postgres.as_ref());
         let Some(proxy) = proxy else { return Ok(()) };
         proxy.take_late();
-        proxy.black_hole();
+        proxy.trap(APPEND);
+        // It may have nothing to write just now: then it is held all the same.
+        if tokio::time::timeout(PAST_A_WRITE, proxy.sprung()).await.is_err() {
+            proxy.black_hole();
+        }
         self.log.say(&format!("what {name} says to PostgreSQL is held for {} ms", past.as_millis()));
         tokio::time::sleep(past).await;
         let from = now_micros();

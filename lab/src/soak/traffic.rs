@@ -103,6 +103,12 @@ impl Traffic {
         self.asker.request(place).await
     }
 
+    /// The deployment that has this project on the node.
+    pub(super) fn deployment_on(&self, project: &str) -> Option<&str> {
+        let mut deployments = self.asker.deployments.iter();
+        deployments.find(|deployment| deployment.on_node == project).map(|deployment| deployment.id.as_str())
+    }
+
     /// Stops, and waits for all answers.
     pub(super) async fn stop(self) -> Book {
         self.stop.cancel();

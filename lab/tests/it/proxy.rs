@@ -135,3 +135,22 @@ async fn a_cut_empties_a_black_hole() {
     assert!(timeout(SILENCE, heard.recv()).await.is_err(), "what was cut never arrives");
     assert!(proxy.take_late().is_empty());
 }
+
+#[tokio::test]
+async fn a_trap_holds_the_word_that_springs_it() {
+    let (port, mut heard) = echo().await;
+    let proxy = Proxy::before(port).await.unwrap();
+    let (mut one, mut other) = (connect(&proxy).await, connect(&proxy).await);
+    proxy.trap(b"write");
+    assert_eq!(asks(&mut one, b"read").await.unwrap(), b"read");
+    assert_eq!(heard.recv().await.unwrap(), b"read");
+    one.write_all(b"a write").await.unwrap();
+    timeout(PATIENCE, proxy.sprung()).await.unwrap();
+    other.write_all(b"too late").await.unwrap();
+    assert!(timeout(SILENCE, heard.recv()).await.is_err(), "nothing goes through any more");
+    proxy.pass();
+    let mut late = [heard.recv().await.unwrap(), heard.recv().await.unwrap()];
+    late.sort();
+    assert_eq!(late, [b"a write".to_vec(), b"too late".to_vec()]);
+    assert!(proxy.take_late().windows(5).any(|part| part == b"write"));
+}

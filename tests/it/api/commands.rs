@@ -11,7 +11,7 @@ use serde_json::json;
 use tests::{Client, Fleet, Size, guard::Program, practice, scratch::Scratch, slipway, until};
 
 /// Runs the binary with these variables and no others of ours.
-pub(super) fn run(scratch: &Scratch, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+pub(crate) fn run(scratch: &Scratch, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(slipway::binary());
     for (variable, _) in std::env::vars_os() {
         if variable.to_string_lossy().starts_with("SLIPWAY_") {
@@ -21,7 +21,7 @@ pub(super) fn run(scratch: &Scratch, arguments: &[&str], variables: &[(&str, &st
     command.args(arguments).envs(variables.iter().copied()).current_dir(scratch.path()).output().unwrap()
 }
 
-pub(super) fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 

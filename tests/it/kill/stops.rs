@@ -19,10 +19,16 @@ use super::{
 const SOON: Duration = Duration::from_secs(10);
 
 /// Starts an update, and waits until a worker, the place of which is returned, is where the case wants it.
-async fn inside(scene: &mut Scene, case: &Case) -> (engine::ids::RunId, Gate, usize, worker::Model) {
+async fn inside(
+    scene: &mut Scene,
+    case: &Case,
+    arguments: &[&str],
+) -> (engine::ids::RunId, Gate, usize, worker::Model) {
     let run = scene.request(None).await;
     let gate = Gate::shut(scene, case.inside).await;
-    scene.start_workers(2).await;
+    for _ in 0..2 {
+        scene.fleet.start_worker_with(arguments).await;
+    }
     gate.reached(scene, case.inside).await;
     let (place, row) = scene.holder(run, case.step).await;
     (run, gate, place, row)
@@ -38,7 +44,7 @@ async fn a_worker_that_drains_hands_over_at_the_edge() {
     let reference = Reference::get().await;
     let case = case("a drain", "push_bundle", call("POST", IMPORT, When::After));
     let mut scene = Scene::new(soon(Size::Fleet), None).await;
-    let (run, gate, place, row) = inside(&mut scene, &case).await;
+    let (run, gate, place, row) = inside(&mut scene, &case, &[]).await;
     scene.worker(place).terminate();
     says(&scene, place, "draining").await;
     gate.open(&scene).await;
@@ -57,30 +63,44 @@ async fn a_worker_that_drains_hands_over_at_the_edge() {
     assert!(row.ended_at.is_some(), "nobody waits for its lease to lapse");
 }
 
-/// Asked twice, it ends its hook, or leaves the node's call to itself, and gives the run back at once.
+/// How a worker that drains is brought to interrupt its step.
+#[derive(Clone, Copy, PartialEq)]
+enum Hurry {
+    /// It is told to stop a second time.
+    Told,
+    /// Its time to drain runs out.
+    Late,
+}
+
+/// Asked twice, it ends its hook, or leaves the node's call to itself, and gives the run back at once; likewise when its time to drain is over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-async fn a_worker_that_is_told_twice_gives_back_at_once() {
+async fn a_worker_in_a_hurry_gives_back_at_once() {
     let cases = [
         case("a hook before", "pre_hooks/1", Inside::PreHook),
         Case { ends: Status::Failed, ..case("a hook after", "post_hooks/1", Inside::PostHook) },
         case("after the activation", "activate", call("POST", ACTIVATE, When::After)),
     ];
     let reference = Reference::get().await;
-    let all = cases.map(|case| tokio::spawn(told_twice(case, reference)));
-    let mut failed = Vec::new();
-    for (task, case) in all.into_iter().zip(cases) {
-        failed.extend(task.await.is_err().then_some(case.name));
+    for hurry in [Hurry::Told, Hurry::Late] {
+        let all = cases.map(|case| tokio::spawn(hurried(case, hurry, reference)));
+        let mut failed = Vec::new();
+        for (task, case) in all.into_iter().zip(cases) {
+            failed.extend(task.await.is_err().then_some(case.name));
+        }
+        assert!(failed.is_empty(), "{failed:?}");
     }
-    assert!(failed.is_empty(), "{failed:?}");
 }
 
-async fn told_twice(case: Case, reference: &Reference) {
+async fn hurried(case: Case, hurry: Hurry, reference: &Reference) {
     let mut scene = Scene::new(soon(Size::Fleet), case.post).await;
-    let (run, gate, place, row) = inside(&mut scene, &case).await;
+    let seconds = if hurry == Hurry::Late { "1" } else { "300" };
+    let (run, gate, place, row) = inside(&mut scene, &case, &["--drain-timeout", seconds]).await;
     let interrupted = case.inside.hook(&scene).map(|hook| hook.effects());
     scene.worker(place).terminate();
     says(&scene, place, "draining").await;
-    scene.worker(place).terminate();
+    if hurry == Hurry::Told {
+        scene.worker(place).terminate();
+    }
     assert_eq!(scene.worker(place).process().exited(SOON).await, 0, "{}", scene.fleet.logs());
     for effect in interrupted.into_iter().flatten() {
         assert_eq!(effect.processes(), Vec::<String>::new(), "it went before its worker did");

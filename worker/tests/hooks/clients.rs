@@ -1,6 +1,5 @@
 //! The clients that a hook is given.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -13,31 +12,11 @@ use crate::support::{Bench, PYTHON};
 
 /// A code env with the public Python client, made once and kept with the build.
 fn code_env_with_client() -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("hook-code-env");
-    let (python, made) = (folder.join("bin/python3"), folder.join("made"));
-    if !made.exists() {
-        run(Command::new(&*PYTHON).args(["-m", "venv", "--clear", "--without-pip"]).arg(&folder));
-        let find = "import sysconfig; print(sysconfig.get_path('purelib'))";
-        let site = run(Command::new(&python).args(["-c", find]));
-        run(Command::new("python3").args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--target",
-            site.trim(),
-            "dataiku-api-client==15.2.0",
-            "six",
-        ]));
-        fs::write(made, "").unwrap();
-    }
-    python
-}
-
-fn run(command: &mut Command) -> String {
-    let out = command.output().unwrap();
-    assert!(out.status.success(), "{command:?}: {}", String::from_utf8_lossy(&out.stderr));
-    String::from_utf8(out.stdout).unwrap()
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/code-env");
+    let folder = concat!(env!("CARGO_TARGET_TMPDIR"), "/hook-code-env");
+    let out = Command::new(script).arg(folder).arg(&*PYTHON).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap().trim().into()
 }
 
 /// Answers one request with a list of one project; returns the request's head.
