@@ -43,7 +43,8 @@ pub(crate) enum Command {
     /// It can be told to fail, and what it was asked can be read: see docs/SANDBOX.md for /sandbox/faults, /sandbox/calls and /sandbox/state.
     Sandbox(Sandbox),
     /// Kills it, again and again, while it works: real processes, servers and hooks on this machine, updates requested all the while. At the end,
-    /// a table of promises and whether they were kept; exit code 1 if one was not. Needs PostgreSQL, Redis and Python.
+    /// a table of promises and whether they were kept; exit code 1 if one was not. Needs PostgreSQL, Redis and Python. `backlog` and `flood` load
+    /// it instead.
     #[cfg(feature = "lab")]
     Soak(Soak),
     /// Proves the engine in virtual time: workers that are killed, paused and cut off, lost bells, a failing database, all drawn from a seed.
@@ -191,6 +192,7 @@ pub(crate) struct Sandbox {
 
 #[cfg(feature = "lab")]
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Soak {
     /// For how long faults are made; what was requested then still gets its time to end.
     #[arg(long, default_value_t = 5.0, value_name = "MINUTES")]
@@ -213,6 +215,42 @@ pub(crate) struct Soak {
     /// Runs nothing: checks a history that was written before.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["history", "seed"])]
     pub(crate) check: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Option<SoakCommand>,
+}
+
+#[cfg(feature = "lab")]
+#[derive(Subcommand)]
+pub(crate) enum SoakCommand {
+    /// A long line of updates: prints what a look at it, a claim, a sweep and the metrics cost with a short line and with a long one, and what Redis
+    /// and the processes keep of it. Exit code 1 if more messages wait than may, if Redis keeps something of what has ended, or if an update is lost.
+    Backlog {
+        /// How many updates wait.
+        #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(i64).range(10..=10_000_000))]
+        runs: i64,
+        /// Updates that really run, before there is a line, and again with it.
+        #[arg(long, default_value_t = 300)]
+        updates: usize,
+        /// An API, a worker, PostgreSQL and Redis; or one process on SQLite.
+        #[arg(long, value_enum, default_value_t = SoakSize::Fleet)]
+        size: SoakSize,
+    },
+    /// A flood of requests for updates: prints how many were accepted and refused, how soon, what memory the processes used, and what became of
+    /// those that were accepted. Exit code 1 if one is lost, if an answer is another one than 429, or if memory grew beyond what the bounds allow.
+    Flood {
+        /// Requests in a second.
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        rate: u32,
+        /// For so long.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+        seconds: u32,
+        /// Worker processes.
+        #[arg(long, default_value_t = 2)]
+        workers: usize,
+        /// An API, workers, PostgreSQL and Redis; or one process on SQLite.
+        #[arg(long, value_enum, default_value_t = SoakSize::Fleet)]
+        size: SoakSize,
+    },
 }
 
 #[cfg(feature = "lab")]
