@@ -9,7 +9,7 @@ use crate::{
     plan::{OnFailure, OnInterrupt},
 };
 
-/// A run that lost this many workers within one attempt would go on to take the whole fleet.
+/// A run that lost this many workers for good within one attempt would go on to take the whole fleet.
 const POISON: u32 = 3;
 
 /// The code of an attempt that was interrupted after it may have acted.
@@ -78,11 +78,11 @@ impl State {
         let planned = &self.spec.plan.steps[step];
         let attempt = self.steps[step].attempts.len() as u32;
         let Some(state) = self.steps[step].attempts.last() else { return Next::Nothing };
-        if state.lapses >= POISON {
+        if state.lapses() >= POISON {
             return Next::Stick(Failure::new(
                 WORKERS_LOST,
                 format!(
-                    "{POISON} workers vanished while they were at step {}. Look at the workers' logs, then retry or abandon the update.",
+                    "{POISON} workers vanished while they were at step {}, and have not come back. Look at the workers' logs, then retry or abandon the update.",
                     planned.name
                 ),
             ));
