@@ -43,7 +43,8 @@ pub(crate) enum Command {
     /// It can be told to fail, and what it was asked can be read: see docs/SANDBOX.md for /sandbox/faults, /sandbox/calls and /sandbox/state.
     Sandbox(Sandbox),
     /// Kills it, again and again, while it works: real processes, servers and hooks on this machine, updates requested all the while. At the end,
-    /// a table of promises and whether they were kept; exit code 1 if one was not. Needs PostgreSQL, Redis and Python.
+    /// a table of promises and whether they were kept; exit code 1 if one was not. Needs PostgreSQL, Redis and Python. `backlog` and `flood` load
+    /// it instead.
     #[cfg(feature = "lab")]
     Soak(Soak),
     /// Proves the engine in virtual time: workers that are killed, paused and cut off, lost bells, a failing database, all drawn from a seed.
@@ -136,11 +137,11 @@ pub(crate) struct Simulate {
 #[cfg(feature = "lab")]
 #[derive(Subcommand)]
 pub(crate) enum HookCommand {
-    /// Runs a hook against a practice node, and shows what it says and whom it calls. Nothing leaves this machine: plain HTTP calls to anybody but
-    /// the node are answered with `{}`, https is refused.
+    /// Runs a hook against a practice node, and shows what it says and whom it calls. A proxy stands for everybody but the node: it answers plain
+    /// HTTP calls with `{}`, and refuses https. Clients that heed no `http_proxy` go past it.
     ///
     /// With --crash-between it is killed after each of its effects and run again, as after the loss of a worker, with what it called twice. Exit
-    /// code 1 if it did not end well, or may not be run again as it is.
+    /// code 1 if it did not end well, may not be run again as it is, or not all could be tried.
     Test(HookTest),
 }
 
@@ -155,14 +156,14 @@ pub(crate) struct HookTest {
     /// As a hook of which phase.
     #[arg(long, value_enum, default_value_t = HookPhase::Post)]
     pub(crate) phase: HookPhase,
-    /// The bundle that is live on the node [default: a sample project CHURN].
+    /// The bundle that is live on the node, with a manifest [default: a sample project CHURN].
     #[arg(long, value_name = "ZIP")]
     pub(crate) bundle: Option<PathBuf>,
     /// A declared code env, or the path of an interpreter [default: worker.hooks.python].
     #[arg(long, value_name = "NAME or PATH")]
     pub(crate) python: Option<String>,
     /// The most points at which it is killed.
-    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) points: u16,
     /// Each run's deadline.
     #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=21_600))]
@@ -191,6 +192,7 @@ pub(crate) struct Sandbox {
 
 #[cfg(feature = "lab")]
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Soak {
     /// For how long faults are made; what was requested then still gets its time to end.
     #[arg(long, default_value_t = 5.0, value_name = "MINUTES")]
@@ -213,6 +215,42 @@ pub(crate) struct Soak {
     /// Runs nothing: checks a history that was written before.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["history", "seed"])]
     pub(crate) check: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Option<SoakCommand>,
+}
+
+#[cfg(feature = "lab")]
+#[derive(Subcommand)]
+pub(crate) enum SoakCommand {
+    /// A long line of updates: prints what a look at it, a claim, a sweep and the metrics cost with a short line and with a long one, and what Redis
+    /// and the processes keep of it. Exit code 1 if more messages wait than may, if Redis keeps something of what has ended, or if an update is lost.
+    Backlog {
+        /// How many updates wait.
+        #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(i64).range(10..=10_000_000))]
+        runs: i64,
+        /// Updates that really run, before there is a line, and again with it.
+        #[arg(long, default_value_t = 300)]
+        updates: usize,
+        /// An API, a worker, PostgreSQL and Redis; or one process on SQLite.
+        #[arg(long, value_enum, default_value_t = SoakSize::Fleet)]
+        size: SoakSize,
+    },
+    /// A flood of requests for updates: prints how many were accepted and refused, how soon, what memory the processes used, and what became of
+    /// those that were accepted. Exit code 1 if one is lost, if an answer is another one than 429, or if memory grew beyond what the bounds allow.
+    Flood {
+        /// Requests in a second.
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        rate: u32,
+        /// For so long.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+        seconds: u32,
+        /// Worker processes.
+        #[arg(long, default_value_t = 2)]
+        workers: usize,
+        /// An API, workers, PostgreSQL and Redis; or one process on SQLite.
+        #[arg(long, value_enum, default_value_t = SoakSize::Fleet)]
+        size: SoakSize,
+    },
 }
 
 #[cfg(feature = "lab")]

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use reqwest::multipart::{Form, Part};
+use reqwest::{
+    StatusCode,
+    multipart::{Form, Part},
+};
 use serde_json::{Value, json};
 
 use crate::{failure::LabError, servers::slipway::http};
@@ -58,14 +61,22 @@ impl Client {
         &self.url
     }
 
+    /// Status and answer, whatever they say.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn raw(&self, document: &str, variables: Value) -> reqwest::Result<(StatusCode, Value)> {
+        let body = json!({ "query": document, "variables": variables });
+        let answer = self.http.post(format!("{}/graphql", self.url)).bearer_auth(&self.key).json(&body).send().await?;
+        Ok((answer.status(), answer.json().await?))
+    }
+
     /// The one field of a document's answer, which was not refused.
     ///
     /// # Errors
     /// [`Trouble`].
     pub async fn ask(&self, document: &str, variables: Value) -> Result<Value, Trouble> {
-        let body = json!({ "query": document, "variables": variables });
-        let answer = self.http.post(format!("{}/graphql", self.url)).bearer_auth(&self.key).json(&body).send().await?;
-        let mut answer: Value = answer.json().await?;
+        let (_, mut answer) = self.raw(document, variables).await?;
         if let Some(error) = answer["errors"].get(0) {
             return Err(faulty(&error["extensions"]["code"], &error["message"]));
         }

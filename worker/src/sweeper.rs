@@ -95,7 +95,7 @@ async fn once(shared: &Shared, first: bool, place: &mut Place) -> Result<(), DbE
             return Ok(());
         }
         shared.metrics.swept.inc();
-        *place = at;
+        *place = at.max(*place);
     }
     // The next sweep goes on behind what this one rang: runs at the head that nobody can take don't keep others from being found.
     if lacking == found {

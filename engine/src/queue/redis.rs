@@ -100,11 +100,10 @@ async fn ring_on(connection: &mut MultiplexedConnection, key: &str, runs: &[RunI
     }
     let messages: Vec<String> =
         runs.iter().filter_map(|run| serde_json::to_string(&Message { v: VERSION, run: *run }).ok()).collect();
-    let depth: usize = redis::cmd("RPUSH").arg(key).arg(messages).query_async(connection).await?;
-    if depth > MOST {
-        redis::cmd("LTRIM").arg(key).arg(0).arg(MOST - 1).query_async::<()>(connection).await?;
-    }
-    Ok(())
+    // Sent together: nobody sees the list before it is cut to its length.
+    let mut pipe = redis::pipe();
+    pipe.cmd("RPUSH").arg(key).arg(messages).ignore().cmd("LTRIM").arg(key).arg(0).arg(MOST - 1).ignore();
+    pipe.query_async(connection).await
 }
 
 /// Reads jobs into free seats. A blocking read is never given up midway: what it was handed would be lost.

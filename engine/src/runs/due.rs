@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// So many unfinished runs one look goes through at most: what it costs does not grow with the line.
-pub const WINDOW: i64 = 20_000;
+pub const WINDOW: i64 = 2_000;
 
 /// One look at the line of unfinished runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,7 +40,8 @@ pub struct Place {
 }
 
 /// The runs that can go on now, oldest first: unfinished, not stuck, due, held by nobody living, first in their deployment; as far as one look
-/// at the line goes, from a place in it on.
+/// at the line goes, from a place in it on. Those that an ended worker held are among them wherever they stand: they must not wait until a look
+/// comes by.
 ///
 /// # Errors
 /// The database's error.
@@ -60,27 +61,32 @@ pub async fn look(db: &Db, from: Place, limit: u64) -> Result<Look, DbErr> {
         look.to = place(row, "last_at", "last_id")?;
     }
     if look.runs.len() as i64 == limit {
-        look.to = look.runs.last().map(|(_, place)| *place);
+        look.to = look.runs.last().map(|(_, place)| from.max(*place));
     }
     Ok(look)
 }
 
-/// Walks the index of unfinished runs, and asks of each by index, too, whatever the planner thinks of the tables' sizes: the number of rows that
-/// have ended, or that wait behind others, must not matter. There is one row at least, which says where the window ends.
+/// Walks the index of unfinished runs for as far as the window goes, and asks of each by index, too, whatever the planner thinks of the tables'
+/// sizes: the number of rows that have ended, or that wait behind others, must not matter. Of each deployment only the first in the window can
+/// be the first of all, so that no other one is asked for. Nobody holds what has ended; that ids are positive keeps SQLite to the index of what is
+/// held. There is one row at least, which says where the window ends.
 pub fn look_sql(backend: DbBackend) -> String {
     let clock = clock_sql(backend);
+    let columns = "r.requested_at AS at, r.id, r.deployment_id, r.run_no, r.status, r.worker_id, r.wake_at, r.cancel_requested_at";
     format!(
-        "SELECT d.at AS at, d.id AS id, e.at AS last_at, e.id AS last_id FROM (SELECT 1 AS one) o
-LEFT JOIN (SELECT r.requested_at AS at, r.id AS id FROM run r WHERE r.ended_at IS NULL AND (r.requested_at, r.id) > ($1, $2)
-  ORDER BY r.requested_at, r.id LIMIT 1 OFFSET $3 - 1) e ON true
-LEFT JOIN (SELECT r.at AS at, r.id AS id FROM (
-    SELECT r.requested_at AS at, r.id, r.status, r.worker_id, r.wake_at, r.cancel_requested_at, r.deployment_id, r.run_no FROM run r
-    WHERE r.ended_at IS NULL AND (r.requested_at, r.id) > ($1, $2) ORDER BY r.requested_at, r.id LIMIT $3) r
-  WHERE r.status <> 'STUCK'
-    AND (r.worker_id IS NULL OR (SELECT w.ended_at FROM worker w WHERE w.id = r.worker_id) IS NOT NULL)
-    AND (r.wake_at IS NULL OR r.wake_at <= {clock} OR r.cancel_requested_at IS NOT NULL)
-    AND r.run_no = (SELECT MIN(o.run_no) FROM run o WHERE o.deployment_id = r.deployment_id AND o.ended_at IS NULL)
-  ORDER BY r.at, r.id LIMIT $4) d ON true
+        "WITH line AS (SELECT {columns} FROM run r WHERE r.ended_at IS NULL AND (r.requested_at, r.id) > ($1, $2)
+  ORDER BY r.requested_at, r.id LIMIT $3),
+firsts AS (SELECT l.*, ROW_NUMBER() OVER (PARTITION BY l.deployment_id ORDER BY l.run_no) AS nth FROM line l),
+orphans AS (SELECT {columns}, 1 AS nth FROM run r JOIN worker w ON w.id = r.worker_id WHERE r.worker_id > 0 AND w.ended_at IS NOT NULL),
+found AS (SELECT f.* FROM firsts f WHERE f.nth = 1 UNION SELECT p.* FROM orphans p ORDER BY at, id LIMIT $3)
+SELECT d.at AS at, d.id AS id, e.at AS last_at, e.id AS last_id FROM (SELECT 1 AS one) o
+LEFT JOIN (SELECT l.at, l.id FROM line l ORDER BY l.at, l.id LIMIT 1 OFFSET $3 - 1) e ON true
+LEFT JOIN (SELECT c.at, c.id FROM found c
+  WHERE c.status <> 'STUCK'
+    AND (c.worker_id IS NULL OR (SELECT w.ended_at FROM worker w WHERE w.id = c.worker_id) IS NOT NULL)
+    AND (c.wake_at IS NULL OR c.wake_at <= {clock} OR c.cancel_requested_at IS NOT NULL)
+    AND c.run_no = (SELECT MIN(o.run_no) FROM run o WHERE o.deployment_id = c.deployment_id AND o.ended_at IS NULL)
+  ORDER BY c.at, c.id LIMIT $4) d ON true
 ORDER BY d.at, d.id"
     )
 }

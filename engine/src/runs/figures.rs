@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use sea_orm::{ConnectionTrait, DbErr};
 
-use super::due::WINDOW;
 use crate::db::{Db, clock_sql, sql_with};
+
+/// So far into the line of unfinished runs the oldest one is looked for: far beyond what any fleet runs at once.
+const LINE: i64 = 20_000;
 
 /// What there is now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,13 +49,15 @@ pub async fn read(db: &Db) -> Result<Figures, DbErr> {
     for row in db.query_all_raw(sql_with(db, sql, [])).await? {
         figures.runs.insert(row.try_get("", "status")?, row.try_get("", "n")?);
     }
+    // From the beginning of the line on, the first of a deployment that is seen is the first of all.
     let sql = format!(
-        "SELECT {clock} - r.requested_at AS age FROM (SELECT * FROM run WHERE ended_at IS NULL ORDER BY requested_at, id LIMIT $1) r
-WHERE r.epoch = 0 AND r.run_no = (SELECT MIN(o.run_no) FROM run o WHERE o.deployment_id = r.deployment_id AND o.ended_at IS NULL)
-ORDER BY r.requested_at, r.id LIMIT 1"
+        "SELECT {clock} - MIN(f.requested_at) AS age FROM (
+  SELECT r.requested_at, r.epoch, ROW_NUMBER() OVER (PARTITION BY r.deployment_id ORDER BY r.run_no) AS nth FROM (
+    SELECT requested_at, epoch, deployment_id, run_no FROM run WHERE ended_at IS NULL ORDER BY requested_at, id LIMIT $1) r) f
+WHERE f.nth = 1 AND f.epoch = 0"
     );
-    if let Some(row) = db.query_one_raw(sql_with(db, sql, [WINDOW.into()])).await? {
-        figures.oldest_us = row.try_get::<i64>("", "age")?.max(0);
+    if let Some(row) = db.query_one_raw(sql_with(db, sql, [LINE.into()])).await? {
+        figures.oldest_us = row.try_get::<Option<i64>>("", "age")?.unwrap_or(0).max(0);
     }
     let sql = format!(
         "SELECT COUNT(*) AS n, COUNT(draining_since) AS draining FROM worker WHERE ended_at IS NULL AND lease_until >= {clock}"

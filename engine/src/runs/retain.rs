@@ -1,6 +1,7 @@
 //! What is kept of runs that have ended: logs go first, then journals and rows. In small batches, oldest first.
 //!
-//! Ids are in order of time, so that the primary keys lead to what is old; no index is kept for it, and what it costs grows with what goes.
+//! Ids are in order of time, so that the primary keys lead to what is old; no index is kept for it. What it costs grows with what goes, and with
+//! the runs that stay whatever their age.
 
 use sea_orm::{ConnectionTrait, DbErr};
 use serde::{Deserialize, Serialize};
@@ -44,8 +45,9 @@ pub async fn retain(db: &Db, retention: Retention) -> Result<Forgotten, DbErr> {
     let mut forgotten = Forgotten::default();
     if retention.logs_days > 0 {
         let before = now - i64::from(retention.logs_days) * DAY_US;
-        let sql = "SELECT r.id FROM run r WHERE r.id > $2 AND r.id < $3 AND r.ended_at < $1
-  AND EXISTS (SELECT 1 FROM run_log l WHERE l.run_id = r.id) ORDER BY r.id LIMIT $4";
+        // Runs before the oldest log have lost theirs.
+        let sql = "SELECT r.id FROM run r WHERE r.id >= (SELECT MIN(l.run_id) FROM run_log l WHERE l.run_id > $2) AND r.id < $3
+  AND r.ended_at < $1 AND EXISTS (SELECT 1 FROM run_log l WHERE l.run_id = r.id) ORDER BY r.id LIMIT $4";
         forgotten.logs = batches(db, sql, before, &["run_log"]).await?;
     }
     if retention.runs_days > 0 {

@@ -79,6 +79,18 @@ impl Slipway {
         Err(LabError::failed(what(), "no port stayed free"))
     }
 
+    /// Brings the database up to date that the variables name.
+    ///
+    /// # Errors
+    /// When the command fails, with what it said.
+    pub fn migrate(&self) -> Result<(), LabError> {
+        let migrated = self.run(&["migrate"])?;
+        if migrated.status.success() {
+            return Ok(());
+        }
+        Err(LabError::failed("`slipway migrate`", String::from_utf8_lossy(&migrated.stderr)))
+    }
+
     /// Runs a command to its end.
     ///
     /// # Errors

@@ -9,12 +9,11 @@ use sandbox::{Fault as NodeFault, FaultKind};
 use super::{
     Tell,
     dice::Dice,
-    scene::bundle_of,
     settings::{Settings, Size},
     stage::{Member, Stage},
     traffic::Traffic,
 };
-use crate::{client::Trouble, failure::LabError};
+use crate::{client::Trouble, failure::LabError, furniture};
 
 /// A part of each write to a journal by whoever holds the run.
 const APPEND: &[u8] = b"\"claim\":false";
@@ -423,7 +422,7 @@ impl Hand<'_> {
         let before = self.stage.disk.files();
         self.stage.disk.fill()?;
         self.log.say(self.log.disk);
-        let refused = client.upload(bundle_of("FULL", &bundle)).await;
+        let refused = client.upload(furniture::bundle_of("FULL", &bundle)).await;
         let left = self.stage.disk.files();
         tokio::time::sleep(lasts).await;
         self.stage.disk.free()?;
@@ -435,7 +434,7 @@ impl Hand<'_> {
         self.log.say(&format!("an upload to it was answered {code}; it has room again"));
         let clean = left.is_subset(&before);
         self.log.full.push((code, clean));
-        let taken = client.upload(bundle_of("FULL", &bundle)).await;
+        let taken = client.upload(furniture::bundle_of("FULL", &bundle)).await;
         if let Err(trouble) = taken {
             self.log.full.push((format!("with room again: {}", LabError::from(trouble)), false));
         }

@@ -80,7 +80,7 @@ pub struct Report {
 pub struct Spread(Vec<i64>);
 
 impl Spread {
-    fn of(durations: impl Iterator<Item = i64>) -> Self {
+    pub(crate) fn of(durations: impl Iterator<Item = i64>) -> Self {
         let mut sorted: Vec<i64> = durations.collect();
         sorted.sort_unstable();
         Self(sorted)

@@ -9,10 +9,10 @@ use std::{
 
 use engine::{
     db::{Db, Use},
-    secrets::{ApiKey, Keyring},
+    secrets::ApiKey,
 };
 use rustix::process::Signal;
-use sandbox::{Node, RunningNode};
+use sandbox::RunningNode;
 
 use super::{
     Tell,
@@ -23,8 +23,10 @@ use super::{
 use crate::{
     client::Client,
     failure::LabError,
+    furniture,
     proxy::Proxy,
     servers::{
+        footing::Footing,
         postgres::{self, Postgres},
         programs,
         redis::{self, Redis},
@@ -33,8 +35,6 @@ use crate::{
     },
 };
 
-/// The administrator key that the practice node accepts.
-pub(super) const NODE_KEY: &str = "practice-admin-key-soak";
 /// How long a process may take to drain, beyond what it was given for that.
 const DRAIN_MORE: Duration = Duration::from_secs(20);
 /// No answer may take longer: the requester asks again.
@@ -120,7 +120,7 @@ impl Stage {
     /// Builds and starts everything.
     pub(super) async fn build(settings: &Settings, tell: &Tell) -> Result<Self, LabError> {
         let scratch = Scratch::new("soak")?;
-        let node = practice().start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
+        let node = furniture::practice().start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
         let node_proxy = Proxy::start(node.addr()).await?;
         let key = ApiKey::generate();
         let mut slipway = Slipway {
@@ -145,22 +145,8 @@ impl Stage {
             }
             Size::Fleet => {
                 tell("Starting PostgreSQL and Redis.");
-                programs::redis_server()?;
-                let (one, other) = (Postgres::launch(false).await?, Redis::launch(false).await?);
-                let url = one.database().await?;
-                let name = url.rsplit('/').next().and_then(|name| name.split('?').next()).unwrap_or_default();
-                let master = data.join("master.key");
-                Keyring::create(&master).map_err(|error| LabError::failed("a master key", error))?;
-                slipway.set("SLIPWAY_SECRETS_MASTER_KEY_FILE", master.display());
-                slipway.set("SLIPWAY_PACKAGES_LOCATION", packages.display());
-                slipway.set("SLIPWAY_PACKAGES_STAGING", staging.display());
-                slipway.set(DATABASE, &url);
-                slipway.set(REDIS, other.url());
-                let migrated = slipway.run(&["migrate"])?;
-                if !migrated.status.success() {
-                    let said = String::from_utf8_lossy(&migrated.stderr).into_owned();
-                    return Err(LabError::failed("`slipway migrate`", said));
-                }
+                let Footing { postgres: one, redis: other, database } = Footing::lay(&mut slipway, &data).await?;
+                let name = database.rsplit('/').next().and_then(|name| name.split('?').next()).unwrap_or_default();
                 let front = Member::new("api".to_owned(), &["api"], Some(port)).await;
                 api = Some(front.behind(&one, name, &other).await?);
                 for number in 1..=settings.workers.max(2) {
@@ -168,7 +154,7 @@ impl Stage {
                     workers.push(member.behind(&one, name, &other).await?);
                 }
                 (postgres, redis) = (Some(one), Some(other));
-                url
+                database
             }
         };
         for member in api.iter_mut().chain(&mut workers) {
@@ -257,18 +243,6 @@ impl Stage {
     pub(super) fn keep(&mut self) -> &Path {
         self.scratch.keep()
     }
-}
-
-fn practice() -> sandbox::Builder {
-    Node::builder()
-        .user("admin", &["administrators"], true)
-        .user("deployer", &["deployers"], false)
-        .user("runner", &["runners"], false)
-        .user("analyst", &["data-team"], false)
-        .group("data-team")
-        .connection("sql-prod", "PostgreSQL")
-        .connection("files-prod", "Filesystem")
-        .admin_key(NODE_KEY)
 }
 
 fn variables(settings: &Settings, key: &str) -> Result<BTreeMap<String, String>, LabError> {
