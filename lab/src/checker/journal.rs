@@ -18,16 +18,16 @@ pub(super) fn check(seen: &Seen<'_>, found: &mut Vec<Violation>) {
 
 /// Under one epoch nobody begins with a step before the one before it was left.
 fn alone(seen: &Seen<'_>, found: &mut Vec<Violation>) {
-    let mut held: BTreeMap<(i64, i64), Vec<(i64, i64, i64)>> = BTreeMap::new();
+    let mut held: BTreeMap<(i64, i64), Vec<[i64; 3]>> = BTreeMap::new();
     for record in seen.records {
         if let Record::Work { run, epoch, step, from, until } = record {
-            held.entry((*run, *epoch)).or_default().push((*from, *until, *step));
+            held.entry((*run, *epoch)).or_default().push([*from, *until, *step]);
         }
     }
     for ((run, epoch), work) in &mut held {
         work.sort_unstable();
         for pair in work.windows(2) {
-            let ((_, until, before), (from, _, after)) = (pair[0], pair[1]);
+            let ([_, until, before], [from, _, after]) = (pair[0], pair[1]);
             if from + seen.slack_us < until {
                 let what =
                     format!("run {run} was at steps {before} and {after} at once under epoch {epoch}, at {from}.");
