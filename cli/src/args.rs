@@ -137,11 +137,11 @@ pub(crate) struct Simulate {
 #[cfg(feature = "lab")]
 #[derive(Subcommand)]
 pub(crate) enum HookCommand {
-    /// Runs a hook against a practice node, and shows what it says and whom it calls. Nothing leaves this machine: plain HTTP calls to anybody but
-    /// the node are answered with `{}`, https is refused.
+    /// Runs a hook against a practice node, and shows what it says and whom it calls. A proxy stands for everybody but the node: it answers plain
+    /// HTTP calls with `{}`, and refuses https. Clients that heed no `http_proxy` go past it.
     ///
     /// With --crash-between it is killed after each of its effects and run again, as after the loss of a worker, with what it called twice. Exit
-    /// code 1 if it did not end well, or may not be run again as it is.
+    /// code 1 if it did not end well, may not be run again as it is, or not all could be tried.
     Test(HookTest),
 }
 
@@ -156,14 +156,14 @@ pub(crate) struct HookTest {
     /// As a hook of which phase.
     #[arg(long, value_enum, default_value_t = HookPhase::Post)]
     pub(crate) phase: HookPhase,
-    /// The bundle that is live on the node [default: a sample project CHURN].
+    /// The bundle that is live on the node, with a manifest [default: a sample project CHURN].
     #[arg(long, value_name = "ZIP")]
     pub(crate) bundle: Option<PathBuf>,
     /// A declared code env, or the path of an interpreter [default: worker.hooks.python].
     #[arg(long, value_name = "NAME or PATH")]
     pub(crate) python: Option<String>,
     /// The most points at which it is killed.
-    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) points: u16,
     /// Each run's deadline.
     #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=21_600))]

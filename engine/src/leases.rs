@@ -75,12 +75,13 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Registers a new worker and starts its heartbeat.
+    /// Registers a new worker and starts its heartbeat. `before`: the worker that this process was until it lost that lease.
     ///
     /// # Errors
     /// The database's error.
     pub async fn register(
         store: &dyn Store,
+        before: Option<WorkerId>,
         name: &str,
         facts: &Value,
         settings: &LeaseSettings,
@@ -88,7 +89,7 @@ impl Lease {
         let own = store.another(Use::Heartbeat).await?;
         let worker = WorkerId(ids::fresh());
         let sent = clock::boottime_nanos();
-        own.register(worker, name, facts, micros(settings.lease_ms)).await?;
+        own.register(worker, before, name, facts, micros(settings.lease_ms)).await?;
         let (until, hooks_until) = watch::channel(sent + nanos(settings.hook_grace_ms));
         let over_at = Arc::new(AtomicI64::new(sent + settings.counts_for()));
         let (lost, drain) = (CancellationToken::new(), CancellationToken::new());

@@ -82,8 +82,18 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Whether the slot is held right now, by the database's clock.
     async fn holds(&self, demand: &Demand) -> Result<bool, DbErr>;
 
-    /// Adds a worker, with a lease from now on.
-    async fn register(&self, worker: WorkerId, name: &str, facts: &Value, lease_us: i64) -> Result<(), DbErr>;
+    /// Adds a worker, with a lease from now on. The one that its process was `before` has come back.
+    async fn register(
+        &self,
+        worker: WorkerId,
+        before: Option<WorkerId>,
+        name: &str,
+        facts: &Value,
+        lease_us: i64,
+    ) -> Result<(), DbErr>;
+
+    /// Those of these workers that have come back.
+    async fn came_back(&self, workers: &[WorkerId]) -> Result<Vec<WorkerId>, DbErr>;
 
     /// Whether the lease was renewed; false when it had lapsed or somebody had ended this worker.
     async fn renew(&self, worker: WorkerId, lease_us: i64) -> Result<bool, DbErr>;
@@ -163,8 +173,19 @@ impl Store for Db {
         slots::holds(self, demand).await
     }
 
-    async fn register(&self, worker: WorkerId, name: &str, facts: &Value, lease_us: i64) -> Result<(), DbErr> {
-        leases::rows::register(self, worker, name, facts, lease_us).await
+    async fn register(
+        &self,
+        worker: WorkerId,
+        before: Option<WorkerId>,
+        name: &str,
+        facts: &Value,
+        lease_us: i64,
+    ) -> Result<(), DbErr> {
+        leases::rows::register(self, worker, before, name, facts, lease_us).await
+    }
+
+    async fn came_back(&self, workers: &[WorkerId]) -> Result<Vec<WorkerId>, DbErr> {
+        leases::rows::came_back(self, workers).await
     }
 
     async fn renew(&self, worker: WorkerId, lease_us: i64) -> Result<bool, DbErr> {

@@ -21,6 +21,8 @@ pub struct Model {
     pub draining_since: Option<i64>,
     /// JSON: code envs, OS users, plan versions that it can run.
     pub facts: String,
+    /// When its process was heard of again after it lost this lease, as another worker, in µs since the Unix epoch.
+    pub came_back_at: Option<i64>,
 }
 
 /// Rows are joined by named queries, not by declared relations.

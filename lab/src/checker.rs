@@ -3,7 +3,7 @@
 //! * `journal`: every accepted run ends; no gap; no write under a stale epoch or by an ended worker; no recorded step redone.
 //! * `order`: runs of one deployment in order of request, one at a time.
 //! * `slots`: never more hooks than the limit; slots in order of tickets.
-//! * `stops`: a cancelled run stops; `OUTCOME_UNKNOWN` and `WORKERS_LOST` only where they are true.
+//! * `stops`: a cancelled run stops; `OUTCOME_UNKNOWN`, `WORKERS_LOST` and `CODE_ENV_UNAVAILABLE` only where they are true.
 
 mod journal;
 mod order;
@@ -39,6 +39,8 @@ pub enum Rule {
     Unknown,
     /// `WORKERS_LOST` only where three workers were really lost.
     Lost,
+    /// `CODE_ENV_UNAVAILABLE` only of a hook, and only after it has waited for as long as it may.
+    Unavailable,
 }
 
 impl fmt::Display for Rule {
@@ -54,6 +56,7 @@ impl fmt::Display for Rule {
             Self::Cancel => "a cancelled run stops",
             Self::Unknown => "OUTCOME_UNKNOWN only where an answer was lost",
             Self::Lost => "WORKERS_LOST only where workers were lost",
+            Self::Unavailable => "CODE_ENV_UNAVAILABLE only after the wait",
         })
     }
 }
@@ -79,6 +82,7 @@ struct Run<'a> {
     deployment: &'a str,
     number: i64,
     steps: &'a [Step],
+    retry_of: Option<i64>,
     /// By number; repeats stay side by side.
     events: Vec<&'a Event>,
     /// When somebody asked to cancel it.
@@ -118,7 +122,7 @@ struct Act<'a> {
 /// A history, sorted.
 struct Seen<'a> {
     runs: BTreeMap<i64, Run<'a>>,
-    workers: BTreeMap<i64, (Option<i64>, Option<bool>)>,
+    workers: BTreeMap<i64, (Option<i64>, Option<i64>)>,
     acts: Vec<Act<'a>>,
     records: &'a [Record],
     closed_at: Option<i64>,
@@ -136,10 +140,11 @@ impl<'a> Seen<'a> {
             slack_us,
         };
         for record in records {
-            if let Record::Accepted { run, deployment, number, steps, .. } = record {
+            if let Record::Accepted { run, deployment, number, steps, retry_of, .. } = record {
                 let (events, calls, effects) = (Vec::new(), Vec::new(), Vec::new());
-                let (id, number, cancelled_at) = (*run, *number, None);
-                seen.runs.insert(id, Run { id, deployment, number, steps, events, cancelled_at, calls, effects });
+                let (id, number, retry_of, cancelled_at) = (*run, *number, *retry_of, None);
+                seen.runs
+                    .insert(id, Run { id, deployment, number, steps, retry_of, events, cancelled_at, calls, effects });
             }
         }
         for record in records {
@@ -150,8 +155,8 @@ impl<'a> Seen<'a> {
                 }),
                 Record::Call { run, step, at } => seen.of(*run, |run| run.calls.push((*step, *at))),
                 Record::Effect { run, step, at } => seen.of(*run, |run| run.effects.push((*step, *at))),
-                Record::Worker { worker, ended_at, came_back } => {
-                    seen.workers.insert(*worker, (*ended_at, *came_back));
+                Record::Worker { worker, ended_at, came_back_at } => {
+                    seen.workers.insert(*worker, (*ended_at, *came_back_at));
                 }
                 Record::Hook { run, step, attempt, pool, from, until } => seen.acts.push(Act {
                     run: *run,

@@ -34,6 +34,9 @@ pub enum Record {
         at: i64,
         /// Its plan.
         steps: Vec<Step>,
+        /// The run that it retries: what that one recorded of its hooks before the deployment is not redone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_of: Option<i64>,
     },
     /// A request to cancel was answered with "asked" or "ended".
     CancelAsked {
@@ -51,9 +54,9 @@ pub enum Record {
         /// When it was ended, if it was.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ended_at: Option<i64>,
-        /// Its process was heard of after that; None when nobody knows.
+        /// When its process was heard of after it had lost its lease, if it was.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        came_back: Option<bool>,
+        came_back_at: Option<i64>,
     },
     /// The processes of a hook, from the first to the end of the last.
     Hook {
@@ -126,6 +129,9 @@ pub struct Step {
     /// It only runs after a failure, and after a cancel.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub after_failure: bool,
+    /// How long it may wait for a slot, or for a worker that has what it needs, in milliseconds; None for one that needs no slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<i64>,
 }
 
 /// An entry of a journal.
@@ -233,12 +239,19 @@ mod tests {
             attempt: Some(1),
             facts,
         };
-        let step = Step { name: "verify".to_owned(), once: false, after_failure: false };
+        let step = Step { name: "verify".to_owned(), once: false, after_failure: false, wait_ms: None };
         let records = [
             Record::Limit { pool: "hooks".to_owned(), at: 0, limit: 3 },
-            Record::Accepted { run: 1, deployment: "d".to_owned(), number: 1, at: 1, steps: vec![step] },
+            Record::Accepted {
+                run: 1,
+                deployment: "d".to_owned(),
+                number: 1,
+                at: 1,
+                steps: vec![step],
+                retry_of: None,
+            },
             Record::Event(event),
-            Record::Worker { worker: 7, ended_at: Some(9), came_back: None },
+            Record::Worker { worker: 7, ended_at: Some(9), came_back_at: None },
             Record::Closed { at: 10 },
         ];
         let mut written = Vec::new();

@@ -12,6 +12,7 @@ mod report;
 
 use std::{path::PathBuf, time::Duration};
 
+use engine::clock::random_u64;
 use worker::hooks::Supervisor;
 
 use self::bench::Bench;
@@ -44,7 +45,9 @@ pub struct Settings {
 /// # Errors
 /// When a node or a hook cannot be started, or the bundle is no good.
 pub async fn run(settings: &Settings, tell: &(dyn Fn(&str) + Sync)) -> Result<Report, LabError> {
-    let bench = Bench::set(settings).await?;
+    // The same on every attempt, as in an update; in letters that nobody encodes, so that it can be found in what is called.
+    let key = format!("{:016x}", random_u64());
+    let bench = Bench::set(settings, &key).await?;
     let alone = bench.attempt(settings, 1).await?;
     let mut report = Report::new(alone, bench.end(), settings.crash);
     bench.clear().await;
@@ -53,7 +56,7 @@ pub async fn run(settings: &Settings, tell: &(dyn Fn(&str) + Sync)) -> Result<Re
         let count = points.len();
         for (point, number) in points.into_iter().zip(1..) {
             tell(&format!("killed and run again: {number} of {count}"));
-            let bench = Bench::set(settings).await?;
+            let bench = Bench::set(settings, &key).await?;
             let first = bench.killed_after(settings, &point).await?;
             let second = bench.attempt(settings, 2).await?;
             report.add(point, first, second, bench.end());

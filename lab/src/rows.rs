@@ -77,6 +77,8 @@ pub struct Worker {
     pub lease_until: i64,
     /// When it was ended, for good.
     pub ended_at: Option<i64>,
+    /// When its process was heard of again after it lost this lease.
+    pub came_back_at: Option<i64>,
 }
 
 /// A pool's row.

@@ -1,4 +1,4 @@
-//! The rows in memory and a real database are given the same work, and give the same answers.
+//! The rows in memory and a real database are given the same work, and give the same answers. With a check of the rows switched off they do not.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
@@ -18,8 +18,12 @@ use engine::{
     store::Store,
 };
 use entities::{pool_holder, pool_waiter, run};
-use lab::rows::Rows;
-use proptest::{collection::vec, prelude::*};
+use lab::rows::{Break, Rows};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    test_runner::{TestError, TestRunner},
+};
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait};
 use serde_json::{Value, json};
 
@@ -27,12 +31,16 @@ const POOL: &str = "hooks";
 /// Long enough that none lapses by itself.
 const LEASE: LeaseSettings = LeaseSettings { lease_ms: 3_600_000, heartbeat_ms: 60_000, hook_grace_ms: 1_800_000 };
 const HOUR_US: i64 = 3_600_000_000;
+/// Where the end of a window is put that is extended: far beyond any that is not.
+const FAR_US: i64 = 24 * HOUR_US;
 
 /// One thing that is done to both. Numbers choose among what is there.
 #[derive(Clone, Debug)]
 enum Act {
     Request(u8),
-    Register,
+    Register {
+        before: Option<u8>,
+    },
     Claim {
         worker: u8,
         run: u8,
@@ -47,6 +55,7 @@ enum Act {
         enter: Vec<u8>,
         leave: Option<u8>,
         last: Option<u8>,
+        extend: Option<u8>,
     },
     Heartbeat(u8),
     Lapse(u8),
@@ -62,13 +71,14 @@ enum Act {
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     let some = || any::<u8>();
+    let perhaps = |weight| prop::option::weighted(weight, any::<u8>());
     let act = prop_oneof![
         3 => some().prop_map(Act::Request),
-        2 => Just(Act::Register),
+        2 => prop::option::of(some()).prop_map(|before| Act::Register { before }),
         6 => (some(), some()).prop_map(|(worker, run)| Act::Claim { worker, run }),
         9 => (some(), some(), prop::bool::weighted(0.1)).prop_map(|(held, what, cancel)| Act::Append { held, what, cancel }),
-        6 => (some(), vec(some(), 0..9), prop::option::weighted(0.2, some()), prop::option::weighted(0.3, some()))
-            .prop_map(|(worker, enter, leave, last)| Act::Turn { worker, enter, leave, last }),
+        6 => (some(), vec(some(), 0..9), perhaps(0.2), perhaps(0.3), perhaps(0.4))
+            .prop_map(|(worker, enter, leave, last, extend)| Act::Turn { worker, enter, leave, last, extend }),
         1 => some().prop_map(Act::Heartbeat),
         2 => some().prop_map(Act::Lapse),
         1 => some().prop_map(Act::Overdue),
@@ -129,14 +139,14 @@ fn pick<T: Clone>(from: &[T], number: u8) -> Option<T> {
 }
 
 impl Both {
-    async fn new() -> Self {
+    async fn new(broken: Option<Break>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("rows.db").display());
         let db = Db::open(&url, Use::Shared(2)).await.unwrap();
         migration::migrate(db.pool()).await.unwrap();
         let mut both = Self {
             db,
-            rows: Rows::new(POOL, 2, None),
+            rows: Rows::new(POOL, 2, broken),
             workers: Vec::new(),
             runs: Vec::new(),
             held: Vec::new(),
@@ -160,7 +170,7 @@ impl Both {
             };
             entities::deployment::Entity::insert(row).exec_without_returning(both.db.pool()).await.unwrap();
         }
-        both.act(&Act::Register).await;
+        both.act(&Act::Register { before: None }).await;
         both
     }
 
@@ -194,7 +204,7 @@ impl Both {
     }
 
     fn claim_events(state: &State, row: &run::Model, worker: WorkerId) -> Vec<NewEvent> {
-        let claimed = vec![NewEvent::run(Kind::Claimed { worker, lapsed: row.worker_id.is_some() })];
+        let claimed = vec![NewEvent::run(Kind::claimed(worker, row.worker_id.is_some()))];
         let cancel = row.cancel_requested_by.as_deref().filter(|_| state.cancelled_by.is_none());
         follow::edge(state, state.epoch + 1, claimed, cancel, None)
     }
@@ -272,12 +282,13 @@ impl Both {
                 assert_eq!(ours, theirs);
                 self.runs.push(theirs.run);
             }
-            Act::Register => {
+            Act::Register { before } => {
                 let worker = WorkerId(self.workers.len() as i64 + 1);
+                let before = before.and_then(|number| pick(&self.workers, number));
                 let lease_us = LEASE.lease_ms as i64 * 1_000;
-                self.db.register(worker, "w", &json!({}), lease_us).await.unwrap();
+                self.db.register(worker, before, "w", &json!({}), lease_us).await.unwrap();
                 let now = self.now().await;
-                self.rows.register(now, worker, lease_us);
+                self.rows.register(now, worker, before, lease_us);
                 self.workers.push(worker);
             }
             Act::Claim { worker, run } => {
@@ -298,7 +309,9 @@ impl Both {
                     }
                 }
             }
-            Act::Turn { worker, enter, leave, last } => self.turn(*worker, enter, *leave, *last).await,
+            Act::Turn { worker, enter, leave, last, extend } => {
+                self.turn(*worker, enter, *leave, *last, *extend).await;
+            }
             Act::Heartbeat(number) => {
                 let Some(worker) = pick(&self.workers, *number) else { return };
                 let now = self.now().await;
@@ -374,7 +387,7 @@ impl Both {
         self.commit(&ours, &theirs).await;
     }
 
-    async fn turn(&mut self, worker: u8, enter: &[u8], leave: Option<u8>, last: Option<u8>) {
+    async fn turn(&mut self, worker: u8, enter: &[u8], leave: Option<u8>, last: Option<u8>, extend: Option<u8>) {
         let Some(worker) = pick(&self.workers, worker) else { return };
         // A worker enters for what it took, however long ago.
         let own = |number: &u8| pick(&self.held, *number).is_some_and(|held| held.worker == worker);
@@ -382,7 +395,7 @@ impl Both {
             enter: enter.iter().filter(|number| own(number)).filter_map(|number| self.demand(*number)).collect(),
             leave: leave.and_then(|number| self.demand(number)).into_iter().collect(),
             last_chance: last.and_then(|number| self.demand(number)).into_iter().collect(),
-            extend: Vec::new(),
+            extend: extend.and_then(|number| self.demand(number)).map(|demand| (demand, FAR_US)).into_iter().collect(),
         };
         let now = self.now().await;
         let theirs = self.db.turn(POOL, worker, &LEASE, &wishes).await.unwrap();
@@ -410,6 +423,8 @@ impl Both {
                 |state: &State| (state.seq, state.epoch, state.status(), state.position(), state.cancelled_by.clone());
             assert_eq!(told(&rows.state), told(&sql.state));
         }
+        let theirs = self.db.came_back(&self.workers).await.unwrap();
+        assert_eq!(sorted(self.rows.came_back(&self.workers)), sorted(theirs));
         for worker in &self.workers {
             assert_eq!(sorted(self.rows.held_by(*worker)), sorted(self.db.held_by(*worker).await.unwrap()));
             assert_eq!(sorted(self.rows.cancels(*worker)), sorted(self.db.cancels(*worker).await.unwrap()));
@@ -427,7 +442,11 @@ impl Both {
         theirs.sort_by_key(|waiter| waiter.ticket);
         let mut ours: Vec<_> = self.rows.waiters.values().cloned().collect();
         ours.sort_by_key(|waiter| waiter.ticket);
-        let timeless = |waiter: pool_waiter::Model| pool_waiter::Model { since: 0, deadline: 0, ..waiter };
+        // Of a deadline only whether it was put far off.
+        let timeless = |waiter: pool_waiter::Model| {
+            let far = i64::from(waiter.deadline > now + FAR_US / 2);
+            pool_waiter::Model { since: 0, deadline: far, ..waiter }
+        };
         let (ours, theirs): (Vec<_>, Vec<_>) =
             (ours.into_iter().map(timeless).collect(), theirs.into_iter().map(timeless).collect());
         assert_eq!(ours, theirs, "the line");
@@ -458,21 +477,39 @@ fn bare(row: run::Model) -> run::Model {
     }
 }
 
+/// Panics when they differ.
+fn compare(acts: &[Act], broken: Option<Break>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut both = Both::new(broken).await;
+        for (number, act) in acts.iter().enumerate() {
+            both.act(act).await;
+            if number % 6 == 5 {
+                both.compare().await;
+            }
+        }
+        both.compare().await;
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn memory_and_database_agree(acts in acts()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let mut both = Both::new().await;
-            for (number, act) in acts.iter().enumerate() {
-                both.act(act).await;
-                if number % 6 == 5 {
-                    both.compare().await;
-                }
-            }
-            both.compare().await;
+        compare(&acts, None);
+    }
+}
+
+#[test]
+fn a_missing_check_is_seen() {
+    for broken in Break::ALL {
+        let config =
+            ProptestConfig { cases: 200, failure_persistence: None, max_shrink_iters: 0, ..ProptestConfig::default() };
+        let seen = TestRunner::new(config).run(&acts(), |acts| {
+            compare(&acts, Some(broken));
+            Ok(())
         });
+        assert!(matches!(seen, Err(TestError::Fail(..))), "nobody misses the check of {broken}: {seen:?}");
     }
 }

@@ -10,13 +10,14 @@ use sea_orm_migration::{
 };
 
 mod m20261122_000001_first;
+mod m20261122_000002_came_back;
 
 /// All migrations, in order.
 struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_000001_first::Migration)]
+        vec![Box::new(m20261122_000001_first::Migration), Box::new(m20261122_000002_came_back::Migration)]
     }
 }
 

@@ -53,7 +53,7 @@ async fn a_hundred_deployments_end_and_none_twice() {
         assert_eq!(ended.state.status(), Status::Succeeded, "{id}:\n{}", history::tell(&journal));
         once(&journal);
         let claims = journal.iter().filter_map(|event| match event.kind {
-            Kind::Claimed { worker, lapsed } => Some((worker, lapsed)),
+            Kind::Claimed { worker, lapsed, .. } => Some((worker, lapsed)),
             _ => None,
         });
         for (worker, lapsed) in claims {

@@ -102,6 +102,63 @@ def execute(attempt, **kwargs):
     assert!(told.contains("run again: HOOK_ERROR \"somebody was here\"\n  ! it does not end as it does alone\n    nothing was made twice"), "{told}");
 }
 
+/// What an attempt does otherwise than the hook alone, and what could not be tried, is never passed over.
+#[test]
+fn no_verdict_is_given_on_what_was_not_seen() {
+    let python = slipway::python();
+    let cases = [
+        (
+            "what is lost",
+            "    if attempt == 1:\n        post('http://a.example.org/one')\n        post('http://a.example.org/two')",
+            "  ! never  POST    http://a.example.org/two",
+        ),
+        (
+            "another address each time",
+            "    post('http://a.example.org/' + str(os.getpid()))",
+            "it did not come to that call this time",
+        ),
+        (
+            "a refused tunnel",
+            "    try:\n        urllib.request.urlopen('https://b.example.org/', timeout=20)\n    except OSError:\n        pass\n    post('http://a.example.org/', Key=idempotency_key)",
+            "verdict: nothing can be said",
+        ),
+        (
+            "the deployment is no key",
+            "    post('http://a.example.org/', Name=deployment_id)",
+            "  ! twice  POST    http://a.example.org/\n",
+        ),
+    ];
+    for (case, body, wanted) in cases {
+        let code = format!(
+            "import os{POST}\ndef execute(attempt, deployment_id, idempotency_key, **kwargs):\n{body}\n    return HookResult.success('done')"
+        );
+        let (exit, told) = tried(&code, &python, &["--crash-between"]);
+        assert!(exit == Some(1) && told.contains(wanted), "{case}: {told}");
+    }
+    let code = format!(
+        "{POST}\ndef execute(idempotency_key, **kwargs):\n    for n in range(3):\n        post('http://a.example.org/%d?k=%s' % (n, idempotency_key))\n    return HookResult.success('done')"
+    );
+    let (exit, told) = tried(&code, &python, &["--crash-between", "--points", "2"]);
+    assert!(exit == Some(1) && told.contains("calls after which it was not killed: 1"), "{told}");
+    let (exit, told) = tried(&code, &python, &["--crash-between"]);
+    assert!(exit == Some(0) && told.contains("3. killed after POST http://a.example.org/2?k="), "{told}");
+}
+
+/// The call that is meant is held, however many others come before it.
+#[test]
+fn the_named_call_is_the_one_after_which_it_is_killed() {
+    let code = format!(
+        "import random{POST}
+def execute(**kwargs):
+    for _ in range(random.randint(0, 12)):
+        urllib.request.urlopen('http://a.example.org/state', timeout=20).read()
+    post('http://a.example.org/pay')
+    return HookResult.success('paid')"
+    );
+    let (exit, told) = tried(&code, &slipway::python(), &["--crash-between"]);
+    assert!(exit == Some(1) && told.contains("  ! twice  POST    http://a.example.org/pay"), "{told}");
+}
+
 #[test]
 fn without_kills_it_is_run_once() {
     let code = "def execute(deployment_report, **kwargs):\n    return HookResult.success(str(deployment_report and sorted(deployment_report.items())))";
@@ -125,7 +182,7 @@ def execute(**kwargs):
     urllib.request.urlopen('https://chat.example.org/', timeout=20)";
     let (exit, told) = tried(secure, &python, &["--crash-between"]);
     assert_eq!(exit, Some(1), "{told}");
-    assert!(told.contains("CONNECT chat.example.org:443") && told.contains("https is refused here"), "{told}");
+    assert!(told.contains("CONNECT chat.example.org:443") && told.contains("https was refused"), "{told}");
     let (exit, told) = tried("def execute(:", &python, &[]);
     assert_eq!(exit, Some(1), "{told}");
     assert!(told.contains("HOOK_COMPILE_ERROR") && told.contains("does not end well alone"), "{told}");

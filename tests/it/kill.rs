@@ -122,7 +122,7 @@ async fn disturbed(case: Case, violence: Violence, reference: &Reference) {
     if let Some(hook) = &hook {
         hook.gone(outlives).await;
     }
-    scene.taken_over(run).await;
+    scene.taken_over(run, 2).await;
     gate.open(&scene).await;
     if violence == Violence::Pause {
         scene.worker(victim).wake();

@@ -163,6 +163,7 @@ impl Process {
             ended_at: Set(None),
             draining_since: Set(None),
             facts: Set("{}".to_owned()),
+            came_back_at: Set(None),
         };
         let tx = db.begin().await.unwrap();
         worker::Entity::insert(row).exec_without_returning(&*tx).await.unwrap();
@@ -173,7 +174,7 @@ impl Process {
     async fn claim(&self, run: RunId) -> Answer {
         let loaded = history::load(&self.db, run).await;
         let lapsed = loaded.row.worker_id.is_some();
-        let claimed = vec![NewEvent::run(Kind::Claimed { worker: self.worker, lapsed })];
+        let claimed = vec![NewEvent::run(Kind::claimed(self.worker, lapsed))];
         let events = follow::edge(&loaded.state, loaded.state.epoch + 1, claimed, None, None);
         match Op::claim(run, &loaded.state, self.worker, &events) {
             Ok(op) => self.writer.write(op).await,
@@ -259,7 +260,7 @@ async fn fences(store: Store) {
     assert_eq!(old.writer.write(old.done(run, &stale)).await, Answer::Refused);
     assert_eq!(old.claim(run).await, Answer::Refused);
     let state = history::load(&base.db, run).await.state;
-    assert_eq!(state.under_way().map(|(_, attempt)| attempt.lapses), Some(1));
+    assert_eq!(state.under_way().map(|(_, attempt)| attempt.lapses()), Some(1));
     assert!(matches!(new.writer.write(new.done(run, &state)).await, Answer::Accepted { epoch: 2, .. }));
     assert_eq!(history::load(&base.db, run).await.state.status(), Status::Succeeded);
 }

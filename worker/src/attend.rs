@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use engine::{
-    ids::RunId,
+    ids::{RunId, WorkerId},
     journal::{Kind, NewEvent, Phase, follow::edge},
     leases::Lease,
     runs::{Answer, Loaded, Op, RunsError},
@@ -13,6 +13,7 @@ use tracing::Instrument;
 
 use crate::{
     held::{Held, Lost},
+    needs,
     process::{Session, Shared},
 };
 
@@ -23,6 +24,8 @@ const ELSEWHERE: Duration = Duration::from_millis(200);
 pub(crate) async fn attend(shared: &Arc<Shared>, run: RunId) {
     // Before the look at the drain: whoever drains waits for all that began before it.
     let _attending = shared.attend(run);
+    // One claim at a time: when its answer is lost it is read back, and two claims of one worker look alike.
+    let Some(claiming) = shared.begin_claim(run) else { return };
     let Some(session) = shared.session() else { return };
     if shared.stop.drain.is_cancelled() || session.lease.lost.is_cancelled() {
         return;
@@ -47,7 +50,7 @@ pub(crate) async fn attend(shared: &Arc<Shared>, run: RunId) {
         // Those who know it find it by their sweeps.
         return;
     }
-    if !session.runner.doer.suits(&loaded.state).await {
+    if !needs::suits(&*shared.store, &*session.runner.doer, &loaded.state).await {
         // Its bell came to the wrong one: soon, another one hears it.
         ring_later(shared, run, ELSEWHERE);
         return;
@@ -60,6 +63,7 @@ pub(crate) async fn attend(shared: &Arc<Shared>, run: RunId) {
     shared.metrics.running.inc();
     let span = tracing::info_span!("run", run.id = %run, deployment.id = held.row.deployment_id);
     shared.held().insert(run, Arc::clone(&held));
+    drop(claiming);
     let drive = async {
         // A panic is a bug in one step: the run is given back, and what it waits for is not the whole process.
         let driven = AssertUnwindSafe(session.runner.drive(&held)).catch_unwind().await;
@@ -82,9 +86,21 @@ async fn claim(shared: &Shared, session: &Session, loaded: Loaded) -> Option<Arc
     if matches!(state.phase, Phase::Ended { .. } | Phase::Stuck) {
         return None;
     }
-    // One that this very process was before it lost its lease did not vanish: the run did it no harm.
-    let lapsed = loaded.row.worker_id.is_some_and(|worker| !shared.was(worker));
-    let claimed = vec![NewEvent::run(Kind::Claimed { worker: session.lease.worker, lapsed })];
+    let lapsed = loaded.row.worker_id.is_some();
+    let came_back = match state.under_way() {
+        Some((_, attempt)) if lapsed => {
+            let lost: Vec<WorkerId> = attempt.lost.iter().copied().chain(state.claimed_by).collect();
+            match shared.store.came_back(&lost).await {
+                Ok(came_back) => came_back,
+                Err(error) => {
+                    tracing::warn!(run.id = loaded.row.id, error = %error, "who has come back cannot be read; the run is left to a sweep");
+                    return None;
+                }
+            }
+        }
+        _ => Vec::new(),
+    };
+    let claimed = vec![NewEvent::run(Kind::Claimed { worker: session.lease.worker, lapsed, came_back })];
     let cancel = loaded.row.cancel_requested_by.as_deref().filter(|_| state.cancelled_by.is_none());
     let events = match cancel {
         // The runner ends it, with care for what was left midway.

@@ -5,7 +5,6 @@ use std::ops::RangeInclusive;
 use async_trait::async_trait;
 use engine::{
     failure::StepResult,
-    journal::State,
     plan::{PLAN_VERSION, PlannedStep},
     slots::{Demand, Slots},
 };
@@ -36,16 +35,13 @@ pub trait Doer: Send + Sync + 'static {
     /// A call whose end nobody knows may be going on at the node.
     fn is_in_flight(&self, context: &Context) -> bool;
 
-    /// The answer for a hook that this worker cannot run; None when it can.
-    async fn elsewhere(&self, context: &Context, planned: &PlannedStep) -> Option<StepResult>;
+    /// What of a step's needs this worker lacks, in an operator's words; None when it can do it.
+    fn lacks(&self, planned: &PlannedStep) -> Option<String>;
 
     /// The versions of plans that this worker knows. Runs of others are left to those who do.
     fn plan_versions(&self) -> RangeInclusive<u32> {
         PLAN_VERSION..=PLAN_VERSION
     }
-
-    /// Whether this worker has what the run's next step needs, or may say that nobody has.
-    async fn suits(&self, state: &State) -> bool;
 
     /// Forgets what is too old, once in a while for the whole fleet.
     async fn forget_old(&self);

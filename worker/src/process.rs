@@ -3,9 +3,9 @@
 //! The process outlives its lease: a worker that was given up while it was paused registers anew, as another worker, and goes on.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::RangeInclusive,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -59,12 +59,14 @@ pub(crate) struct Shared {
     pub(crate) seats: Seats,
     pub(crate) stop: Stop,
     session: RwLock<Option<Arc<Session>>>,
-    /// The workers that this process was, in order.
-    lives: Mutex<Vec<WorkerId>>,
+    /// The worker that this process is, or was when it had a lease.
+    life: Mutex<Option<WorkerId>>,
     /// The runs that are driven now.
     held: Mutex<BTreeMap<RunId, Arc<Held>>>,
     /// Looks at runs that are under way: between a claim and its place in the list above, and after it.
     attending: Mutex<Vec<RunId>>,
+    /// Those of them that may still end in a claim.
+    claiming: Mutex<BTreeSet<RunId>>,
     rested: Notify,
 }
 
@@ -79,6 +81,15 @@ impl Drop for Attending {
         }
         drop(attending);
         self.0.rested.notify_waiters();
+    }
+}
+
+/// A look at a run that may end in a claim.
+pub(crate) struct Claiming(Arc<Shared>, RunId);
+
+impl Drop for Claiming {
+    fn drop(&mut self) {
+        self.0.claiming().remove(&self.1);
     }
 }
 
@@ -146,9 +157,10 @@ impl Worker {
             settings,
             stop: Stop::default(),
             session: RwLock::default(),
-            lives: Mutex::default(),
+            life: Mutex::default(),
             held: Mutex::default(),
             attending: Mutex::default(),
+            claiming: Mutex::default(),
             rested: Notify::new(),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -248,9 +260,10 @@ impl Worker {
         let settings = &shared.settings;
         let name = if settings.name.is_empty() { host_and_process() } else { settings.name.clone() };
         let facts = facts(settings, &shared.doer.plan_versions());
+        let before = *shared.life();
         let registered = tokio::select! {
             biased;
-            registered = Lease::register(&*shared.store, &name, &facts, &settings.lease) => registered,
+            registered = Lease::register(&*shared.store, before, &name, &facts, &settings.lease) => registered,
             () = shared.stop.drain.cancelled() => return,
         };
         let lease = match registered {
@@ -266,7 +279,7 @@ impl Worker {
             }
         };
         shared.metrics.leases.inc();
-        shared.lives.lock().unwrap_or_else(PoisonError::into_inner).push(lease.worker);
+        *shared.life() = Some(lease.worker);
         tracing::info!(worker.id = %lease.worker, worker.name = name, seats = settings.seats, "registered");
         let slots = Slots::start(Arc::clone(&shared.store), shared.bell.clone(), lease.worker, settings.lease.clone());
         let (store, doer) = (Arc::clone(&shared.store), Arc::clone(&shared.doer));
@@ -303,16 +316,15 @@ impl Shared {
         self.session.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether this process was that worker before.
-    pub(crate) fn was(&self, worker: i64) -> bool {
-        self.lives.lock().unwrap_or_else(PoisonError::into_inner).contains(&WorkerId(worker))
+    fn life(&self) -> MutexGuard<'_, Option<WorkerId>> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn replace_session(&self, session: Option<Arc<Session>>) {
         *self.session.write().unwrap_or_else(PoisonError::into_inner) = session;
     }
 
-    pub(crate) fn held(&self) -> std::sync::MutexGuard<'_, BTreeMap<RunId, Arc<Held>>> {
+    pub(crate) fn held(&self) -> MutexGuard<'_, BTreeMap<RunId, Arc<Held>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -334,8 +346,18 @@ impl Shared {
 
     /// The runs that are looked at now, whether or not they are held already. One that is claimed, and of whose claim no answer has come yet,
     /// is among these alone.
-    pub(crate) fn attending(&self) -> std::sync::MutexGuard<'_, Vec<RunId>> {
+    pub(crate) fn attending(&self) -> MutexGuard<'_, Vec<RunId>> {
         self.attending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn claiming(&self) -> MutexGuard<'_, BTreeSet<RunId>> {
+        self.claiming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Until the answer is dropped, nothing else in this process claims the run; None when something does already.
+    pub(crate) fn begin_claim(self: &Arc<Self>, run: RunId) -> Option<Claiming> {
+        let first = self.claiming().insert(run);
+        first.then(|| Claiming(Arc::clone(self), run))
     }
 
     /// Waits until nothing is looked at or driven any more, or the lease is lost.

@@ -28,6 +28,7 @@ use crate::{
     context::Context,
     doer::Doer,
     held::{Held, Lost},
+    needs,
 };
 
 /// The code of an attempt that took longer than its policy allows.
@@ -148,8 +149,7 @@ impl Runner {
     async fn attempt(&self, held: &Arc<Held>, step: usize, attempt: u32, planned: &PlannedStep) -> Result<Ended, Lost> {
         if let Some(slot) = &planned.slot {
             let context = Context::new(Arc::clone(held), step, attempt, planned.clone());
-            // Before it takes a slot from a hook that could run here.
-            if let Some(elsewhere) = self.doer.elsewhere(&context, planned).await {
+            if let Some(elsewhere) = needs::elsewhere(&*self.store, &*self.doer, &context).await {
                 return Ok(Ended::Outcome(elsewhere));
             }
             match self.wait_for_slot(held, step, attempt, slot).await? {

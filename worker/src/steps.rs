@@ -9,7 +9,6 @@ use async_trait::async_trait;
 use deployer::{Deployer, imports::Imports};
 use engine::{
     failure::{Code, Failure, StepError, StepOutcome, StepResult},
-    journal::State,
     plan::{OnFailure, PlannedStep},
     runs::retain::{self, Retention},
     slots::{Demand, Slots},
@@ -146,12 +145,8 @@ impl Doer for Steps {
         notes::inherited(|key| context.note(key)).iter().any(|(key, _)| *key == notes::ACTIVATE)
     }
 
-    async fn elsewhere(&self, context: &Context, planned: &PlannedStep) -> Option<StepResult> {
-        hook::elsewhere(self, context, planned).await
-    }
-
-    async fn suits(&self, state: &State) -> bool {
-        hook::suits(self, state).await
+    fn lacks(&self, planned: &PlannedStep) -> Option<String> {
+        hook::lacks(&self.hooks, planned)
     }
 
     async fn hook(

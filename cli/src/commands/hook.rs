@@ -46,7 +46,8 @@ fn progress(line: &str) {
 /// A declared code env's interpreter, or a program by its path.
 fn interpreter(wanted: Option<&str>, hooks: &HookSettings) -> Result<PathBuf, Failure> {
     if let Some(path) = wanted.filter(|wanted| wanted.contains('/')) {
-        return Ok(path.into());
+        // The supervisor works in another folder.
+        return Ok(std::path::absolute(path)?);
     }
     hooks.interpreter(wanted).ok_or_else(|| match wanted {
         Some(name) => Failure::new(

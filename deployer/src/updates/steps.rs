@@ -70,7 +70,7 @@ pub struct Attempt {
     pub retried: bool,
     /// Its wait for a slot.
     pub slot: Option<SlotWait>,
-    /// How many workers vanished in it.
+    /// How many workers vanished in it, and had not come back when the next one took over; also counts how often something broke.
     pub lapses: u32,
 }
 
@@ -193,7 +193,7 @@ fn one_attempt(number: u32, attempt: &AttemptState, admin: bool, mentioned: &Men
             timed_out_at: slot.timed_out_at,
             holders: mentioned.render(slot.holders.iter().copied()),
         }),
-        lapses: attempt.lapses,
+        lapses: attempt.lapses(),
     }
 }
 

@@ -177,7 +177,7 @@ impl World {
     /// A worker that writes what it is told.
     pub(crate) async fn worker(&self) -> Worker {
         let db = &self.deployer.db;
-        let lease = Lease::register(db, "test", &json!({}), &LeaseSettings::default()).await.unwrap();
+        let lease = Lease::register(db, None, "test", &json!({}), &LeaseSettings::default()).await.unwrap();
         Worker {
             db: db.clone(),
             worker: lease.worker,
@@ -202,7 +202,7 @@ pub(crate) struct Worker {
 impl Worker {
     /// Takes the run and starts its first step.
     pub(crate) async fn claim(&self, run: RunId) {
-        let claimed = NewEvent::run(Kind::Claimed { worker: self.worker, lapsed: false });
+        let claimed = NewEvent::run(Kind::claimed(self.worker, false));
         self.write(run, &[claimed, NewEvent::step(0, 1, Kind::StepStarted)], true).await;
     }
 

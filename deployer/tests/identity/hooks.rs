@@ -113,7 +113,7 @@ async fn code_envs_and_os_users_are_names_that_a_worker_published() {
     let all = crate::support::refusals(set(1).await);
     assert_eq!(all.iter().map(|refusal| refusal.code).collect::<Vec<_>>(), ["CODE_ENV_UNKNOWN", "OS_USER_UNKNOWN"]);
     let facts = serde_json::json!({"codeEnvs": ["py311"], "osUsers": ["hooks"], "planVersions": [1]});
-    let lease = Lease::register(&house.deployer.db, "worker", &facts, &LeaseSettings::default()).await.unwrap();
+    let lease = Lease::register(&house.deployer.db, None, "worker", &facts, &LeaseSettings::default()).await.unwrap();
     // Ended workers count, too: a run waits for one that comes back.
     house.sql(&format!("UPDATE worker SET ended_at = 1 WHERE id = {}", lease.worker)).await;
     set(1).await.unwrap();

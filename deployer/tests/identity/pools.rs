@@ -9,7 +9,9 @@ async fn walk(house: &House) {
     house.infrastructure("open", Level::View).await;
     house.infrastructure("shut", Level::None).await;
     house.sql("INSERT INTO published_project VALUES ('P', 'P', 'bob', 1, 0, 'bob')").await;
-    house.sql("INSERT INTO worker VALUES (9, 'w', 0, 9000000000000000, NULL, NULL, '{}')").await;
+    house
+        .sql("INSERT INTO worker (id, name, started_at, lease_until, facts) VALUES (9, 'w', 0, 9000000000000000, '{}')")
+        .await;
     for (n, id) in [(1, "open"), (2, "shut"), (3, "third")] {
         let at = if id == "shut" { "shut" } else { "open" };
         house

@@ -71,6 +71,9 @@ pub enum Kind {
         worker: WorkerId,
         /// The one before vanished without giving the run back.
         lapsed: bool,
+        /// Those that vanished from this attempt, the one before included, and are seen to have come back: the run did them no harm.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        came_back: Vec<WorkerId>,
     },
     /// An attempt begins.
     StepStarted,
@@ -253,6 +256,11 @@ impl FromStr for Status {
 pub struct UnknownStatus;
 
 impl Kind {
+    /// A worker takes the run, and nobody has come back.
+    pub fn claimed(worker: WorkerId, lapsed: bool) -> Self {
+        Self::Claimed { worker, lapsed, came_back: Vec::new() }
+    }
+
     /// A worker gives the run back for no fault of the run.
     pub fn released(reason: impl Into<String>) -> Self {
         Self::LeaseReleased { reason: reason.into(), fault: false }

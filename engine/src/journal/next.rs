@@ -9,7 +9,7 @@ use crate::{
     plan::{OnFailure, OnInterrupt},
 };
 
-/// A run that lost this many workers within one attempt would go on to take the whole fleet.
+/// A run that lost this many workers for good within one attempt would go on to take the whole fleet.
 const POISON: u32 = 3;
 
 /// The code of an attempt that was interrupted after it may have acted.
@@ -78,11 +78,11 @@ impl State {
         let planned = &self.spec.plan.steps[step];
         let attempt = self.steps[step].attempts.len() as u32;
         let Some(state) = self.steps[step].attempts.last() else { return Next::Nothing };
-        if state.lapses >= POISON {
+        if state.lapses() >= POISON {
             return Next::Stick(Failure::new(
                 WORKERS_LOST,
                 format!(
-                    "{POISON} workers vanished while they were at step {}. Look at the workers' logs, then retry or abandon the update.",
+                    "{POISON} workers vanished while they were at step {}, and have not come back. Look at the workers' logs, then retry or abandon the update.",
                     planned.name
                 ),
             ));
@@ -174,7 +174,13 @@ impl State {
         let broken_off =
             attempt.failure.as_ref().map_or(attempt.ended_at.is_none(), |failure| failure.code == CANCELLED);
         let granted = attempt.slot.as_ref().is_some_and(|slot| slot.granted_at.is_some());
+        let failed = !broken_off && attempt.failure.is_some();
         let place = match &planned.name {
+            name if failed => {
+                format!(
+                    "after a failed attempt at step {name}. What that had done by then stands; the next update looks first."
+                )
+            }
             name if !broken_off => format!("after step {name}."),
             name if planned.slot.is_none() => format!(
                 "in step {name}. What that had asked of the node may still take effect there; the next update looks first."
@@ -183,8 +189,12 @@ impl State {
             name => format!("in step {name}, before its hook began."),
         };
         let put_back = restore.iter().any(|(_, state)| state.output.as_ref().is_some_and(|output| !output.is_null()));
-        let rest =
-            if put_back { "What was active before was put back." } else { "What the steps before it did stands." };
+        let live = self.is_live() && self.spec.plan.steps.iter().any(|planned| planned.restorable);
+        let rest = match (put_back, live) {
+            (true, _) => "What was active before was put back.",
+            (false, true) => "What it deploys is live.",
+            (false, false) => "What the steps before it did stands.",
+        };
         Failure::new(CANCELLED, format!("Cancelled by {by} {place} {rest}"))
     }
 

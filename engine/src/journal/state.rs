@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::Value;
 
 use super::event::{Event, Kind, Status, Then};
-use crate::{failure::Failure, ids::RunId, spec::RunSpec};
+use crate::{
+    failure::Failure,
+    ids::{RunId, WorkerId},
+    spec::RunSpec,
+};
 
 /// A run, as its journal tells it.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +22,8 @@ pub struct State {
     pub seq: i64,
     /// The newest epoch.
     pub epoch: i64,
+    /// Who claimed the run last.
+    pub claimed_by: Option<WorkerId>,
     /// One for each step of the plan.
     pub steps: Vec<StepState>,
     /// Facts made durable, inherited ones included.
@@ -97,10 +103,19 @@ pub struct AttemptState {
     pub acts: bool,
     /// It may have acted under a lease that was lost, and nobody recorded how it went.
     pub interrupted: bool,
-    /// How many workers vanished in it.
-    pub lapses: u32,
+    /// The workers that vanished in it, and had not come back when that was looked at last.
+    pub lost: Vec<WorkerId>,
+    /// How often it was given back because something broke.
+    pub faults: u32,
     /// How often a slot was granted to it: a hook began at most so often.
     pub grants: u32,
+}
+
+impl AttemptState {
+    /// How often it took its worker with it, as far as anybody knows.
+    pub fn lapses(&self) -> u32 {
+        self.lost.len() as u32 + self.faults
+    }
 }
 
 /// A wait for a slot.
@@ -183,6 +198,7 @@ impl State {
             requested_at: first.at,
             seq: 1,
             epoch: 0,
+            claimed_by: None,
             steps,
             notes,
             phase: Phase::Edge { parked: false },
@@ -219,7 +235,7 @@ impl State {
     fn change(&mut self, event: &Event) -> Result<(), &'static str> {
         match &event.kind {
             Kind::Requested { .. } => return Err("a run is requested once"),
-            Kind::Claimed { lapsed, .. } => self.claim(*lapsed)?,
+            Kind::Claimed { worker, lapsed, came_back } => self.claim(*worker, *lapsed, came_back)?,
             Kind::StepStarted => self.start(event)?,
             Kind::SlotWaiting { pool, wait_ms, holders } => {
                 let attempt = self.attempt(event)?;
@@ -271,7 +287,7 @@ impl State {
                 if let (true, Phase::In { step }) = (*fault, &self.phase)
                     && let Some(attempt) = self.steps[*step].attempts.last_mut()
                 {
-                    attempt.lapses += 1;
+                    attempt.faults += 1;
                 }
             }
             Kind::CancelRequested { by } => {
@@ -305,15 +321,17 @@ impl State {
         if self.phase == Phase::Stuck { Err("the run is stuck") } else { Ok(()) }
     }
 
-    fn claim(&mut self, lapsed: bool) -> Result<(), &'static str> {
+    fn claim(&mut self, worker: WorkerId, lapsed: bool, came_back: &[WorkerId]) -> Result<(), &'static str> {
         self.alive()?;
+        let before = self.claimed_by.replace(worker);
         if let Phase::In { step } = self.phase
             && let Some(attempt) = self.steps[step].attempts.last_mut()
         {
             if attempt.acts {
                 attempt.interrupted = true;
             }
-            attempt.lapses += u32::from(lapsed);
+            attempt.lost.extend(before.filter(|_| lapsed));
+            attempt.lost.retain(|lost| !came_back.contains(lost));
             attempt.yielded = false;
             // Without a slot, the attempt acts as soon as somebody holds the run.
             attempt.acts = self.spec.plan.steps[step].slot.is_none();
@@ -348,7 +366,8 @@ impl State {
             yielded: false,
             acts: self.spec.plan.steps[index].slot.is_none(),
             interrupted: false,
-            lapses: 0,
+            lost: Vec::new(),
+            faults: 0,
             grants: 0,
         });
         self.phase = Phase::In { step: index };

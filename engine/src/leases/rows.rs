@@ -1,7 +1,7 @@
 //! The rows of workers.
 
 use entities::worker;
-use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use serde_json::Value;
 
 use crate::{
@@ -9,7 +9,14 @@ use crate::{
     ids::WorkerId,
 };
 
-pub(crate) async fn register(db: &Db, worker: WorkerId, name: &str, facts: &Value, lease_us: i64) -> Result<(), DbErr> {
+pub(crate) async fn register(
+    db: &Db,
+    worker: WorkerId,
+    before: Option<WorkerId>,
+    name: &str,
+    facts: &Value,
+    lease_us: i64,
+) -> Result<(), DbErr> {
     let tx = db.begin().await?;
     let now = tx.now().await?;
     let row = worker::ActiveModel {
@@ -20,9 +27,23 @@ pub(crate) async fn register(db: &Db, worker: WorkerId, name: &str, facts: &Valu
         ended_at: Set(None),
         draining_since: Set(None),
         facts: Set(facts.to_string()),
+        came_back_at: Set(None),
     };
     worker::Entity::insert(row).exec_without_returning(&*tx).await?;
+    if let Some(before) = before {
+        let sql = "UPDATE worker SET came_back_at = $2 WHERE id = $1 AND came_back_at IS NULL";
+        tx.execute_raw(sql_with(&*tx, sql, [before.0.into(), now.into()])).await?;
+    }
     tx.commit().await
+}
+
+pub(crate) async fn came_back(db: &Db, workers: &[WorkerId]) -> Result<Vec<WorkerId>, DbErr> {
+    let rows = worker::Entity::find()
+        .filter(worker::Column::Id.is_in(workers.iter().map(|worker| worker.0)))
+        .filter(worker::Column::CameBackAt.is_not_null())
+        .all(db.pool())
+        .await?;
+    Ok(rows.into_iter().map(|row| WorkerId(row.id)).collect())
 }
 
 pub(crate) async fn renew(db: &Db, worker: WorkerId, lease_us: i64) -> Result<bool, DbErr> {

@@ -103,8 +103,19 @@ impl Store for Patient {
         within(self.0.holds(demand)).await
     }
 
-    async fn register(&self, worker: WorkerId, name: &str, facts: &Value, lease_us: i64) -> Result<(), DbErr> {
-        within(self.0.register(worker, name, facts, lease_us)).await
+    async fn register(
+        &self,
+        worker: WorkerId,
+        before: Option<WorkerId>,
+        name: &str,
+        facts: &Value,
+        lease_us: i64,
+    ) -> Result<(), DbErr> {
+        within(self.0.register(worker, before, name, facts, lease_us)).await
+    }
+
+    async fn came_back(&self, workers: &[WorkerId]) -> Result<Vec<WorkerId>, DbErr> {
+        within(self.0.came_back(workers)).await
     }
 
     async fn renew(&self, worker: WorkerId, lease_us: i64) -> Result<bool, DbErr> {

@@ -100,7 +100,7 @@ pub(crate) struct Attempt {
     retried: bool,
     /// Its wait for a slot, kept after it is over.
     slot: Option<SlotWait>,
-    /// How many workers vanished in it.
+    /// How many workers vanished in it, and had not come back when the next one took over; also counts how often something broke.
     lapses: u32,
 }
 

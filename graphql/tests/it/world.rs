@@ -144,7 +144,7 @@ impl World {
 
     pub(crate) async fn worker(&self) -> Worker {
         let db = self.deployer.db.clone();
-        let lease = Lease::register(&db, "test", &json!({}), &LeaseSettings::default()).await.unwrap();
+        let lease = Lease::register(&db, None, "test", &json!({}), &LeaseSettings::default()).await.unwrap();
         let writer = Writer::start(&db, self.bell.clone()).await.unwrap();
         let log = LogWriter::start(db.clone(), self.bell.clone());
         Worker { db, writer, log, lease }
@@ -186,7 +186,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) async fn claim(&self, run: &str) {
-        let claimed = NewEvent::run(Kind::Claimed { worker: self.lease.worker, lapsed: false });
+        let claimed = NewEvent::run(Kind::claimed(self.lease.worker, false));
         self.write(run, &[claimed, NewEvent::step(0, 1, Kind::StepStarted)], true).await;
     }
 

@@ -10,6 +10,7 @@ pub(super) fn check(seen: &Seen<'_>, found: &mut Vec<Violation>) {
         order(seen, run, found);
         epochs(seen, run, found);
         recorded(seen, run, found);
+        inherited(seen, run, found);
     }
 }
 
@@ -137,5 +138,23 @@ fn recorded(seen: &Seen<'_>, run: &Run<'_>, found: &mut Vec<Violation>) {
         {
             say(format!("called the node for step {name} at {at}, when it had shown the effect since {shown_at}."));
         }
+    }
+}
+
+/// Hooks before the deployment that the run which this one retries had recorded, or had inherited itself.
+fn inherited(seen: &Seen<'_>, run: &Run<'_>, found: &mut Vec<Violation>) {
+    let mut later = run;
+    // A run is retried by later ones alone.
+    while let Some(before) = later.retry_of.and_then(|id| seen.runs.get(&id)).filter(|run| run.number < later.number) {
+        for done in before.events.iter().filter(|event| event.kind == "StepSucceeded") {
+            let name = before.name(done.step);
+            let again = run.events.iter().find(|event| event.kind == "StepStarted" && run.name(event.step) == name);
+            if let Some(again) = again.filter(|_| name.starts_with("pre_hooks/")) {
+                let (title, old) = (run.title(), before.title());
+                let what = format!("{title} began {name} again by event {}, which {old} had recorded.", again.seq);
+                found.push(Violation { rule: Rule::Recorded, what });
+            }
+        }
+        later = before;
     }
 }

@@ -13,6 +13,7 @@ pub(super) fn check(seen: &Seen<'_>, found: &mut Vec<Violation>) {
             match event.facts.code.as_deref() {
                 Some("OUTCOME_UNKNOWN") if event.kind == "StepFailed" => unknown(seen, run, event, found),
                 Some("WORKERS_LOST") if event.kind == "Stuck" => lost(seen, run, event, found),
+                Some("CODE_ENV_UNAVAILABLE") if event.kind == "StepFailed" => unavailable(seen, run, event, found),
                 _ => {}
             }
         }
@@ -82,17 +83,20 @@ fn unknown(seen: &Seen<'_>, run: &Run<'_>, event: &Event, found: &mut Vec<Violat
     }
 }
 
-/// Each one that counts went away in this attempt, and was not heard of again.
+/// Each one that counts went away in this attempt, and had not been heard of again when whoever says so looked: that was after the event before its
+/// claim.
 fn lost(seen: &Seen<'_>, run: &Run<'_>, event: &Event, found: &mut Vec<Violation>) {
     let start = run.events.iter().rfind(|other| other.kind == "StepStarted" && other.seq < event.seq);
     let since = start.map_or(0, |start| start.seq);
+    let claim = run.events.iter().rposition(|other| other.kind == "Claimed" && other.seq < event.seq);
+    let looked = claim.and_then(|place| run.events.get(place.checked_sub(1)?)).map_or(i64::MAX, |before| before.at);
     let mut holder = None;
     let mut gone = 0;
     for other in run.events.iter().filter(|other| other.seq < event.seq) {
         if other.seq > since && other.facts.lost {
-            let came_back = other.kind == "Claimed"
-                && holder.and_then(|worker| seen.workers.get(&worker)).is_some_and(|(_, back)| *back == Some(true));
-            gone += usize::from(!came_back);
+            let back_at = holder.and_then(|worker| seen.workers.get(&worker)).and_then(|(_, back_at)| *back_at);
+            let came_back = back_at.is_some_and(|at| at + seen.slack_us <= looked);
+            gone += usize::from(other.kind != "Claimed" || !came_back);
         }
         if other.kind == "Claimed" {
             holder = other.facts.worker;
@@ -107,5 +111,25 @@ fn lost(seen: &Seen<'_>, run: &Run<'_>, event: &Event, found: &mut Vec<Violation
                 event.seq
             ),
         });
+    }
+}
+
+/// From the attempt's beginning, whoever looked meanwhile.
+fn unavailable(seen: &Seen<'_>, run: &Run<'_>, event: &Event, found: &mut Vec<Violation>) {
+    let begun = |other: &&&Event| {
+        other.kind == "StepStarted"
+            && (other.step, other.attempt) == (event.step, event.attempt)
+            && other.seq < event.seq
+    };
+    let waited = run.events.iter().find(begun).map(|begun| event.at - begun.at + seen.slack_us);
+    let wait = run.step(event.step).and_then(|step| step.wait_ms).map(|ms| ms * 1_000);
+    if waited.zip(wait).is_none_or(|(waited, wait)| waited <= wait) {
+        let what = format!(
+            "{} says CODE_ENV_UNAVAILABLE of step {} in event {}, which waited {waited:?} µs and may {wait:?} µs.",
+            run.title(),
+            run.name(event.step),
+            event.seq
+        );
+        found.push(Violation { rule: Rule::Unavailable, what });
     }
 }

@@ -30,11 +30,22 @@ impl Story {
     }
 
     fn accepted(mut self, run: i64, deployment: &str, number: i64) -> Self {
-        let step = |name: &str, once, after_failure| Step { name: name.to_owned(), once, after_failure };
-        let steps = vec![step("push", false, false), step("post_hooks/1", true, false), step("restore", false, true)];
+        let wait_ms = |name: &str| name.contains("hooks").then_some(1);
+        let step = |name: &str, once, after_failure| Step {
+            name: name.to_owned(),
+            once,
+            after_failure,
+            wait_ms: wait_ms(name),
+        };
+        let steps = vec![
+            step("push", false, false),
+            step("post_hooks/1", true, false),
+            step("restore", false, true),
+            step("pre_hooks/1", false, false),
+        ];
         (self.seq, self.epoch, self.at) = (0, 0, self.at + 10);
         let (deployment, at) = (deployment.to_owned(), self.at);
-        self.push(Record::Accepted { run, deployment, number, at, steps }).event_of(
+        self.push(Record::Accepted { run, deployment, number, at, steps, retry_of: None }).event_of(
             run,
             "Requested",
             None,
@@ -78,8 +89,8 @@ impl Story {
         self.push(Record::Hook { run: RUN, step, attempt: 1, pool: "hooks".to_owned(), from, until })
     }
 
-    fn worker(self, worker: i64, ended_at: i64, came_back: Option<bool>) -> Self {
-        self.push(Record::Worker { worker, ended_at: Some(ended_at), came_back })
+    fn worker(self, worker: i64, ended_at: i64, came_back_at: Option<i64>) -> Self {
+        self.push(Record::Worker { worker, ended_at: Some(ended_at), came_back_at })
     }
 
     fn closed(mut self) -> Self {
@@ -277,5 +288,37 @@ fn workers_that_were_not_lost() {
     };
     three(true).keeps();
     three(false).breaks(Rule::Lost);
-    three(true).worker(2, 1_000, Some(true)).breaks(Rule::Lost);
+    // Events are 10 apart: the third claim is the one before whoever says so.
+    let third = three(true).at - 20;
+    three(true).worker(2, 1_000, Some(third)).breaks(Rule::Lost);
+    three(true).worker(2, 1_000, Some(third + 1)).keeps();
+}
+
+#[test]
+fn a_hook_that_was_inherited_and_begun_again() {
+    let retried = |name| {
+        let mut story = Story::new().claimed_by(1, false).done(3).event("Finished").accepted(43, "shop", 2);
+        if let Some(Record::Accepted { retry_of, .. }) =
+            story.records.iter_mut().rev().find(|record| matches!(record, Record::Accepted { .. }))
+        {
+            *retry_of = Some(RUN);
+        }
+        story.epoch = 1;
+        let claim = Facts { worker: Some(2), ..Facts::default() };
+        story.event_of(43, "Claimed", None, claim).event_of(43, "StepStarted", Some(name), Facts::default())
+    };
+    retried(0).keeps();
+    retried(3).breaks(Rule::Recorded);
+}
+
+#[test]
+fn a_hook_that_was_given_up_too_soon() {
+    let failed = |step, waited| {
+        let mut story = Story::new().claimed_by(1, false).step("StepStarted", step);
+        story.at += waited;
+        story.failed("StepFailed", step, "CODE_ENV_UNAVAILABLE")
+    };
+    failed(1, 1_000).keeps();
+    failed(1, 500).breaks(Rule::Unavailable);
+    failed(0, 5_000).breaks(Rule::Unavailable);
 }

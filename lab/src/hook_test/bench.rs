@@ -19,11 +19,10 @@ use worker::hooks::{
 use super::{
     Settings,
     calls::{Made, Whom},
+    report::Point,
 };
 use crate::failure::LabError;
 
-/// The same on every attempt, as in an update.
-const KEY: &str = "hook-test/hook";
 const ADMIN: &str = "admin";
 
 /// One attempt: what it called, what it said, how it ended.
@@ -35,6 +34,8 @@ pub(super) struct Attempt {
 
 /// The world.
 pub(super) struct Bench {
+    /// What hooks get as their idempotency key.
+    key: String,
     node: RunningNode,
     node_key: Secret,
     outside: Outside,
@@ -43,7 +44,7 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    pub(super) async fn set(settings: &Settings) -> Result<Self, LabError> {
+    pub(super) async fn set(settings: &Settings, key: &str) -> Result<Self, LabError> {
         let scratch = tempfile::Builder::new().prefix("slipway-hook-test-").tempdir()?;
         let sample = scratch.path().join("sample.zip");
         let bundle = match &settings.bundle {
@@ -60,7 +61,8 @@ impl Bench {
         let node = builder.start((Ipv4Addr::LOCALHOST, 0).into()).await?;
         let project = deploy(&node, &node_key, bundle).await?;
         node.clear_calls();
-        Ok(Self { node, node_key, outside: Outside::open().await?, project, scratch })
+        let (key, outside) = (key.to_owned(), Outside::open(key).await?);
+        Ok(Self { key, node, node_key, outside, project, scratch })
     }
 
     /// Runs the hook to its end.
@@ -69,7 +71,7 @@ impl Bench {
     }
 
     /// Runs the hook, and kills it with all its processes when this call was done and not answered.
-    pub(super) async fn killed_after(&self, settings: &Settings, point: &Made) -> Result<Attempt, LabError> {
+    pub(super) async fn killed_after(&self, settings: &Settings, point: &Point) -> Result<Attempt, LabError> {
         let (kill, ended, held) = (CancellationToken::new(), CancellationToken::new(), self.hold(point)?);
         let running = async {
             let attempt = self.run(settings, 1, kill.clone()).await;
@@ -79,7 +81,7 @@ impl Bench {
         let reached = async {
             match &held {
                 Some(held) => held.reached().await,
-                None => self.outside.reached(point.nth).await,
+                None => self.outside.reached().await,
             }
         };
         let killing = async {
@@ -95,18 +97,15 @@ impl Bench {
         attempt
     }
 
-    fn hold(&self, point: &Made) -> Result<Option<FaultHandle>, LabError> {
-        if point.whom == Whom::Outside {
-            self.outside.hold(point.nth);
+    /// Holds this call back after its effect, whatever else the hook calls before.
+    fn hold(&self, point: &Point) -> Result<Option<FaultHandle>, LabError> {
+        let Point { call, nth } = point;
+        if call.whom == Whom::Outside {
+            self.outside.hold(&call.method, &call.target, *nth);
             return Ok(None);
         }
-        let fault = Fault {
-            method: None,
-            path: "**".to_owned(),
-            nth: u32::try_from(point.nth).unwrap_or(u32::MAX),
-            count: Some(1),
-            kind: FaultKind::Hold { when: When::After },
-        };
+        let fault = Fault::on(&call.method, call.path(), FaultKind::Hold { when: When::After });
+        let fault = fault.nth(u32::try_from(*nth).unwrap_or(u32::MAX));
         self.node.arm(fault).map(Some).map_err(|error| LabError::failed("the practice node", error))
     }
 
@@ -129,12 +128,15 @@ impl Bench {
         | HookOutcome::InterpreterMissing { detail }
         | HookOutcome::InterpreterFailed { detail } = &report.outcome
         {
-            return Err(LabError::failed("the hook's interpreter", detail));
+            let said: Vec<&str> = lines.iter().map(|line: &HookLine| line.text.as_str()).collect();
+            return Err(LabError::failed(
+                "the hook's interpreter",
+                format!("{detail}\n{}", said.join("\n")).trim_end(),
+            ));
         }
         let on_node = self.node.calls();
-        let numbered = on_node.iter().skip(before).zip(1..);
-        let mut calls: Vec<Made> = numbered.map(|(call, nth)| Made::on_node(call, nth, KEY)).collect();
-        calls.extend(self.outside.take().into_iter().zip(1..).map(|(call, nth)| Made::outside(call, nth, KEY)));
+        let mut calls: Vec<Made> = on_node.iter().skip(before).map(Made::on_node).collect();
+        calls.extend(self.outside.take().into_iter().map(Made::outside));
         calls.sort_by_key(|call| call.at);
         Ok(Attempt { calls, lines, report })
     }
@@ -163,7 +165,7 @@ impl Bench {
                 deployment_report: settings.after.then(report),
                 deployed_project_key: Some(self.project.clone()),
                 extra: BTreeMap::from([
-                    ("idempotency_key".to_owned(), KEY.into()),
+                    ("idempotency_key".to_owned(), self.key.clone().into()),
                     ("attempt".to_owned(), number.into()),
                 ]),
             },

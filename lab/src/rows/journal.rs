@@ -49,6 +49,7 @@ impl Rows {
             number: run_no,
             at,
             steps: steps(spec),
+            retry_of: spec.inherited.as_ref().map(|inherited| inherited.from.0),
         });
         self.seen.push(Record::Event(history::Event {
             run: id,
@@ -202,6 +203,7 @@ fn steps(spec: &RunSpec) -> Vec<Step> {
         name: step.name.clone(),
         once: step.on_interrupt == engine::plan::OnInterrupt::Fail,
         after_failure: step.only_after_failure,
+        wait_ms: step.slot.as_ref().and_then(|slot| i64::try_from(slot.wait_ms).ok()),
     };
     spec.plan.steps.iter().map(step).collect()
 }

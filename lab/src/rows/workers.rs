@@ -9,9 +9,18 @@ use super::{Rows, Worker};
 use crate::history::Record;
 
 impl Rows {
-    /// Adds a worker.
-    pub fn register(&mut self, now: i64, worker: WorkerId, lease_us: i64) {
-        self.workers.insert(worker.0, Worker { lease_until: now + lease_us, ended_at: None });
+    /// Adds a worker. The one that its process was `before` has come back.
+    pub fn register(&mut self, now: i64, worker: WorkerId, before: Option<WorkerId>, lease_us: i64) {
+        self.workers.insert(worker.0, Worker { lease_until: now + lease_us, ended_at: None, came_back_at: None });
+        if let Some(row) = before.and_then(|before| self.workers.get_mut(&before.0)) {
+            row.came_back_at.get_or_insert(now);
+        }
+    }
+
+    /// Those of these workers that have come back.
+    pub fn came_back(&self, workers: &[WorkerId]) -> Vec<WorkerId> {
+        let back = |worker: &WorkerId| self.workers.get(&worker.0).is_some_and(|row| row.came_back_at.is_some());
+        workers.iter().copied().filter(back).collect()
     }
 
     /// A heartbeat.
@@ -102,11 +111,11 @@ impl Rows {
             .collect()
     }
 
-    /// The workers, as an observer sees them at the end. `came_back` says of each whether its process was heard of after it was ended.
-    pub fn see_workers(&mut self, came_back: impl Fn(i64) -> Option<bool>) {
+    /// The workers, as an observer sees them at the end. `came_back_at` says of each when its process was heard of after it had lost its lease.
+    pub fn see_workers(&mut self, came_back_at: impl Fn(i64) -> Option<i64>) {
         let workers = self.workers.iter();
         let seen: Vec<_> = workers
-            .map(|(id, row)| Record::Worker { worker: *id, ended_at: row.ended_at, came_back: came_back(*id) })
+            .map(|(id, row)| Record::Worker { worker: *id, ended_at: row.ended_at, came_back_at: came_back_at(*id) })
             .collect();
         self.seen.extend(seen);
     }

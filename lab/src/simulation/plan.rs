@@ -1,9 +1,11 @@
 //! Plans, drawn.
 
 use engine::{
+    ids::RunId,
+    journal::State,
     plan::{OnFailure, OnInterrupt, PLAN_VERSION, Plan, PlannedStep, SlotDemand, StepPolicy},
     retry::RetryPolicy,
-    spec::RunSpec,
+    spec::{Inherited, RunSpec},
 };
 use serde_json::Value;
 
@@ -11,6 +13,8 @@ use super::chance::Chance;
 
 /// The one pool.
 pub(super) const POOL: &str = "hooks";
+/// What only some workers have, and some hooks need.
+pub(super) const NEEDED: &str = "code env";
 
 fn step(chance: &mut Chance, name: &str) -> PlannedStep {
     let hook = name.contains("hooks/");
@@ -25,7 +29,7 @@ fn step(chance: &mut Chance, name: &str) -> PlannedStep {
         name: name.to_owned(),
         kind: kind.to_owned(),
         policy: StepPolicy { retry: if hook { RetryPolicy::NEVER } else { retry }, deadline_ms: 4_000 },
-        params: Value::Null,
+        params: if hook && chance.percent(15) { Value::from(NEEDED) } else { Value::Null },
         restorable: matches!(name, "activate" | "verify"),
         only_after_failure: name == "restore",
         slot: hook.then(|| SlotDemand { pool: POOL.to_owned(), wait_ms: chance.one_of(&[300, 2_000, 8_000], 2_000) }),
@@ -49,4 +53,13 @@ pub(super) fn spec(chance: &mut Chance) -> RunSpec {
     let steps = names.into_iter().map(|name| step(chance, name)).collect();
     let plan = Plan { version: PLAN_VERSION, steps, on_failure };
     RunSpec { plan, requester: "ada".to_owned(), body: Value::Null, inherited: None }
+}
+
+/// The spec of a run that retries this one: outputs of hooks before the deployment are inherited, and what was noted.
+pub(super) fn retry(from: RunId, state: &State) -> RunSpec {
+    let hooks = state.spec.plan.steps.iter().zip(&state.steps).filter(|(planned, _)| planned.name.starts_with("pre"));
+    let steps = hooks.filter_map(|(planned, step)| Some((planned.name.clone(), step.output.clone()?))).collect();
+    let inherited = Some(Inherited { from, steps, notes: state.notes.clone() });
+    let body = Value::from(state.spec.body.as_i64().unwrap_or(from.0));
+    RunSpec { body, inherited, ..(*state.spec).clone() }
 }

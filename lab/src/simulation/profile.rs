@@ -19,6 +19,8 @@ pub(super) struct Profile {
     pub(super) heartbeats_too: bool,
     /// Of a million moments of a process: it is paused.
     pub(super) pause: i64,
+    /// It is killed or paused soon, at any await of any of its tasks.
+    pub(super) strike: i64,
     /// It is told to drain.
     pub(super) drain: i64,
     /// Of a hundred bells: lost, doubled, delayed.
@@ -53,6 +55,7 @@ impl Profile {
             slow: some(20_000),
             double: some(60_000),
             pause: some(6_000),
+            strike: some(12_000),
             drain: some(1_500),
             bell_lost: some(60),
             bell_doubled: some(40),

@@ -23,6 +23,10 @@ use crate::{
 
 /// So long faults strike and requests come, in microseconds.
 const STORMY_US: (i64, i64) = (3_000_000, 9_000_000);
+/// A process that is struck rests so many times before, at most, and is polled so many times after that.
+const MOST_RESTS: i64 = 8;
+/// See [`MOST_RESTS`].
+const MOST_POLLS: i64 = 16;
 /// So long after that, all must have ended.
 const PATIENCE_US: i64 = 90_000_000;
 
@@ -102,9 +106,9 @@ pub(super) fn run(seed: u64, broken: Option<Break>, trace: bool, profile: Option
     let records = world.at_once(|inner, now| {
         let registered = inner.registered.clone();
         inner.rows.see_workers(|worker| {
-            let place = registered.iter().position(|(_, other)| *other == worker)?;
-            let (life, _) = registered.get(place)?;
-            Some(registered.get(place + 1..)?.iter().any(|(later, _)| later == life))
+            let place = registered.iter().position(|(_, other, _)| *other == worker)?;
+            let (life, ..) = registered.get(place)?;
+            registered.get(place + 1..)?.iter().find(|(later, ..)| later == life).map(|(.., at)| *at)
         });
         inner.rows.seen.push(Record::Closed { at: now });
         std::mem::take(&mut inner.rows.seen)
@@ -143,10 +147,9 @@ impl Scheduler {
         self.away_until = 0;
         for place in &mut self.places {
             place.starts_at = place.starts_at.min(now);
-            if let Some(process) = &mut place.process
-                && let Some(until) = &mut process.paused_until
-            {
-                *until = now;
+            if let Some(process) = &mut place.process {
+                process.put_out();
+                process.paused_until = process.paused_until.map(|_| now);
             }
         }
     }
@@ -191,16 +194,33 @@ impl Scheduler {
             process.wake(now);
         }
         process.queue.set_away(now < self.away_until);
-        let ran = process.run_until(until);
-        if ran != Ran::On {
-            world.tell(|| format!("p{index} {ran:?}"));
-            place.process = None;
-            let down_ms = world.draw(|chance| chance.between(0, 2_500));
-            place.starts_at = now + down_ms * 1_000;
-            return Ok(());
+        let strike = world.lock().profile.strike;
+        if let Some((rests, polls)) = world.draw(|chance| {
+            chance.in_a_million(strike).then(|| (chance.between(0, MOST_RESTS), chance.between(1, MOST_POLLS)))
+        }) {
+            process.light(rests, polls);
         }
-        self.strike_place(index, until);
+        let ran = process.run_until(until);
+        match ran {
+            Ran::On => self.strike_place(index, until),
+            Ran::Struck if world.draw(|chance| chance.percent(50)) => self.pause(index, until),
+            _ => {
+                world.tell(|| format!("p{index} {ran:?}"));
+                place.process = None;
+                let down_ms = world.draw(|chance| chance.between(0, 2_500));
+                place.starts_at = now + down_ms * 1_000;
+            }
+        }
         Ok(())
+    }
+
+    /// Beyond the lease, or within it.
+    fn pause(&mut self, index: usize, now: i64) {
+        let ms = self.world.draw(|chance| chance.one_of(&[100, 450, 900, 1_500, 4_000], 900));
+        self.world.tell(|| format!("FAULT p{index} is paused for {ms} ms"));
+        if let Some(process) = self.places.get_mut(index).and_then(|place| place.process.as_mut()) {
+            process.paused_until = Some(now + ms * 1_000);
+        }
     }
 
     /// What befalls a process between two moments.
@@ -209,15 +229,12 @@ impl Scheduler {
             let inner = self.world.lock();
             (inner.profile.pause, inner.profile.drain)
         };
+        if self.world.draw(|chance| chance.in_a_million(pause)) {
+            self.pause(index, now);
+            return;
+        }
         let Some(process) = self.places.get_mut(index).and_then(|place| place.process.as_mut()) else { return };
-        // Beyond the lease, or within it.
-        let paused_ms = self
-            .world
-            .draw(|chance| chance.in_a_million(pause).then(|| chance.one_of(&[100, 450, 900, 1_500, 4_000], 900)));
-        if let Some(ms) = paused_ms {
-            self.world.tell(|| format!("FAULT p{index} is paused for {ms} ms"));
-            process.paused_until = Some(now + ms * 1_000);
-        } else if self.world.draw(|chance| chance.in_a_million(drain)) {
+        if self.world.draw(|chance| chance.in_a_million(drain)) {
             let at_once = self.world.draw(|chance| chance.percent(30));
             self.world.tell(|| format!("p{index} is told to drain{}", if at_once { ", at once" } else { "" }));
             if at_once { process.stop_now() } else { process.drain() }
@@ -266,9 +283,26 @@ impl Scheduler {
         };
         for run in stuck {
             if world.draw(|chance| chance.percent(5)) {
-                world.tell(|| format!("run {run} is given up by an operator"));
-                let _ = world.at_once(|inner, now| inner.rows.abandon(now, run, "operator"));
+                self.decide(now, run);
             }
+        }
+    }
+
+    /// An operator looks at a stuck run, and gives it up, or has it tried again.
+    fn decide(&mut self, now: i64, run: RunId) {
+        let world = Arc::clone(&self.world);
+        let again = world.draw(|chance| chance.percent(50)).then(ids::fresh);
+        world.tell(|| {
+            format!("run {run} is given up by an operator{}", if again.is_some() { ", and retried" } else { "" })
+        });
+        let retried = world.at_once(|inner, now| {
+            let loaded = inner.rows.load(run).ok()??;
+            inner.rows.abandon(now, run, "operator").ok().filter(|abandoned| *abandoned)?;
+            Some(inner.rows.request(now, again?, &loaded.row.deployment_id, &plan::retry(run, &loaded.state)))
+        });
+        if let Some(retried) = retried {
+            self.runs.push(retried.run);
+            self.ring(now, retried.run);
         }
     }
 

@@ -5,7 +5,6 @@ use std::{panic::resume_unwind, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use engine::{
     failure::{Code, Failure, StepError, StepOutcome, StepResult},
-    journal::State,
     leases::Lease,
     plan::PlannedStep,
     slots::{Demand, Slots},
@@ -18,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use worker::{Lost, context::Context, doer::Doer};
 
 use super::{
+    plan::NEEDED,
     store::pause,
     world::{Act, ActEnd, Script, World},
 };
@@ -42,6 +42,8 @@ const TROUBLE: Code = Code::new("SCRIPTED");
 pub(super) struct Scripted {
     pub(super) world: Arc<World>,
     pub(super) store: Arc<dyn Store>,
+    /// It has what some hooks need.
+    pub(super) able: bool,
 }
 
 impl World {
@@ -65,6 +67,7 @@ impl World {
                 warns: some(9) > 7,
                 takes_ms: chance.between(1, LONGEST_CALL_MS),
                 panics: chance.percent(panic),
+                unknown: chance.percent(50),
             }
         });
         self.lock().scripts.insert(key, script.clone());
@@ -145,8 +148,9 @@ fn failure() -> Failure {
     Failure::new(TROUBLE, "The script says no.")
 }
 
+/// What a step is for, as the node sees it: the same for a run and those that retry it.
 fn key(context: &Context) -> (i64, i64) {
-    (context.run().0, context.step() as i64)
+    (context.state().spec.body.as_i64().unwrap_or(context.run().0), context.step() as i64)
 }
 
 impl Scripted {
@@ -229,7 +233,7 @@ impl Scripted {
         self.world.tell(|| format!("hook {key:?} begins"));
         let _socket = Socket(&self.world, id);
         if panics {
-            self.world.rewrite((key.0, key.1), |script| script.panics = false);
+            self.world.rewrite(self::key(context), |script| script.panics = false);
             pause(5).await;
             self.world.tell(|| format!("FAULT the driver of hook {key:?} panics"));
             resume_unwind(Box::new("scripted"));
@@ -265,6 +269,10 @@ impl Doer for Scripted {
         if script.fails > 0 {
             self.world.rewrite(key, |script| script.fails -= 1);
             return Err(failure().retryable(None));
+        }
+        if script.permanent && script.unknown && planned.kind == "call" {
+            self.world.rewrite(key, |script| script.permanent = false);
+            return Err(failure().outcome_unknown().permanent());
         }
         if script.permanent {
             return Err(failure().permanent());
@@ -317,12 +325,8 @@ impl Doer for Scripted {
         context.note(&format!("intent/{}", context.step())).is_some()
     }
 
-    async fn elsewhere(&self, _: &Context, _: &PlannedStep) -> Option<StepResult> {
-        None
-    }
-
-    async fn suits(&self, _: &State) -> bool {
-        true
+    fn lacks(&self, planned: &PlannedStep) -> Option<String> {
+        (!self.able && planned.params == NEEDED).then(|| NEEDED.to_owned())
     }
 
     async fn forget_old(&self) {}

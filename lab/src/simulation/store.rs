@@ -211,16 +211,27 @@ impl Store for Connection {
         self.ask("holds", |rows, now| Ok(rows.holds(now, demand))).await
     }
 
-    async fn register(&self, worker: WorkerId, _: &str, _: &Value, lease_us: i64) -> Result<(), DbErr> {
-        let life = self.life;
-        self.ask("register", |rows, now| {
-            rows.register(now, worker, lease_us);
-            Ok::<_, DbErr>(())
-        })
-        .await?;
-        self.world.lock().registered.push((life, worker.0));
+    async fn register(
+        &self,
+        worker: WorkerId,
+        before: Option<WorkerId>,
+        _: &str,
+        _: &Value,
+        lease_us: i64,
+    ) -> Result<(), DbErr> {
+        let registered = self
+            .ask("register", |rows, now| {
+                rows.register(now, worker, before, lease_us);
+                Ok::<_, DbErr>(now)
+            })
+            .await?;
+        self.world.lock().registered.push((self.life, worker.0, registered));
         self.world.tell(|| format!("registered as worker {worker}"));
         Ok(())
+    }
+
+    async fn came_back(&self, workers: &[WorkerId]) -> Result<Vec<WorkerId>, DbErr> {
+        self.ask("came back", |rows, _| Ok(rows.came_back(workers))).await
     }
 
     async fn renew(&self, worker: WorkerId, lease_us: i64) -> Result<bool, DbErr> {

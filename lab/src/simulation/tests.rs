@@ -1,6 +1,6 @@
 //! What the simulator must find, and must not.
 
-use std::thread::available_parallelism;
+use std::{collections::BTreeMap, thread::available_parallelism};
 
 use super::{profile::Profile, run, scheduler, simulate};
 use crate::{checker::Rule, history::Record, rows::Break};
@@ -71,7 +71,7 @@ fn the_same_seed_gives_the_same_history() {
 /// What a simulation that has become too tame would no longer meet.
 #[test]
 fn much_goes_wrong() {
-    let mut seen = std::collections::BTreeMap::new();
+    let mut seen = BTreeMap::new();
     for seed in 1..=200 {
         for record in run(seed, None, false).unwrap().records {
             let what = match record {
@@ -81,8 +81,9 @@ fn much_goes_wrong() {
                     (None, Some(status)) => format!("{} {status}", event.kind),
                     (None, None) => event.kind,
                 },
-                Record::Worker { ended_at: Some(_), came_back: Some(true), .. } => "worker came back".to_owned(),
+                Record::Worker { ended_at: Some(_), came_back_at: Some(_), .. } => "worker came back".to_owned(),
                 Record::Grant { eligible: Some(line), .. } if line.len() > 1 => "grant in a line".to_owned(),
+                Record::Accepted { retry_of: Some(_), .. } => "retried".to_owned(),
                 _ => continue,
             };
             *seen.entry(what).or_insert(0u32) += 1;
@@ -94,6 +95,7 @@ fn much_goes_wrong() {
         "StepFailed OUTCOME_UNKNOWN",
         "StepFailed SLOT_TIMED_OUT",
         "StepFailed STEP_DEADLINE_EXCEEDED",
+        "StepFailed CODE_ENV_UNAVAILABLE",
         "StepFailed CANCELLED",
         "Finished CANCELLED",
         "Finished SUCCEEDED",
@@ -103,6 +105,7 @@ fn much_goes_wrong() {
         "CancelRequested",
         "LeaseReleased",
         "worker came back",
+        "retried",
         "grant in a line",
     ] {
         assert!(seen.get(wanted).is_some_and(|times| *times >= 3), "{wanted} is too rare: {seen:#?}");
@@ -128,6 +131,34 @@ fn a_worker_that_drains_leaves_nothing_behind() {
     assert_eq!(records.iter().find(lost), None, "nobody vanished");
     let released = |record: &&Record| matches!(record, Record::Event(event) if event.kind == "LeaseReleased");
     assert!(records.iter().filter(released).count() > 20, "many were given back");
+}
+
+#[test]
+fn workers_that_wake_again_are_not_lost() {
+    let records = only(&Profile { pause: 30_000, ..Profile::default() }, 200);
+    // How many attempts lost three workers, whether or not these came back.
+    let (mut lost, mut often) = (BTreeMap::new(), 0);
+    for record in &records {
+        let Record::Event(event) = record else { continue };
+        let lost = lost.entry(event.run).or_insert(0);
+        match event.kind.as_str() {
+            "StepStarted" => *lost = 0,
+            "Claimed" if event.facts.lost => {
+                *lost += 1;
+                often += u32::from(*lost == 3);
+            }
+            _ => {}
+        }
+    }
+    assert!(often >= 5, "only {often} attempts lost three workers");
+}
+
+#[test]
+fn a_process_that_is_struck_in_the_middle_of_anything_costs_nothing_else() {
+    let records = only(&Profile { strike: 40_000, ..Profile::default() }, 120);
+    let taken_over =
+        |record: &&Record| matches!(record, Record::Event(event) if event.kind == "Claimed" && event.facts.lost);
+    assert!(records.iter().filter(taken_over).count() > 200, "many were lost in the middle of a run");
 }
 
 #[test]

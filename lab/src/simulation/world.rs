@@ -70,6 +70,8 @@ pub(super) struct Script {
     pub(super) not_yet: i64,
     /// Then it fails for good.
     pub(super) permanent: bool,
+    /// If it fails for good, nobody can tell what it did; a human looks, and it does not happen again.
+    pub(super) unknown: bool,
     /// It warns.
     pub(super) warns: bool,
     /// The answers to so many calls are lost.
@@ -97,8 +99,8 @@ pub(super) struct Inner {
     pub(super) acts: BTreeMap<u64, Act>,
     pub(super) next_act: u64,
     pub(super) scripts: BTreeMap<(i64, i64), Script>,
-    /// Who registered, in order: the life of a process, and the worker.
-    pub(super) registered: Vec<(u64, i64)>,
+    /// Who registered, in order: the life of a process, the worker, and when.
+    pub(super) registered: Vec<(u64, i64, i64)>,
     trace: Option<Vec<String>>,
 }
 

@@ -28,7 +28,7 @@ pub(super) fn of(seen: &Seen, book: &Book, hooks: &[Act], calls: &[Call], began:
     records.extend(seen.workers.iter().map(|worker| Record::Worker {
         worker: worker.id,
         ended_at: worker.ended_at,
-        came_back: None,
+        came_back_at: worker.came_back_at,
     }));
     for act in hooks {
         let Some(of) = seen.runs.get(&act.run) else { continue };
@@ -61,6 +61,7 @@ fn accepted(run: &Run, book: &Book) -> Record {
         name: step.name.clone(),
         once: step.on_interrupt == OnInterrupt::Fail,
         after_failure: step.only_after_failure,
+        wait_ms: step.slot.as_ref().and_then(|slot| i64::try_from(slot.wait_ms).ok()),
     });
     Record::Accepted {
         run: run.row.id,
@@ -68,6 +69,7 @@ fn accepted(run: &Run, book: &Book) -> Record {
         number: run.row.run_no,
         at: answered.unwrap_or(run.row.requested_at),
         steps: steps.collect(),
+        retry_of: run.spec.as_ref().and_then(|spec| spec.inherited.as_ref()).map(|inherited| inherited.from.0),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{failure::LabError, until::until};
 /// Before the first fault.
 const WARM: Duration = Duration::from_secs(3);
 /// A run whose attempt has lost so many workers is let alone: at three it is given to a human, which is what it should do, and not what is tested here.
-const LOST: usize = 2;
+const LOST: u32 = 2;
 /// How long that may take.
 const REST: Duration = Duration::from_secs(30);
 /// How long a worker is waited for that holds runs.

@@ -93,15 +93,12 @@ pub(super) struct Open {
 }
 
 /// The most workers that any attempt under way has lost.
-pub(super) async fn most_lost(db: &Db) -> Result<usize, LabError> {
+pub(super) async fn most_lost(db: &Db) -> Result<u32, LabError> {
     let rows = run::Entity::find().filter(run::Column::EndedAt.is_null()).all(db.pool()).await?;
     let mut most = 0;
     for row in rows.iter().filter(|row| row.epoch > 1) {
-        let Ok(events) = runs::events(db.pool(), RunId(row.id), 0, 100_000).await else { continue };
-        let begun = events.iter().rposition(|event| matches!(event.kind, Kind::StepStarted)).unwrap_or(0);
-        let lost =
-            |kind: &Kind| matches!(kind, Kind::Claimed { lapsed: true, .. } | Kind::LeaseReleased { fault: true, .. });
-        most = most.max(events[begun..].iter().filter(|event| lost(&event.kind)).count());
+        let Ok(Some(loaded)) = runs::load(db.pool(), RunId(row.id)).await else { continue };
+        most = most.max(loaded.state.under_way().map_or(0, |(_, attempt)| attempt.lapses()));
     }
     Ok(most)
 }

@@ -1,11 +1,12 @@
-//! An update that takes its workers with it: after the third it is STUCK, whatever its policy, and a human's word ends it.
+//! An update that takes its workers with it: after the third it is STUCK, whatever its policy, and a human's word ends it. Workers that come back
+//! were not taken.
 
-use engine::journal::{Kind, Status};
+use engine::journal::{Event, Kind, Status};
 use sandbox::BundleSpec;
 use serde_json::{Value, json};
 use tests::{Size, history, practice, requests::quoted, until_true};
 
-use super::scene::{PATIENCE, soon};
+use super::scene::{PATIENCE, STEPS, Scene, holders, soon};
 
 /// So many workers vanish within one attempt before nobody tries again.
 const LIVES: usize = 3;
@@ -93,4 +94,34 @@ async fn an_update_that_takes_three_workers_is_stuck() {
     for id in &UPDATES[1..] {
         assert_eq!(api.run(id, "SUCCEEDED").await["number"], 2, "{id} is free again");
     }
+}
+
+/// Each worker is paused until another one has taken over, then woken: so many in one attempt, and none was lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn workers_that_come_back_are_not_counted() {
+    let mut scene = Scene::new(soon(Size::Fleet), None).await;
+    let run = scene.request(None).await;
+    scene.start_workers(2).await;
+    for life in 1..=LIVES {
+        scene.pre.begun(life).await;
+        let (victim, before) = scene.holder(run, STEPS[1]).await;
+        scene.worker(victim).pause();
+        scene.taken_over(run, life as i64 + 1).await;
+        scene.worker(victim).wake();
+        scene.registered_anew(&before).await;
+    }
+    scene.pre.begun(LIVES + 1).await;
+    scene.pre.let_go();
+    scene.post.let_go();
+    let journal = scene.ends(run, Status::Succeeded).await;
+    let lapsed = journal.iter().filter(|event| matches!(event.kind, Kind::Claimed { lapsed: true, .. })).count();
+    assert_eq!((lapsed, holders(&journal).len()), (LIVES, LIVES + 1), "{}", history::tell(&journal));
+    let begins = |event: &&Event| event.step == Some(1) && matches!(event.kind, Kind::StepStarted);
+    assert_eq!(journal.iter().filter(begins).count(), 1, "all within one attempt: {}", history::tell(&journal));
+    // The one that was paused last had not come back when its run was taken over; those before it had.
+    let known = journal.iter().flat_map(|event| match &event.kind {
+        Kind::Claimed { came_back, .. } => came_back.clone(),
+        _ => Vec::new(),
+    });
+    assert_eq!(known.collect::<Vec<_>>(), holders(&journal)[..LIVES - 1], "{}", history::tell(&journal));
 }

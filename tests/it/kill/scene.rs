@@ -176,9 +176,9 @@ impl Scene {
         WorkerId(row.id)
     }
 
-    /// Waits until another worker has the run, or had it.
-    pub(super) async fn taken_over(&self, run: RunId) {
-        history::until_run(&self.db, run, "a takeover", PATIENCE, |loaded| loaded.row.epoch >= 2).await;
+    /// Waits until somebody has the run under this epoch, or had it.
+    pub(super) async fn taken_over(&self, run: RunId, epoch: i64) {
+        history::until_run(&self.db, run, "a takeover", PATIENCE, |loaded| loaded.row.epoch >= epoch).await;
     }
 
     /// Waits for its end, which must be this one.

@@ -105,7 +105,7 @@ async fn hurried(case: Case, hurry: Hurry, reference: &Reference) {
     for effect in interrupted.into_iter().flatten() {
         assert_eq!(effect.processes(), Vec::<String>::new(), "it went before its worker did");
     }
-    scene.taken_over(run).await;
+    scene.taken_over(run, 2).await;
     gate.open(&scene).await;
     let journal = scene.ends(run, case.ends).await;
 
@@ -164,7 +164,7 @@ async fn embedded(case: Case, reference: &Reference) {
         hook.gone(AT_ONCE).await;
     }
     scene.start_workers(1).await;
-    scene.taken_over(run).await;
+    scene.taken_over(run, 2).await;
     gate.open(&scene).await;
     let journal = scene.ends(run, case.ends).await;
 

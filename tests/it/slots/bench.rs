@@ -110,6 +110,7 @@ impl Bench {
             ended_at: Set(None),
             draining_since: Set(None),
             facts: Set("{}".to_owned()),
+            came_back_at: Set(None),
         };
         let tx = self.db().begin().await.unwrap();
         let id = row.id.clone().unwrap();

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use engine::{
     failure::{Code, Failure, StepError, StepOutcome, StepResult},
-    journal::{Next, State},
+    journal::State,
     plan::PlannedStep,
     slots::{Demand, Slots},
     step::{Audience, StepContext},
@@ -15,18 +15,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Steps, spec};
 use crate::{
-    context::{Context, from_deployer, internal, unavailable},
+    context::{Context, from_deployer, internal},
     hooks::{
         self, ClientAccess, DeploymentReport, HookArguments, HookCall, HookControl, HookEnvironment, HookLimits,
         HookLine, HookOutcome, HookStream,
     },
+    needs::AGAIN,
+    settings::HookSettings,
 };
-
-/// The code of a hook whose code env no worker had in time.
-pub(super) const CODE_ENV_UNAVAILABLE: Code = Code::new("CODE_ENV_UNAVAILABLE");
-
-/// The hook has not begun; somebody looks again soon.
-const AGAIN: StepOutcome = StepOutcome::NotYet { check_in: Duration::from_millis(500) };
 
 /// What the plan says of a hook.
 #[derive(Debug, Deserialize)]
@@ -147,59 +143,17 @@ fn params(planned: &PlannedStep) -> Result<Params, StepError> {
         .map_err(|error| internal(format!("the plan's hook cannot be read: {error}")))
 }
 
-/// What of the hook's needs this worker lacks.
-fn lacks(steps: &Steps, params: &Params) -> Option<String> {
-    if steps.hooks.interpreter(params.code_env.as_deref()).is_none() {
+/// What of the hook's needs this worker lacks. Of a plan that can't be read nothing is lacking: whoever runs it says so.
+pub(super) fn lacks(settings: &HookSettings, planned: &PlannedStep) -> Option<String> {
+    if planned.kind != "hook" {
+        return None;
+    }
+    let params = Params::deserialize(&planned.params).ok()?;
+    if settings.interpreter(params.code_env.as_deref()).is_none() {
         return Some(params.code_env.as_ref().map_or_else(|| "Python".to_owned(), |name| format!("code env {name}")));
     }
-    let user = params.os_user.as_ref().filter(|user| !steps.hooks.os_users.contains(user))?;
+    let user = params.os_user.as_ref().filter(|user| !settings.os_users.contains(user))?;
     Some(format!("OS user {user}"))
-}
-
-/// How long a hook may wait for a worker that has what it needs: as long as for a slot, from the attempt's beginning.
-async fn is_too_late(steps: &Steps, planned: &PlannedStep, started_at: i64) -> Result<bool, StepError> {
-    let now = steps.deployer.db.now().await.map_err(unavailable)?;
-    let patience = planned.slot.as_ref().map_or(0, |slot| slot.wait_ms);
-    Ok(now - started_at > i64::try_from(patience).unwrap_or(i64::MAX / 2_000) * 1_000)
-}
-
-/// Whether this worker should take the run: it has what the next step needs, or it is the one to say that nobody had it in time.
-pub(super) async fn suits(steps: &Steps, state: &State) -> bool {
-    let (Next::Resume { step, .. } | Next::Start { step, .. }) = state.next() else { return true };
-    let planned = &state.spec.plan.steps[step];
-    let Some(attempt) = state.steps[step].attempts.last().filter(|_| planned.kind == "hook") else { return true };
-    match params(planned) {
-        Ok(params) if lacks(steps, &params).is_some() => {
-            is_too_late(steps, planned, attempt.started_at).await.unwrap_or(false)
-        }
-        _ => true,
-    }
-}
-
-/// Another worker may have what the hook needs: the run is given back before it takes a slot, for as long as a slot may be waited for.
-pub(super) async fn elsewhere(steps: &Steps, context: &Context, planned: &PlannedStep) -> Option<StepResult> {
-    let params = match params(planned) {
-        Ok(params) => params,
-        Err(error) => return Some(Err(error)),
-    };
-    let what = lacks(steps, &params)?;
-    let started_at = context.held.state().under_way().map_or(0, |(_, attempt)| attempt.started_at);
-    match is_too_late(steps, planned, started_at).await {
-        Ok(false) => {}
-        Ok(true) => {
-            let message = format!(
-                "No worker that has what {} needs took it in time. Ask an operator to start one, or change the hook.",
-                planned.name
-            );
-            return Some(Err(Failure::new(CODE_ENV_UNAVAILABLE, message)
-                .detail(format!("it needs {what}"))
-                .permanent()));
-        }
-        Err(_) => return Some(Ok(AGAIN)),
-    }
-    context.log(Audience::Everyone, format!("{} waits for a worker that has what it needs.", planned.name)).await;
-    context.log(Audience::InfrastructureAdmins, format!("It needs {what}.")).await;
-    Some(Ok(AGAIN))
 }
 
 /// Passes what the hook says to the update's log, as it comes.

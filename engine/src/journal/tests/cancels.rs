@@ -138,4 +138,13 @@ fn a_cancel_says_what_stands() {
         message,
         "Cancelled by eve in step pre_hooks/1, before its hook began. What the steps before it did stands."
     );
+    let mut sim = Sim::new(spec(OnFailure::Leave)).until_started("post_hooks/1");
+    sim.cancel_after = Some(0);
+    let message = sim.run().state().stopped.unwrap().message;
+    assert!(message.ends_with(" What it deploys is live."), "{message}");
+    let state = Sim::new(spec(OnFailure::Leave)).answer("push_bundle", Answer::RetryableOnce).run();
+    let parked = state.journal.iter().position(|event| matches!(event.kind, Kind::Parked { .. })).unwrap();
+    let state = State::fold(&state.journal[..=parked]).unwrap();
+    let message = state.cancelled_failure("eve").message;
+    assert!(message.starts_with("Cancelled by eve after a failed attempt at step push_bundle."), "{message}");
 }

@@ -7,6 +7,7 @@ use crate::{
         Kind, Next, Status,
         next::{OUTCOME_UNKNOWN, RESTORE_FAILED, WORKERS_LOST},
         outcome::SLOT_TIMED_OUT,
+        state::AttemptState,
     },
     plan::{OnFailure, OnInterrupt},
 };
@@ -198,6 +199,6 @@ fn workers_that_vanish_from_different_attempts_do_not_add_up() {
     }
     let sim = sim.run();
     assert_eq!(end(&sim), (Status::Succeeded, None));
-    let lapses: Vec<u32> = sim.state().steps[4].attempts.iter().map(|attempt| attempt.lapses).collect();
+    let lapses: Vec<u32> = sim.state().steps[4].attempts.iter().map(AttemptState::lapses).collect();
     assert_eq!(lapses, [2, 2]);
 }

@@ -42,7 +42,11 @@ fn kind() -> impl Strategy<Value = Kind> {
     let status = (0..Status::ALL.len()).prop_map(|index| Status::ALL[index]);
     prop_oneof![
         Just(Kind::Requested { spec: Box::new(spec(OnFailure::Restore)) }),
-        any::<bool>().prop_map(|lapsed| Kind::Claimed { worker: WorkerId(1), lapsed }),
+        (any::<bool>(), prop::collection::vec(Just(WorkerId(1)), 0..2)).prop_map(|(lapsed, came_back)| Kind::Claimed {
+            worker: WorkerId(1),
+            lapsed,
+            came_back
+        }),
         Just(Kind::StepStarted),
         Just(Kind::SlotWaiting { pool: pool(), wait_ms: 1, holders: vec![RunId(1)] }),
         Just(Kind::SlotGranted { pool: pool(), ticket: 1 }),
@@ -96,7 +100,7 @@ fn rightly(state: &State, outcome: Outcome) -> (i64, Vec<NewEvent>) {
         Outcome::Claim { lapsed, cancel: asked } => {
             epoch += 1;
             cancel = (asked && state.cancelled_by.is_none()).then_some("eve");
-            vec![NewEvent::run(Kind::Claimed { worker: WorkerId(1), lapsed })]
+            vec![NewEvent::run(Kind::claimed(WorkerId(1), lapsed))]
         }
         Outcome::Done => event(Kind::StepSucceeded { output: json!(1), warnings: Vec::new() }),
         Outcome::Yield => event(Kind::StepYielded { check_in_us: 1 }),

@@ -15,7 +15,7 @@ fn all() -> Vec<Kind> {
     let failure = || Failure::new(BROKEN, "It is broken.").detail("status 500").outcome_unknown();
     let kinds = vec![
         Kind::Requested { spec: Box::new(spec(OnFailure::Restore)) },
-        Kind::Claimed { worker: WorkerId(1 << 60), lapsed: true },
+        Kind::Claimed { worker: WorkerId(1 << 60), lapsed: true, came_back: vec![WorkerId(3)] },
         Kind::StepStarted,
         Kind::SlotWaiting { pool: pool(), wait_ms: 10_000, holders: vec![RunId(1), RunId(1 << 61)] },
         Kind::SlotGranted { pool: pool(), ticket: 3 },

@@ -18,7 +18,7 @@ fn leave() -> Sim {
 }
 
 fn claimed(lapsed: bool) -> NewEvent {
-    NewEvent::run(Kind::Claimed { worker: WorkerId(7), lapsed })
+    NewEvent::run(Kind::claimed(WorkerId(7), lapsed))
 }
 
 /// Adds events under the state's epoch, or the next one for a claim.
@@ -150,7 +150,25 @@ fn a_run_that_was_given_back_goes_on_under_its_attempt() {
     assert_eq!(state.next(), Next::Resume { step: 4, attempt: 1 });
     let (_, attempt) = state.under_way().unwrap();
     // Nobody vanished, but it may have acted.
-    assert_eq!((attempt.lapses, attempt.interrupted), (0, true));
+    assert_eq!((attempt.lapses(), attempt.interrupted), (0, true));
+}
+
+#[test]
+fn workers_that_came_back_are_not_lost() {
+    let mut state = leave().until_started("activate").state();
+    let claimed = |worker: i64, came_back: &[i64]| {
+        let came_back = came_back.iter().copied().map(WorkerId).collect();
+        NewEvent::run(Kind::Claimed { worker: WorkerId(worker), lapsed: true, came_back })
+    };
+    // The one that claimed it first has come back when the third is lost, the second one has not.
+    add(&mut state, [claimed(8, &[]), claimed(9, &[]), claimed(10, &[7])]);
+    assert_eq!(state.under_way().map(|(_, attempt)| attempt.lost.clone()), Some(vec![WorkerId(8), WorkerId(9)]));
+    assert_eq!(state.next(), Next::Resume { step: 4, attempt: 1 });
+    // It is known of the second one now; and whoever is lost and back at once was never lost.
+    add(&mut state, [claimed(11, &[8, 10]), claimed(12, &[])]);
+    assert_eq!(state.under_way().map(|(_, attempt)| attempt.lapses()), Some(2));
+    add(&mut state, [claimed(13, &[])]);
+    assert!(matches!(state.next(), Next::Stick(failure) if failure.code == next::WORKERS_LOST));
 }
 
 #[test]

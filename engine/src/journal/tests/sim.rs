@@ -178,7 +178,7 @@ impl Sim {
     /// One worker's time with the run: from its claim until the run rests.
     pub(super) fn one_claim(&mut self) -> Result<(), Died> {
         let mut state = self.state();
-        let claimed = vec![NewEvent::run(Kind::Claimed { worker: WorkerId(7), lapsed: self.is_held() })];
+        let claimed = vec![NewEvent::run(Kind::claimed(WorkerId(7), self.is_held()))];
         let asked = self.cancel_asked(&state);
         let events = follow::edge(&state, state.epoch + 1, claimed, asked, None);
         self.commit(&mut state, events, 1)?;
