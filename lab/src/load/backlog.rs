@@ -166,7 +166,7 @@ impl Costs {
         line::fill(db, behind, waiting, Rows::Behind).await?;
         line::count_tables(db).await?;
         let worker = WorkerId(ids::fresh());
-        Store::register(db, worker, "lab", &json!({}), 3_600_000_000).await?;
+        Store::register(db, worker, None, "lab", &json!({}), 3_600_000_000).await?;
         // As a worker's writer has it.
         let journal = db.another(Use::Journal).await?;
         let place = Place { requested_at: behind * 1_000, run: behind };
@@ -214,7 +214,7 @@ async fn claim(store: &dyn Store, run: RunId, worker: WorkerId) -> Result<(), La
     let failed = |why: String| LabError::failed("a claim", why);
     let loaded = store.load(run).await.map_err(|error| failed(error.to_string()))?;
     let loaded = loaded.ok_or_else(|| failed("the run is not there".to_owned()))?;
-    let events = [NewEvent::run(Kind::Claimed { worker, lapsed: false })];
+    let events = [NewEvent::run(Kind::claimed(worker, false))];
     let op = Op::claim(run, &loaded.state, worker, &events).map_err(|error| failed(error.to_string()))?;
     match store.commit(&[&op]).await?.len() {
         1 => Ok(()),
