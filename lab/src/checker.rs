@@ -1,6 +1,6 @@
 //! Whether a history keeps the promises. It shares no code with what it judges: it reads records, and knows the promises.
 //!
-//! * `journal`: every accepted run ends; no gap; no write under a stale epoch or by an ended worker; no recorded step redone.
+//! * `journal`: every accepted run ends; no gap; no write under a stale epoch or by an ended worker; one driver; no recorded step redone.
 //! * `order`: runs of one deployment in order of request, one at a time.
 //! * `slots`: never more hooks than the limit; slots in order of tickets.
 //! * `stops`: a cancelled run stops; `OUTCOME_UNKNOWN`, `WORKERS_LOST` and `CODE_ENV_UNAVAILABLE` only where they are true.
@@ -25,6 +25,8 @@ pub enum Rule {
     Journal,
     /// No write is accepted under a stale epoch, or of an ended worker.
     Epoch,
+    /// Who holds a run is at one step at a time, once.
+    Alone,
     /// No recorded step is redone, and no call is repeated once its effect shows.
     Recorded,
     /// Runs of one deployment go in order of request, one at a time.
@@ -49,6 +51,7 @@ impl fmt::Display for Rule {
             Self::Ends => "every accepted run ends",
             Self::Journal => "a journal has no gap and no repeat",
             Self::Epoch => "no write is accepted from a stale epoch",
+            Self::Alone => "a run is driven once at a time",
             Self::Recorded => "no recorded step is redone",
             Self::Order => "runs of one deployment go in order, one at a time",
             Self::Limit => "never more hooks than the limit",
@@ -167,7 +170,7 @@ impl<'a> Seen<'a> {
                     until: until.unwrap_or(i64::MAX),
                 }),
                 Record::Closed { at } => seen.closed_at = Some(*at),
-                Record::Accepted { .. } | Record::Limit { .. } | Record::Grant { .. } => {}
+                Record::Accepted { .. } | Record::Limit { .. } | Record::Grant { .. } | Record::Work { .. } => {}
             }
         }
         for run in seen.runs.values_mut() {

@@ -74,6 +74,19 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<i64>,
     },
+    /// A worker was at a step.
+    Work {
+        /// The run.
+        run: i64,
+        /// Under which it was held.
+        epoch: i64,
+        /// The step's index.
+        step: i64,
+        /// From when.
+        from: i64,
+        /// Until when.
+        until: i64,
+    },
     /// A node was asked to do what a step is for.
     Call {
         /// The run.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Rule, Run, Seen, Violation};
+use crate::history::Record;
 
 pub(super) fn check(seen: &Seen<'_>, found: &mut Vec<Violation>) {
     for run in seen.runs.values() {
@@ -11,6 +12,28 @@ pub(super) fn check(seen: &Seen<'_>, found: &mut Vec<Violation>) {
         epochs(seen, run, found);
         recorded(seen, run, found);
         inherited(seen, run, found);
+    }
+    alone(seen, found);
+}
+
+/// Under one epoch nobody begins with a step before the one before it was left.
+fn alone(seen: &Seen<'_>, found: &mut Vec<Violation>) {
+    let mut held: BTreeMap<(i64, i64), Vec<[i64; 3]>> = BTreeMap::new();
+    for record in seen.records {
+        if let Record::Work { run, epoch, step, from, until } = record {
+            held.entry((*run, *epoch)).or_default().push([*from, *until, *step]);
+        }
+    }
+    for ((run, epoch), work) in &mut held {
+        work.sort_unstable();
+        for pair in work.windows(2) {
+            let ([_, until, before], [from, _, after]) = (pair[0], pair[1]);
+            if from + seen.slack_us < until {
+                let what =
+                    format!("run {run} was at steps {before} and {after} at once under epoch {epoch}, at {from}.");
+                found.push(Violation { rule: Rule::Alone, what });
+            }
+        }
     }
 }
 

@@ -322,3 +322,11 @@ fn a_hook_that_was_given_up_too_soon() {
     failed(1, 500).breaks(Rule::Unavailable);
     failed(0, 5_000).breaks(Rule::Unavailable);
 }
+
+#[test]
+fn a_run_that_is_driven_twice() {
+    let work = |epoch, step, from, until| Record::Work { run: RUN, epoch, step, from, until };
+    let story = || Story::new().push(work(1, 0, 100, 200));
+    story().push(work(1, 1, 200, 300)).push(work(2, 0, 150, 300)).keeps();
+    story().push(work(1, 0, 150, 180)).breaks(Rule::Alone);
+}

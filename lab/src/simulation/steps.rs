@@ -133,6 +133,29 @@ impl World {
     }
 }
 
+/// Somebody is at a step, until this is dropped.
+struct Work<'a> {
+    world: &'a World,
+    run: i64,
+    epoch: i64,
+    step: i64,
+    from: i64,
+}
+
+impl<'a> Work<'a> {
+    fn begin(world: &'a World, context: &Context) -> Self {
+        let (run, epoch, step) = (context.run().0, context.state().epoch, context.step() as i64);
+        Self { world, run, epoch, step, from: world.at_once(|_, now| now) }
+    }
+}
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        let (run, epoch, step, from) = (self.run, self.epoch, self.step, self.from);
+        self.world.at_once(|inner, until| inner.rows.seen.push(Record::Work { run, epoch, step, from, until }));
+    }
+}
+
 /// The control socket of one hook: closed when it is dropped.
 struct Socket<'a>(&'a World, u64);
 
@@ -259,6 +282,7 @@ impl Scripted {
 #[async_trait]
 impl Doer for Scripted {
     async fn perform(&self, context: &Context, planned: &PlannedStep) -> StepResult {
+        let _work = Work::begin(&self.world, context);
         let key = key(context);
         let script = self.world.script(key);
         self.travel("step", "in").await?;
@@ -299,6 +323,7 @@ impl Doer for Scripted {
         demand: &Demand,
         stop: CancellationToken,
     ) -> StepResult {
+        let _work = Work::begin(&self.world, context);
         let script = self.world.script(key(context));
         match slots.holds(demand).await {
             Ok(true) => {}

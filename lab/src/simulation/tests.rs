@@ -175,6 +175,12 @@ fn a_database_that_never_answers_holds_up_nobody_for_ever() {
 }
 
 #[test]
+fn a_bell_that_rings_twice_begins_nothing_twice() {
+    // Two looks at one run in one process, and both lose the answers to their claims.
+    only(&Profile { error: 400_000, bell_doubled: 100, ..Profile::default() }, 100);
+}
+
+#[test]
 fn a_database_that_often_fails_costs_no_worker() {
     let records = only(&Profile { error: 300_000, heartbeats_too: true, ..Profile::default() }, 80);
     let gave_back =
