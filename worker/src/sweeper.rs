@@ -86,9 +86,11 @@ async fn once(shared: &Shared, first: bool, place: &mut Place) -> Result<(), DbE
         return Ok(());
     }
     let look = shared.store.look(*place, MOST as u64).await?;
-    let found = look.runs.len();
+    // What stands before the place is no part of the line that was looked at: its worker has ended, and its bell went with it.
+    let (orphans, line): (Vec<_>, Vec<_>) = look.runs.into_iter().partition(|(_, at)| *at <= *place);
+    let found = line.len();
     let lacking = found.saturating_sub(waiting);
-    for (run, at) in look.runs.into_iter().take(lacking) {
+    for (run, at) in orphans.into_iter().chain(line.into_iter().take(lacking)) {
         if !alone {
             shared.queue.ring(run);
         } else if !shared.seats.offer(run) {
