@@ -1,11 +1,13 @@
 //! The schema of both sizes, step by step. Migrations expand first and contract a release later, so that two neighbouring versions run
 //! together.
 
+use std::time::Duration;
+
 use sea_orm_migration::{
     prelude::*,
     sea_orm::{
-        ConnectionTrait, DatabaseConnection, DbBackend, SqliteTransactionMode, Statement, TransactionOptions,
-        TransactionTrait,
+        ConnectionTrait, DatabaseConnection, DbBackend, RuntimeErr, SqliteTransactionMode, Statement,
+        TransactionOptions, TransactionTrait,
     },
 };
 
@@ -24,6 +26,13 @@ impl MigratorTrait for Migrator {
 /// Any constant that nobody else locks in this database: "slipway" in ASCII.
 const ADVISORY_LOCK: i64 = 0x73_6c_69_70_77_61_79;
 
+/// How long a change of a table waits for those who use it.
+const LOCKED_FOR: &str = "2s";
+/// Between two tries, in which all who waited go on.
+const PAUSE: Duration = Duration::from_secs(3);
+/// About five minutes: a backup of a small installation takes less.
+const TRIES: u32 = 60;
+
 /// What [`migrate`] found and did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Migrated {
@@ -36,9 +45,22 @@ pub enum Migrated {
 /// Brings the schema up to date. A schema of a later version is left alone: the version before runs on it. Safe from several processes at once:
 /// on PostgreSQL an advisory lock lets one do it while the others wait; on SQLite the transaction holds the file.
 ///
+/// A change of a table that is in use waits for those who use it, and all others wait behind it: heartbeats, too. So it waits for less than a lease,
+/// gives way, and tries again.
+///
 /// # Errors
 /// The database's error, as it is; nothing is half-applied, since a schema change is part of the transaction.
 pub async fn migrate(db: &DatabaseConnection) -> Result<Migrated, DbErr> {
+    for _ in 1..TRIES {
+        match try_to(db).await {
+            Err(error) if is_in_use(&error) => tokio::time::sleep(PAUSE).await,
+            done => return done,
+        }
+    }
+    try_to(db).await
+}
+
+async fn try_to(db: &DatabaseConnection) -> Result<Migrated, DbErr> {
     let postgres = db.get_database_backend() == DbBackend::Postgres;
     let options = TransactionOptions {
         sqlite_transaction_mode: (!postgres).then_some(SqliteTransactionMode::Immediate),
@@ -48,11 +70,20 @@ pub async fn migrate(db: &DatabaseConnection) -> Result<Migrated, DbErr> {
     if postgres {
         let lock = format!("SELECT pg_advisory_xact_lock({ADVISORY_LOCK})");
         transaction.query_one_raw(Statement::from_string(DbBackend::Postgres, lock)).await?;
+        transaction.execute_unprepared(&format!("SET LOCAL lock_timeout = '{LOCKED_FOR}'")).await?;
     }
     // Looked at under the lock: whoever waited finds that nothing is left to do.
     let migrated = bring(&transaction).await?;
     transaction.commit().await?;
     Ok(migrated)
+}
+
+/// PostgreSQL's `lock_not_available`.
+fn is_in_use(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(inner)) | DbErr::Query(RuntimeErr::SqlxError(inner))) = error else {
+        return false;
+    };
+    inner.as_database_error().and_then(|refused| refused.code()).is_some_and(|code| code == "55P03")
 }
 
 async fn bring<'c, C>(db: &'c C) -> Result<Migrated, DbErr>

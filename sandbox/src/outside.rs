@@ -96,7 +96,7 @@ impl Outside {
         debug_assert!(!gone, "the sender lives in self");
     }
 
-    /// What was called since the last time, in order of arrival, [`KEPT`] at most. From now on all are answered.
+    /// What was called since the last time, in order of arrival, a hundred thousand at most. From now on all are answered.
     pub fn take(&self) -> Vec<OutsideCall> {
         self.heard.hold.send_replace(None);
         std::mem::take(&mut self.heard.calls.lock().unwrap_or_else(PoisonError::into_inner))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use engine::{
     db::{Db, sql_with},
+    ids::RunId,
     queue::MOST,
     runs::{
         due::{self, Place, WINDOW},
@@ -79,10 +80,15 @@ async fn by_index(store: Store) {
     }
     let far = Place { requested_at: 180_000_000, run: 180_000 };
     let look = due::look(&base.db, far, 3).await.unwrap();
-    assert_eq!(look.runs.iter().map(|(run, _)| run.0).collect::<Vec<i64>>(), [100_001, 180_001, 180_002]);
+    assert_eq!(look.orphans, [RunId(100_001)]);
+    assert_eq!(look.runs.iter().map(|(run, _)| run.0).collect::<Vec<i64>>(), [180_001, 180_002]);
     assert_eq!(look.to.unwrap().run, 180_002);
     let look = due::look(&base.db, far, 1).await.unwrap();
-    assert_eq!((look.runs[0].0.0, look.to), (100_001, Some(far)), "no look goes back");
+    assert_eq!(
+        (look.orphans, look.runs.len(), look.to),
+        (vec![RunId(100_001)], 0, Some(far)),
+        "it goes on where it was"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -86,18 +86,20 @@ async fn once(shared: &Shared, first: bool, place: &mut Place) -> Result<(), DbE
         return Ok(());
     }
     let look = shared.store.look(*place, MOST as u64).await?;
-    // What stands before the place is no part of the line that was looked at: its worker has ended, and its bell went with it.
-    let (orphans, line): (Vec<_>, Vec<_>) = look.runs.into_iter().partition(|(_, at)| *at <= *place);
-    let found = line.len();
-    let lacking = found.saturating_sub(waiting);
-    for (run, at) in orphans.into_iter().chain(line.into_iter().take(lacking)) {
+    let room = MOST - waiting;
+    let found = look.runs.len();
+    // In a line that one look sees the end of, those that were found before still have their bells, unless bells were lost: then fewer wait than
+    // there are runs. A longer one is gone through from look to look: whose bell was lost must not wait until all others have gone.
+    let lacking = if look.to.is_some() { found.min(room) } else { found.saturating_sub(waiting) };
+    let line = look.runs.iter().take(lacking).map(|(run, at)| (*run, Some(*at)));
+    for (run, at) in look.orphans.iter().map(|run| (*run, None)).chain(line) {
         if !alone {
             shared.queue.ring(run);
         } else if !shared.seats.offer(run) {
             return Ok(());
         }
         shared.metrics.swept.inc();
-        *place = at.max(*place);
+        *place = at.unwrap_or(*place);
     }
     // The next sweep goes on behind what this one rang: runs at the head that nobody can take don't keep others from being found.
     if lacking == found {

@@ -178,7 +178,7 @@ impl State {
         let place = match &planned.name {
             name if failed => {
                 format!(
-                    "after a failed attempt at step {name}. What that had done by then stands; the next update looks first."
+                    "after a failed attempt at step {name}, which may have done a part of it; the next update looks first."
                 )
             }
             name if !broken_off => format!("after step {name}."),

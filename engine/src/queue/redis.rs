@@ -100,7 +100,7 @@ async fn ring_on(connection: &mut MultiplexedConnection, key: &str, runs: &[RunI
     }
     let messages: Vec<String> =
         runs.iter().filter_map(|run| serde_json::to_string(&Message { v: VERSION, run: *run }).ok()).collect();
-    // Sent together: nobody sees the list before it is cut to its length.
+    // Sent together, so that the list is too long for a moment at most.
     let mut pipe = redis::pipe();
     pipe.cmd("RPUSH").arg(key).arg(messages).ignore().cmd("LTRIM").arg(key).arg(0).arg(MOST - 1).ignore();
     pipe.query_async(connection).await

@@ -26,6 +26,8 @@ pub const WINDOW: i64 = 2_000;
 pub struct Look {
     /// Those that can go on now, oldest first, each with its place in the line.
     pub runs: Vec<(RunId, Place)>,
+    /// Those that an ended worker held, wherever they stand, oldest first: their bells went with it.
+    pub orphans: Vec<RunId>,
     /// How far it went; None when it came to the end.
     pub to: Option<Place>,
 }
@@ -40,8 +42,8 @@ pub struct Place {
 }
 
 /// The runs that can go on now, oldest first: unfinished, not stuck, due, held by nobody living, first in their deployment; as far as one look
-/// at the line goes, from a place in it on. Those that an ended worker held are among them wherever they stand: they must not wait until a look
-/// comes by.
+/// at the line goes, from a place in it on. Those that an ended worker held are found wherever they stand: they must not wait until a look comes by.
+/// `limit`: so many in all.
 ///
 /// # Errors
 /// The database's error.
@@ -57,11 +59,15 @@ pub async fn look(db: &Db, from: Place, limit: u64) -> Result<Look, DbErr> {
     };
     let mut look = Look::default();
     for row in &rows {
-        look.runs.extend(place(row, "at", "id")?.map(|place| (RunId(place.run), place)));
         look.to = place(row, "last_at", "last_id")?;
+        let Some(at) = place(row, "at", "id")? else { continue };
+        match row.try_get::<Option<i64>>("", "orphan")? {
+            Some(1) => look.orphans.push(RunId(at.run)),
+            _ => look.runs.push((RunId(at.run), at)),
+        }
     }
-    if look.runs.len() as i64 == limit {
-        look.to = look.runs.last().map(|(_, place)| from.max(*place));
+    if (look.runs.len() + look.orphans.len()) as i64 == limit {
+        look.to = Some(look.runs.last().map_or(from, |(_, place)| *place));
     }
     Ok(look)
 }
@@ -72,21 +78,21 @@ pub async fn look(db: &Db, from: Place, limit: u64) -> Result<Look, DbErr> {
 /// held. There is one row at least, which says where the window ends.
 pub fn look_sql(backend: DbBackend) -> String {
     let clock = clock_sql(backend);
-    let columns = "r.requested_at AS at, r.id, r.deployment_id, r.run_no, r.status, r.worker_id, r.wake_at, r.cancel_requested_at";
+    let columns = "r.requested_at AS at, r.id, r.deployment_id, r.run_no, r.status, r.wake_at, r.cancel_requested_at";
     format!(
-        "WITH line AS (SELECT {columns} FROM run r WHERE r.ended_at IS NULL AND (r.requested_at, r.id) > ($1, $2)
+        "WITH line AS (SELECT {columns}, r.worker_id FROM run r WHERE r.ended_at IS NULL AND (r.requested_at, r.id) > ($1, $2)
   ORDER BY r.requested_at, r.id LIMIT $3),
 firsts AS (SELECT l.*, ROW_NUMBER() OVER (PARTITION BY l.deployment_id ORDER BY l.run_no) AS nth FROM line l),
-orphans AS (SELECT {columns}, 1 AS nth FROM run r JOIN worker w ON w.id = r.worker_id WHERE r.worker_id > 0 AND w.ended_at IS NOT NULL),
-found AS (SELECT f.* FROM firsts f WHERE f.nth = 1 UNION SELECT p.* FROM orphans p ORDER BY at, id LIMIT $3)
-SELECT d.at AS at, d.id AS id, e.at AS last_at, e.id AS last_id FROM (SELECT 1 AS one) o
+found AS (SELECT f.at, f.id, f.deployment_id, f.run_no, f.status, f.wake_at, f.cancel_requested_at, 0 AS orphan FROM firsts f
+    WHERE f.nth = 1 AND f.worker_id IS NULL
+  UNION ALL SELECT {columns}, 1 AS orphan FROM run r JOIN worker w ON w.id = r.worker_id WHERE r.worker_id > 0 AND w.ended_at IS NOT NULL)
+SELECT d.at AS at, d.id AS id, CAST(d.orphan AS BIGINT) AS orphan, e.at AS last_at, e.id AS last_id FROM (SELECT 1 AS one) o
 LEFT JOIN (SELECT l.at, l.id FROM line l ORDER BY l.at, l.id LIMIT 1 OFFSET $3 - 1) e ON true
-LEFT JOIN (SELECT c.at, c.id FROM found c
+LEFT JOIN (SELECT c.at, c.id, c.orphan FROM found c
   WHERE c.status <> 'STUCK'
-    AND (c.worker_id IS NULL OR (SELECT w.ended_at FROM worker w WHERE w.id = c.worker_id) IS NOT NULL)
     AND (c.wake_at IS NULL OR c.wake_at <= {clock} OR c.cancel_requested_at IS NOT NULL)
     AND c.run_no = (SELECT MIN(o.run_no) FROM run o WHERE o.deployment_id = c.deployment_id AND o.ended_at IS NULL)
-  ORDER BY c.at, c.id LIMIT $4) d ON true
+  ORDER BY c.orphan DESC, c.at, c.id LIMIT $4) d ON true
 ORDER BY d.at, d.id"
     )
 }

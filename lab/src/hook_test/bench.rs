@@ -101,10 +101,10 @@ impl Bench {
     fn hold(&self, point: &Point) -> Result<Option<FaultHandle>, LabError> {
         let Point { call, nth } = point;
         if call.whom == Whom::Outside {
-            self.outside.hold(&call.method, &call.target, *nth);
+            self.outside.hold(&call.method, call.place(), *nth);
             return Ok(None);
         }
-        let fault = Fault::on(&call.method, call.path(), FaultKind::Hold { when: When::After });
+        let fault = Fault::on(&call.method, call.place(), FaultKind::Hold { when: When::After });
         let fault = fault.nth(u32::try_from(*nth).unwrap_or(u32::MAX));
         self.node.arm(fault).map(Some).map_err(|error| LabError::failed("the practice node", error))
     }

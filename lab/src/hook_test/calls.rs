@@ -50,9 +50,12 @@ impl Made {
         Self { at, whom: Whom::Outside, method, target: url, body: sha256, keyed: mentions }
     }
 
-    /// The target without its query.
-    pub(super) fn path(&self) -> &str {
-        self.target.split('?').next().unwrap_or_default()
+    /// By what it is held back: a node's faults know paths, the proxy whole URLs.
+    pub(super) fn place(&self) -> &str {
+        match self.whom {
+            Whom::Node => self.target.split('?').next().unwrap_or_default(),
+            Whom::Outside => &self.target,
+        }
     }
 
     /// Whether it asks for an effect: the other methods are safe (RFC 9110, 9.2.1).

@@ -79,7 +79,7 @@ impl Report {
         let mut seen = BTreeMap::new();
         let mut points = Vec::new();
         for call in self.alone.calls.iter().filter(|call| call.asks_for_effect()) {
-            let nth = seen.entry((call.whom, call.method.clone(), call.path().to_owned())).or_insert(0);
+            let nth = seen.entry((call.whom, call.method.clone(), call.place().to_owned())).or_insert(0);
             *nth += 1;
             points.push(Point { call: call.clone(), nth: *nth });
         }

@@ -156,7 +156,8 @@ impl Store for Connection {
 
     /// The line is short: one look sees all of it.
     async fn look(&self, from: Place, limit: u64) -> Result<Look, DbErr> {
-        let look = |runs: Vec<RunId>| Look { runs: runs.into_iter().map(|run| (run, from)).collect(), to: None };
+        let look =
+            |runs: Vec<RunId>| Look { runs: runs.into_iter().map(|run| (run, from)).collect(), ..Look::default() };
         self.ask("look", |rows, now| Ok(look(rows.due(now, limit)))).await
     }
 

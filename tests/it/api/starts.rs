@@ -72,7 +72,7 @@ fn several_migrate_a_new_file_at_once() {
             .collect()
     });
     let count = |part: &str| told.iter().filter(|told| told.contains(part)).count();
-    assert_eq!(count("Applied 1 migration.") + count("The schema is up to date."), 4, "{told:#?}");
+    assert_eq!(count("Applied ") + count("The schema is up to date."), 4, "{told:#?}");
     assert_eq!((count("Applied"), count("slw_")), (1, 1), "one does it, one tells the key: {told:#?}");
 }
 

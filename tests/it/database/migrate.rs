@@ -1,9 +1,11 @@
-//! `slipway migrate` from several processes at once.
+//! `slipway migrate` from several processes at once, and beside others who use the database.
 
-use std::thread;
+use std::{sync::Arc, thread};
 
-use engine::db::{Db, Use};
-use tests::{Fleet, Size, postgres::Postgres};
+use engine::db::{Db, Use, sql_with};
+use sea_orm::ConnectionTrait;
+use tests::{Fleet, PATIENCE, Size, postgres::Postgres, until_true};
+use tokio::task::spawn_blocking;
 
 /// Each ends well, one of them makes the first administrator, and the schema is whole.
 #[tokio::test(flavor = "multi_thread")]
@@ -31,4 +33,39 @@ async fn from_many_processes_at_once() {
         let again = fleet.run(&["migrate"]);
         assert!(String::from_utf8_lossy(&again.stdout).contains("up to date"), "{again:?}");
     }
+}
+
+async fn number(db: &impl ConnectionTrait, sql: &str) -> i64 {
+    db.query_one_raw(sql_with(db, sql, [])).await.unwrap().unwrap().try_get("", "n").unwrap()
+}
+
+/// A change of a table that somebody reads for long, as a backup does: heartbeats go on meanwhile, and the change is made when the reader has gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_a_backup() {
+    const LEASE: &str = "SELECT MAX(lease_until) AS n FROM worker";
+    const WAITS: &str = "SELECT COUNT(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'ALTER TABLE worker%'";
+    let fleet = Arc::new(Fleet::of(Size::Fleet).workers(1).start().await);
+    let db = fleet.db().await;
+    // As it was before the last step.
+    for sql in [
+        "ALTER TABLE worker DROP COLUMN came_back_at",
+        "DELETE FROM seaql_migrations WHERE version = 'm20261122_000002_came_back'",
+    ] {
+        db.pool().execute_unprepared(sql).await.unwrap();
+    }
+    let backup = db.begin().await.unwrap();
+    number(&*backup, LEASE).await;
+    let migrating = spawn_blocking({
+        let fleet = Arc::clone(&fleet);
+        move || fleet.run(&["migrate"])
+    });
+    // Not through the backup: a transaction sees the activity of its first look.
+    until_true("a change that waits", PATIENCE, || async { number(db.pool(), WAITS).await > 0 }).await;
+    let before = number(&*backup, LEASE).await;
+    until_true("a heartbeat", PATIENCE, || async { number(&*backup, LEASE).await > before }).await;
+    backup.commit().await.unwrap();
+    let migrated = migrating.await.unwrap();
+    assert!(migrated.status.success(), "{migrated:?}");
+    assert_eq!(migration::pending(db.pool()).await.unwrap(), 0);
+    assert!(fleet.workers[0].is_ready().await);
 }

@@ -146,5 +146,5 @@ fn a_cancel_says_what_stands() {
     let parked = state.journal.iter().position(|event| matches!(event.kind, Kind::Parked { .. })).unwrap();
     let state = State::fold(&state.journal[..=parked]).unwrap();
     let message = state.cancelled_failure("eve").message;
-    assert!(message.starts_with("Cancelled by eve after a failed attempt at step push_bundle."), "{message}");
+    assert!(message.starts_with("Cancelled by eve after a failed attempt at step push_bundle, "), "{message}");
 }
