@@ -1,4 +1,4 @@
-//! Sentinels that fail over, a cluster that loses nodes: mutations succeed all along, and what was asked for goes on when Redis is back.
+//! One server that is killed and wiped, sentinels that fail over, a cluster that loses nodes: mutations succeed all along, and what was asked for goes on when Redis is back.
 
 use std::time::{Duration, Instant};
 
@@ -93,6 +93,21 @@ impl Scene {
         self.until_queue("ok").await;
         assert!(soon.elapsed() < SOON * 2, "readiness took {:?}", soon.elapsed());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_server_is_killed_and_wiped() {
+    let mut server = Kin::new::<&str>([]).await;
+    let scene = scene(&format!("redis://127.0.0.1:{}/0", server.port), &["killed", "wiped"]).await;
+    let asked = scene.disturbed("killed", server.stop(), Seen::Stays).await;
+    assert!(server.start().await);
+    scene.goes_on(asked).await;
+    let wipe = async {
+        server.ask("FLUSHALL").await.unwrap();
+    };
+    let asked = scene.disturbed("wiped", wipe, Seen::Perhaps).await;
+    scene.goes_on(asked).await;
+    scene.bell_works("after").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
