@@ -9,6 +9,7 @@ mod fleet;
 mod house;
 mod parts;
 mod telemetry;
+mod unseen;
 
 use std::{io::Write, process::ExitCode};
 

@@ -4,6 +4,7 @@
 //! * [`view`]: an update, as one viewer sees it; [`steps`]: its steps; [`waiting`]: what it waits for.
 //! * [`mod@list`]: finding them; [`brief`]: at a glance, without their journals; [`mod@frozen`]: what was frozen at the request;
 //!   [`mod@of_deployments`]: those of many deployments at once.
+//! * [`unseen`]: cancels that no worker is left to see.
 //! * [`tail`]: what a process reads once for all who follow.
 //! * [`mod@events`]: its journal and its log, piece by piece.
 
@@ -16,6 +17,7 @@ pub mod list;
 pub mod of_deployments;
 pub mod steps;
 pub mod tail;
+pub mod unseen;
 pub mod view;
 pub mod waiting;
 
@@ -29,6 +31,7 @@ pub use self::{
     list::{Filter, by_ids, get, latest_of, list},
     of_deployments::of_deployments,
     steps::{Attempt, SlotWait, Step, StepStatus, Trouble},
+    unseen::end_unseen_cancels,
     view::{HookCounts, Update},
     waiting::{Holders, WaitKind, WaitingOn},
 };

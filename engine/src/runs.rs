@@ -3,11 +3,12 @@
 //! * [`op`]: one write, made from a folded state and the events that follow.
 //! * `sql`: how a batch of them becomes one commit, on PostgreSQL and on SQLite.
 //! * [`writer`]: the one writer task of a process, which commits together what is ready together.
-//! * [`mod@request`]: accepting, cancelling and abandoning a run, inside the caller's transaction.
+//! * [`mod@request`]: accepting and abandoning a run, inside the caller's transaction; [`cancels`]: cancelling one.
 //! * [`read`]: loading journals and logs; [`due`]: what a sweeper finds.
 //! * [`retain`]: what is kept of runs that have ended; [`figures`]: how many there are.
 //! * [`log`]: the lines that hooks and nodes say.
 
+pub mod cancels;
 pub mod due;
 pub mod figures;
 pub mod log;
@@ -18,11 +19,12 @@ pub mod retain;
 mod sql;
 pub mod writer;
 
+pub use cancels::{Cancel, Wish, cancel};
 pub use figures::Figures;
 pub use log::{LogLine, LogWriter, NewLogLine};
 pub use op::Op;
 pub use read::{Loaded, events, events_of, load, load_many, log_lines_of};
-pub use request::{Cancel, Requested, abandon, cancel, forget, request};
+pub use request::{Requested, abandon, forget, request};
 pub use sql::Written;
 pub(crate) use sql::commit;
 pub use writer::{Answer, Writer};

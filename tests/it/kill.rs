@@ -9,6 +9,7 @@ pub(crate) mod hook;
 mod late;
 mod poison;
 mod scene;
+mod skew;
 mod stops;
 mod watchdog;
 

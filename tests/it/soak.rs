@@ -30,6 +30,10 @@ async fn soak(size: Size, seed: u64) {
     assert!(report.after_kills.count() > 0, "a worker was killed at its work");
     assert!(report.after_kills.percentile(100) <= report.bound_us);
     assert_eq!(report.full.0, 1, "an upload to a full store is refused");
+    assert!(report.repeated_in_flight > 0, "a killed worker's activation arrived when it was made again");
+    let (late, refused) = report.late_writes;
+    assert!(size == Size::Embedded || late > 0, "what a worker wrote was delivered after its lease");
+    assert_eq!(late, refused);
 
     let check = || {
         let mut check = Command::new(slipway::binary());

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use worker::Worker;
 
 use super::{listen, signals::Signals};
-use crate::{args::Api, config::Config, failure::Failure, fleet, house::Deployment, parts::Parts};
+use crate::{args::Api, config::Config, failure::Failure, fleet, house::Deployment, parts::Parts, unseen};
 
 pub(crate) async fn run(args: Api, config: &Config) -> Result<(), Failure> {
     let parts = Parts::open(config).await?;
@@ -41,6 +41,7 @@ pub(crate) async fn serve(
     let house = Deployment::new(parts.deployer.clone(), &parts.bell, config.packages.largest);
     let schema = api::limits::apply(graphql::builder(), &config.http.limits).finish();
     let app = api::app(schema, house, config.http.clone(), metrics, numbers, shutdown.clone());
+    tokio::spawn(unseen::watch(parts.deployer.clone(), shutdown.clone()));
     tracing::info!(listen = %address, "serving GraphQL at /graphql, GraphiQL at /graphiql");
     Ok(api::serve(listener, app, config.http.connections, shutdown, Duration::from_secs(config.http.drain_s)).await?)
 }

@@ -269,7 +269,7 @@ async fn accepted(deployer: &Deployer, viewer: &Viewer, run: RunId, repeated: bo
 }
 
 /// Best effort: a sweeper finds it otherwise.
-async fn ring_next(deployer: &Deployer, deployment: &str) {
+pub(super) async fn ring_next(deployer: &Deployer, deployment: &str) {
     match due::next_of_deployment(&deployer.db, deployment).await {
         Ok(Some(run)) => deployer.queue.ring(run),
         Ok(None) => {}

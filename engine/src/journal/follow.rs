@@ -60,9 +60,13 @@ fn follow(state: &State, epoch: i64, mut events: Vec<NewEvent>, drain: Option<&s
     }
 }
 
-/// The events that end a run which nobody holds, on a cancel. None when a worker must do it: the node may be between two states, or a hook may
-/// have acted and nobody recorded how that went.
-pub fn end_by_cancel(state: &State, login: &str) -> Option<Vec<NewEvent>> {
+/// What is said when a run ends between two states of the node, and nobody was there to look after it.
+const UNATTENDED: &str = "No worker was running to put the node in order: look there.";
+
+/// The events that end a run which nobody living holds, on a cancel: what a claim would write. None when it is a worker's: there is something to
+/// put back, or the node may be between two states. `unattended`: no worker is there that could look after the node; then only what is to be put
+/// back waits for one.
+pub fn end_by_cancel(state: &State, login: &str, unattended: bool) -> Option<Vec<NewEvent>> {
     if state.phase == Phase::Stuck {
         let failure = state.cancelled_failure(login);
         let asked = match state.cancelled_by {
@@ -73,12 +77,15 @@ pub fn end_by_cancel(state: &State, login: &str) -> Option<Vec<NewEvent>> {
         let finished = Kind::Finished { status: Status::Cancelled, failure: Some(failure) };
         return Some(vec![NewEvent::run(asked), NewEvent::run(finished)]);
     }
-    let acted =
-        state.under_way().is_some_and(|(step, attempt)| attempt.acts && state.spec.plan.steps[step].slot.is_some());
-    if acted || state.changed_midway() {
+    let midway = state.changed_midway();
+    if midway && !unattended {
         return None;
     }
-    let cancel = vec![NewEvent::run(Kind::CancelRequested { by: login.to_owned() })];
-    let events = follow(state, state.epoch + 1, cancel, None);
-    matches!(events.last()?.kind, Kind::Finished { .. }).then_some(events)
+    let asked = NewEvent::run(Kind::CancelRequested { by: login.to_owned() });
+    let mut events = follow(state, state.epoch + 1, vec![asked], None);
+    let Kind::Finished { failure, .. } = &mut events.last_mut()?.kind else { return None };
+    if let Some(failure) = failure.as_mut().filter(|_| midway) {
+        failure.message = format!("{} {UNATTENDED}", failure.message);
+    }
+    Some(events)
 }

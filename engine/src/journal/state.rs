@@ -291,10 +291,15 @@ impl State {
                 }
             }
             Kind::CancelRequested { by } => {
-                if self.cancelled_by.is_some() {
+                // Under an epoch of its own: it ends what nobody held, also when the worker that was to end it is gone.
+                let takes = event.epoch > self.epoch;
+                if self.cancelled_by.is_some() && !takes {
                     return Err("cancel was requested before");
                 }
-                self.cancelled_by = Some(by.clone());
+                self.cancelled_by.get_or_insert_with(|| by.clone());
+                if takes {
+                    self.interrupt();
+                }
             }
             Kind::Stuck { failure } => {
                 self.alive()?;
@@ -324,12 +329,10 @@ impl State {
     fn claim(&mut self, worker: WorkerId, lapsed: bool, came_back: &[WorkerId]) -> Result<(), &'static str> {
         self.alive()?;
         let before = self.claimed_by.replace(worker);
+        self.interrupt();
         if let Phase::In { step } = self.phase
             && let Some(attempt) = self.steps[step].attempts.last_mut()
         {
-            if attempt.acts {
-                attempt.interrupted = true;
-            }
             attempt.lost.extend(before.filter(|_| lapsed));
             attempt.lost.retain(|lost| !came_back.contains(lost));
             attempt.yielded = false;
@@ -340,6 +343,15 @@ impl State {
             *parked = false;
         }
         Ok(())
+    }
+
+    /// Whoever was at the attempt under way is there no more, and nobody recorded how it went.
+    fn interrupt(&mut self) {
+        if let Phase::In { step } = self.phase
+            && let Some(attempt) = self.steps[step].attempts.last_mut()
+        {
+            attempt.interrupted |= attempt.acts;
+        }
     }
 
     fn start(&mut self, event: &Event) -> Result<(), &'static str> {

@@ -87,6 +87,30 @@ pub(crate) async fn end(db: &Db, worker: WorkerId) -> Result<(), DbErr> {
     tx.commit().await
 }
 
+/// Ends this worker if its lease lapsed. Final.
+///
+/// # Errors
+/// The database's error.
+pub(crate) async fn end_if_lapsed(tx: &Tx, worker: WorkerId) -> Result<(), DbErr> {
+    let clock = clock_sql(tx.get_database_backend());
+    let sql =
+        format!("UPDATE worker SET ended_at = {clock} WHERE id = $1 AND ended_at IS NULL AND lease_until < {clock}");
+    if tx.execute_raw(sql_with(&**tx, sql, [worker.0.into()])).await?.rows_affected() == 1 {
+        tracing::warn!(worker.id = %worker, "a worker's lease lapsed; what it held is free");
+    }
+    Ok(())
+}
+
+/// Whether any worker lives.
+///
+/// # Errors
+/// The database's error.
+pub(crate) async fn any_alive(tx: &Tx) -> Result<bool, DbErr> {
+    let clock = clock_sql(tx.get_database_backend());
+    let sql = format!("SELECT id FROM worker WHERE ended_at IS NULL AND lease_until >= {clock} LIMIT 1");
+    Ok(tx.query_one_raw(sql_with(&**tx, sql, [])).await?.is_some())
+}
+
 /// Ends every worker whose lease lapsed. Final: whatever follows, now or later, may count on it.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Accepting, cancelling and abandoning a run, inside the caller's transaction: the row is its own outbox.
+//! Accepting and abandoning a run, inside the caller's transaction: the row is its own outbox.
 
 use entities::{run, run_event};
 use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, SqlErr};
@@ -8,7 +8,7 @@ use crate::{
     db::{Tx, sql_with},
     failure::{Code, Failure},
     ids::{self, RunId},
-    journal::{Kind, NewEvent, Phase, Status, follow},
+    journal::{Kind, NewEvent, Phase, Status},
     spec::RunSpec,
 };
 
@@ -79,43 +79,6 @@ pub async fn request(tx: &Tx, deployment: &str, spec: &RunSpec) -> Result<Reques
     };
     run_event::Entity::insert(first).exec_without_returning(&**tx).await?;
     Ok(Requested { run: RunId(id), run_no, at })
-}
-
-/// What a request to cancel came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cancel {
-    /// Nobody held the run: it has ended.
-    Ended,
-    /// A worker will see it, at the next edge or within two heartbeats. Ring the run after the commit.
-    Asked,
-    /// It had ended before.
-    AlreadyEnded,
-    /// There is no such run.
-    Absent,
-}
-
-/// Asks to cancel. A run that nobody holds ends here, unless something must be put back first: that is a worker's.
-///
-/// # Errors
-/// The database, or a broken journal.
-pub async fn cancel(tx: &Tx, id: RunId, login: &str) -> Result<Cancel, RunsError> {
-    tx.lock("run", "id = $1", id.0).await?;
-    let Some(loaded) = read::load(&**tx, id).await? else { return Ok(Cancel::Absent) };
-    if loaded.row.ended_at.is_some() {
-        return Ok(Cancel::AlreadyEnded);
-    }
-    if let Some(events) = follow::end_by_cancel(&loaded.state, login) {
-        let op = Op::end(id, &loaded.state, &events).map_err(|source| RunsError::Broken { run: id, source })?;
-        if !sql::execute(&**tx, &[&op]).await?.is_empty() {
-            return Ok(Cancel::Ended);
-        }
-    }
-    let clock = crate::db::clock_sql(tx.get_database_backend());
-    let sql = format!(
-        "UPDATE run SET cancel_requested_at = {clock}, cancel_requested_by = $2 WHERE id = $1 AND cancel_requested_at IS NULL"
-    );
-    tx.execute_raw(sql_with(&**tx, sql, [id.0.into(), login.into()])).await?;
-    Ok(Cancel::Asked)
 }
 
 /// Ends a STUCK run as FAILED, on an operator's word. False when it is not stuck.

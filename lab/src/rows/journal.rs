@@ -153,7 +153,7 @@ impl Rows {
         Ok(Some(Written { run: op.run, epoch: row.epoch, seq: row.seq, at: now, cancel_by }))
     }
 
-    /// Asks to cancel. A run that nobody holds ends here, unless something must be put back first.
+    /// Asks to cancel. A run that nobody living holds ends here, unless it is a worker's.
     ///
     /// # Errors
     /// A broken journal.
@@ -163,7 +163,11 @@ impl Rows {
             return Ok(Cancel::AlreadyEnded);
         }
         self.seen.push(Record::CancelAsked { run: id.0, at: now });
-        if let Some(events) = follow::end_by_cancel(&loaded.state, login) {
+        if let Some(holder) = loaded.row.worker_id {
+            self.end_if_lapsed(now, holder);
+        }
+        let unattended = loaded.state.changed_midway() && !self.any_alive(now);
+        if let Some(events) = follow::end_by_cancel(&loaded.state, login, unattended) {
             let op = Op::end(id, &loaded.state, &events).map_err(|source| RunsError::Broken { run: id, source })?;
             if !self.commit(now, &[&op])?.is_empty() {
                 return Ok(Cancel::Ended);

@@ -53,6 +53,26 @@ impl Rows {
         ended
     }
 
+    /// Ends this worker if its lease lapsed.
+    pub(super) fn end_if_lapsed(&mut self, now: i64, worker: i64) {
+        if let Some(row) = self.workers.get_mut(&worker).filter(|row| row.lease_until < now) {
+            row.ended_at.get_or_insert(now);
+        }
+    }
+
+    /// Whether any worker lives.
+    pub(super) fn any_alive(&self, now: i64) -> bool {
+        self.workers.values().any(|row| row.ended_at.is_none() && row.lease_until >= now)
+    }
+
+    /// Wishes to cancel runs that nobody living holds.
+    pub fn unseen_cancels(&self, now: i64) -> Vec<(RunId, String)> {
+        let lives = |id| self.workers.get(&id).is_some_and(|row| row.ended_at.is_none() && row.lease_until >= now);
+        let wishes = self.runs.values().map(|run| &run.row).filter(|row| row.ended_at.is_none());
+        let unseen = wishes.filter(|row| row.worker_id.is_none_or(|worker| !lives(worker)));
+        unseen.filter_map(|row| Some((RunId(row.id), row.cancel_requested_by.clone()?))).collect()
+    }
+
     /// One process's part of a sweep.
     pub fn sweep(&mut self, now: i64, always: bool, period_us: i64, forget_every_us: i64) -> Swept {
         let mine = self.take_chore(now, "sweep", period_us) || always;

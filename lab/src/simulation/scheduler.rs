@@ -27,6 +27,8 @@ const STORMY_US: (i64, i64) = (3_000_000, 9_000_000);
 const MOST_RESTS: i64 = 8;
 /// See [`MOST_RESTS`].
 const MOST_POLLS: i64 = 16;
+/// How often an API process looks for cancels that no worker sees, in microseconds.
+const LOOKS_US: i64 = 2_000_000;
 /// So long after that, all must have ended.
 const PATIENCE_US: i64 = 90_000_000;
 
@@ -55,6 +57,8 @@ struct Scheduler {
     /// What people will ask for: when, of which deployment.
     requests: Vec<(i64, String)>,
     runs: Vec<RunId>,
+    /// When an API process looks for cancels that no worker sees.
+    looks_at: i64,
     stormy: bool,
 }
 
@@ -79,6 +83,7 @@ pub(super) fn run(seed: u64, broken: Option<Break>, trace: bool, profile: Option
         away_until: 0,
         requests: Vec::new(),
         runs: Vec::new(),
+        looks_at: BEGIN_US,
         stormy: true,
         world: Arc::clone(&world),
     };
@@ -269,7 +274,13 @@ impl Scheduler {
             && let Some(run) =
                 world.draw(|chance| chance.one_of(&self.runs.iter().copied().map(Some).collect::<Vec<_>>(), None))
         {
-            self.cancel(now, run);
+            self.cancel(now, run, "bob");
+        }
+        if now >= self.looks_at {
+            self.looks_at = now + LOOKS_US;
+            for (run, login) in world.at_once(|inner, now| inner.rows.unseen_cancels(now)) {
+                self.cancel(now, run, &login);
+            }
         }
         if world.draw(|chance| chance.in_a_million(limit)) {
             let limit = world.draw(|chance| chance.between(1, 3));
@@ -306,8 +317,8 @@ impl Scheduler {
         }
     }
 
-    fn cancel(&mut self, now: i64, run: RunId) {
-        let answer = self.world.at_once(|inner, now| inner.rows.cancel(now, run, "bob"));
+    fn cancel(&mut self, now: i64, run: RunId, login: &str) {
+        let answer = self.world.at_once(|inner, now| inner.rows.cancel(now, run, login));
         self.world.tell(|| format!("run {run} is to be cancelled: {answer:?}"));
         let deployment = self.world.lock().rows.runs.get(&run.0).map(|run| run.row.deployment_id.clone());
         match answer {

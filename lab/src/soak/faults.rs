@@ -17,8 +17,8 @@ use crate::{client::Trouble, failure::LabError, furniture};
 
 /// A part of each write to a journal by whoever holds the run.
 const APPEND: &[u8] = b"\"claim\":false";
-/// A worker with runs writes that often.
-const PAST_A_WRITE: Duration = Duration::from_secs(3);
+/// Whatever worker it is gets a run and writes in this time.
+const PAST_A_WRITE: Duration = Duration::from_secs(15);
 
 /// What can be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -385,7 +385,7 @@ impl Hand<'_> {
         let Some(proxy) = proxy else { return Ok(()) };
         proxy.take_late();
         proxy.trap(APPEND);
-        // It may have nothing to write just now: then it is held all the same.
+        // Without any requests it has nothing to write: then it is held all the same.
         if tokio::time::timeout(PAST_A_WRITE, proxy.sprung()).await.is_err() {
             proxy.black_hole();
         }

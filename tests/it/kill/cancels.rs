@@ -21,8 +21,8 @@ const SEEN: Duration = Duration::from_secs(5);
 /// The lease of these workers.
 const LEASE: Duration = Duration::from_millis(2_500);
 
-async fn fleet() -> (Fleet, RunningNode) {
-    let fleet = soon(Size::Fleet).workers(2).start().await;
+async fn fleet(size: Size, workers: usize) -> (Fleet, RunningNode) {
+    let fleet = soon(size).workers(workers).start().await;
     let node = practice::node().await;
     fleet.client.bundle(&BundleSpec::new("CHURN", "v1")).await;
     (fleet, node)
@@ -55,7 +55,13 @@ fn message(update: &Value) -> &str {
 /// In line for a slot, in line behind an earlier update, and inside the hook that everybody waits for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn in_line_and_inside_a_hook() {
-    let (fleet, node) = fleet().await;
+    for size in [Size::Fleet, Size::Embedded] {
+        is_in_line_and_inside_a_hook(size).await;
+    }
+}
+
+async fn is_in_line_and_inside_a_hook(size: Size) {
+    let (fleet, node) = fleet(size, 2).await;
     let api = &fleet.client;
     let hook = Hook::new(fleet.scratch().path(), "held");
     api.infrastructure("test", &node, json!({ "preHookWaitMs": 600_000 })).await;
@@ -86,7 +92,13 @@ async fn in_line_and_inside_a_hook() {
 /// Parked until its next attempt: nobody holds it, so it ends at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn parked() {
-    let (fleet, node) = fleet().await;
+    for size in [Size::Fleet, Size::Embedded] {
+        is_parked(size).await;
+    }
+}
+
+async fn is_parked(size: Size) {
+    let (fleet, node) = fleet(size, 2).await;
     let later = json!({"stepPolicies": [{"kind": "push_bundle", "retry": {"maxAttempts": 5, "initialMs": 600_000, "capMs": 600_000}}]});
     fleet.client.infrastructure("test", &node, later).await;
     let status = FaultKind::Status { status: 503, error_type: None, message: None, retry_after: None };
@@ -107,7 +119,13 @@ async fn parked() {
 /// Inside a call that changes the node, whose answer does not come.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn inside_a_call() {
-    let (fleet, node) = fleet().await;
+    for size in [Size::Fleet, Size::Embedded] {
+        is_inside_a_call(size).await;
+    }
+}
+
+async fn is_inside_a_call(size: Size) {
+    let (fleet, node) = fleet(size, 2).await;
     fleet.client.infrastructure("test", &node, json!({ "settleMs": 1_000 })).await;
     let held = node.arm(Fault::on("POST", ACTIVATE, FaultKind::Hold { when: When::After })).unwrap();
     let update = deployment(&fleet, "called", "test").await;
@@ -121,7 +139,7 @@ async fn inside_a_call() {
 /// Its worker was killed a moment before, inside a hook: whoever finds the lapse ends it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn its_worker_is_gone() {
-    let (fleet, node) = fleet().await;
+    let (fleet, node) = fleet(Size::Fleet, 2).await;
     let api = &fleet.client;
     let hook = Hook::new(fleet.scratch().path(), "held");
     api.infrastructure("test", &node, json!({})).await;
@@ -141,4 +159,52 @@ async fn its_worker_is_gone() {
     assert!(took < LEASE + SEEN, "{took:?}");
     assert_eq!(effect.processes(), Vec::<String>::new());
     assert_eq!(hook.effects().len(), 1, "it is not run again");
+}
+
+/// The only worker is killed inside a hook before, a hook after, and a call that changes the node; and nobody comes in its place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn all_workers_are_gone() {
+    let (fleet, node) = fleet(Size::Fleet, 1).await;
+    let api = &fleet.client;
+    let (before, after) = (Hook::new(fleet.scratch().path(), "before"), Hook::new(fleet.scratch().path(), "after"));
+    for (id, phase, hook) in
+        [("before", "PRE", Some(&before)), ("after", "POST", Some(&after)), ("called", "PRE", None)]
+    {
+        api.infrastructure(id, &node, json!({ "settleMs": 1_000 })).await;
+        if let Some(hook) = hook {
+            api.set_hooks(id, phase, hook.input(None)).await;
+        }
+    }
+    let in_pre_hook = deployment(&fleet, "in-pre-hook", "before").await;
+    let first = before.begun(1).await;
+    let behind = api.start("in-pre-hook").await;
+    let in_post_hook = deployment(&fleet, "in-post-hook", "after").await;
+    let second = after.begun(1).await;
+    let held = node.arm(Fault::on("POST", ACTIVATE, FaultKind::Hold { when: When::After })).unwrap();
+    let in_call = deployment(&fleet, "in-call", "called").await;
+    in_time("the activation", held.reached()).await;
+    fleet.workers[0].kill().await;
+
+    // Asked for before and after the lapse.
+    api.end("cancelUpdate", &in_post_hook).await;
+    for (update, says) in
+        [(&in_pre_hook, "in step pre_hooks/1. What its hook had done by then stands"), (&in_call, "look there")]
+    {
+        let (told, took) = cancelled(&fleet, update).await;
+        assert!(took < LEASE + SEEN, "{took:?}");
+        assert!(message(&told).contains(says), "{}", message(&told));
+    }
+    let (_, took) = cancelled(&fleet, &behind).await;
+    assert!(took < Duration::from_secs(1), "nobody holds it: {took:?}");
+    let (db, id): (_, RunId) = (fleet.db().await, in_post_hook.parse().unwrap());
+    history::until_over(&db, id, PATIENCE).await;
+    let told = api.update(&in_post_hook).await;
+    assert_eq!((told["status"].as_str(), told["failure"]["code"].as_str()), (Some("FAILED"), Some("OUTCOME_UNKNOWN")));
+    let row = run::Entity::find_by_id(id.0).one(db.pool()).await.unwrap().unwrap();
+    let took = Duration::from_micros((row.ended_at.unwrap() - row.cancel_requested_at.unwrap()).unsigned_abs());
+    assert!(took < LEASE + SEEN, "{took:?}");
+    for effect in [first, second] {
+        assert_eq!(effect.processes(), Vec::<String>::new());
+    }
+    held.disarm();
 }

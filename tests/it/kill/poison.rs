@@ -23,9 +23,15 @@ async fn until_begun(path: &str, wanted: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_update_that_takes_three_workers_is_stuck() {
-    let mut fleet = soon(Size::Fleet).start().await;
+    for size in [Size::Fleet, Size::Embedded] {
+        takes_three_workers(size).await;
+    }
+}
+
+async fn takes_three_workers(size: Size) {
+    let mut fleet = soon(size).start().await;
     let node = practice::node().await;
-    let api = fleet.client.clone();
+    let mut api = fleet.client.clone();
     let (begins, go) = (fleet.scratch().at("begins"), fleet.scratch().at("go"));
     let code = format!(
         "import os, time\ndef execute(deployment_id, **kwargs):\n    with open({}, 'a') as file:\n        file.write(deployment_id + '\\n')\n    \
@@ -43,7 +49,9 @@ async fn an_update_that_takes_three_workers_is_stuck() {
     }
 
     // A worker that gives them back, as at a restart, does not count.
-    fleet.start_worker().await;
+    if size == Size::Fleet {
+        fleet.start_worker().await;
+    }
     until_begun(&begins, UPDATES.len()).await;
     fleet.workers[0].terminate();
     until_true("draining", PATIENCE, || async { fleet.workers[0].process().log().contains("draining") }).await;
@@ -56,6 +64,7 @@ async fn an_update_that_takes_three_workers_is_stuck() {
         fleet.workers[life].kill().await;
     }
     fleet.start_worker().await;
+    api.clone_from(&fleet.client);
     let db = fleet.db().await;
     for run in &runs {
         let stuck = history::until_over(&db, run.parse().unwrap(), PATIENCE).await;

@@ -6,7 +6,7 @@ use crate::{
         Kind, Next, Phase, State, Status, follow,
         next::{CANCELLED, OUTCOME_UNKNOWN},
     },
-    plan::OnFailure,
+    plan::{OnFailure, OnInterrupt},
 };
 
 const POLICIES: [OnFailure; 2] = [OnFailure::Leave, OnFailure::Restore];
@@ -91,23 +91,30 @@ fn of_a_run_that_nobody_holds() {
                     continue;
                 }
                 let context = format!("{on_failure:?} {step} {answer:?} {length}: {:?}", state.phase);
-                // A worker leaves the node safe, or puts it back; or it says that a hook may have acted.
-                let acted = state
-                    .under_way()
-                    .is_some_and(|(step, attempt)| attempt.acts && state.spec.plan.steps[step].slot.is_some());
-                let midway = acted || (!state.steps[4].attempts.is_empty() && !state.is_live());
-                let Some(events) = follow::end_by_cancel(&state, "eve") else {
-                    assert!(midway || matches!(state.phase, Phase::Ended { .. }), "{context}");
-                    continue;
-                };
-                assert!(!midway, "{context}");
+                let midway = !state.steps[4].attempts.is_empty() && !state.is_live();
+                let over = matches!(state.phase, Phase::Ended { .. });
+                // A worker leaves the node safe, or puts it back.
+                let attended = follow::end_by_cancel(&state, "eve", false);
+                assert_eq!(attended.is_none(), midway || over, "{context}");
+                let unattended = follow::end_by_cancel(&state, "eve", true);
+                assert_eq!(unattended.is_none(), midway && on_failure == OnFailure::Restore || over, "{context}");
+                let Some(events) = unattended else { continue };
+                let in_post_hook = state.under_way().is_some_and(|(step, attempt)| {
+                    attempt.acts && state.spec.plan.steps[step].on_interrupt == OnInterrupt::Fail
+                });
                 let epoch = state.epoch + 1;
                 for event in events {
                     state.apply(&event.dated(state.seq + 1, epoch, 0)).unwrap();
                 }
                 let done = STEPS.iter().zip(&state.steps).all(|(_, step)| step.is_over());
-                let ended = Phase::Ended { status: if done { Status::Succeeded } else { Status::Cancelled }, at: 0 };
-                assert_eq!(state.phase, ended, "{context}");
+                let status = match () {
+                    () if done => Status::Succeeded,
+                    () if in_post_hook => Status::Failed,
+                    () => Status::Cancelled,
+                };
+                assert_eq!(state.phase, Phase::Ended { status, at: 0 }, "{context}");
+                let message = state.stopped.map(|failure| failure.message).unwrap_or_default();
+                assert_eq!(message.ends_with("look there."), midway, "{context}: {message}");
             }
         }
     }
