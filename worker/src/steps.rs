@@ -164,6 +164,9 @@ impl Doer for Steps {
         if let Err(error) = deployer::updates::idempotency::forget_old(&self.deployer).await {
             tracing::warn!(error = ?error, "old idempotency keys could not be forgotten");
         }
+        if let Err(error) = engine::leases::forget_old(&self.deployer.db).await {
+            tracing::warn!(error = %error, "workers of long ago could not be forgotten");
+        }
         match retain::retain(&self.deployer.db, self.retention).await {
             Ok(gone) if gone != retain::Forgotten::default() => {
                 tracing::info!(runs = gone.runs, logs = gone.logs, "forgot what is older than is kept");

@@ -40,7 +40,7 @@ pub async fn cancel(tx: &Tx, id: RunId, login: &str) -> Result<Cancel, RunsError
     if let Some(holder) = loaded.row.worker_id {
         rows::end_if_lapsed(tx, WorkerId(holder)).await?;
     }
-    let unattended = loaded.state.changed_midway() && !rows::any_alive(tx).await?;
+    let unattended = loaded.state.changed_midway() && !rows::any_lately(tx).await?;
     if let Some(events) = follow::end_by_cancel(&loaded.state, login, unattended) {
         let op = Op::end(id, &loaded.state, &events).map_err(|source| RunsError::Broken { run: id, source })?;
         if !sql::execute(&**tx, &[&op]).await?.is_empty() {

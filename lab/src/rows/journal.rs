@@ -166,7 +166,7 @@ impl Rows {
         if let Some(holder) = loaded.row.worker_id {
             self.end_if_lapsed(now, holder);
         }
-        let unattended = loaded.state.changed_midway() && !self.any_alive(now);
+        let unattended = loaded.state.changed_midway() && !self.any_lately(now);
         if let Some(events) = follow::end_by_cancel(&loaded.state, login, unattended) {
             let op = Op::end(id, &loaded.state, &events).map_err(|source| RunsError::Broken { run: id, source })?;
             if !self.commit(now, &[&op])?.is_empty() {

@@ -2,6 +2,7 @@
 
 use engine::{
     ids::{RunId, WorkerId},
+    leases::LATELY_US,
     store::Swept,
 };
 
@@ -60,9 +61,9 @@ impl Rows {
         }
     }
 
-    /// Whether any worker lives.
-    pub(super) fn any_alive(&self, now: i64) -> bool {
-        self.workers.values().any(|row| row.ended_at.is_none() && row.lease_until >= now)
+    /// Whether a worker is there, or was lately.
+    pub(super) fn any_lately(&self, now: i64) -> bool {
+        self.workers.values().any(|row| row.lease_until >= now - LATELY_US)
     }
 
     /// Wishes to cancel runs that nobody living holds.
