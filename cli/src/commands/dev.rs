@@ -30,6 +30,7 @@ pub(crate) async fn run(args: Dev, config: Config) -> Result<(), Failure> {
     let stopping = shutdown.clone();
     tokio::spawn(async move {
         signals.next().await;
+        tracing::info!("draining: no new runs; once more to stop at once");
         stopping.cancel();
         worker.drain();
         signals.next().await;
