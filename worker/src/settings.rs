@@ -38,6 +38,9 @@ pub struct HookSettings {
     /// OS users as whom hooks may run here.
     #[serde(default)]
     pub os_users: Vec<String>,
+    /// Where hooks reach the API as `deployer_client`: http or https. Empty: they can't.
+    #[serde(default)]
+    pub deployer_url: String,
     /// Where hooks get their scratch directories; empty is the system's temporary directory.
     pub scratch: String,
     /// Passed to hooks as `http_proxy`; likewise the others.
@@ -74,6 +77,7 @@ impl Default for HookSettings {
             python: "python3".to_owned(),
             code_envs: BTreeMap::new(),
             os_users: Vec::new(),
+            deployer_url: String::new(),
             scratch: String::new(),
             http_proxy: None,
             https_proxy: None,

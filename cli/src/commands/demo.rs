@@ -68,9 +68,11 @@ struct Stage {
 
 impl Stage {
     async fn set(args: &Demo, config: Config, folder: &Path) -> Result<Self, Failure> {
-        let config = dev::embedded(config, folder)?;
+        let mut config = dev::embedded(config, folder)?;
         let listener = listen(args.listen, "--listen; 127.0.0.1:0 takes a free port").await?;
-        let base = format!("http://{}", listener.local_addr()?);
+        let address = listener.local_addr()?;
+        let base = format!("http://{address}");
+        dev::reach_itself(&mut config, address);
         let node_key = Secret::new(format!("practice-{:016x}", clock::random_u64()));
         let node = sandbox::practice(node_key.expose()).start(([127, 0, 0, 1], 0).into()).await?;
         let parts = dev::open(&config).await?;

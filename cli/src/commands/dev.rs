@@ -1,6 +1,7 @@
 //! `slipway dev`: everything in one process.
 
 use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
@@ -12,9 +13,10 @@ use super::{api, listen, say, show_first_key, signals::Signals, worker};
 use crate::{args::Dev, config::Config, failure::Failure, parts, parts::Parts};
 
 pub(crate) async fn run(args: Dev, config: Config) -> Result<(), Failure> {
-    let config = embedded(config, &args.data_dir)?;
+    let mut config = embedded(config, &args.data_dir)?;
     let listener = listen(args.listen.unwrap_or(config.api.listen), "--listen or api.listen").await?;
     let address = listener.local_addr()?;
+    reach_itself(&mut config, address);
     let parts = open(&config).await?;
     let mut signals = Signals::listen()?;
     let shutdown = CancellationToken::new();
@@ -39,6 +41,19 @@ pub(crate) async fn run(args: Dev, config: Config) -> Result<(), Failure> {
     api::serve(&parts, &config, listener, Some(&serving), shutdown).await?;
     let _ = working.await;
     Ok(())
+}
+
+/// Hooks of this process find the API that it serves.
+pub(crate) fn reach_itself(config: &mut Config, address: SocketAddr) {
+    let url = &mut config.worker.settings.hooks.deployer_url;
+    if url.is_empty() {
+        let ip = match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        *url = format!("http://{}", SocketAddr::new(ip, address.port()));
+    }
 }
 
 /// The embedded size of a configuration: all data in one folder.

@@ -35,8 +35,8 @@ pub struct HookCall {
     pub arguments: HookArguments,
     /// Where `automation_client` leads; `None`: any use of it raises.
     pub automation: Option<ClientAccess>,
-    /// Where `deployer_client` leads; `None`: any use of it raises.
-    pub deployer: Option<ClientAccess>,
+    /// Where `deployer_client` leads, or why it leads nowhere: any use of it raises that.
+    pub deployer: Result<ClientAccess, &'static str>,
     /// Bounds.
     pub limits: HookLimits,
     /// To mask in all that the hook says; the clients' keys are masked in any case.
@@ -182,26 +182,22 @@ pub struct HookControl {
 impl HookCall {
     /// What the runner is given.
     pub(super) fn payload(&self, nonce: &str) -> String {
-        let client = |access: &Option<ClientAccess>| {
-            access.as_ref().map(|access| {
-                json!({ "url": access.url, "key": access.key.expose(), "no_check_certificate": access.no_check_certificate })
-            })
-        };
+        let client = |access: &ClientAccess| json!({ "url": access.url, "key": access.key.expose(), "no_check_certificate": access.no_check_certificate });
         json!({
             "nonce": nonce,
             "name": self.name,
             "code_env": self.code_env,
             "code": self.code,
             "arguments": self.arguments,
-            "automation_client": client(&self.automation),
-            "deployer_client": client(&self.deployer),
+            "automation_client": self.automation.as_ref().map(client),
+            "deployer_client": self.deployer.as_ref().map_or_else(|why| json!({ "why": why }), client),
         })
         .to_string()
     }
 
     /// All that must not show in output.
     pub(super) fn all_secrets(&self) -> impl Iterator<Item = &str> {
-        let keys = [&self.automation, &self.deployer].into_iter().flatten().map(|access| access.key.expose());
+        let keys = self.automation.iter().chain(&self.deployer).map(|access| access.key.expose());
         self.secrets.iter().map(Secret::expose).chain(keys)
     }
 }

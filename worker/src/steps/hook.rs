@@ -6,6 +6,7 @@ use engine::{
     failure::{Code, Failure, StepError, StepOutcome, StepResult},
     journal::State,
     plan::PlannedStep,
+    secrets::Secret,
     slots::{Demand, Slots},
     step::{Audience, StepContext},
 };
@@ -36,7 +37,18 @@ struct Params {
     #[serde(default)]
     os_user: Option<String>,
     deadline_ms: u64,
+    #[serde(default)]
+    hooks_user: Option<String>,
 }
+
+/// Why a hook has no `deployer_client`: what an infrastructure's administrator can change.
+const NO_HOOKS_USER: &str = "the infrastructure has no hooks user; its administrators can set one (hooksUser), and this client acts as that user";
+/// See [`NO_HOOKS_USER`].
+const HOOKS_USER_GONE: &str =
+    "the infrastructure's hooks user is gone or disabled; its administrators can set another one (hooksUser)";
+/// What an operator can.
+const NO_ADDRESS: &str =
+    "the worker does not know where Slipway's API is; its operator can set worker.hooks.deployer_url";
 
 pub(super) async fn run(
     steps: &Steps,
@@ -125,10 +137,28 @@ async fn call(
             key,
             no_check_certificate: node.trust_all_certificates,
         }),
-        deployer: None,
+        deployer: deployer_access(steps, &context, params).await?,
         limits: HookLimits { deadline: Duration::from_millis(params.deadline_ms), ..HookLimits::default() },
         secrets: Vec::new(),
     })
+}
+
+/// The API, as the infrastructure's hooks user, with a key that dies with the run.
+async fn deployer_access(
+    steps: &Steps,
+    context: &Context,
+    params: &Params,
+) -> Result<Result<ClientAccess, &'static str>, StepError> {
+    let Some(user) = &params.hooks_user else { return Ok(Err(NO_HOOKS_USER)) };
+    let url = &steps.hooks.deployer_url;
+    if url.is_empty() {
+        return Ok(Err(NO_ADDRESS));
+    }
+    let key =
+        deployer::keys::mint_for_hooks(&steps.deployer.db, context.held.run, user).await.map_err(from_deployer)?;
+    Ok(key.map_or(Err(HOOKS_USER_GONE), |key| {
+        Ok(ClientAccess { url: url.clone(), key: Secret::new(key.expose().to_owned()), no_check_certificate: false })
+    }))
 }
 
 /// What a post-deployment hook learns of the deployment so far.

@@ -79,7 +79,7 @@ async fn a_client_that_can_not_be_had_says_why_when_it_is_used() {
             1,
             "automation_client.get_instance_info: the code env 'plain' can't import dataikuapi (No module named 'dataikuapi'): install the package dataiku-api-client there",
         ),
-        (2, "deployer_client.get_instance_info: deployer_client is not available in this release of Slipway"),
+        (2, "deployer_client.get_instance_info: there is no deployer here"),
     ] {
         let done = Bench::new(code)
             .with(|call| {

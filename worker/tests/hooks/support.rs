@@ -87,7 +87,7 @@ impl Bench {
             code,
             arguments,
             automation: None,
-            deployer: None,
+            deployer: Err("there is no deployer here"),
             limits: HookLimits { deadline: Duration::from_secs(60), ..HookLimits::default() },
             secrets: Vec::new(),
         };
