@@ -118,7 +118,7 @@ pub(crate) enum WorkerCommand {
 #[derive(Args)]
 pub(crate) struct Simulate {
     /// How many seeds.
-    #[arg(long, default_value_t = 1_000, value_name = "N")]
+    #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seeds: u64,
     /// The first seed.
     #[arg(long, default_value_t = 1, value_name = "SEED")]
@@ -130,8 +130,8 @@ pub(crate) struct Simulate {
     #[arg(long, conflicts_with = "seeds")]
     pub(crate) trace: bool,
     /// How many threads [default: one a core].
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    pub(crate) threads: Option<u16>,
 }
 
 #[cfg(feature = "lab")]
@@ -195,16 +195,16 @@ pub(crate) struct Sandbox {
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Soak {
     /// For how long faults are made; what was requested then still gets its time to end.
-    #[arg(long, default_value_t = 5.0, value_name = "MINUTES")]
+    #[arg(long, default_value_t = 5.0, value_name = "MINUTES", value_parser = minutes)]
     pub(crate) minutes: f64,
     /// What the faults and their order are drawn from; a random one if not given. When they strike depends on the machine, too.
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    /// Worker processes, 2 at least.
-    #[arg(long, default_value_t = 3)]
-    pub(crate) workers: usize,
+    /// Worker processes, 2 to 64; the embedded size has one process.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(2..=64))]
+    pub(crate) workers: u16,
     /// Updates requested in a second.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = rate)]
     pub(crate) rate: f64,
     /// An API, workers, PostgreSQL and Redis; or one process on SQLite.
     #[arg(long, value_enum, default_value_t = SoakSize::Fleet)]
@@ -213,7 +213,7 @@ pub(crate) struct Soak {
     #[arg(long, value_name = "FILE")]
     pub(crate) history: Option<PathBuf>,
     /// Runs nothing: checks a history that was written before.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["history", "seed"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["history", "seed", "minutes", "workers", "rate", "size"])]
     pub(crate) check: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Option<SoakCommand>,
@@ -245,12 +245,28 @@ pub(crate) enum SoakCommand {
         #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3_600))]
         seconds: u32,
         /// Worker processes.
-        #[arg(long, default_value_t = 2)]
-        workers: usize,
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+        workers: u16,
         /// An API, workers, PostgreSQL and Redis; or one process on SQLite.
         #[arg(long, value_enum, default_value_t = SoakSize::Fleet)]
         size: SoakSize,
     },
+}
+
+#[cfg(feature = "lab")]
+fn minutes(text: &str) -> Result<f64, String> {
+    within(text, 0.1, 30.0 * 24.0 * 60.0)
+}
+
+#[cfg(feature = "lab")]
+fn rate(text: &str) -> Result<f64, String> {
+    within(text, 0.1, 1_000.0)
+}
+
+#[cfg(feature = "lab")]
+fn within(text: &str, least: f64, most: f64) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("it must be a number from {least} to {most}"))
 }
 
 #[cfg(feature = "lab")]

@@ -1,27 +1,29 @@
 //! What an API process does beside answering: it ends updates whose cancel no worker is left to see.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use deployer::{Deployer, updates::end_unseen_cancels};
-use engine::runs::due::Place;
+use deployer::{Deployer, updates::Unseen};
+use prometheus_client::metrics::counter::Counter;
 use tokio_util::sync::CancellationToken;
 
-/// How often it looks: well within the time in which a cancel ends an update whose worker is gone.
-const EVERY: Duration = Duration::from_secs(2);
+/// How often it looks: a cancel is to end an update well within five seconds after its worker's lease.
+const EVERY: Duration = Duration::from_secs(1);
 /// How long one look may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Looks until `shutdown`.
-pub(crate) async fn watch(deployer: Deployer, shutdown: CancellationToken) {
-    let mut place = Place::default();
+/// Looks until `shutdown`. `lapses` counts the workers that it found gone.
+pub(crate) async fn watch(deployer: Deployer, lapses: Counter, shutdown: CancellationToken) {
+    let mut unseen = Unseen::default();
     loop {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
         }
-        match tokio::time::timeout(PATIENCE, end_unseen_cancels(&deployer, place)).await {
-            Ok(Ok(next)) => place = next,
+        match tokio::time::timeout(PATIENCE, unseen.look(&deployer, Instant::now())).await {
+            Ok(Ok(lapsed)) => {
+                lapses.inc_by(lapsed as u64);
+            }
             Ok(Err(error)) => tracing::warn!(error = ?error, "cancels that no worker sees could not be looked for"),
             Err(_) => tracing::warn!("the look for cancels that no worker sees got no answer in time"),
         }

@@ -31,7 +31,7 @@ pub use self::{
     list::{Filter, by_ids, get, latest_of, list},
     of_deployments::of_deployments,
     steps::{Attempt, SlotWait, Step, StepStatus, Trouble},
-    unseen::end_unseen_cancels,
+    unseen::Unseen,
     view::{HookCounts, Update},
     waiting::{Holders, WaitKind, WaitingOn},
 };

@@ -16,6 +16,11 @@ pub struct RunId(pub i64);
 #[serde(transparent)]
 pub struct WorkerId(pub i64);
 
+impl WorkerId {
+    /// In a journal: whoever ended a run without being a worker.
+    pub const NOBODY: Self = Self(0);
+}
+
 const RANDOM_BITS: u32 = 21;
 
 /// A fresh id. Two equal ones within a millisecond (1 in 2 million) are refused by the primary key and drawn again by the caller.

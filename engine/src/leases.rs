@@ -18,7 +18,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use self::rows::{LATELY_US, drain, end_lapsed, forget_old};
+pub use self::rows::{drain, end_lapsed, forget_old};
 use crate::{
     clock,
     db::{DbErr, Use},

@@ -37,6 +37,8 @@ pub enum Rule {
     Tickets,
     /// A cancelled run stops.
     Cancel,
+    /// A stuck run ends on somebody's word alone.
+    Stuck,
     /// `OUTCOME_UNKNOWN` only where an answer was really lost, and nothing can tell what the step did.
     Unknown,
     /// `WORKERS_LOST` only where three workers were really lost.
@@ -57,6 +59,7 @@ impl fmt::Display for Rule {
             Self::Limit => "never more hooks than the limit",
             Self::Tickets => "slots are granted in order of tickets",
             Self::Cancel => "a cancelled run stops",
+            Self::Stuck => "a stuck run ends on somebody's word alone",
             Self::Unknown => "OUTCOME_UNKNOWN only where an answer was lost",
             Self::Lost => "WORKERS_LOST only where workers were lost",
             Self::Unavailable => "CODE_ENV_UNAVAILABLE only after the wait",
@@ -90,6 +93,8 @@ struct Run<'a> {
     events: Vec<&'a Event>,
     /// When somebody asked to cancel it.
     cancelled_at: Option<i64>,
+    /// When somebody asked to cancel it, or gave it up.
+    words: Vec<i64>,
     calls: Vec<(i64, i64)>,
     effects: Vec<(i64, i64)>,
 }
@@ -144,10 +149,10 @@ impl<'a> Seen<'a> {
         };
         for record in records {
             if let Record::Accepted { run, deployment, number, steps, retry_of, .. } = record {
-                let (events, calls, effects) = (Vec::new(), Vec::new(), Vec::new());
+                let (events, words, calls, effects) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
                 let (id, number, retry_of, cancelled_at) = (*run, *number, *retry_of, None);
-                seen.runs
-                    .insert(id, Run { id, deployment, number, steps, retry_of, events, cancelled_at, calls, effects });
+                let run = Run { id, deployment, number, steps, retry_of, events, cancelled_at, words, calls, effects };
+                seen.runs.insert(id, run);
             }
         }
         for record in records {
@@ -155,7 +160,9 @@ impl<'a> Seen<'a> {
                 Record::Event(event) => seen.of(event.run, |run| run.events.push(event)),
                 Record::CancelAsked { run, at } => seen.of(*run, |run| {
                     run.cancelled_at = Some(run.cancelled_at.map_or(*at, |before| before.min(*at)));
+                    run.words.push(*at);
                 }),
+                Record::AbandonAsked { run, at } => seen.of(*run, |run| run.words.push(*at)),
                 Record::Call { run, step, at } => seen.of(*run, |run| run.calls.push((*step, *at))),
                 Record::Effect { run, step, at } => seen.of(*run, |run| run.effects.push((*step, *at))),
                 Record::Worker { worker, ended_at, came_back_at } => {
@@ -169,7 +176,7 @@ impl<'a> Seen<'a> {
                     from: *from,
                     until: until.unwrap_or(i64::MAX),
                 }),
-                Record::Closed { at } => seen.closed_at = Some(*at),
+                Record::Closed { at, .. } => seen.closed_at = Some(*at),
                 Record::Accepted { .. } | Record::Limit { .. } | Record::Grant { .. } | Record::Work { .. } => {}
             }
         }

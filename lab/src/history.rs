@@ -45,6 +45,13 @@ pub enum Record {
         /// When.
         at: i64,
     },
+    /// An operator gave a stuck run up.
+    AbandonAsked {
+        /// The run.
+        run: i64,
+        /// When.
+        at: i64,
+    },
     /// An entry of a journal.
     Event(Event),
     /// A worker, as it was last seen.
@@ -127,6 +134,9 @@ pub enum Record {
     Closed {
         /// When.
         at: i64,
+        /// How many records there are, this one included: whoever reads fewer does not see all. None for a history that is not kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        records: Option<usize>,
     },
 }
 
@@ -225,13 +235,30 @@ pub fn write<'a>(mut to: impl Write, records: impl IntoIterator<Item = &'a Recor
 /// The reader's error, or a line that is no record.
 pub fn read(from: impl BufRead) -> io::Result<Vec<Record>> {
     let mut records = Vec::new();
-    for line in from.lines() {
+    for (number, line) in (1..).zip(from.lines()) {
         let line = line?;
         if !line.trim().is_empty() {
-            records.push(serde_json::from_str(&line)?);
+            let record = serde_json::from_str(&line);
+            // serde_json counts the lines of what it was given, and that is one.
+            records.push(record.map_err(|error| io::Error::other(format!("line {number}, {}", column(&error))))?);
         }
     }
     Ok(records)
+}
+
+/// Whether all is there that was seen, to the end.
+pub fn is_whole(records: &[Record]) -> bool {
+    let closed = records.iter().find_map(|record| match record {
+        Record::Closed { records, .. } => Some(records.unwrap_or(0)),
+        _ => None,
+    });
+    closed.is_some_and(|seen| records.len() >= seen)
+}
+
+fn column(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    let what = said.rsplit_once(" at line ").map_or(said.as_str(), |(what, _)| what);
+    format!("column {}: {what}", error.column())
 }
 
 #[cfg(test)]
@@ -265,7 +292,7 @@ mod tests {
             },
             Record::Event(event),
             Record::Worker { worker: 7, ended_at: Some(9), came_back_at: None },
-            Record::Closed { at: 10 },
+            Record::Closed { at: 10, records: None },
         ];
         let mut written = Vec::new();
         write(&mut written, &records).unwrap();

@@ -65,20 +65,21 @@ pub fn run(seed: u64, broken: Option<Break>, trace: bool) -> io::Result<Outcome>
     scheduler::run(seed, broken, trace, None)
 }
 
-/// Runs seeds from `first` on, on some threads, until one breaks a promise.
+/// Runs so many seeds from `first` on, on some threads, until one breaks a promise. After the greatest number comes 0.
 ///
 /// # Errors
 /// The operating system gives no thread or runtime.
 pub fn simulate(first: u64, seeds: u64, broken: Option<Break>, threads: usize) -> io::Result<Verdict> {
-    let next = AtomicU64::new(first);
+    let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
     let verdict = Mutex::new(Verdict::default());
     let work = || -> io::Result<()> {
         while !stop.load(Ordering::Relaxed) {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first.saturating_add(seeds) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= seeds {
                 break;
             }
+            let seed = first.wrapping_add(number);
             let outcome = run(seed, broken, false)?;
             let mut verdict = verdict.lock().unwrap_or_else(PoisonError::into_inner);
             verdict.seeds += 1;

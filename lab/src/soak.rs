@@ -26,7 +26,7 @@ mod watch;
 
 use std::{
     fs::File,
-    io::{BufReader, BufWriter, Write},
+    io::{self, BufReader, BufWriter, Write},
     path::Path,
     sync::Arc,
     time::Duration,
@@ -58,6 +58,14 @@ const CALM: Duration = Duration::from_secs(150);
 /// # Errors
 /// When a part of it can't be made, or can't be judged. A promise that was broken is no error: it stands in the report.
 pub async fn run(settings: &Settings, tell: Tell) -> Result<Report, LabError> {
+    let kept = match &settings.history {
+        // Before all the work: a file that can't be made is known at once.
+        Some(path) => {
+            let unwritable = |source| LabError::History { path: path.clone(), source };
+            Some((path, File::create(path).map_err(unwritable)?))
+        }
+        None => None,
+    };
     tell(&settings.told());
     let watch = watch::Watch::start().await?;
     let mut stage = stage::Stage::build(settings, &tell).await?;
@@ -83,8 +91,8 @@ pub async fn run(settings: &Settings, tell: Tell) -> Result<Report, LabError> {
     let seen = seen::Seen::read(&db).await?;
     let hooks = watch.acts();
     let records = records::of(&seen, &book, &hooks, &calls, began, closed);
-    if let Some(path) = &settings.history {
-        let mut file = BufWriter::new(File::create(path)?);
+    if let Some((path, file)) = kept {
+        let mut file = BufWriter::new(file);
         history::write(&mut file, &records)?;
         file.flush()?;
         tell(&format!("The history is in {}.", path.display()));
@@ -118,5 +126,8 @@ pub fn check(path: &Path) -> Result<(usize, Vec<Violation>), LabError> {
     let unreadable = |source| LabError::History { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
     let records = history::read(BufReader::new(file)).map_err(unreadable)?;
+    if !history::is_whole(&records) {
+        return Err(unreadable(io::Error::other("a part of it is missing: nothing can be said of the whole")));
+    }
     Ok((records.len(), checker::check(&records, SLACK_US)))
 }

@@ -93,21 +93,29 @@ async fn kept(store: Store) {
     assert_eq!(again, Forgotten::default());
 }
 
-/// Workers that ended a week ago go, unless they hold something still.
+/// Workers that ended a week ago go, unless they hold something still, or nobody since publishes what they did.
 async fn workers(store: Store) {
     let base = Base::new(store).await;
     let (db, now) = (&base.db, base.db.now().await.unwrap());
-    for (id, ended) in [(1, Some(8)), (2, Some(8)), (3, Some(6)), (4, None)] {
+    let plain = "{}";
+    for (id, ended, facts) in [
+        (1, Some(8), plain),
+        (2, Some(8), plain),
+        (3, Some(6), plain),
+        (4, None, plain),
+        (5, Some(8), r#"{"codeEnvs":["gpu"]}"#),
+        (6, Some(8), r#"{"codeEnvs":["gpu"]}"#),
+    ] {
         let ended = ended.map_or("NULL".to_owned(), |days| (now - days * DAY).to_string());
         let sql = format!(
-            "INSERT INTO worker (id, name, started_at, lease_until, ended_at, facts) VALUES ({id}, 'w', 1, {now}, {ended}, '{{}}')"
+            "INSERT INTO worker (id, name, started_at, lease_until, ended_at, facts) VALUES ({id}, 'w', 1, {now}, {ended}, '{facts}')"
         );
         db.pool().execute_unprepared(&sql).await.unwrap();
     }
     run(db, now, "held", 1, "RUNNING", None).await;
     db.pool().execute_unprepared("UPDATE run SET worker_id = 2").await.unwrap();
-    assert_eq!(engine::leases::forget_old(db).await.unwrap(), 1);
-    assert_eq!(ids(db, "worker", "id").await, [2, 3, 4]);
+    assert_eq!(engine::leases::forget_old(db).await.unwrap(), 2);
+    assert_eq!(ids(db, "worker", "id").await, [2, 3, 4, 6]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,8 @@ pub struct Metrics {
     pub(crate) claims_lost: Counter,
     pub(crate) swept: Counter,
     pub(crate) leases: Counter,
-    pub(crate) lapses_found: Counter,
+    /// Lapsed workers that this process ended.
+    pub lapses_found: Counter,
     pub(crate) sweeps: Counter,
     pub(crate) refused: Counter,
     pub(crate) parked: Counter,
@@ -43,7 +44,7 @@ impl Metrics {
         registry.register("slipway_claims_lost", "Looks at updates that were not to be had", self.claims_lost.clone());
         registry.register("slipway_swept", "Updates that only a sweep found", self.swept.clone());
         registry.register("slipway_leases", "Leases that this process registered", self.leases.clone());
-        registry.register("slipway_lapses_found", "Lapsed workers that this one ended", self.lapses_found.clone());
+        registry.register("slipway_lapses_found", "Lapsed workers that this process ended", self.lapses_found.clone());
         registry.register("slipway_sweeps", "Sweeps that this worker did for the fleet", self.sweeps.clone());
         let refused = self.refused.clone();
         registry.register("slipway_refused_writes", "Writes of this worker that came too late", refused);

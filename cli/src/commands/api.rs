@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus_client::registry::Registry;
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use worker::Worker;
@@ -34,14 +34,17 @@ pub(crate) async fn serve(
     let address = listener.local_addr()?;
     let mut registry = Registry::default();
     let metrics = api::HttpMetrics::register(&mut registry);
-    if let Some(worker) = worker {
-        worker.metrics().register(&mut registry);
+    // Of a worker in this process it is the same figure.
+    let lapses = worker.map_or_else(Counter::default, |worker| worker.metrics().lapses_found.clone());
+    match worker {
+        Some(worker) => worker.metrics().register(&mut registry),
+        None => registry.register("slipway_lapses_found", "Lapsed workers that this process ended", lapses.clone()),
     }
     let numbers = fleet::numbers(parts.deployer.db.clone(), registry);
     let house = Deployment::new(parts.deployer.clone(), &parts.bell, config.packages.largest);
     let schema = api::limits::apply(graphql::builder(), &config.http.limits).finish();
     let app = api::app(schema, house, config.http.clone(), metrics, numbers, shutdown.clone());
-    tokio::spawn(unseen::watch(parts.deployer.clone(), shutdown.clone()));
+    tokio::spawn(unseen::watch(parts.deployer.clone(), lapses, shutdown.clone()));
     tracing::info!(listen = %address, "serving GraphQL at /graphql, GraphiQL at /graphiql");
     Ok(api::serve(listener, app, config.http.connections, shutdown, Duration::from_secs(config.http.drain_s)).await?)
 }

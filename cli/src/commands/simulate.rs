@@ -13,7 +13,7 @@ use crate::{args::Simulate, failure::Failure};
 
 /// Runs seeds, and says what came of them. Exit code 1 when a promise was broken.
 pub(crate) fn run(args: &Simulate) -> Result<ExitCode, Failure> {
-    let threads = args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, Into::into));
+    let threads = args.threads.map_or_else(|| thread::available_parallelism().map_or(1, Into::into), usize::from);
     if args.trace {
         let outcome = one(args.seed, args.broken)?;
         say(outcome.trace.join("\n"))?;

@@ -28,7 +28,7 @@ pub(crate) async fn run(args: Soak) -> Result<ExitCode, Failure> {
             return verdict(&report, report.is_good());
         }
         Some(SoakCommand::Flood { rate, seconds, workers, size }) => {
-            let (binary, size, workers) = (std::env::current_exe()?, size.into(), workers.clamp(1, 64));
+            let (binary, size, workers) = (std::env::current_exe()?, size.into(), usize::from(workers));
             let (keys, key_rate, key_burst) = (FLOOD_KEYS, FLOOD_KEY_RATE, FLOOD_KEY_BURST);
             let settings = flood::Settings { binary, size, rate, seconds, workers, keys, key_rate, key_burst };
             let report = undisturbed(flood::run(&settings, Arc::new(progress))).await?;
@@ -47,9 +47,9 @@ pub(crate) async fn run(args: Soak) -> Result<ExitCode, Failure> {
     let settings = soak::Settings {
         binary: std::env::current_exe()?,
         size: args.size.into(),
-        lasts: Duration::from_secs_f64((args.minutes * 60.0).clamp(1.0, 30.0 * 24.0 * 3_600.0)),
+        lasts: Duration::from_secs_f64(args.minutes * 60.0),
         seed: args.seed.unwrap_or_else(|| clock::random_u64() >> 32),
-        workers: args.workers.clamp(2, 64),
+        workers: usize::from(args.workers),
         rate: args.rate,
         plan: soak::Plan::Drawn,
         history: args.history,
@@ -64,7 +64,7 @@ async fn undisturbed<T>(experiment: impl Future<Output = Result<T, LabError>>) -
     let mut signals = Signals::listen()?;
     tokio::select! {
         report = experiment => Ok(report?),
-        () = signals.next() => Err(Failure::new("INTERRUPTED", "stopped before the soak had ended")),
+        () = signals.next() => Err(Failure::new("INTERRUPTED", "stopped before it had ended: nothing was judged")),
     }
 }
 

@@ -9,5 +9,6 @@ mod policy;
 mod previews;
 mod rights;
 mod support;
+mod unseen;
 mod updates;
 mod waiting;

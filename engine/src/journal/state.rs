@@ -291,13 +291,12 @@ impl State {
                 }
             }
             Kind::CancelRequested { by } => {
-                // Under an epoch of its own: it ends what nobody held, also when the worker that was to end it is gone.
-                let takes = event.epoch > self.epoch;
-                if self.cancelled_by.is_some() && !takes {
+                if self.cancelled_by.is_some() {
                     return Err("cancel was requested before");
                 }
-                self.cancelled_by.get_or_insert_with(|| by.clone());
-                if takes {
+                self.cancelled_by = Some(by.clone());
+                // Under an epoch of its own: it ends what nobody held.
+                if event.epoch > self.epoch {
                     self.interrupt();
                 }
             }

@@ -9,9 +9,6 @@ use crate::{
     ids::WorkerId,
 };
 
-/// So long after a lease would have ended, in microseconds, its worker was there lately.
-pub const LATELY_US: i64 = 2_000_000;
-
 /// So long after its end a worker's row is kept, in microseconds: for whoever looks at what happened.
 const KEPT_US: i64 = 7 * 24 * 3_600 * 1_000_000;
 
@@ -93,30 +90,6 @@ pub(crate) async fn end(db: &Db, worker: WorkerId) -> Result<(), DbErr> {
     tx.commit().await
 }
 
-/// Ends this worker if its lease lapsed. Final.
-///
-/// # Errors
-/// The database's error.
-pub(crate) async fn end_if_lapsed(tx: &Tx, worker: WorkerId) -> Result<(), DbErr> {
-    let clock = clock_sql(tx.get_database_backend());
-    let sql =
-        format!("UPDATE worker SET ended_at = {clock} WHERE id = $1 AND ended_at IS NULL AND lease_until < {clock}");
-    if tx.execute_raw(sql_with(&**tx, sql, [worker.0.into()])).await?.rows_affected() == 1 {
-        tracing::warn!(worker.id = %worker, "a worker's lease lapsed; what it held is free");
-    }
-    Ok(())
-}
-
-/// Whether a worker is there, or was so lately that another one may be on its way: workers that are restarted one after another, or all at once.
-///
-/// # Errors
-/// The database's error.
-pub(crate) async fn any_lately(tx: &Tx) -> Result<bool, DbErr> {
-    let clock = clock_sql(tx.get_database_backend());
-    let sql = format!("SELECT id FROM worker WHERE lease_until >= {clock} - $1 LIMIT 1");
-    Ok(tx.query_one_raw(sql_with(&**tx, sql, [LATELY_US.into()])).await?.is_some())
-}
-
 /// Ends every worker whose lease lapsed. Final: whatever follows, now or later, may count on it.
 ///
 /// # Errors
@@ -133,7 +106,8 @@ pub async fn end_lapsed(tx: &Tx) -> Result<Vec<WorkerId>, DbErr> {
     Ok(ended)
 }
 
-/// Forgets workers that ended a week ago and hold nothing. Answers how many.
+/// Forgets workers that ended a week ago and hold nothing, if a later one publishes the same: hooks may name what any worker ever published. Answers
+/// how many.
 ///
 /// # Errors
 /// The database's error.
@@ -141,7 +115,8 @@ pub async fn forget_old(db: &Db) -> Result<u64, DbErr> {
     let tx = db.begin().await?;
     let clock = clock_sql(tx.get_database_backend());
     let sql = format!(
-        "DELETE FROM worker WHERE ended_at < {clock} - $1 AND NOT EXISTS (SELECT 1 FROM run r WHERE r.worker_id = worker.id)"
+        "DELETE FROM worker WHERE ended_at < {clock} - $1 AND NOT EXISTS (SELECT 1 FROM run r WHERE r.worker_id = worker.id)
+  AND EXISTS (SELECT 1 FROM worker w WHERE w.facts = worker.facts AND w.id > worker.id)"
     );
     let gone = tx.execute_raw(sql_with(&*tx, sql, [KEPT_US.into()])).await?.rows_affected();
     tx.commit().await?;

@@ -5,13 +5,12 @@ use sea_orm::{ConnectionTrait, DbErr};
 use super::{RunsError, due::Place, op::Op, read, sql};
 use crate::{
     db::{Db, Tx, clock_sql, sql_with},
-    ids::{RunId, WorkerId},
-    journal::follow,
-    leases::rows,
+    ids::RunId,
+    journal::{NewEvent, State, follow},
 };
 
 /// So many wishes one look finds at most.
-pub const AT_ONCE: usize = 100;
+pub const AT_ONCE: usize = 200;
 
 /// What a request to cancel came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +25,8 @@ pub enum Cancel {
     Absent,
 }
 
-/// Asks to cancel. A run that nobody living holds ends here, unless something must be put back first, or a worker is there that can put the node
-/// in order.
+/// Asks to cancel. A run that nobody living holds ends here, unless a worker must look after the node, or put something back: then it is asked,
+/// too. A STUCK one ends by it.
 ///
 /// # Errors
 /// The database, or a broken journal.
@@ -37,15 +36,10 @@ pub async fn cancel(tx: &Tx, id: RunId, login: &str) -> Result<Cancel, RunsError
     if loaded.row.ended_at.is_some() {
         return Ok(Cancel::AlreadyEnded);
     }
-    if let Some(holder) = loaded.row.worker_id {
-        rows::end_if_lapsed(tx, WorkerId(holder)).await?;
-    }
-    let unattended = loaded.state.changed_midway() && !rows::any_lately(tx).await?;
-    if let Some(events) = follow::end_by_cancel(&loaded.state, login, unattended) {
-        let op = Op::end(id, &loaded.state, &events).map_err(|source| RunsError::Broken { run: id, source })?;
-        if !sql::execute(&**tx, &[&op]).await?.is_empty() {
-            return Ok(Cancel::Ended);
-        }
+    let state = &loaded.state;
+    let events = follow::end_stuck_by_cancel(state, login).or_else(|| follow::end_by_cancel(state, login, false));
+    if end(tx, id, state, events).await? {
+        return Ok(Cancel::Ended);
     }
     let clock = clock_sql(tx.get_database_backend());
     let sql = format!(
@@ -55,6 +49,26 @@ pub async fn cancel(tx: &Tx, id: RunId, login: &str) -> Result<Cancel, RunsError
     Ok(Cancel::Asked)
 }
 
+/// Ends a run that somebody asked to cancel, and that nobody living holds. `unattended`: workers had the time to take it, and none did. False when
+/// somebody holds it, when it is STUCK or has ended, and when it waits for a worker all the same.
+///
+/// # Errors
+/// The database, or a broken journal.
+pub async fn end_unseen(tx: &Tx, id: RunId, unattended: bool) -> Result<bool, RunsError> {
+    tx.lock("run", "id = $1", id.0).await?;
+    let Some(loaded) = read::load(&**tx, id).await? else { return Ok(false) };
+    let Some(login) = loaded.row.cancel_requested_by.filter(|_| loaded.row.ended_at.is_none()) else {
+        return Ok(false);
+    };
+    end(tx, id, &loaded.state, follow::end_by_cancel(&loaded.state, &login, unattended)).await
+}
+
+async fn end(tx: &Tx, id: RunId, state: &State, events: Option<Vec<NewEvent>>) -> Result<bool, RunsError> {
+    let Some(events) = events else { return Ok(false) };
+    let op = Op::end(id, state, &events).map_err(|source| RunsError::Broken { run: id, source })?;
+    Ok(!sql::execute(&**tx, &[&op]).await?.is_empty())
+}
+
 /// A wish to cancel that nobody living can see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
@@ -62,23 +76,24 @@ pub struct Wish {
     pub run: RunId,
     /// Its deployment.
     pub deployment: String,
-    /// Who asked.
-    pub login: String,
+    /// Its holder's lease lapsed, and nobody has ended it yet.
+    pub lapsed: bool,
     /// When, and of which run: the next look goes on behind it.
     pub place: Place,
 }
 
-/// Wishes to cancel runs that nobody living holds, oldest first, behind a place: their worker was lost before it saw them. They need no worker to
-/// end, so that whoever is there asks again ([`cancel`]).
+/// Wishes to cancel runs that nobody living holds, oldest first, behind a place: their worker was lost before it saw them, or none has come. They
+/// need none to end ([`end_unseen`]). STUCK runs are not among them: somebody has to decide on those.
 ///
 /// # Errors
 /// The database's error.
 pub async fn unseen(db: &Db, behind: Place) -> Result<Vec<Wish>, DbErr> {
     let clock = clock_sql(db.pool().get_database_backend());
     let sql = format!(
-        "SELECT r.id AS id, r.deployment_id AS deployment, r.cancel_requested_by AS login, r.cancel_requested_at AS at
+        "SELECT r.id AS id, r.deployment_id AS deployment, r.cancel_requested_at AS at,
+  CAST(CASE WHEN w.id IS NOT NULL AND w.ended_at IS NULL THEN 1 ELSE 0 END AS BIGINT) AS lapsed
 FROM run r LEFT JOIN worker w ON w.id = r.worker_id
-WHERE r.cancel_requested_at IS NOT NULL AND r.ended_at IS NULL AND (r.cancel_requested_at, r.id) > ($1, $2)
+WHERE r.cancel_requested_at IS NOT NULL AND r.ended_at IS NULL AND r.status <> 'STUCK' AND (r.cancel_requested_at, r.id) > ($1, $2)
   AND (w.id IS NULL OR w.ended_at IS NOT NULL OR w.lease_until < {clock})
 ORDER BY r.cancel_requested_at, r.id LIMIT $3"
     );
@@ -89,7 +104,7 @@ ORDER BY r.cancel_requested_at, r.id LIMIT $3"
         Ok(Wish {
             run: RunId(run),
             deployment: row.try_get("", "deployment")?,
-            login: row.try_get("", "login")?,
+            lapsed: row.try_get::<i64>("", "lapsed")? == 1,
             place: Place { requested_at: row.try_get("", "at")?, run },
         })
     };

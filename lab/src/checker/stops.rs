@@ -9,6 +9,7 @@ const LOST: usize = 3;
 pub(super) fn check(seen: &Seen<'_>, found: &mut Vec<Violation>) {
     for run in seen.runs.values() {
         cancel(seen, run, found);
+        stuck(seen, run, found);
         for event in &run.events {
             match event.facts.code.as_deref() {
                 Some("OUTCOME_UNKNOWN") if event.kind == "StepFailed" => unknown(seen, run, event, found),
@@ -44,6 +45,19 @@ fn cancel(seen: &Seen<'_>, run: &Run<'_>, found: &mut Vec<Violation>) {
                 run.name(second.step),
                 second.seq
             ));
+        }
+    }
+}
+
+/// Whoever stuck waits for somebody's word: one that was said before does not count.
+fn stuck(seen: &Seen<'_>, run: &Run<'_>, found: &mut Vec<Violation>) {
+    for pair in run.events.windows(2).filter(|pair| pair[0].kind == "Stuck") {
+        let (stuck, after) = (pair[0], pair[1]);
+        let said = |at: &i64| *at >= stuck.at - seen.slack_us && *at <= after.at + seen.slack_us;
+        if !run.words.iter().any(said) {
+            let (title, seq, kind) = (run.title(), after.seq, &after.kind);
+            let what = format!("{title} was stuck by event {}, and nobody asked for event {seq} ({kind}).", stuck.seq);
+            found.push(Violation { rule: Rule::Stuck, what });
         }
     }
 }

@@ -96,7 +96,7 @@ impl Story {
     fn closed(mut self) -> Self {
         self.at += 10;
         let at = self.at;
-        self.push(Record::Closed { at })
+        self.push(Record::Closed { at, records: None })
     }
 
     fn later(mut self) -> Self {
@@ -250,6 +250,22 @@ fn a_cancelled_run_that_goes_on() {
     };
     asked(Story::new().claimed_by(1, false)).step("StepStarted", 0).event("CancelRequested").event("Finished").keeps();
     asked(Story::new().claimed_by(1, false)).done(0).done(1).breaks(Rule::Cancel);
+}
+
+#[test]
+fn a_stuck_run_that_ends_without_a_word() {
+    let stuck = || Story::new().claimed_by(1, false).failed("Stuck", 0, "RESTORE_FAILED").later();
+    let said = |story: Story, record: fn(i64) -> Record| {
+        let at = story.at;
+        story.push(record(at)).later()
+    };
+    let gives_up: fn(i64) -> Record = |at| Record::AbandonAsked { run: RUN, at };
+    let cancels: fn(i64) -> Record = |at| Record::CancelAsked { run: RUN, at };
+    said(stuck(), gives_up).event("Abandoned").event("Finished").keeps();
+    said(stuck(), cancels).event("Abandoned").event("Finished").keeps();
+    // What was said before it got stuck is no word on it.
+    let early = said(Story::new().claimed_by(1, false), cancels).event("CancelRequested").later();
+    early.failed("Stuck", 0, "RESTORE_FAILED").later().event("Abandoned").event("Finished").breaks(Rule::Stuck);
 }
 
 #[test]

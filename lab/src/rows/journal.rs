@@ -163,15 +163,10 @@ impl Rows {
             return Ok(Cancel::AlreadyEnded);
         }
         self.seen.push(Record::CancelAsked { run: id.0, at: now });
-        if let Some(holder) = loaded.row.worker_id {
-            self.end_if_lapsed(now, holder);
-        }
-        let unattended = loaded.state.changed_midway() && !self.any_lately(now);
-        if let Some(events) = follow::end_by_cancel(&loaded.state, login, unattended) {
-            let op = Op::end(id, &loaded.state, &events).map_err(|source| RunsError::Broken { run: id, source })?;
-            if !self.commit(now, &[&op])?.is_empty() {
-                return Ok(Cancel::Ended);
-            }
+        let state = &loaded.state;
+        let events = follow::end_stuck_by_cancel(state, login).or_else(|| follow::end_by_cancel(state, login, false));
+        if self.end_by(now, id, state, events)? {
+            return Ok(Cancel::Ended);
         }
         if let Some(Run { row, .. }) = self.runs.get_mut(&id.0)
             && row.cancel_requested_at.is_none()
@@ -180,6 +175,24 @@ impl Rows {
             row.cancel_requested_by = Some(login.to_owned());
         }
         Ok(Cancel::Asked)
+    }
+
+    /// Ends a run that somebody asked to cancel, and that nobody living holds.
+    ///
+    /// # Errors
+    /// A broken journal.
+    pub fn end_unseen(&mut self, now: i64, id: RunId, unattended: bool) -> Result<bool, RunsError> {
+        let Some(loaded) = self.load(id)? else { return Ok(false) };
+        let Some(login) = loaded.row.cancel_requested_by.filter(|_| loaded.row.ended_at.is_none()) else {
+            return Ok(false);
+        };
+        self.end_by(now, id, &loaded.state, follow::end_by_cancel(&loaded.state, &login, unattended))
+    }
+
+    fn end_by(&mut self, now: i64, id: RunId, state: &State, events: Option<Vec<NewEvent>>) -> Result<bool, RunsError> {
+        let Some(events) = events else { return Ok(false) };
+        let op = Op::end(id, state, &events).map_err(|source| RunsError::Broken { run: id, source })?;
+        Ok(!self.commit(now, &[&op])?.is_empty())
     }
 
     /// Ends a stuck run, on an operator's word.
@@ -191,6 +204,7 @@ impl Rows {
         if loaded.state.phase != Phase::Stuck {
             return Ok(false);
         }
+        self.seen.push(Record::AbandonAsked { run: id.0, at: now });
         let failure = Failure::new(ABANDONED, "Given up.");
         let events = [
             NewEvent::run(Kind::Abandoned { by: login.to_owned() }),

@@ -2,7 +2,6 @@
 
 use engine::{
     ids::{RunId, WorkerId},
-    leases::LATELY_US,
     store::Swept,
 };
 
@@ -54,24 +53,12 @@ impl Rows {
         ended
     }
 
-    /// Ends this worker if its lease lapsed.
-    pub(super) fn end_if_lapsed(&mut self, now: i64, worker: i64) {
-        if let Some(row) = self.workers.get_mut(&worker).filter(|row| row.lease_until < now) {
-            row.ended_at.get_or_insert(now);
-        }
-    }
-
-    /// Whether a worker is there, or was lately.
-    pub(super) fn any_lately(&self, now: i64) -> bool {
-        self.workers.values().any(|row| row.lease_until >= now - LATELY_US)
-    }
-
     /// Wishes to cancel runs that nobody living holds.
-    pub fn unseen_cancels(&self, now: i64) -> Vec<(RunId, String)> {
+    pub fn unseen_cancels(&self, now: i64) -> Vec<RunId> {
         let lives = |id| self.workers.get(&id).is_some_and(|row| row.ended_at.is_none() && row.lease_until >= now);
-        let wishes = self.runs.values().map(|run| &run.row).filter(|row| row.ended_at.is_none());
-        let unseen = wishes.filter(|row| row.worker_id.is_none_or(|worker| !lives(worker)));
-        unseen.filter_map(|row| Some((RunId(row.id), row.cancel_requested_by.clone()?))).collect()
+        let open = self.runs.values().map(|run| &run.row).filter(|row| row.ended_at.is_none() && row.status != "STUCK");
+        let wishes = open.filter(|row| row.cancel_requested_at.is_some());
+        wishes.filter(|row| row.worker_id.is_none_or(|worker| !lives(worker))).map(|row| RunId(row.id)).collect()
     }
 
     /// One process's part of a sweep.

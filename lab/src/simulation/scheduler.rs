@@ -27,8 +27,8 @@ const STORMY_US: (i64, i64) = (3_000_000, 9_000_000);
 const MOST_RESTS: i64 = 8;
 /// See [`MOST_RESTS`].
 const MOST_POLLS: i64 = 16;
-/// How often an API process looks for cancels that no worker sees, in microseconds.
-const LOOKS_US: i64 = 2_000_000;
+/// How often an API process looks for cancels that no worker sees, in microseconds; from the second look on it does not wait for a worker.
+const LOOKS_US: i64 = 1_000_000;
 /// So long after that, all must have ended.
 const PATIENCE_US: i64 = 90_000_000;
 
@@ -59,6 +59,8 @@ struct Scheduler {
     runs: Vec<RunId>,
     /// When an API process looks for cancels that no worker sees.
     looks_at: i64,
+    /// What it found then.
+    unseen: Vec<RunId>,
     stormy: bool,
 }
 
@@ -84,6 +86,7 @@ pub(super) fn run(seed: u64, broken: Option<Break>, trace: bool, profile: Option
         requests: Vec::new(),
         runs: Vec::new(),
         looks_at: BEGIN_US,
+        unseen: Vec::new(),
         stormy: true,
         world: Arc::clone(&world),
     };
@@ -115,7 +118,7 @@ pub(super) fn run(seed: u64, broken: Option<Break>, trace: bool, profile: Option
             let (life, ..) = registered.get(place)?;
             registered.get(place + 1..)?.iter().find(|(later, ..)| later == life).map(|(.., at)| *at)
         });
-        inner.rows.seen.push(Record::Closed { at: now });
+        inner.rows.seen.push(Record::Closed { at: now, records: None });
         std::mem::take(&mut inner.rows.seen)
     });
     let violations = checker::check(&records, 0);
@@ -274,13 +277,11 @@ impl Scheduler {
             && let Some(run) =
                 world.draw(|chance| chance.one_of(&self.runs.iter().copied().map(Some).collect::<Vec<_>>(), None))
         {
-            self.cancel(now, run, "bob");
+            self.cancel(now, run);
         }
         if now >= self.looks_at {
             self.looks_at = now + LOOKS_US;
-            for (run, login) in world.at_once(|inner, now| inner.rows.unseen_cancels(now)) {
-                self.cancel(now, run, &login);
-            }
+            self.see_to_cancels(now);
         }
         if world.draw(|chance| chance.in_a_million(limit)) {
             let limit = world.draw(|chance| chance.between(1, 3));
@@ -317,20 +318,48 @@ impl Scheduler {
         }
     }
 
-    fn cancel(&mut self, now: i64, run: RunId, login: &str) {
-        let answer = self.world.at_once(|inner, now| inner.rows.cancel(now, run, login));
+    fn cancel(&mut self, now: i64, run: RunId) {
+        let answer = self.world.at_once(|inner, now| inner.rows.cancel(now, run, "bob"));
         self.world.tell(|| format!("run {run} is to be cancelled: {answer:?}"));
-        let deployment = self.world.lock().rows.runs.get(&run.0).map(|run| run.row.deployment_id.clone());
         match answer {
             Ok(Cancel::Asked) => self.ring(now, run),
-            Ok(Cancel::Ended) => {
-                let next = deployment.and_then(|name| self.world.lock().rows.next_of_deployment(&name));
-                if let Some(next) = next {
-                    self.ring(now, next);
-                }
-            }
+            Ok(Cancel::Ended) => self.ring_next(now, run),
             _ => {}
         }
+    }
+
+    /// The run that waited behind this one.
+    fn ring_next(&mut self, now: i64, run: RunId) {
+        let next = {
+            let inner = self.world.lock();
+            let deployment = inner.rows.runs.get(&run.0).map(|run| run.row.deployment_id.clone());
+            deployment.and_then(|name| inner.rows.next_of_deployment(&name))
+        };
+        if let Some(next) = next {
+            self.ring(now, next);
+        }
+    }
+
+    /// What an API process does for cancels that no worker sees.
+    fn see_to_cancels(&mut self, now: i64) {
+        let unseen = self.world.at_once(|inner, now| {
+            let unseen = inner.rows.unseen_cancels(now);
+            if !unseen.is_empty() {
+                inner.rows.end_lapsed(now);
+            }
+            unseen
+        });
+        for run in &unseen {
+            let before = self.unseen.contains(run);
+            let ended = self.world.at_once(|inner, now| inner.rows.end_unseen(now, *run, before));
+            self.world.tell(|| format!("run {run} is to be cancelled, and nobody has it: {ended:?}"));
+            match ended {
+                Ok(true) => self.ring_next(now, *run),
+                _ if !before => self.ring(now, *run),
+                _ => {}
+            }
+        }
+        self.unseen = unseen;
     }
 
     /// How often, and how late, a message arrives.

@@ -50,7 +50,7 @@ pub(super) fn of(seen: &Seen, book: &Book, hooks: &[Act], calls: &[Call], began:
             records.push(Record::Effect { run: asked.run, step, at });
         }
     }
-    records.push(Record::Closed { at: closed });
+    records.push(Record::Closed { at: closed, records: Some(records.len() + 1) });
     records
 }
 

@@ -2,8 +2,9 @@
 
 use super::sim::{Answer, Crash, POST_HOOK, RESTORE, STEPS, Sim, spec};
 use crate::{
+    ids::WorkerId,
     journal::{
-        Kind, Next, Phase, State, Status, follow,
+        Kind, NewEvent, Next, Phase, State, Status, follow,
         next::{CANCELLED, OUTCOME_UNKNOWN},
     },
     plan::{OnFailure, OnInterrupt},
@@ -93,6 +94,16 @@ fn of_a_run_that_nobody_holds() {
                 let context = format!("{on_failure:?} {step} {answer:?} {length}: {:?}", state.phase);
                 let midway = !state.steps[4].attempts.is_empty() && !state.is_live();
                 let over = matches!(state.phase, Phase::Ended { .. });
+                if state.phase == Phase::Stuck {
+                    // Only whoever says so now ends it.
+                    assert_eq!(follow::end_by_cancel(&state, "eve", true), None, "{context}");
+                    let epoch = state.epoch + 1;
+                    for event in follow::end_stuck_by_cancel(&state, "eve").unwrap() {
+                        state.apply(&event.dated(state.seq + 1, epoch, 0)).unwrap();
+                    }
+                    assert_eq!(state.phase, Phase::Ended { status: Status::Cancelled, at: 0 }, "{context}");
+                    continue;
+                }
                 // A worker leaves the node safe, or puts it back.
                 let attended = follow::end_by_cancel(&state, "eve", false);
                 assert_eq!(attended.is_none(), midway || over, "{context}");
@@ -118,6 +129,30 @@ fn of_a_run_that_nobody_holds() {
             }
         }
     }
+}
+
+/// A worker recorded the cancel, and was lost while it looked after the node.
+#[test]
+fn of_a_run_whose_worker_was_lost_after_it_had_recorded_it() {
+    let quiet = Sim::new(spec(OnFailure::Leave)).run();
+    let inside =
+        quiet.journal.iter().position(|event| event.step == Some(4) && event.kind == Kind::StepStarted).unwrap();
+    let mut state = State::fold(&quiet.journal[..=inside]).unwrap();
+    let epoch = state.epoch + 1;
+    for kind in [
+        Kind::Claimed { worker: WorkerId(9), lapsed: true, came_back: Vec::new() },
+        Kind::CancelRequested { by: "eve".to_owned() },
+    ] {
+        state.apply(&NewEvent::run(kind).dated(state.seq + 1, epoch, 0)).unwrap();
+    }
+    assert_eq!(follow::end_by_cancel(&state, "eve", false), None, "a worker can look after the node");
+    let events = follow::end_by_cancel(&state, "eve", true).unwrap();
+    let asked = |event: &&NewEvent| matches!(event.kind, Kind::CancelRequested { .. });
+    assert_eq!(events.iter().filter(asked).count(), 0, "once is enough, for readers of the version before, too");
+    for event in events {
+        state.apply(&event.dated(state.seq + 1, epoch + 1, 0)).unwrap();
+    }
+    assert_eq!(state.phase, Phase::Ended { status: Status::Cancelled, at: 0 });
 }
 
 #[test]
