@@ -14,7 +14,7 @@ mod check;
 mod patch;
 mod read;
 mod settings;
-mod validate;
+pub(crate) mod validate;
 
 pub use change::{NewInfrastructure, create, delete, set_permissions, update};
 pub(crate) use change::{another_node, lock, require_version, touch};

@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use targets::spec::ConnectionRemapping;
 
-use crate::{error::Problems, names, text};
+use crate::{error::Problems, infrastructures::validate::MOST_OTHER, names, text};
 
 /// The most remapped connections.
 const MOST_CONNECTIONS: usize = 1_000;
 /// The most scenarios that are switched.
 const MOST_SCENARIOS: usize = 10_000;
+/// The most tags.
+const MOST_TAGS: usize = 100;
 /// The most local variables, as JSON, in bytes.
 const MOST_VARIABLES: usize = 1 << 20;
 
@@ -30,6 +32,10 @@ pub struct Settings {
     pub project_folder: Option<String>,
     /// In place of the infrastructure's.
     pub on_failure: Option<OnFailure>,
+    /// Words by which people find it.
+    pub tags: Vec<String>,
+    /// What clients keep here that means nothing to us: answered as it was given.
+    pub other: Map<String, Value>,
 }
 
 /// What to change of a deployment; None leaves it as it is.
@@ -58,6 +64,10 @@ pub struct SettingsChange {
     pub project_folder: Option<Option<String>>,
     /// What a failure does.
     pub on_failure: Option<Option<OnFailure>>,
+    /// All tags.
+    pub tags: Option<Vec<String>>,
+    /// All that clients keep.
+    pub other: Option<Map<String, Value>>,
 }
 
 impl Settings {
@@ -78,6 +88,12 @@ impl Settings {
         }
         if let Some(on_failure) = change.on_failure {
             self.on_failure = on_failure;
+        }
+        if let Some(tags) = &change.tags {
+            self.tags.clone_from(tags);
+        }
+        if let Some(other) = &change.other {
+            self.other.clone_from(other);
         }
         self
     }
@@ -132,6 +148,17 @@ impl Settings {
         if let Some(folder) = &self.project_folder {
             names::check(folder, "projectFolder", problems);
         }
+        if self.tags.len() > MOST_TAGS {
+            problems.add("TOO_MANY", "tags", format!("At most {MOST_TAGS} tags."));
+        } else {
+            for (index, tag) in self.tags.iter().enumerate() {
+                text::required_line(tag, text::LINE, &format!("tags[{index}]"), problems);
+            }
+        }
+        let other = serde_json::to_vec(&self.other).map_or(usize::MAX, |json| json.len());
+        if other > MOST_OTHER {
+            problems.add("SETTINGS_TOO_LARGE", "other", format!("At most {MOST_OTHER} bytes of keys that Slipway does not know."));
+        }
     }
 }
 
@@ -165,7 +192,7 @@ mod tests {
             local_variables: Some([("v".to_owned(), long)].into_iter().collect()),
             scenarios: [("a\nb".to_owned(), true)].into_iter().collect(),
             project_folder: Some("a/b".to_owned()),
-            on_failure: None,
+            ..Settings::default()
         };
         let expected = [
             ("REMAPPING_INVALID", "connectionRemapping[1].source"),

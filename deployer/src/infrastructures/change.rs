@@ -128,11 +128,12 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewInfrastructure
     read_back(deployer, viewer, &new.id).await
 }
 
-/// Changes an infrastructure's stage, settings or key. A change of the node's scheme, host, port or certificate trust clears the stored key unless a
+/// Changes an infrastructure's stage, settings, key or rights. A change of the node's scheme, host, port or certificate trust clears the stored key unless a
 /// new one comes with it: the old one must not be sent elsewhere. Its administrators alone.
 ///
 /// # Errors
-/// `NOT_FOUND`, `FORBIDDEN`, `VERSION_CONFLICT`, `STAGE_UNKNOWN`, `USER_UNKNOWN`; one for each setting that is wrong.
+/// `NOT_FOUND`, `FORBIDDEN`, `VERSION_CONFLICT`, `STAGE_UNKNOWN`, `USER_UNKNOWN`, `ADMIN_KEY_MASKED`, `GROUP_UNKNOWN`; one for each setting that is
+/// wrong.
 pub async fn update(
     deployer: &Deployer,
     viewer: &Viewer,
@@ -166,7 +167,18 @@ async fn update_once(
     if let Some(Some(key)) = &patch.admin_key {
         validate::admin_key(key, &mut problems);
     }
+    if patch.keeps_key && (row.key_ref.is_none() || another_place(&old, &new)) {
+        problems.add(
+            "ADMIN_KEY_MASKED",
+            "adminKey",
+            "The stored key cannot be kept: there is none, or this changes the node's scheme, host, port or certificate trust. Enter the node's key itself.",
+        );
+    }
+    let permissions = patch.permissions.as_ref().map(|given| permission_rows(given, &mut problems));
     problems.check()?;
+    if let Some(permissions) = &permissions {
+        lock_administrators(&tx, &names_of(permissions)).await?;
+    }
     require_hooks_user(&tx, viewer, &old, &new).await?;
     let key_ref = match &patch.admin_key {
         Some(Some(key)) => Some(sealed::put(&tx, &deployer.keyring, &sealed::owner_of(id), key).await?),
@@ -182,9 +194,15 @@ async fn update_once(
         .exec(&*tx)
         .await?;
     sealed::forget_unused(&tx, id, key_ref.as_deref()).await?;
+    if let Some(permissions) = &permissions {
+        put_permissions(&tx, id, permissions).await?;
+    }
     touch(&tx, viewer, &row).await?;
+    let row = infrastructure::Entity::find_by_id(id).one(&*tx).await?;
+    // Whoever gave their own rights away learns that it worked all the same.
+    let changed = read::view(row.ok_or_else(|| Error::fault("a locked row vanished"))?, Level::Admin)?;
     tx.commit().await?;
-    read_back(deployer, viewer, id).await
+    Ok(changed)
 }
 
 /// Whether a key would go to another place, or over a less trusted way.

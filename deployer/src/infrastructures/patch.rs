@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 
 use engine::{plan::OnFailure, secrets::Secret};
 use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 use targets::spec::{ConnectionRemapping, PermissionsPropagation};
 
-use super::settings::{Settings, StepOverride};
+use super::{
+    read::Permission,
+    settings::{Settings, StepOverride},
+};
 
 /// Changes of [`Settings`]. An unknown key is refused.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -35,6 +39,7 @@ pub struct SettingsPatch {
     pub call_timeout_ms: Option<u64>,
     pub pre_hook_wait_ms: Option<u64>,
     pub post_hook_wait_ms: Option<u64>,
+    pub other: Option<Map<String, Value>>,
 }
 
 /// A key with the value null is named, too.
@@ -67,6 +72,7 @@ impl SettingsPatch {
             call_timeout_ms: self.call_timeout_ms.unwrap_or(to.call_timeout_ms),
             pre_hook_wait_ms: self.pre_hook_wait_ms.unwrap_or(to.pre_hook_wait_ms),
             post_hook_wait_ms: self.post_hook_wait_ms.unwrap_or(to.post_hook_wait_ms),
+            other: self.other.unwrap_or(to.other),
         }
     }
 }
@@ -80,6 +86,10 @@ pub struct InfrastructurePatch {
     pub settings: SettingsPatch,
     /// The node's administrator key, write-only: `Some(None)` removes it.
     pub admin_key: Option<Option<Secret>>,
+    /// The stored key must still be good after the change: the editor saw that there is one, and relies on it.
+    pub keeps_key: bool,
+    /// All groups with rights, in place of those before.
+    pub permissions: Option<Vec<Permission>>,
 }
 
 #[cfg(test)]

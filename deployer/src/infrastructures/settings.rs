@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use engine::{plan::OnFailure, retry::RetryPolicy};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use targets::spec::{ConnectionRemapping, PermissionsPropagation};
 
 use crate::error::Result;
@@ -16,7 +17,7 @@ pub const STEP_KINDS: [&str; 8] =
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Settings {
-    /// Where we reach the node: http or https.
+    /// Where we reach the node: http or https. Empty until somebody enters it: nothing can be deployed there before.
     pub node_url: String,
     /// What people open in a browser; None is the node URL.
     pub external_url: Option<String>,
@@ -50,6 +51,8 @@ pub struct Settings {
     pub pre_hook_wait_ms: u64,
     /// How long a post-deployment hook waits for a slot, in milliseconds.
     pub post_hook_wait_ms: u64,
+    /// What clients keep here that means nothing to us: answered as it was given.
+    pub other: Map<String, Value>,
 }
 
 impl Default for Settings {
@@ -72,6 +75,7 @@ impl Default for Settings {
             call_timeout_ms: 1_800_000,
             pre_hook_wait_ms: 10_000,
             post_hook_wait_ms: 60_000,
+            other: Map::new(),
         }
     }
 }

@@ -10,6 +10,8 @@ use crate::{error::Problems, text};
 
 /// More remappings than any bundle has connections.
 const MOST_REMAPPINGS: usize = 1_000;
+/// The most that clients may keep in settings, as JSON, in bytes.
+pub(crate) const MOST_OTHER: usize = 64 << 10;
 /// The longest connection name, in characters.
 const LONGEST_CONNECTION: usize = 200;
 /// The longest node key, in characters.
@@ -20,9 +22,17 @@ const DAY: u64 = 24 * HOUR;
 
 /// Notes what is wrong with the settings, and brings the node URL into its one spelling.
 pub(super) fn settings(settings: &mut Settings, targets: &Targets, problems: &mut Problems) {
-    match targets.node_url(&settings.node_url) {
-        Ok(url) => settings.node_url = url.as_str().to_owned(),
-        Err(error) => problems.add(url_code(&error), "nodeUrl", error.to_string()),
+    settings.node_url = settings.node_url.trim().to_owned();
+    // It may come later, and go again.
+    if !settings.node_url.is_empty() {
+        match targets.node_url(&settings.node_url) {
+            Ok(url) => settings.node_url = url.as_str().to_owned(),
+            Err(error) => problems.add(url_code(&error), "nodeUrl", error.to_string()),
+        }
+    }
+    let other = serde_json::to_vec(&settings.other).map_or(usize::MAX, |json| json.len());
+    if other > MOST_OTHER {
+        problems.add("SETTINGS_TOO_LARGE", "other", format!("At most {MOST_OTHER} bytes of keys that Slipway does not know."));
     }
     if let Some(url) = &settings.external_url {
         // We never connect to it: a browser does.
@@ -230,7 +240,7 @@ mod tests {
     #[test]
     fn all_problems_at_once() {
         let all = problems(|s| {
-            s.node_url = String::new();
+            s.node_url = "x".to_owned();
             s.external_url = Some("x".to_owned());
             s.settle_ms = u64::MAX;
         });

@@ -141,6 +141,7 @@ impl Infrastructures {
             stage: input.stage,
             settings: input.settings.unwrap_or_default().into(),
             admin_key: named(input.admin_key).map(|key| key.map(Secret::new)),
+            ..Default::default()
         };
         let answer =
             infrastructures::update(&session.deployer, &session.viewer(), &input.id, input.expected_version.0, patch)

@@ -66,6 +66,8 @@ pub(crate) struct DeploymentSettings {
     project_folder: Option<String>,
     /// What a failure does, in place of the infrastructure's policy.
     on_failure: Option<OnFailure>,
+    /// Words by which people find it.
+    tags: Vec<String>,
 }
 
 impl From<deployments::Settings> for DeploymentSettings {
@@ -76,6 +78,7 @@ impl From<deployments::Settings> for DeploymentSettings {
             scenarios: settings.scenarios.into_iter().map(|(id, on)| ScenarioSwitch { id, on }).collect(),
             project_folder: settings.project_folder,
             on_failure: settings.on_failure.map(Into::into),
+            tags: settings.tags,
         }
     }
 }
@@ -93,6 +96,8 @@ pub(crate) struct DeploymentSettingsInput {
     project_folder: MaybeUndefined<String>,
     /// What a failure does; null is the infrastructure's policy.
     on_failure: MaybeUndefined<OnFailure>,
+    /// All tags, in place of those before.
+    tags: Option<Vec<String>>,
 }
 
 impl From<DeploymentSettingsInput> for deployments::SettingsChange {
@@ -105,6 +110,8 @@ impl From<DeploymentSettingsInput> for deployments::SettingsChange {
             scenarios: input.scenarios.map(switches),
             project_folder: named(input.project_folder),
             on_failure: named(input.on_failure).map(|policy| policy.map(Into::into)),
+            tags: input.tags,
+            other: None,
         }
     }
 }

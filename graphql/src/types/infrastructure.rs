@@ -125,14 +125,14 @@ impl Infrastructure {
         &self.0.stage
     }
 
-    /// Where Slipway reaches the node.
-    async fn node_url(&self) -> &str {
-        &self.0.node_url
+    /// Where Slipway reaches the node; null until somebody enters it.
+    async fn node_url(&self) -> Option<&str> {
+        Some(self.0.node_url.as_str()).filter(|url| !url.is_empty())
     }
 
-    /// What people open in a browser.
-    async fn external_url(&self) -> &str {
-        &self.0.external_url
+    /// What people open in a browser; null until somebody enters it, or the node URL.
+    async fn external_url(&self) -> Option<&str> {
+        Some(self.0.external_url.as_str()).filter(|url| !url.is_empty())
     }
 
     /// What you may do here.

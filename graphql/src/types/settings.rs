@@ -128,7 +128,7 @@ fn step_policy((kind, policy): (String, infrastructures::StepOverride)) -> StepP
 /// What to set of an infrastructure. A field that is not given is left as it is, or at its default; null empties a field that may be empty.
 #[derive(Clone, Debug, Default, InputObject)]
 pub(crate) struct InfrastructureSettingsInput {
-    /// Where Slipway reaches the node: http or https. Needed for a new infrastructure. Another scheme, host or port clears the stored key.
+    /// Where Slipway reaches the node: http or https. Nothing can be deployed before it is entered; an empty text takes it away. Another scheme, host or port clears the stored key.
     pub(crate) node_url: Option<String>,
     /// What people open in a browser; null is the node URL.
     external_url: MaybeUndefined<String>,
@@ -184,6 +184,7 @@ impl From<InfrastructureSettingsInput> for infrastructures::SettingsPatch {
             call_timeout_ms: input.call_timeout_ms.map(Long::to_u64),
             pre_hook_wait_ms: input.pre_hook_wait_ms.map(Long::to_u64),
             post_hook_wait_ms: input.post_hook_wait_ms.map(Long::to_u64),
+            other: None,
         }
     }
 }
