@@ -211,6 +211,9 @@ pub struct BundleContents {
     /// Its web apps.
     #[serde(default)]
     pub webapps: Vec<BundleWebApp>,
+    /// The names of the code envs that it uses.
+    #[serde(default)]
+    pub code_envs: Vec<String>,
     /// The design project's permission items, as the node's API spells them (`group` or `user`, then booleans).
     #[serde(default)]
     pub permissions: Vec<Map<String, Value>>,

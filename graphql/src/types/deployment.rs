@@ -8,7 +8,7 @@ use serde_json::Value;
 use targets::spec;
 
 use super::{
-    enums::{EnvImportSpecificationMode, ImportTimeMode, Level, OnFailure, UpdateStatus},
+    enums::{EnvImportSpecificationMode, ImportTimeMode, Level, OnFailure, RemappingKind, UpdateStatus},
     infrastructure::Infrastructure,
     node::all,
     project::{Bundle, ProjectRights, PublishedProject},
@@ -185,6 +185,45 @@ impl From<DeploymentFilter> for deployments::Filter {
             stage: filter.stage,
             status: filter.status.map(all),
             text: filter.text,
+        }
+    }
+}
+
+/// A deployment that remaps otherwise than its infrastructure does today.
+#[derive(SimpleObject)]
+pub(crate) struct RemappedDeployment {
+    /// The deployment.
+    deployment: Deployment,
+    /// What is different.
+    differences: Vec<RemappingDifference>,
+}
+
+impl From<deployments::Remapped> for RemappedDeployment {
+    fn from(one: deployments::Remapped) -> Self {
+        Self { deployment: one.deployment.into(), differences: all(one.differences) }
+    }
+}
+
+/// One name that a deployment remaps otherwise than its infrastructure does today.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct RemappingDifference {
+    /// What it names.
+    kind: RemappingKind,
+    /// The name in the bundle.
+    source: String,
+    /// What the deployment makes of it; null leaves the name.
+    deployment: Option<String>,
+    /// What the infrastructure makes of it; null leaves the name.
+    infrastructure: Option<String>,
+}
+
+impl From<deployments::RemappingDifference> for RemappingDifference {
+    fn from(one: deployments::RemappingDifference) -> Self {
+        Self {
+            kind: one.kind.into(),
+            source: one.source,
+            deployment: one.deployment,
+            infrastructure: one.infrastructure,
         }
     }
 }

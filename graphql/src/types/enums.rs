@@ -70,6 +70,18 @@ pub(crate) enum ProjectStandardsPolicy {
     Prevent,
 }
 
+/// What is remapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "deployer::deployments::RemappingKind")]
+pub(crate) enum RemappingKind {
+    /// A connection.
+    Connection,
+    /// A code env.
+    CodeEnv,
+    /// A container configuration.
+    ContainerExec,
+}
+
 /// What happens to a code env that the node lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "targets::spec::ImportTimeMode")]

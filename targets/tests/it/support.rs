@@ -231,6 +231,7 @@ impl World {
             scenarios: serde_json::from_value(list("scenarios")).unwrap(),
             webapps: serde_json::from_value(list("webapps")).unwrap(),
             permissions: serde_json::from_value(list("permissions")).unwrap(),
+            code_envs: bundle.code_envs.clone(),
             inferred: false,
         };
     }
