@@ -9,6 +9,7 @@ use deployer::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use targets::spec::CodeEnvsBehavior;
 
 use crate::{
     call::Call,
@@ -100,6 +101,8 @@ pub(crate) fn infra(infra: &Infrastructure, permissions: &[Permission]) -> Resul
     document.insert("trustAllSSLCertificates".to_owned(), moved("trustAllCertificates"));
     let stored = infra.has_admin_key == Some(true);
     document.insert("adminApiKey".to_owned(), if stored { MASK } else { "" }.into());
+    let stored = infra.has_governance_key == Some(true);
+    document.insert("governanceKey".to_owned(), if stored { MASK } else { "" }.into());
     document.insert("autoconfigureFromNodesDirectory".to_owned(), false.into());
     let list = |value: Value| if value.is_null() { json!([]) } else { value };
     document.insert(
@@ -215,7 +218,13 @@ pub(crate) fn deployment(one: &Deployment) -> Value {
         "projectFolderId": settings.project_folder,
         "tags": settings.tags,
         "bundleContainerSettings": {
-            "remapping": {"connections": settings.connection_remapping, "codeEnvs": [], "containerExecs": []},
+            "remapping": {
+                "connections": settings.connection_remapping,
+                "codeEnvs": settings.code_env_remapping,
+                "containerExecs": settings.container_exec_remapping,
+            },
+            "codeEnvsBehavior": settings.code_envs_behavior.unwrap_or_default(),
+            "mergeInfrastructureRemapping": settings.merge_infrastructure_remapping,
         },
         "localVariables": settings.local_variables.clone().unwrap_or_default(),
         "scenariosToActivate": settings.scenarios,
@@ -243,11 +252,24 @@ pub(crate) fn deployment_change(
         let value = inner(document, &format!("remapping.{part}"))?.filter(|value| !value.is_null());
         value.map(|value| typed(value, &format!("bundleContainerSettings.remapping.{part}"))).transpose()
     };
+    let behavior = inner(&mut document, "codeEnvsBehavior")?.filter(|value| !value.is_null());
+    let behavior: Option<CodeEnvsBehavior> =
+        behavior.map(|value| typed(value, "bundleContainerSettings.codeEnvsBehavior")).transpose()?;
+    let merge = inner(&mut document, "mergeInfrastructureRemapping")?.filter(|value| !value.is_null());
     let variables = document.object("localVariables")?;
     // An empty object is what a deployment shows that leaves the node's variables alone.
     let unset = one.settings.local_variables.is_none();
-    let mut settings = deployments::SettingsChange {
+    let settings = deployments::SettingsChange {
         connection_remapping: remapping(&mut document, "connections")?,
+        code_env_remapping: remapping(&mut document, "codeEnvs")?,
+        container_exec_remapping: remapping(&mut document, "containerExecs")?,
+        merge_infrastructure_remapping: merge
+            .map(|value| typed(value, "bundleContainerSettings.mergeInfrastructureRemapping"))
+            .transpose()?,
+        // What a deployment shows that leaves the node's own way alone.
+        code_envs_behavior: behavior
+            .filter(|given| one.settings.code_envs_behavior.is_some() || *given != CodeEnvsBehavior::default())
+            .map(Some),
         local_variables: variables.filter(|given| !(given.is_empty() && unset)).map(Some),
         scenarios: document.object("scenariosToActivate")?.map(switches).transpose()?,
         project_folder: document.named("projectFolderId")?,
@@ -256,9 +278,8 @@ pub(crate) fn deployment_change(
             Some(value) => Some(typed(value, "onFailure")?),
         },
         tags: document.texts("tags")?,
-        ..Default::default()
+        other: Some(document.left),
     };
-    settings.other = Some(document.left);
     Ok(deployments::Change { expected_version, bundle_id, deployed_project_key, settings })
 }
 

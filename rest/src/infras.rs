@@ -30,6 +30,7 @@ pub(crate) fn infra_basic(infra: &Infrastructure) -> Value {
     json!({
         "id": infra.id,
         "stage": infra.stage,
+        "governCheckPolicy": infra.govern_check_policy,
         "automationNodeUrl": infra.node_url,
         "automationNodeExternalUrl": infra.external_url,
     })
@@ -117,10 +118,14 @@ pub(crate) async fn save(context: &Context<'_>, id: &str, call: &Call) -> Result
     document.fixed("id", &infra.id)?;
     let key = document.named("adminApiKey")?;
     let keeps_key = matches!(&key, Some(Some(key)) if key == MASK);
+    let governance_key = document.named("governanceKey")?;
+    let keeps_governance_key = matches!(&governance_key, Some(Some(key)) if key == MASK);
     let patch = InfrastructurePatch {
         stage: document.text("stage")?,
         admin_key: key.filter(|_| !keeps_key).map(|key| key.map(Secret::new)),
         keeps_key,
+        keeps_governance_key,
+        governance_key: governance_key.filter(|_| !keeps_governance_key).map(|key| key.map(Secret::new)),
         permissions: document.list("permissions")?.map(documents::permissions).transpose()?,
         settings: documents::infra_patch(document)?,
     };

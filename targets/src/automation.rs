@@ -4,13 +4,14 @@
 //! * `report`: the node's own verdicts inside a success.
 //! * [`notes`]: what a run remembers; `flight`: calls whose answer may be lost.
 //! * `goal`: what the node should show at the end of an update, or of a restore.
-//! * One file per step: `validate`, `push` (with `import`, `settings`, `permissions`), `activate`, `run_as` (with `webapps`, `switches`), `verify`.
+//! * One file per step: `validate`, `push` (with `import`, `settings`, `container`, `permissions`), `activate`, `run_as` (with `webapps`, `switches`), `verify`.
 //! * `restore`, `preview`, `check`.
 
 mod activate;
 mod calls;
 mod check;
 mod client;
+mod container;
 mod flight;
 mod goal;
 mod import;

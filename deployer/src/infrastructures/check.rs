@@ -4,7 +4,7 @@ use engine::{failure::Failure, secrets::Secret};
 use entities::infrastructure;
 use targets::{
     TargetType,
-    spec::{InfrastructureSpec, NodeSpec},
+    spec::{GovernanceSource, InfrastructureSpec, NodeSpec},
     target::NodeReport,
 };
 
@@ -79,5 +79,11 @@ pub fn to_spec(row: &infrastructure::Model, settings: &Settings) -> Result<Infra
         run_as_scenarios: settings.run_as_scenarios.clone(),
         run_as_webapps: settings.run_as_webapps.clone(),
         trust_foreign_bundles: settings.trust_foreign_bundles,
+        govern_check_policy: settings.govern_check_policy,
+        governance: settings
+            .governance_url
+            .clone()
+            .map(|url| GovernanceSource { url, key: row.governance_key_ref.clone() }),
+        project_standards_policy: settings.project_standards_policy,
     })
 }
