@@ -12,6 +12,7 @@
 //! * [`archive`]: reading a package that somebody uploaded.
 //! * [`projects`], [`bundles`]: what can be deployed. [`deployments`]: what is to be where.
 //! * [`updates`]: executions that make deployments so; [`freeze`] makes their specs, [`preview`] tells what one would change.
+//! * [`status`]: how a deployment is; `live`: what its updates left on the node.
 //! * [`policy`], [`imports`]: what a worker asks of us.
 
 pub mod accounts;
@@ -27,6 +28,7 @@ pub mod hooks;
 pub mod imports;
 pub mod infrastructures;
 pub mod keys;
+mod live;
 pub mod names;
 mod nested;
 pub mod paging;
@@ -38,6 +40,7 @@ pub mod rights;
 pub mod rotate;
 pub mod sealed;
 pub mod stages;
+pub mod status;
 mod text;
 pub mod updates;
 pub mod viewer;

@@ -1,6 +1,7 @@
 //! Updates: executions that make deployments so.
 //!
 //! * [`ask`]: starting, retrying, cancelling, abandoning one. [`idempotency`]: repeated requests.
+//! * [`kind`]: what kinds of update there are.
 //! * [`view`]: an update, as one viewer sees it; [`steps`]: its steps; [`waiting`]: what it waits for.
 //! * [`mod@list`]: finding them; [`brief`]: at a glance, without their journals; [`mod@frozen`]: what was frozen at the request;
 //!   [`mod@of_deployments`]: those of many deployments at once.
@@ -12,6 +13,7 @@ pub mod brief;
 pub mod events;
 pub mod frozen;
 pub mod idempotency;
+pub mod kind;
 pub mod list;
 pub mod of_deployments;
 pub mod steps;
@@ -26,6 +28,7 @@ pub use self::{
     brief::{Brief, briefs, latest_briefs},
     events::{LogLine, UpdateEvent, events, events_of, log, log_of},
     frozen::{Frozen, frozen},
+    kind::UpdateType,
     list::{Filter, by_ids, get, latest_of, list},
     of_deployments::of_deployments,
     steps::{Attempt, SlotWait, Step, StepStatus, Trouble},

@@ -5,16 +5,18 @@
 //! * [`notes`]: what a run remembers; `flight`: calls whose answer may be lost.
 //! * `goal`: what the node should show at the end of an update, or of a restore.
 //! * One file per step: `validate`, `push` (with `import`, `settings`, `permissions`), `activate`, `run_as` (with `webapps`, `switches`), `verify`.
-//! * `restore`, `preview`, `check`.
+//! * `restore`, `preview`, `check`; `observe`, `drift`: how a deployed project is, by reading alone.
 
 mod activate;
 mod calls;
 mod check;
 mod client;
+mod drift;
 mod flight;
 mod goal;
 mod import;
 pub mod notes;
+mod observe;
 mod permissions;
 mod preview;
 mod push;
@@ -37,8 +39,9 @@ use engine::{
 use self::{client::Api, session::Session};
 use crate::{
     http::Http,
+    on_node::OnNode,
     spec::{BundleContents, DeploySpec, NodeSpec},
-    target::{NodeReport, Preview, Target, Work},
+    target::{Difference, NodeReport, Preview, Receipt, Target, Work},
 };
 
 /// Dataiku's Automation node, as a target.
@@ -63,6 +66,20 @@ impl Target for AutomationNode {
     async fn preview(&self, spec: &DeploySpec, contents: &BundleContents, key: &Secret) -> Result<Preview, Failure> {
         let api = Api::new(&self.http, &spec.infrastructure.node, key, Some(&spec.acting_user))?;
         preview::preview(&api, spec, contents).await
+    }
+
+    async fn observe(&self, node: &NodeSpec, key: &Secret, project_key: &str) -> Result<OnNode, Failure> {
+        Ok(observe::observe(&Api::new(&self.http, node, key, None)?, project_key).await?)
+    }
+
+    async fn drift(
+        &self,
+        spec: &DeploySpec,
+        contents: &BundleContents,
+        receipt: &Receipt,
+        key: &Secret,
+    ) -> Result<Vec<Difference>, Failure> {
+        drift::drift(&Api::new(&self.http, &spec.infrastructure.node, key, None)?, spec, contents, receipt).await
     }
 
     async fn validate(&self, work: &Work<'_>) -> StepResult {

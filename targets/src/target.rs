@@ -10,7 +10,10 @@ use engine::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::spec::{BundleContents, DeploySpec, NodeSpec};
+use crate::{
+    on_node::OnNode,
+    spec::{BundleContents, DeploySpec, NodeSpec},
+};
 
 /// What a target works with during one attempt at one step.
 pub struct Work<'a> {
@@ -58,6 +61,18 @@ pub trait Target: Send + Sync {
 
     /// What an update would change, found without changing anything.
     async fn preview(&self, spec: &DeploySpec, contents: &BundleContents, key: &Secret) -> Result<Preview, Failure>;
+
+    /// How a deployed project is: what is active, what runs, how scenarios ended. Changes nothing.
+    async fn observe(&self, node: &NodeSpec, key: &Secret, project_key: &str) -> Result<OnNode, Failure>;
+
+    /// What is otherwise on the node than the receipt of an update of this spec says. Changes nothing.
+    async fn drift(
+        &self,
+        spec: &DeploySpec,
+        contents: &BundleContents,
+        receipt: &Receipt,
+        key: &Secret,
+    ) -> Result<Vec<Difference>, Failure>;
 
     /// Step `validate_remap`. Nothing on the node has changed when it fails.
     async fn validate(&self, work: &Work<'_>) -> StepResult;

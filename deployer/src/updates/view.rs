@@ -120,7 +120,7 @@ pub(super) fn render(run: &Loaded, rights: DeploymentRights, live: &Live, mentio
 }
 
 /// What the last look at the node found: of the restore, if one put something back, else of the verification.
-fn receipt(state: &State) -> Option<Receipt> {
+pub(crate) fn receipt(state: &State) -> Option<Receipt> {
     let output = |kind: &str| {
         let found = state.spec.plan.steps.iter().zip(&state.steps).find(|(planned, _)| planned.kind == kind);
         let output = found.and_then(|(_, step)| step.output.clone()).filter(|output| !output.is_null())?;

@@ -81,6 +81,17 @@ impl Api {
         self.node.json(self.request(Method::GET, &path, &[], As::Admin, Body::None, doing)).await
     }
 
+    /// Reads with a query, as administrator.
+    pub(super) async fn get_with(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        doing: &str,
+    ) -> Result<Value, CallError> {
+        let path = full(path);
+        self.node.json(self.request(Method::GET, &path, query, As::Admin, Body::None, doing)).await
+    }
+
     /// Reads an object, as administrator.
     pub(super) async fn get_object(&self, path: &[&str], doing: &str) -> Result<Map<String, Value>, CallError> {
         object(self.get(path, doing).await?, doing)
