@@ -23,6 +23,7 @@ use crate::{
     Deployer,
     bundles::{self, Bundle},
     deployments::{self, Deployment},
+    drift,
     error::{Error, Result},
     freeze,
     infrastructures::{self, Infrastructure},
@@ -218,7 +219,7 @@ pub async fn heavy(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Hea
     let row = rights::require_deployment(db, viewer, id, Access::See, "id").await?;
     let admin = rights::infrastructure_level(db, viewer, &row.infrastructure_id).await? >= Level::Admin;
     let standing = Standing::read(db, id).await?;
-    let mut facts = judge::Facts { standing: &standing, now: None, node: None, admin };
+    let mut facts = judge::Facts { standing: &standing, now: None, node: None, drift: None, admin };
     if let Some(live) = standing.live.as_ref().filter(|live| live.kind.deploys()) {
         let now = present(deployer, &row, &live.requester).await;
         let (now, refused) = split(now)?;
@@ -228,6 +229,7 @@ pub async fn heavy(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Hea
             (None, None) => None,
         };
         (facts.now, facts.node) = (now, node);
+        facts.drift = drift::found_since(deployer, id, live.run).await?;
     }
     let monitoring = match &facts.node {
         Some(Ok(there)) => Monitoring::of(there),
@@ -248,7 +250,7 @@ async fn present(deployer: &Deployer, row: &deployment::Model, login: &str) -> R
 }
 
 /// What is refused, such as a missing key, is bad health.
-fn split<T>(answer: Result<T>) -> Result<(Option<T>, Option<Failure>)> {
+pub(crate) fn split<T>(answer: Result<T>) -> Result<(Option<T>, Option<Failure>)> {
     match answer {
         Ok(value) => Ok((Some(value), None)),
         Err(Error::Refused(refusals)) => {

@@ -4,8 +4,9 @@
 //! * `report`: the node's own verdicts inside a success.
 //! * [`notes`]: what a run remembers; `flight`: calls whose answer may be lost.
 //! * `goal`: what the node should show at the end of an update, or of a restore.
-//! * One file per step: `validate`, `push` (with `import`, `settings`, `permissions`), `activate`, `run_as` (with `webapps`, `switches`), `verify`.
+//! * One file per step: `validate`, `push` (with `import`, `folders`, `settings`, `permissions`), `activate`, `run_as` (with `webapps`, `switches`), `verify`.
 //! * `restore`, `preview`, `check`; `observe`, `drift`: how a deployed project is, by reading alone.
+//! * `turn_off`: switching a project off, and deleting it; `tests_of_project`: its test scenarios.
 
 mod activate;
 mod calls;
@@ -13,6 +14,7 @@ mod check;
 mod client;
 mod drift;
 mod flight;
+mod folders;
 mod goal;
 mod import;
 pub mod notes;
@@ -26,9 +28,13 @@ mod run_as;
 mod session;
 mod settings;
 mod switches;
+mod tests_of_project;
+mod turn_off;
 mod validate;
 mod verify;
 mod webapps;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::{
@@ -39,7 +45,7 @@ use engine::{
 use self::{client::Api, session::Session};
 use crate::{
     http::Http,
-    on_node::OnNode,
+    on_node::{OnNode, TestRun, TestingStatus},
     spec::{BundleContents, DeploySpec, NodeSpec},
     target::{Difference, NodeReport, Preview, Receipt, Target, Work},
 };
@@ -82,6 +88,27 @@ impl Target for AutomationNode {
         drift::drift(&Api::new(&self.http, &spec.infrastructure.node, key, None)?, spec, contents, receipt).await
     }
 
+    async fn testing_status(
+        &self,
+        node: &NodeSpec,
+        key: &Secret,
+        project_key: &str,
+        bundle: Option<&str>,
+    ) -> Result<TestingStatus, Failure> {
+        Ok(tests_of_project::status(&Api::new(&self.http, node, key, None)?, project_key, bundle).await?)
+    }
+
+    async fn run_test_scenarios(
+        &self,
+        node: &NodeSpec,
+        key: &Secret,
+        acting_user: &str,
+        project_key: &str,
+        within: Duration,
+    ) -> Result<TestRun, Failure> {
+        tests_of_project::run(&Api::new(&self.http, node, key, Some(acting_user))?, project_key, within).await
+    }
+
     async fn validate(&self, work: &Work<'_>) -> StepResult {
         validate::validate(&Session::open(&self.http, work).await?).await
     }
@@ -104,6 +131,14 @@ impl Target for AutomationNode {
 
     async fn verify(&self, work: &Work<'_>) -> StepResult {
         verify::verify(&Session::open(&self.http, work).await?).await
+    }
+
+    async fn switch_off(&self, work: &Work<'_>) -> StepResult {
+        turn_off::switch_off(&Session::open(&self.http, work).await?).await
+    }
+
+    async fn delete_project(&self, work: &Work<'_>) -> StepResult {
+        turn_off::delete_project(&Session::open(&self.http, work).await?).await
     }
 
     async fn restore(&self, work: &Work<'_>) -> StepResult {

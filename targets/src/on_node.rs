@@ -1,5 +1,7 @@
 //! What a node shows of a deployed project, for its health. Found by reading alone, and bounded.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// A deployed project, as its node shows it.
@@ -89,4 +91,22 @@ pub struct WebAppOnNode {
     pub id: String,
     /// Its backend runs.
     pub running: bool,
+}
+
+/// How test scenarios ended last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TestingStatus {
+    /// So many ran.
+    pub ran: u64,
+    /// How many by outcome, in the node's words.
+    pub per_outcome: BTreeMap<String, u64>,
+}
+
+/// What came of running the test scenarios.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TestRun {
+    /// Those that ended.
+    pub status: TestingStatus,
+    /// The names of those that did not in time: they go on at the node.
+    pub unfinished: Vec<String>,
 }

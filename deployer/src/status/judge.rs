@@ -30,6 +30,8 @@ pub(super) struct Facts<'a> {
     pub(super) now: Option<DeploySpec>,
     /// What the node shows; None when it was not asked.
     pub(super) node: Option<std::result::Result<OnNode, Failure>>,
+    /// When the node was last compared with the last update, and what was otherwise.
+    pub(super) drift: Option<(i64, Vec<Difference>)>,
     /// The viewer administers the infrastructure.
     pub(super) admin: bool,
 }
@@ -101,6 +103,13 @@ fn of_live(verdict: &mut Verdict, facts: &Facts<'_>, live: &Success) -> Result<(
             message.details = Some(told(&changed));
             verdict.add(Health::OutOfSync, message);
         }
+    }
+    if let Some((_, found)) = facts.drift.as_ref().filter(|(_, found)| !found.is_empty()) {
+        let said =
+            format!("Changed on the node since the last update, as found when it was last compared: {}.", names(found));
+        let mut message = Message::new(Warning, "DRIFT", "Changed on the node", said);
+        message.details = Some(told(found));
+        verdict.add(Health::OutOfSync, message);
     }
     match &facts.node {
         None => {}

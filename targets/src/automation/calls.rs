@@ -218,6 +218,11 @@ impl Api {
         self.put_action(&path, As::Admin, "restarting a web app's backend").await
     }
 
+    pub(super) async fn stop_backend(&self, key: &str, webapp: &str) -> Result<(), CallError> {
+        let path = ["projects", key, "webapps", webapp, "backend", "actions", "stop"];
+        self.put_action(&path, As::Admin, "stopping a web app's backend").await
+    }
+
     /// Name and type of every connection.
     pub(super) async fn connections(&self) -> Result<BTreeMap<String, String>, CallError> {
         let doing = "listing the connections";

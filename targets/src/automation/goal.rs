@@ -17,6 +17,8 @@ pub(super) struct Goal<'a> {
     pub(super) local: Option<&'a Map<String, Value>>,
     /// Switches that are set whatever was before.
     pub(super) switches: BTreeMap<&'a str, bool>,
+    /// Every scenario is off, whatever the switches say.
+    all_off: bool,
     scenarios_run_as: Option<&'a str>,
     webapps_run_as: Option<&'a str>,
     /// Whether run-as users that no policy names are put back as recorded.
@@ -49,6 +51,7 @@ impl<'a> Goal<'a> {
             remapping: spec.connection_remapping.clone(),
             local: spec.local_variables.as_ref(),
             switches: spec.scenarios.iter().map(|(id, on)| (id.as_str(), *on)).collect(),
+            all_off: spec.disable_automatic_triggers,
             scenarios_run_as: spec.infrastructure.run_as_scenarios.as_deref(),
             webapps_run_as: spec.infrastructure.run_as_webapps.as_deref(),
             recorded_run_as: false,
@@ -66,6 +69,7 @@ impl<'a> Goal<'a> {
             // Only if this run may have written them.
             local: prior.local.as_ref().filter(|_| spec.local_variables.is_some()),
             switches: BTreeMap::new(),
+            all_off: false,
             recorded_run_as: true,
             restarts: notes::RESTORE_RESTARTS,
             ..Self::update(spec, states)
@@ -92,6 +96,9 @@ impl<'a> Goal<'a> {
 
     /// The same; None when it does not matter.
     pub(super) fn scenario_wanted(&self, id: &str) -> Option<bool> {
+        if self.all_off {
+            return Some(false);
+        }
         let recorded = || self.states.scenarios.get(id).map(|state| state.active);
         self.switches.get(id).copied().or_else(recorded).or((!self.new_ones_are_free).then_some(false))
     }

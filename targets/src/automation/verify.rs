@@ -102,7 +102,7 @@ pub(super) async fn receipt_of(
         scenarios.push((scenario.id, ReceiptItem { id: shown, run_as, active: scenario.active }));
     }
     for (id, on) in goal.switches.iter().filter(|(id, _)| scenarios.iter().all(|(there, _)| there != **id)) {
-        differ(format!("scenario {id}"), json!("not there"), on_off(*on));
+        differ(format!("scenario {id}"), json!("not there"), on_off(*on && goal.scenario_on(id)));
     }
     let mut webapps = Vec::new();
     for id in api.webapps(key).await? {
