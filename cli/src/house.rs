@@ -150,6 +150,7 @@ fn failure(error: Error) -> Failure {
         Some("NOT_FOUND") => StatusCode::NOT_FOUND,
         Some("FORBIDDEN") => StatusCode::FORBIDDEN,
         Some("METHOD_NOT_ALLOWED") => StatusCode::METHOD_NOT_ALLOWED,
+        Some("NODE_FAILED") => StatusCode::BAD_GATEWAY,
         Some("CONTENT_TYPE_INVALID") => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Some(
             "ID_NOT_AVAILABLE" | "BUNDLE_EXISTS" | "BUNDLE_ID_BOUND" | "IN_USE" | "VERSION_CONFLICT" | "UPDATE_RUNNING"

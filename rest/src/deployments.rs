@@ -8,7 +8,8 @@ use deployer::{
     error::{Error, Result},
     infrastructures,
     paging::{Listing, Page},
-    projects,
+    projects, status, testing,
+    updates::Trouble,
 };
 use serde_json::{Value, json};
 
@@ -18,6 +19,7 @@ use crate::{
     documents::{self, DEPLOYMENT_FIELDS},
     infras::{deployments_where, infra_basic},
     projects::{packages, project_basic},
+    messages::{Message, report},
     read::{Document, renamed},
 };
 
@@ -83,6 +85,8 @@ async fn lights(context: &Context<'_>, deployments: &[Deployment]) -> Result<Vec
     for key in found.keys() {
         bundles.insert(key.as_str(), packages(context, key).await?);
     }
+    let ids: Vec<String> = deployments.iter().map(|one| one.id.clone()).collect();
+    let deployed = status::ever_deployed(context.deployer, context.viewer, &ids).await?;
     let light = |one: &Deployment| {
         // A right may have gone since the deployments were read.
         let (infra, project) = (infras.get(&one.infrastructure_id)?, found.get(&one.project_key)?);
@@ -91,7 +95,7 @@ async fn lights(context: &Context<'_>, deployments: &[Deployment]) -> Result<Vec
             "infraBasicInfo": infra_basic(infra),
             "projectBasicInfo": project_basic(project),
             "packages": bundles.get(one.project_key.as_str()),
-            "neverEverDeployed": one.last_update_no == 0,
+            "neverEverDeployed": !deployed.contains(&one.id),
         }))
     };
     Ok(deployments.iter().filter_map(light).collect())
@@ -107,7 +111,7 @@ pub(crate) async fn get(context: &Context<'_>, id: &str) -> Result<Deployment> {
     deployments::get(context.deployer, context.viewer, id).await?.ok_or_else(|| Error::not_found("deploymentId"))
 }
 
-pub(crate) async fn status(context: &Context<'_>, id: &str) -> Result<Value> {
+pub(crate) async fn light(context: &Context<'_>, id: &str) -> Result<Value> {
     let one = get(context, id).await?;
     lights(context, &[one]).await?.pop().ok_or_else(|| Error::not_found("deploymentId"))
 }
@@ -147,4 +151,62 @@ pub(crate) async fn save(context: &Context<'_>, id: &str, call: &Call) -> Result
 pub(crate) async fn delete(context: &Context<'_>, id: &str) -> Result<Value> {
     let deleted = deployments::delete(context.deployer, context.viewer, id).await;
     deleted.map(|()| json!({})).map_err(|error| renamed(error, &[("id", "deploymentId")]))
+}
+
+/// The health, asked of the node. A node that does not answer is bad health, and no error.
+pub(crate) async fn heavy(context: &Context<'_>, id: &str) -> Result<Value> {
+    let heavy = status::heavy(context.deployer, context.viewer, id).await;
+    let heavy = heavy.map_err(|error| renamed(error, &[("id", "deploymentId")]))?;
+    let message = |one: status::Message| Message {
+        severity: one.severity.into(),
+        code: one.code,
+        title: one.title,
+        message: one.message,
+        details: one.details,
+    };
+    let messages: Vec<Message> = heavy.messages.into_iter().map(message).collect();
+    let scenarios = heavy.monitoring;
+    Ok(json!({
+        "deploymentId": heavy.deployment_id,
+        "health": heavy.health.as_str(),
+        "healthMessages": report(&messages),
+        "monitoring": {
+            "hasScenarios": scenarios.has_scenarios,
+            "hasActiveScenarios": scenarios.has_active_scenarios,
+            "failed": scenarios.failed,
+            "warning": scenarios.warning,
+            "successful": scenarios.successful,
+            "aborted": scenarios.aborted,
+            "running": scenarios.running,
+        },
+    }))
+}
+
+fn testing(status: &targets::on_node::TestingStatus) -> Value {
+    json!({"nbTotalRanScenarios": status.ran, "nbScenariosPerOutcome": status.per_outcome})
+}
+
+/// What the node said, or why it said nothing.
+fn told<T>(told: testing::Told<T>) -> Result<T> {
+    match told {
+        testing::Told::Found(found) => Ok(found),
+        testing::Told::Failed(Trouble { code, message, .. }) => {
+            Err(Error::refused("NODE_FAILED", format!("{message} ({code})")))
+        }
+    }
+}
+
+pub(crate) async fn testing_status(context: &Context<'_>, id: &str, call: &Call) -> Result<Value> {
+    let found = testing::status(context.deployer, context.viewer, id, call.text("bundleId")).await;
+    let found = found.map_err(|error| renamed(error, &[("id", "deploymentId")]))?;
+    told(found).map(|status| testing(&status))
+}
+
+/// Waits until the test scenarios have ended.
+pub(crate) async fn run_tests(context: &Context<'_>, id: &str) -> Result<Value> {
+    let ran = testing::run(context.deployer, context.viewer, id).await;
+    let ran = told(ran.map_err(|error| renamed(error, &[("id", "deploymentId")]))?)?;
+    let mut answer = testing(&ran.status);
+    answer["unfinished"] = json!(ran.unfinished);
+    Ok(answer)
 }

@@ -228,6 +228,7 @@ pub(crate) fn deployment(one: &Deployment) -> Value {
         },
         "localVariables": settings.local_variables.clone().unwrap_or_default(),
         "scenariosToActivate": settings.scenarios,
+        "disableAutomaticTriggers": settings.disable_automatic_triggers,
         "onFailure": settings.on_failure,
         "versionTag": version_tag(one.version, &one.updated_by, Some(one.updated_at)),
     });
@@ -277,6 +278,7 @@ pub(crate) fn deployment_change(
             None => None,
             Some(value) => Some(typed(value, "onFailure")?),
         },
+        disable_automatic_triggers: document.flag("disableAutomaticTriggers")?,
         tags: document.texts("tags")?,
         other: Some(document.left),
     };

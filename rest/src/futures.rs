@@ -87,7 +87,7 @@ fn state_of(update: &Update, has_result: bool) -> Value {
         "jobDisplayName": format!("Update of deployment {}", update.deployment_id),
         "payload": {
             "displayName": format!("Update of deployment {}", update.deployment_id),
-            "type": "UPDATE",
+            "type": update.kind.as_str(),
             "extras": {"deploymentId": update.deployment_id, "startTimestamp": millis(update.requested_at)},
         },
     })

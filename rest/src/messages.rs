@@ -11,6 +11,18 @@ pub(crate) enum Severity {
     Error,
 }
 
+impl From<deployer::status::Severity> for Severity {
+    fn from(severity: deployer::status::Severity) -> Self {
+        use deployer::status::Severity::{Error, Info, Success, Warning};
+        match severity {
+            Success => Self::Success,
+            Info => Self::Info,
+            Warning => Self::Warning,
+            Error => Self::Error,
+        }
+    }
+}
+
 impl Severity {
     fn as_str(self) -> &'static str {
         match self {

@@ -36,6 +36,9 @@ enum Row<'a> {
     CreateDeployment,
     Deployment(&'a str),
     DeleteDeployment(&'a str),
+    DeploymentStatus(&'a str),
+    TestingStatus(&'a str),
+    RunTests(&'a str),
     DeploymentSettings(&'a str),
     SaveDeploymentSettings(&'a str),
     StartUpdate(&'a str),
@@ -111,6 +114,9 @@ fn project_deployer<'a>(method: Method, path: &[&'a str]) -> Option<Row<'a>> {
         (Delete, ["deployments", id]) => Row::DeleteDeployment(id),
         (Get, ["deployments", id, "settings"]) => Row::DeploymentSettings(id),
         (Put, ["deployments", id, "settings"]) => Row::SaveDeploymentSettings(id),
+        (Get, ["deployments", id, "status"]) => Row::DeploymentStatus(id),
+        (Get, ["deployments", id, "testing-status"]) => Row::TestingStatus(id),
+        (Post, ["deployments", id, "run-test-scenarios"]) => Row::RunTests(id),
         (Post, ["deployments", id, "actions", "update"]) => Row::StartUpdate(id),
         (Get, ["deployments", id, "update"]) => Row::Updates(id),
         (Get, ["deployments", id, "update", at]) => Row::Update(id, at),
@@ -186,8 +192,8 @@ pub fn upload_to(call: &Call) -> Result<Option<&str>> {
 }
 
 /// Whether this call may take as long as what it waits for.
-pub fn is_patient(_call: &Call) -> bool {
-    false
+pub fn is_patient(call: &Call) -> bool {
+    matches!(row_of(call), Ok(Row::RunTests(_)))
 }
 
 pub(crate) async fn answer(context: &Context<'_>, call: &Call) -> Result<Answer> {
@@ -217,8 +223,11 @@ pub(crate) async fn answer(context: &Context<'_>, call: &Call) -> Result<Answer>
         Row::StandardsReport(key, id) => projects::standards_report(context, key, id).await?,
         Row::Deployments => deployments::list(context).await?,
         Row::CreateDeployment => deployments::create(context, call).await?,
-        Row::Deployment(id) => deployments::status(context, id).await?,
+        Row::Deployment(id) => deployments::light(context, id).await?,
         Row::DeleteDeployment(id) => deployments::delete(context, id).await?,
+        Row::DeploymentStatus(id) => deployments::heavy(context, id).await?,
+        Row::TestingStatus(id) => deployments::testing_status(context, id, call).await?,
+        Row::RunTests(id) => deployments::run_tests(context, id).await?,
         Row::DeploymentSettings(id) => deployments::settings(context, id).await?,
         Row::SaveDeploymentSettings(id) => deployments::save(context, id, call).await?,
         Row::StartUpdate(id) => futures::start(context, id).await?,

@@ -38,11 +38,11 @@ pub(crate) async fn list(context: &Context<'_>, id: &str) -> Result<Value> {
     let filter = Filter { deployment: Some(id.to_owned()), ..Filter::default() };
     let found = all(|page| {
         let filter = &filter;
-        async move { updates::briefs(context.deployer, context.viewer, filter, &page).await }
+        async move { updates::list(context.deployer, context.viewer, filter, &page).await }
     })
     .await?;
-    let item = |update: &updates::Brief| {
-        json!({"startTimestamp": millis(update.requested_at), "type": "UPDATE", "status": word(update.status)})
+    let item = |update: &Update| {
+        json!({"startTimestamp": millis(update.requested_at), "type": update.kind.as_str(), "status": word(update.status)})
     };
     Ok(found.iter().map(item).collect())
 }
@@ -68,7 +68,7 @@ async fn full(context: &Context<'_>, update: &Update) -> Result<Value> {
     Ok(json!({
         "startTimestamp": millis(update.requested_at),
         "endTimestamp": update.ended_at.map(millis),
-        "type": "UPDATE",
+        "type": update.kind.as_str(),
         "requester": update.requester,
         "status": word(update.status),
         "bundleId": update.bundle_id,

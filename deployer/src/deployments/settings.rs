@@ -8,17 +8,19 @@ use serde_json::{Map, Value};
 use targets::spec::{CodeEnvsBehavior, ConnectionRemapping, Remapping};
 
 use crate::{
-    error::Problems,
+    error::{Problems, Result},
     infrastructures::{remappings, validate::MOST_OTHER},
     names, text,
 };
 
 /// The most scenarios that are switched.
 const MOST_SCENARIOS: usize = 10_000;
-/// The most tags.
-const MOST_TAGS: usize = 100;
 /// The most local variables, as JSON, in bytes.
 const MOST_VARIABLES: usize = 1 << 20;
+
+/// The most tags, and the longest, in characters.
+const MOST_TAGS: usize = 50;
+const LONGEST_TAG: usize = 100;
 
 /// How a deployment's bundle is put on its infrastructure. Kept as JSON in the deployment's row.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -42,8 +44,12 @@ pub struct Settings {
     pub project_folder: Option<String>,
     /// In place of the infrastructure's.
     pub on_failure: Option<OnFailure>,
-    /// Words by which people find it.
+    /// Every scenario is off, whatever is said per scenario.
+    pub disable_automatic_triggers: bool,
+    /// For people: what they look for deployments by.
     pub tags: Vec<String>,
+    /// It is switched off on its node, and takes no update but the one that enables it. Changed by that, and by disabling, alone.
+    pub disabled: bool,
     /// What clients keep here that means nothing to us: answered as it was given.
     pub other: Map<String, Value>,
 }
@@ -82,6 +88,8 @@ pub struct SettingsChange {
     pub project_folder: Option<Option<String>>,
     /// What a failure does.
     pub on_failure: Option<Option<OnFailure>>,
+    /// Whether every scenario is off.
+    pub disable_automatic_triggers: Option<bool>,
     /// All tags.
     pub tags: Option<Vec<String>>,
     /// All that clients keep.
@@ -89,6 +97,11 @@ pub struct SettingsChange {
 }
 
 impl Settings {
+    /// As the row holds them.
+    pub(crate) fn read(row: &str) -> Result<Self> {
+        Ok(serde_json::from_str(row)?)
+    }
+
     /// These settings with a change.
     #[must_use]
     pub fn with(mut self, change: &SettingsChange) -> Self {
@@ -118,6 +131,9 @@ impl Settings {
         }
         if let Some(on_failure) = change.on_failure {
             self.on_failure = on_failure;
+        }
+        if let Some(disable) = change.disable_automatic_triggers {
+            self.disable_automatic_triggers = disable;
         }
         if let Some(tags) = &change.tags {
             self.tags.clone_from(tags);
@@ -158,12 +174,23 @@ impl Settings {
             problems.add("TOO_MANY", "tags", format!("At most {MOST_TAGS} tags."));
         } else {
             for (index, tag) in self.tags.iter().enumerate() {
-                text::required_line(tag, text::LINE, &format!("tags[{index}]"), problems);
+                text::required_line(tag, LONGEST_TAG, &format!("tags[{index}]"), problems);
+                if self.tags[..index].contains(tag) {
+                    problems.add(
+                        "TEXT_INVALID",
+                        format!("tags[{index}]"),
+                        "This tag is there twice. Keep one of the two.",
+                    );
+                }
             }
         }
         let other = serde_json::to_vec(&self.other).map_or(usize::MAX, |json| json.len());
         if other > MOST_OTHER {
-            problems.add("SETTINGS_TOO_LARGE", "other", format!("At most {MOST_OTHER} bytes of keys that Slipway does not know."));
+            problems.add(
+                "SETTINGS_TOO_LARGE",
+                "other",
+                format!("At most {MOST_OTHER} bytes of keys that Slipway does not know."),
+            );
         }
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     container::{self, Container},
     flight::{EffectCall, Flown},
+    folders,
     import::ensure_imported,
     notes::{self, Prior},
     permissions,
@@ -23,6 +24,7 @@ pub(super) async fn push(session: &Session<'_>) -> StepResult {
         Flown::Wait(check_in) => return Ok(StepOutcome::NotYet { check_in }),
     };
     warnings.extend(permissions::propagate(session).await?);
+    folders::ensure(session).await?;
     let spec = session.spec();
     settings::write_container(session, &Container::of(spec)).await?;
     if let Some(local) = &spec.local_variables {

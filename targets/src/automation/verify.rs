@@ -15,12 +15,12 @@ use super::{
     webapps::run_as,
 };
 use crate::{
-    spec::Remapping,
+    spec::{BundleContents, Remapping},
     target::{Difference, Receipt, ReceiptItem},
 };
 
 /// So many scenarios, web apps and differences stand in a receipt; all are compared.
-const MAX_LISTED: usize = 500;
+pub(super) const MAX_LISTED: usize = 500;
 /// So many differences are warned of by name.
 const MAX_WARNED: usize = 50;
 
@@ -44,14 +44,23 @@ pub(super) fn outcome(receipt: Receipt) -> StepResult {
 
 /// Reads everything back and compares.
 pub(super) async fn receipt(session: &Session<'_>, goal: &Goal<'_>) -> Result<Receipt, StepError> {
-    let (api, key) = (&session.api, session.key());
-    let project = session.project().await?;
+    receipt_of(&session.api, session.key(), session.work.contents, goal).await
+}
+
+/// The same, without a run.
+pub(super) async fn receipt_of(
+    api: &Api,
+    key: &str,
+    contents: &BundleContents,
+    goal: &Goal<'_>,
+) -> Result<Receipt, StepError> {
+    let project = api.existing_project(key).await?;
     let in_force = Found::read(&api.settings(key).await?);
     let on_node = api.connections().await?;
     let mut receipt = Receipt {
         project_key: key.to_owned(),
         bundle: project.active_bundle.as_deref().map(|bundle| api.clean(bundle)),
-        connections: previews(&on_node, &in_force.connections, session.work.contents, api),
+        connections: previews(&on_node, &in_force.connections, contents, api),
         code_envs: shown_list(&in_force.code_envs, api),
         container_execs: shown_list(&in_force.container_execs, api),
         ..Receipt::default()
@@ -92,14 +101,14 @@ pub(super) async fn receipt(session: &Session<'_>, goal: &Goal<'_>) -> Result<Re
                 wanted.told(),
             );
         }
-        if scenario.active != goal.scenario_on(id) {
+        if goal.scenario_wanted(id).is_some_and(|on| on != scenario.active) {
             differ(format!("scenario {shown}"), on_off(scenario.active), on_off(!scenario.active));
         }
         let run_as = run_as(&definition, RUN_AS_USER).map(|user| api.clean(&user));
         scenarios.push((scenario.id, ReceiptItem { id: shown, run_as, active: scenario.active }));
     }
     for (id, on) in goal.switches.iter().filter(|(id, _)| scenarios.iter().all(|(there, _)| there != **id)) {
-        differ(format!("scenario {id}"), json!("not there"), on_off(*on));
+        differ(format!("scenario {id}"), json!("not there"), on_off(*on && goal.scenario_on(id)));
     }
     let mut webapps = Vec::new();
     for id in api.webapps(key).await? {

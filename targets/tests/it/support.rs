@@ -187,6 +187,7 @@ impl World {
             code_envs_behavior: None,
             local_variables: Some(json!({"env": "prod"}).as_object().unwrap().clone()),
             scenarios: BTreeMap::from([("DAILY".into(), true), ("CHECKS".into(), false)]),
+            disable_automatic_triggers: false,
             acting_user: "deployer".into(),
         };
         let mut world = Self {
