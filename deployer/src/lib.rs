@@ -12,11 +12,13 @@
 //! * [`archive`]: reading a package that somebody uploaded.
 //! * [`projects`], [`bundles`]: what can be deployed. [`deployments`]: what is to be where.
 //! * [`updates`]: executions that make deployments so; [`freeze`] makes their specs, [`preview`] tells what one would change.
+//! * [`audit`]: a record of each change, and of each that was refused.
 //! * [`policy`], [`imports`]: what a worker asks of us.
 
 pub mod accounts;
 mod again;
 pub mod archive;
+pub mod audit;
 pub mod bootstrap;
 pub mod bundles;
 pub mod contents;
@@ -61,4 +63,6 @@ pub struct Deployer {
     pub targets: Arc<Targets>,
     /// Wakes workers up.
     pub queue: Queue,
+    /// What this process counts for the audit.
+    pub audit: audit::Ledger,
 }
