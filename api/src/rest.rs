@@ -126,7 +126,7 @@ impl<H: House> Rest<H> {
 
     /// Who asks, or as whom an administrator asks.
     async fn enter(&self, request: &Request) -> Result<Pass<H::Viewer>, Failure> {
-        let Pass { viewer, key } = auth::enter(&*self.house, request).await?;
+        let Pass { viewer, key, from } = auth::enter(&*self.house, request).await?;
         let viewer = match request.headers().get(ACT_FOR) {
             None => viewer,
             Some(login) => {
@@ -136,7 +136,7 @@ impl<H: House> Rest<H> {
                 self.house.act_for(&viewer, login).await.map_err(|failure| failure.about("X-DKU-ProxyUser"))?
             }
         };
-        Ok(Pass { viewer, key })
+        Ok(Pass { viewer, key, from })
     }
 }
 

@@ -16,6 +16,7 @@ mod m20261122_000002_came_back;
 mod m20261128_000004_governance_key;
 mod m20261128_000005_drift;
 mod m20261128_000006_client;
+mod m20261128_000007_audit;
 
 /// All migrations, in order.
 struct Migrator;
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000004_governance_key::Migration),
             Box::new(m20261128_000005_drift::Migration),
             Box::new(m20261128_000006_client::Migration),
+            Box::new(m20261128_000007_audit::Migration),
         ]
     }
 }

@@ -1,6 +1,6 @@
 //! Who asks, and who answers.
 
-use deployer::error::Result;
+use deployer::{audit, error::Result};
 use serde_json::{Value, json};
 
 use crate::{Context, call::Call};
@@ -39,4 +39,9 @@ pub(crate) fn info(context: &Context<'_>) -> Value {
         "product": "slipway",
         "version": env!("CARGO_PKG_VERSION"),
     })
+}
+
+/// Keeps a record of the client's own.
+pub(crate) async fn audit(context: &Context<'_>, kind: &str, data: &Value) -> Result<Value> {
+    audit::custom(context.deployer, context.viewer, kind, data).await.map(|()| json!({}))
 }

@@ -74,6 +74,7 @@ enum Row<'a> {
     DeleteKey(&'a str),
     AdminKeys,
     CreateAdminKey,
+    Audit(&'a str),
 }
 
 fn row<'a>(method: Method, path: &[&'a str]) -> Option<Row<'a>> {
@@ -141,6 +142,7 @@ fn admin<'a>(method: Method, path: &[&'a str]) -> Option<Row<'a>> {
         (Get, ["groups", name]) => Row::AdminGroup(name),
         (Put, ["groups", name]) => Row::SaveGroup(name),
         (Delete, ["groups", name]) => Row::DeleteGroup(name),
+        (Post, ["audit", "custom", kind]) => Row::Audit(kind),
         (Get, ["personal-api-keys"]) => Row::AdminKeys,
         (Post, ["personal-api-keys"]) => Row::CreateAdminKey,
         _ => return None,
@@ -262,6 +264,7 @@ pub(crate) async fn answer(context: &Context<'_>, call: &Call) -> Result<Answer>
         Row::SaveKey(id) => keys::save(context, id, call.json()?).await?,
         Row::DeleteKey(id) => keys::delete(context, id).await?,
         Row::AdminKeys => keys::all_keys(context).await?,
+        Row::Audit(kind) => instance::audit(context, kind, &call.json()?).await?,
         Row::CreateAdminKey => keys::create_for(context, call.json()?).await?,
     }))
 }

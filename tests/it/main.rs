@@ -13,6 +13,7 @@ mod leaks;
 mod operators;
 mod ordering;
 mod redis;
+mod rest;
 mod retention;
 mod slots;
 mod soak;

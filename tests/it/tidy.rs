@@ -79,6 +79,7 @@ const NO_CODES: &[&str] = &[
     "AUTOMATION_NODE",
     "AUTOMATION_SINGLE",
     "FULL_DESIGNER",
+    "PERSONAL_API_KEY",
     "READ_ONLY",
     "FAIL_IF_MISS",
     "SCREAMING_SNAKE_CASE",

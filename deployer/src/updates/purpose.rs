@@ -36,14 +36,24 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
+    /// The name of the mutation.
+    pub(super) fn action(self) -> &'static str {
+        match self {
+            Self::Update => "startUpdate",
+            Self::Restore(_) => "restoreDeployment",
+            Self::Enable => "enableDeployment",
+            Self::Disable => "disableDeployment",
+            Self::Delete(_) => "deleteDeployment",
+        }
+    }
+
     /// The request's own arguments, by which an idempotency key knows it again.
     pub(super) fn arguments(self) -> Value {
+        let operation = self.action();
         match self {
-            Self::Update => json!({ "operation": "startUpdate" }),
-            Self::Restore(to) => json!({ "operation": "restoreDeployment", "update": to.map(|run| run.to_string()) }),
-            Self::Enable => json!({ "operation": "enableDeployment" }),
-            Self::Disable => json!({ "operation": "disableDeployment" }),
-            Self::Delete(on_node) => json!({ "operation": "deleteDeployment", "onNode": on_node.as_str() }),
+            Self::Restore(to) => json!({ "operation": operation, "update": to.map(|run| run.to_string()) }),
+            Self::Delete(on_node) => json!({ "operation": operation, "onNode": on_node.as_str() }),
+            Self::Update | Self::Enable | Self::Disable => json!({ "operation": operation }),
         }
     }
 
