@@ -12,6 +12,7 @@
 //! * [`archive`]: reading a package that somebody uploaded.
 //! * [`projects`], [`bundles`]: what can be deployed. [`deployments`]: what is to be where.
 //! * [`updates`]: executions that make deployments so; [`freeze`] makes their specs, [`preview`] tells what one would change.
+//! * [`governance`], [`standards`]: whether a bundle may be deployed.
 //! * [`policy`], [`imports`]: what a worker asks of us.
 
 pub mod accounts;
@@ -23,6 +24,7 @@ pub mod contents;
 pub mod deployments;
 pub mod error;
 pub mod freeze;
+pub mod governance;
 pub mod hooks;
 pub mod imports;
 pub mod infrastructures;
@@ -38,6 +40,7 @@ pub mod rights;
 pub mod rotate;
 pub mod sealed;
 pub mod stages;
+pub mod standards;
 mod text;
 pub mod updates;
 pub mod viewer;

@@ -5,10 +5,12 @@
 //! * [`registry`]: the list of platforms, and [`registry::Targets`], made once per process.
 //! * [`http`]: the one HTTP client, and which answers are worth another attempt.
 //! * [`automation`]: Dataiku's Automation node.
+//! * [`governance`]: asking somebody else whether a bundle may be deployed.
 //! * [`codes`]: the failure codes of this crate, each with a page in `docs/errors`.
 
 pub mod automation;
 pub mod codes;
+pub mod governance;
 pub mod http;
 pub mod registry;
 pub mod spec;

@@ -2,10 +2,12 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use engine::{failure::StepError, secrets::Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     automation::AutomationNode,
+    governance::{self, Question, Verdict},
     http::{Http, HttpSettings, NodeUrl, NodeUrlError, SetupError},
     target::Target,
 };
@@ -84,6 +86,19 @@ impl Targets {
     /// The Automation node's.
     pub fn automation_node(&self) -> Arc<dyn Target> {
         self.find(TargetType::AutomationNode).unwrap_or_else(|| Arc::new(AutomationNode::new(self.http.clone())))
+    }
+
+    /// Asks a governance source whether a bundle may be deployed.
+    ///
+    /// # Errors
+    /// `GOVERNANCE_UNAVAILABLE`, worth another attempt; `GOVERNANCE_SOURCE_INVALID`, permanent.
+    pub async fn ask_governance(
+        &self,
+        url: &str,
+        key: Option<&Secret>,
+        question: &Question,
+    ) -> Result<Verdict, StepError> {
+        governance::ask(&self.http, url, key, question).await
     }
 
     /// Reads a node's URL as its record keeps it, and refuses what can't be one.
