@@ -10,7 +10,7 @@
 
 use engine::failure::{Code, Failure, StepError};
 use entities::{bundle, infrastructure};
-use sea_orm::EntityTrait as _;
+use sea_orm::{ConnectionTrait, EntityTrait as _, QuerySelect as _};
 use targets::{
     governance::{Message, Question, Severity, Verdict},
     spec::{DeploySpec, GovernCheckPolicy, GovernanceSource, ProjectStandardsPolicy},
@@ -54,13 +54,13 @@ pub async fn status(
 ) -> Result<Governance> {
     let db = deployer.db.pool();
     let row = rights::require_deployment(db, viewer, deployment_id, Access::See, "deploymentId").await?;
-    let bundle_id = bundle_id.unwrap_or(&row.bundle_id);
+    let own = row.bundle_id.clone();
+    let bundle_id = bundle_id.unwrap_or(&own);
     let unknown = || Error::field("BUNDLE_UNKNOWN", "bundleId", "The published project has no bundle with this id.");
     if !crate::text::storable(bundle_id) {
         return Err(unknown());
     }
-    let found = bundle::Entity::find_by_id((row.project_key.clone(), bundle_id.to_owned())).one(db).await?;
-    let found = found.ok_or_else(unknown)?;
+    let sha256 = sha256_of(db, &row.project_key, bundle_id).await?.ok_or_else(unknown)?;
     let place = infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(db).await?;
     let place = place.ok_or_else(|| Error::fault(format!("deployment {} has no infrastructure", row.id)))?;
     let Some(source) = infrastructures::governance_source(&place, &Settings::read(&place.settings)?) else {
@@ -71,8 +71,8 @@ pub async fn status(
         infrastructure_id: row.infrastructure_id,
         project_key: row.project_key,
         deployed_project_key: row.deployed_project_key,
-        bundle_id: found.bundle_id,
-        sha256: found.sha256,
+        bundle_id: bundle_id.to_owned(),
+        sha256,
         requester: viewer.login.clone(),
     };
     let messages = match ask(deployer, &source, &question).await {
@@ -109,15 +109,14 @@ pub(crate) async fn refuse_warnings(
     };
     let source = infrastructures::governance_source(place, &settings);
     if let (GovernCheckPolicy::Warn, Some(source)) = (settings.govern_check_policy, source) {
-        let key = (wish.project_key.to_owned(), wish.bundle_id.to_owned());
-        if let Some(found) = bundle::Entity::find_by_id(key).one(db).await? {
+        if let Some(sha256) = sha256_of(db, wish.project_key, wish.bundle_id).await? {
             let question = Question {
                 deployment_id: wish.deployment_id.to_owned(),
                 infrastructure_id: place.id.clone(),
-                project_key: found.project_key,
+                project_key: wish.project_key.to_owned(),
                 deployed_project_key: wish.deployed_project_key.to_owned(),
-                bundle_id: found.bundle_id,
-                sha256: found.sha256,
+                bundle_id: wish.bundle_id.to_owned(),
+                sha256,
                 requester: viewer.login.clone(),
             };
             match ask(deployer, &source, &question).await {
@@ -188,6 +187,12 @@ pub(crate) async fn check(
         }
         Err(error) => Err(error),
     }
+}
+
+/// Of a bundle's archive; None when there is no such bundle. Its documents may be megabytes, and are not read.
+async fn sha256_of<C: ConnectionTrait>(db: &C, project_key: &str, bundle_id: &str) -> Result<Option<String>> {
+    let query = bundle::Entity::find_by_id((project_key.to_owned(), bundle_id.to_owned()));
+    Ok(query.select_only().column(bundle::Column::Sha256).into_tuple().one(db).await?)
 }
 
 async fn ask(
