@@ -15,6 +15,7 @@
 //! * [`drift`]: what is otherwise on the node than an update left it. [`testing`]: test scenarios.
 //! * [`status`]: how a deployment is; `live`: what its updates left on the node.
 //! * [`audit`]: a record of each change, and of each that was refused.
+//! * [`governance`], [`standards`]: whether a bundle may be deployed.
 //! * [`policy`], [`imports`]: what a worker asks of us.
 
 pub mod accounts;
@@ -28,6 +29,7 @@ pub mod deployments;
 pub mod drift;
 pub mod error;
 pub mod freeze;
+pub mod governance;
 pub mod hooks;
 pub mod imports;
 pub mod infrastructures;
@@ -44,6 +46,7 @@ pub mod rights;
 pub mod rotate;
 pub mod sealed;
 pub mod stages;
+pub mod standards;
 pub mod status;
 pub mod testing;
 mod text;

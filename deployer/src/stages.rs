@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 use engine::db::Tx;
 use entities::{infrastructure, stage};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, Select,
+    ActiveValue::Set,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, Select,
+    sea_query::{Expr, ExprTrait as _, Query},
 };
 use serde::{Deserialize, Serialize};
 use targets::TargetType;
@@ -48,12 +50,17 @@ impl StageKind {
         }
     }
 
+    /// The target types of this list.
+    fn targets(self) -> impl Iterator<Item = &'static str> {
+        let kinds = targets::all().iter().map(|(kind, _)| *kind).filter(move |kind| Self::of(*kind) == self);
+        kinds.map(TargetType::as_str)
+    }
+
     /// The infrastructures that belong to this list, in a stage.
     fn infrastructures(self, id: &str) -> Select<infrastructure::Entity> {
-        let kinds = targets::all().iter().map(|(kind, _)| *kind).filter(|kind| Self::of(*kind) == self);
         infrastructure::Entity::find()
             .filter(infrastructure::Column::Stage.eq(id))
-            .filter(infrastructure::Column::Kind.is_in(kinds.map(TargetType::as_str)))
+            .filter(infrastructure::Column::Kind.is_in(self.targets()))
     }
 }
 
@@ -110,6 +117,36 @@ async fn read<C: ConnectionTrait>(db: &C, kind: StageKind) -> Result<Vec<Stage>>
         .all(db)
         .await?;
     Ok(rows.into_iter().map(|row| Stage { kind, id: row.id, description: row.description }).collect())
+}
+
+/// Every stage, as target type and id: of which an infrastructure's is one, unless it vanished.
+pub(crate) async fn known<C: ConnectionTrait>(db: &C) -> Result<BTreeSet<(String, String)>> {
+    let mut known = BTreeSet::new();
+    for kind in [StageKind::Project, StageKind::Api] {
+        for stage in read(db, kind).await? {
+            known.extend(kind.targets().map(|target| (target.to_owned(), stage.id.clone())));
+        }
+    }
+    Ok(known)
+}
+
+/// A condition on infrastructures: their stage is not in their list any more (a restored backup, an import).
+pub(crate) fn vanished() -> Condition {
+    let mut any = Condition::any();
+    for kind in [StageKind::Project, StageKind::Api] {
+        let there = Query::select()
+            .expr(Expr::val(1))
+            .from(stage::Entity)
+            .and_where(stage::Column::Kind.eq(kind.as_str()))
+            .and_where(
+                Expr::col((stage::Entity, stage::Column::Id))
+                    .equals((infrastructure::Entity, infrastructure::Column::Stage)),
+            )
+            .to_owned();
+        let of_list = infrastructure::Column::Kind.is_in(kind.targets());
+        any = any.add(of_list.and(Expr::exists(there).not()));
+    }
+    any
 }
 
 /// Locks a stage until the end of the transaction, so that it neither vanishes nor is renamed under an infrastructure that is put there.
@@ -316,7 +353,10 @@ async fn delete_once(
         return Err(Error::field(
             "IN_USE",
             "id",
-            format!("{used} infrastructures are in this stage. Put them into another stage first."),
+            match used {
+                1 => "1 infrastructure is in this stage. Put it into another stage first.".to_owned(),
+                _ => format!("{used} infrastructures are in this stage. Put them into another stage first."),
+            },
         ));
     }
     stage::Entity::delete_by_id((kind.as_str().to_owned(), id.to_owned())).exec(&*tx).await?;

@@ -2,7 +2,8 @@
 
 use async_graphql::{Context, ID, Object, SimpleObject, connection::Connection};
 use deployer::{
-    accounts, bundles, deployments, infrastructures, keys, pools, preview, projects, stages, updates, workers,
+    accounts, bundles, deployments, governance, infrastructures, keys, pools, preview, projects, stages, updates,
+    workers,
 };
 
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
         accounts::{ApiKey, Group, User, UserFilter, Viewer},
         deployment::{Deployment, DeploymentFilter, RemappedDeployment},
         enums::StageKind,
+        governance::GovernanceMessage,
         infrastructure::{Infrastructure, InfrastructureFilter, Stage},
         node::all,
         pool::Pool,
@@ -30,6 +32,17 @@ pub(crate) struct PreviewUpdatePayload {
     /// What an update would change; null if refused.
     preview: Option<UpdatePreview>,
     /// Why nothing was done; empty if it was.
+    refusals: Vec<Refusal>,
+}
+
+/// The answer of `governanceStatus`.
+#[derive(SimpleObject)]
+pub(crate) struct GovernanceStatusPayload {
+    /// Whether the infrastructure has a governance source, which was asked.
+    asked: bool,
+    /// What it said, or that it could not be asked; empty without a source.
+    messages: Vec<GovernanceMessage>,
+    /// Why nothing was asked; empty if it was, or if there is no source.
     refusals: Vec<Refusal>,
 }
 
@@ -160,6 +173,22 @@ impl Query {
         let (preview, refusals) =
             settle(preview::preview_update(&session.deployer, &session.viewer(), &deployment_id).await)?;
         Ok(PreviewUpdatePayload { preview, refusals })
+    }
+
+    /// Asks the infrastructure's governance source about a bundle on a deployment, whatever the policy is.
+    #[graphql(complexity = "page::NODE_COST + child_complexity")]
+    async fn governance_status(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The deployment's id.")] deployment_id: ID,
+        #[graphql(desc = "The bundle; the deployment's own if not given.")] bundle_id: Option<ID>,
+    ) -> Result<GovernanceStatusPayload> {
+        let session = ctx.session()?;
+        let bundle = bundle_id.as_ref().map(|id| id.as_str());
+        let answer = governance::status(&session.deployer, &session.viewer(), &deployment_id, bundle).await;
+        let (found, refusals) = settle::<_, governance::Governance>(answer)?;
+        let found = found.unwrap_or_default();
+        Ok(GovernanceStatusPayload { asked: found.asked, messages: all(found.messages), refusals })
     }
 
     /// An update.

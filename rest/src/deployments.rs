@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use deployer::{
     accounts::users,
-    deployments::{self, Deployment, NewDeployment, SettingsChange},
+    deployments::{self, Change, Deployment, NewDeployment, SettingsChange},
     error::{Error, Result},
-    infrastructures,
+    governance, infrastructures,
     paging::{Listing, Page},
     projects, status, testing,
     updates::Trouble,
@@ -124,9 +124,9 @@ pub(crate) async fn create(context: &Context<'_>, call: &Call) -> Result<Value> 
         infrastructure_id: document.required("infraId")?,
         bundle_id: document.required("bundleId")?,
         deployed_project_key: document.text("deployedProjectKey")?.filter(|key| !key.is_empty()),
+        ignore_warnings: call.flag("ignoreWarnings")?.unwrap_or(false),
         settings: SettingsChange { project_folder: document.named("projectFolderId")?, ..Default::default() },
     };
-    call.flag("ignoreWarnings")?;
     let made = deployments::create(context.deployer, context.viewer, new).await;
     let made = made.map_err(|error| renamed(renamed(error, DEPLOYMENT_FIELDS), &[("id", "deploymentId")]))?;
     let names = Names::of(context, std::slice::from_ref(&made)).await?;
@@ -140,10 +140,10 @@ pub(crate) async fn settings(context: &Context<'_>, id: &str) -> Result<Value> {
 pub(crate) async fn save(context: &Context<'_>, id: &str, call: &Call) -> Result<Value> {
     let one = get(context, id).await?;
     let mut document = Document::of(call.json()?)?;
-    call.flag("ignoreWarnings")?;
+    let ignore_warnings = call.flag("ignoreWarnings")?.unwrap_or(false);
     let now = (one.version, one.updated_by.as_str());
     let version = documents::expected_version(call, &mut document, context.viewer, now)?;
-    let change = documents::deployment_change(&one, document, version)?;
+    let change = Change { ignore_warnings, ..documents::deployment_change(&one, document, version)? };
     let saved = deployments::update_settings(context.deployer, context.viewer, id, change).await;
     saved.map(|_| json!({})).map_err(|error| renamed(error, DEPLOYMENT_FIELDS))
 }
@@ -209,4 +209,17 @@ pub(crate) async fn run_tests(context: &Context<'_>, id: &str) -> Result<Value> 
     let mut answer = testing(&ran.status);
     answer["unfinished"] = json!(ran.unfinished);
     Ok(answer)
+}
+
+/// What the governance source says of a bundle; nothing without a source.
+pub(crate) async fn governance_status(context: &Context<'_>, id: &str, call: &Call) -> Result<Value> {
+    let found = governance::status(context.deployer, context.viewer, id, call.text("bundleId")).await?;
+    let message = |one: targets::governance::Message| Message {
+        severity: one.severity.into(),
+        code: one.code,
+        title: one.title,
+        message: one.message,
+        details: None,
+    };
+    Ok(report(&found.messages.into_iter().map(message).collect::<Vec<_>>()))
 }

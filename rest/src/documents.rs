@@ -282,7 +282,7 @@ pub(crate) fn deployment_change(
         tags: document.texts("tags")?,
         other: Some(document.left),
     };
-    Ok(deployments::Change { expected_version, bundle_id, deployed_project_key, settings })
+    Ok(deployments::Change { expected_version, bundle_id, deployed_project_key, settings, ..Default::default() })
 }
 
 fn switches(given: Map<String, Value>) -> Result<std::collections::BTreeMap<String, bool>> {

@@ -116,7 +116,7 @@ fn result(update: &Update) -> Value {
     }
     messages.extend(update.warnings.iter().map(|warning| Message {
         severity: Severity::Warning,
-        code: "WARN_UPDATE".to_owned(),
+        code: "WARNING".to_owned(),
         title: "Warning".to_owned(),
         message: warning.clone(),
         details: None,

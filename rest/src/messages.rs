@@ -11,17 +11,24 @@ pub(crate) enum Severity {
     Error,
 }
 
-impl From<deployer::status::Severity> for Severity {
-    fn from(severity: deployer::status::Severity) -> Self {
-        use deployer::status::Severity::{Error, Info, Success, Warning};
-        match severity {
-            Success => Self::Success,
-            Info => Self::Info,
-            Warning => Self::Warning,
-            Error => Self::Error,
+/// The same words, of whoever says them.
+macro_rules! as_said_by {
+    ($theirs:ty) => {
+        impl From<$theirs> for Severity {
+            fn from(severity: $theirs) -> Self {
+                match severity {
+                    <$theirs>::Success => Self::Success,
+                    <$theirs>::Info => Self::Info,
+                    <$theirs>::Warning => Self::Warning,
+                    <$theirs>::Error => Self::Error,
+                }
+            }
         }
-    }
+    };
 }
+
+as_said_by!(deployer::status::Severity);
+as_said_by!(targets::governance::Severity);
 
 impl Severity {
     fn as_str(self) -> &'static str {

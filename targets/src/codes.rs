@@ -70,6 +70,10 @@ codes! {
     VALIDATION_FAILED,
     /// The node accepted a run-as user and does not show it.
     RUN_AS_NOT_TAKEN,
+    /// The governance source could not be asked.
+    GOVERNANCE_UNAVAILABLE,
+    /// The governance source does not answer as one.
+    GOVERNANCE_SOURCE_INVALID,
     /// The project is not on the node any more.
     PROJECT_MISSING,
 }

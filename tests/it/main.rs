@@ -12,6 +12,7 @@ mod kill;
 mod leaks;
 mod operators;
 mod ordering;
+mod policies;
 mod redis;
 mod rest;
 mod retention;

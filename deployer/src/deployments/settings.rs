@@ -65,6 +65,8 @@ pub struct Change {
     pub deployed_project_key: Option<String>,
     /// The settings.
     pub settings: SettingsChange,
+    /// Go on where the infrastructure's policies warn of the bundle.
+    pub ignore_warnings: bool,
 }
 
 /// What to change of the settings; None leaves it as it is, `Some(None)` takes it away.

@@ -1,6 +1,6 @@
 //! Reading infrastructures.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use entities::{infrastructure, infrastructure_permission};
 use sea_orm::{
@@ -15,7 +15,7 @@ use crate::{
     error::Result,
     paging::{Listing, Page},
     rights::{self, Level},
-    text,
+    stages, text,
     viewer::Viewer,
 };
 
@@ -28,6 +28,8 @@ pub struct Infrastructure {
     pub kind: String,
     /// Its stage; may name one that is gone.
     pub stage: String,
+    /// Whether its stage is in its list; else it shows under "no stage".
+    pub stage_exists: bool,
     /// Where we reach the node.
     pub node_url: String,
     /// What people open in a browser.
@@ -68,6 +70,8 @@ pub struct Permission {
 pub struct Filter {
     /// In this stage.
     pub stage: Option<String>,
+    /// In a stage that is gone.
+    pub without_stage: bool,
     /// Of this target type.
     pub kind: Option<TargetType>,
     /// Part of the id, whatever the case.
@@ -87,6 +91,9 @@ impl Filter {
         if let Some(stage) = &self.stage {
             all = all.add(Column::Stage.eq(stage.replace('\0', "")));
         }
+        if self.without_stage {
+            all = all.add(stages::vanished());
+        }
         if let Some(kind) = self.kind {
             all = all.add(Column::Kind.eq(kind.as_str()));
         }
@@ -98,13 +105,16 @@ impl Filter {
 }
 
 /// The row, as far as the level lets it be seen.
-pub(super) fn view(row: infrastructure::Model, level: Level) -> Result<Infrastructure> {
+fn view(row: infrastructure::Model, level: Level, stages: &BTreeSet<(String, String)>) -> Result<Infrastructure> {
     let settings = Settings::read(&row.settings)?;
     let admin = level >= Level::Admin;
+    let place = (row.kind, row.stage);
+    let stage_exists = stages.contains(&place);
     Ok(Infrastructure {
         id: row.id,
-        kind: row.kind,
-        stage: row.stage,
+        kind: place.0,
+        stage: place.1,
+        stage_exists,
         node_url: settings.node_url.clone(),
         external_url: settings.external_url.clone().unwrap_or_else(|| settings.node_url.clone()),
         level,
@@ -120,6 +130,11 @@ pub(super) fn view(row: infrastructure::Model, level: Level) -> Result<Infrastru
     })
 }
 
+/// The row, as its administrators see it.
+pub(super) async fn whole<C: ConnectionTrait>(db: &C, row: infrastructure::Model) -> Result<Infrastructure> {
+    view(row, Level::Admin, &stages::known(db).await?)
+}
+
 async fn views<C: ConnectionTrait>(
     db: &C,
     viewer: &Viewer,
@@ -127,11 +142,12 @@ async fn views<C: ConnectionTrait>(
 ) -> Result<Vec<Infrastructure>> {
     let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
     let levels = rights::infrastructure_levels(db, viewer, &ids).await?;
+    let stages = stages::known(db).await?;
     rows.into_iter()
         .filter_map(|row| {
             // A right may have gone since the rows were read.
             let level = levels.get(&row.id).copied().filter(|level| *level >= Level::View)?;
-            Some(view(row, level))
+            Some(view(row, level, &stages))
         })
         .collect()
 }

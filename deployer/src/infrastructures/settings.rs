@@ -35,7 +35,7 @@ pub struct Settings {
     pub govern_check_policy: GovernCheckPolicy,
     /// The governance source, an HTTP endpoint that answers for a bundle: http or https. None asks nobody.
     pub governance_url: Option<String>,
-    /// What becomes of a bundle whose project standards report has warnings or errors.
+    /// What becomes of a bundle whose project standards report names a problem, or that has no report.
     pub project_standards_policy: ProjectStandardsPolicy,
     /// What of the design project's rights a new project on the node gets.
     pub permissions_propagation: PermissionsPropagation,

@@ -141,7 +141,7 @@ async fn ask_once(
 }
 
 /// Repeats an update that did not succeed: a new one of the same spec, which takes over the recorded pre-deployment hooks and notes. Every other
-/// step looks again, and acts where the node differs. How the node is reached, and its key, are as they are set now. A STUCK update ends by that.
+/// step looks again, and acts where the node differs. How the node is reached, its key, and the policies on bundles are as they are set now. A STUCK update ends by that.
 ///
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `RETRY_SUPERSEDED` if a later update exists; `RETRY_NOT_POSSIBLE` for one that succeeded or has
@@ -322,6 +322,9 @@ async fn renew(tx: &Tx, row: &deployment::Model, old: &RunSpec, login: &str) -> 
         return Err(Error::field("RETRY_NOT_POSSIBLE", "id", message));
     }
     body.infrastructure.node = now.spec.node;
+    body.infrastructure.govern_check_policy = now.spec.govern_check_policy;
+    body.infrastructure.governance = now.spec.governance;
+    body.infrastructure.project_standards_policy = now.spec.project_standards_policy;
     if body.acting_user == old.requester && now.deploy_as.as_deref() != Some(&body.acting_user) {
         login.clone_into(&mut body.acting_user);
     }

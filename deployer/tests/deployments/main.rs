@@ -3,6 +3,7 @@
 
 mod bundles;
 mod changes;
+mod governance;
 mod imports;
 mod lists;
 mod policy;

@@ -185,6 +185,9 @@ pub(crate) struct DeploymentFilter {
     project: Option<String>,
     /// On an infrastructure of this stage.
     stage: Option<String>,
+    /// On an infrastructure whose stage is gone.
+    #[graphql(default)]
+    without_stage: bool,
     /// Whose newest update has one of these statuses.
     status: Option<Vec<UpdateStatus>>,
     /// Part of the id, whatever the case.
@@ -197,6 +200,7 @@ impl From<DeploymentFilter> for deployments::Filter {
             infrastructure: filter.infrastructure,
             project: filter.project,
             stage: filter.stage,
+            without_stage: filter.without_stage,
             status: filter.status.map(all),
             text: filter.text,
         }

@@ -50,23 +50,23 @@ pub(crate) enum PermissionsPropagation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "targets::spec::GovernCheckPolicy")]
 pub(crate) enum GovernCheckPolicy {
-    /// Nobody is asked.
+    /// No update asks.
     NoCheck,
-    /// It is told, and whoever deploys may go on.
+    /// It is told: a new or changed deployment is refused unless warnings are ignored, and updates end with a warning.
     Warn,
-    /// It is not deployed.
+    /// An update fails if the source answers an error, or can't be asked; a warning is told.
     Prevent,
 }
 
-/// What becomes of a bundle whose project standards report has warnings or errors.
+/// What becomes of a bundle whose project standards report names a problem, or that has no report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "targets::spec::ProjectStandardsPolicy")]
 pub(crate) enum ProjectStandardsPolicy {
     /// The report is not looked at.
     Ignore,
-    /// It is told, and whoever deploys may go on.
+    /// It is told: a new or changed deployment is refused unless warnings are ignored, and updates end with a warning.
     Warn,
-    /// It is not deployed.
+    /// An update fails if a check found something, could not be run, or if there is no report.
     Prevent,
 }
 

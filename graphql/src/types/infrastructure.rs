@@ -71,6 +71,9 @@ impl From<InfrastructurePermission> for infrastructures::Permission {
 pub(crate) struct InfrastructureFilter {
     /// In this stage.
     stage: Option<String>,
+    /// In a stage that is gone.
+    #[graphql(default)]
+    without_stage: bool,
     /// Of this kind of platform.
     kind: Option<TargetType>,
     /// Part of the id, whatever the case.
@@ -100,6 +103,7 @@ impl From<InfrastructureFilter> for infrastructures::Filter {
         };
         Self {
             stage: filter.stage,
+            without_stage: filter.without_stage,
             kind: filter.kind.map(Into::into),
             text: filter.text,
             at_least: filter.at_least.map(level),
@@ -120,9 +124,14 @@ impl Infrastructure {
         &self.0.kind
     }
 
-    /// The id of its stage.
+    /// The id of its stage; may name one that is gone.
     async fn stage(&self) -> &str {
         &self.0.stage
+    }
+
+    /// Whether its stage is in the list of stages. If not (a restored backup, an import), show it under "no stage".
+    async fn stage_exists(&self) -> bool {
+        self.0.stage_exists
     }
 
     /// Where Slipway reaches the node; null until somebody enters it.

@@ -96,7 +96,7 @@ pub(crate) struct InfrastructureSettings {
     govern_check_policy: GovernCheckPolicy,
     /// The governance source, an HTTP endpoint that answers for a bundle; null asks nobody.
     governance_url: Option<String>,
-    /// What becomes of a bundle whose project standards report has warnings or errors.
+    /// What becomes of a bundle whose project standards report names a problem, or that has no report.
     project_standards_policy: ProjectStandardsPolicy,
     /// What of the design project's rights a new project on the node gets.
     permissions_propagation: PermissionsPropagation,
@@ -182,7 +182,7 @@ pub(crate) struct InfrastructureSettingsInput {
     /// The governance source, an HTTP endpoint that answers for a bundle: http or https; null asks nobody. Another scheme, host or port clears its
     /// stored key.
     governance_url: MaybeUndefined<String>,
-    /// What becomes of a bundle whose project standards report has warnings or errors; `IGNORE` by default.
+    /// What becomes of a bundle whose project standards report names a problem, or that has no report; `IGNORE` by default.
     project_standards_policy: Option<ProjectStandardsPolicy>,
     /// What of the design project's rights a new project on the node gets.
     permissions_propagation: Option<PermissionsPropagation>,
