@@ -5,6 +5,7 @@ mod bundles;
 mod changes;
 mod imports;
 mod lists;
+mod live;
 mod policy;
 mod previews;
 mod rights;
