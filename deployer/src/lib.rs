@@ -14,6 +14,7 @@
 //! * [`updates`]: executions that make deployments so; [`freeze`] makes their specs, [`preview`] tells what one would change.
 //! * [`drift`]: what is otherwise on the node than an update left it. [`testing`]: test scenarios.
 //! * [`status`]: how a deployment is; `live`: what its updates left on the node.
+//! * [`governance`], [`standards`]: whether a bundle may be deployed.
 //! * [`policy`], [`imports`]: what a worker asks of us.
 
 pub mod accounts;
@@ -26,6 +27,7 @@ pub mod deployments;
 pub mod drift;
 pub mod error;
 pub mod freeze;
+pub mod governance;
 pub mod hooks;
 pub mod imports;
 pub mod infrastructures;
@@ -42,6 +44,7 @@ pub mod rights;
 pub mod rotate;
 pub mod sealed;
 pub mod stages;
+pub mod standards;
 pub mod status;
 pub mod testing;
 mod text;

@@ -2,10 +2,12 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use engine::{failure::StepError, secrets::Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     automation::AutomationNode,
+    governance::{self, Question, Verdict},
     http::{Http, HttpSettings, NodeUrl, NodeUrlError, SetupError},
     looks::Looks,
     target::Target,
@@ -91,6 +93,19 @@ impl Targets {
     /// Looks at deployed projects, kept for a moment.
     pub fn looks(&self) -> &Looks {
         &self.looks
+    }
+
+    /// Asks a governance source whether a bundle may be deployed.
+    ///
+    /// # Errors
+    /// `GOVERNANCE_UNAVAILABLE`, worth another attempt; `GOVERNANCE_SOURCE_INVALID`, permanent.
+    pub async fn ask_governance(
+        &self,
+        url: &str,
+        key: Option<&Secret>,
+        question: &Question,
+    ) -> Result<Verdict, StepError> {
+        governance::ask(&self.http, url, key, question).await
     }
 
     /// Reads a node's URL as its record keeps it, and refuses what can't be one.

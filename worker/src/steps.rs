@@ -103,8 +103,9 @@ impl Doer for Steps {
         if planned.kind == "check_policy" {
             let spec = spec(context)?;
             let requester = context.held.state().spec.requester.clone();
-            deployer::policy::check(&self.deployer, &requester, &spec).await?;
-            return Ok(StepOutcome::done());
+            let last = context.attempt >= planned.policy.retry.max_attempts;
+            let warnings = deployer::policy::check(&self.deployer, &requester, &spec, last).await?;
+            return Ok(StepOutcome::Done { output: serde_json::Value::Null, warnings });
         }
         let prepared = self.prepare(context).await?;
         let work = prepared.work(&self.deployer);

@@ -22,6 +22,7 @@ use crate::{
     again::again,
     bundles::{self, BundleKey, Hold},
     error::{Error, Problems, Result},
+    governance::{Wish, refuse_warnings},
     infrastructures, names,
     rights::{self, Access, Level, Right},
     viewer::Viewer,
@@ -42,13 +43,16 @@ pub struct NewDeployment {
     pub deployed_project_key: Option<String>,
     /// What is set otherwise than by default. Without remappings it gets a copy of the infrastructure's.
     pub settings: SettingsChange,
+    /// Go on where the infrastructure's policies warn of the bundle.
+    pub ignore_warnings: bool,
 }
 
 /// Makes a deployment. Nothing is deployed by that.
 ///
 /// # Errors
 /// `NOT_FOUND` by field for a project or infrastructure that is hidden or absent; `FORBIDDEN` without Deploy on both; all that is wrong with
-/// the settings at once; `BUNDLE_UNKNOWN`; `ID_NOT_AVAILABLE`; `DEPLOYED_PROJECT_KEY_TAKEN`.
+/// the settings at once; `BUNDLE_UNKNOWN`; `ID_NOT_AVAILABLE`; `DEPLOYED_PROJECT_KEY_TAKEN`; `GOVERNANCE_WARNING`, `PROJECT_STANDARDS_WARNING`
+/// unless warnings are ignored.
 pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewDeployment) -> Result<Deployment> {
     again(|| create_once(deployer, viewer, new.clone())).await
 }
@@ -56,8 +60,11 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewDeployment) ->
 async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment) -> Result<Deployment> {
     let both = sides(deployer.db.pool(), viewer, &new).await?;
     let deployed = new.deployed_project_key.clone().unwrap_or_else(|| new.project_key.clone());
+    let place = infrastructures::Settings::read(&both.settings)?;
     let defaults = Settings {
-        connection_remapping: serde_json::from_str::<infrastructures::Settings>(&both.settings)?.connection_remapping,
+        connection_remapping: place.connection_remapping,
+        code_env_remapping: place.code_env_remapping,
+        container_exec_remapping: place.container_exec_remapping,
         ..Settings::default()
     };
     let settings = defaults.with(&new.settings);
@@ -69,6 +76,11 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment) -
     problems.check()?;
     if names::is_reserved(&new.id) {
         return Err(Error::id_not_available("id"));
+    }
+    if !new.ignore_warnings {
+        let (project_key, bundle_id) = (&*new.project_key, &*new.bundle_id);
+        let wish = Wish { deployment_id: &new.id, project_key, deployed_project_key: &deployed, bundle_id };
+        refuse_warnings(deployer, viewer, &both, wish).await?;
     }
 
     let tx = deployer.db.begin().await?;
@@ -124,15 +136,52 @@ async fn sides<C: ConnectionTrait>(db: &C, viewer: &Viewer, new: &NewDeployment)
 ///
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `VERSION_CONFLICT`; all that is wrong at once; `BUNDLE_UNKNOWN`; `DEPLOYED_PROJECT_KEY_FIXED`
-/// once an update was requested; `DEPLOYED_PROJECT_KEY_TAKEN`.
+/// once an update was requested; `DEPLOYED_PROJECT_KEY_TAKEN`; `GOVERNANCE_WARNING`, `PROJECT_STANDARDS_WARNING` unless warnings are ignored.
 pub async fn update_settings(deployer: &Deployer, viewer: &Viewer, id: &str, change: Change) -> Result<Deployment> {
     again(|| update_once(deployer, viewer, id, change.clone())).await
 }
 
 async fn update_once(deployer: &Deployer, viewer: &Viewer, id: &str, change: Change) -> Result<Deployment> {
-    rights::require_deployment(deployer.db.pool(), viewer, id, Access::Change, "id").await?;
+    let db = deployer.db.pool();
+    let row = rights::require_deployment(db, viewer, id, Access::Change, "id").await?;
+    if !change.ignore_warnings {
+        // A source may take seconds: it is asked while nothing is locked.
+        changed(&row, &change)?;
+        let place = infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(db).await?;
+        let place = place.ok_or_else(|| Error::not_found("id"))?;
+        let wish = Wish {
+            deployment_id: id,
+            project_key: &row.project_key,
+            deployed_project_key: change.deployed_project_key.as_ref().unwrap_or(&row.deployed_project_key),
+            bundle_id: change.bundle_id.as_ref().unwrap_or(&row.bundle_id),
+        };
+        refuse_warnings(deployer, viewer, &place, wish).await?;
+    }
     let tx = deployer.db.begin().await?;
     let row = lock(&tx, viewer, id, "id").await?;
+    let settings = changed(&row, &change)?;
+    if let Some(bundle_id) = change.bundle_id.as_ref().filter(|bundle| **bundle != row.bundle_id) {
+        require_bundle(&tx, &row.project_key, bundle_id).await?;
+    }
+    let version = row.version + 1;
+    let mut row = row.into_active_model();
+    if let Some(bundle_id) = change.bundle_id {
+        row.bundle_id = Set(bundle_id);
+    }
+    if let Some(deployed) = change.deployed_project_key {
+        row.deployed_project_key = Set(deployed);
+    }
+    row.settings = Set(serde_json::to_string(&settings)?);
+    row.version = Set(version);
+    row.updated_at = Set(tx.now().await?);
+    row.updated_by = Set(viewer.login.clone());
+    let row = row.update(&*tx).await.map_err(unless_taken)?;
+    tx.commit().await?;
+    views(deployer, viewer, vec![row]).await?.pop().ok_or_else(|| Error::not_found("id"))
+}
+
+/// The settings after a change, if it may be made to this row.
+fn changed(row: &deployment::Model, change: &Change) -> Result<Settings> {
     if row.version != change.expected_version {
         return Err(Error::version_conflict(change.expected_version, row.version));
     }
@@ -153,24 +202,7 @@ async fn update_once(deployer: &Deployer, viewer: &Viewer, id: &str, change: Cha
         }
     }
     problems.check()?;
-    if let Some(bundle_id) = change.bundle_id.as_ref().filter(|bundle| **bundle != row.bundle_id) {
-        require_bundle(&tx, &row.project_key, bundle_id).await?;
-    }
-    let version = row.version + 1;
-    let mut row = row.into_active_model();
-    if let Some(bundle_id) = change.bundle_id {
-        row.bundle_id = Set(bundle_id);
-    }
-    if let Some(deployed) = change.deployed_project_key {
-        row.deployed_project_key = Set(deployed);
-    }
-    row.settings = Set(serde_json::to_string(&settings)?);
-    row.version = Set(version);
-    row.updated_at = Set(tx.now().await?);
-    row.updated_by = Set(viewer.login.clone());
-    let row = row.update(&*tx).await.map_err(unless_taken)?;
-    tx.commit().await?;
-    views(deployer, viewer, vec![row]).await?.pop().ok_or_else(|| Error::not_found("id"))
+    Ok(settings)
 }
 
 /// Deletes a deployment with the history of its updates. What is on the node stays there.

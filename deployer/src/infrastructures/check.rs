@@ -4,7 +4,7 @@ use engine::{failure::Failure, secrets::Secret};
 use entities::infrastructure;
 use targets::{
     TargetType,
-    spec::{InfrastructureSpec, NodeSpec},
+    spec::{GovernCheckPolicy, GovernanceSource, InfrastructureSpec, NodeSpec},
     target::NodeReport,
 };
 
@@ -37,7 +37,14 @@ pub async fn check(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Che
     let kind = row.kind.parse::<TargetType>().map_err(|error| Error::fault(error.to_string()))?;
     let target = deployer.targets.find(kind).ok_or_else(|| Error::fault(format!("this build lacks {kind}")))?;
     Ok(match target.check(&spec.node, &key).await {
-        Ok(report) => CheckOutcome::Reached(report),
+        Ok(mut report) => {
+            let settings = Settings::read(&row.settings)?;
+            if settings.govern_check_policy != GovernCheckPolicy::NoCheck && settings.governance_url.is_none() {
+                let problem = "The govern check policy asks nobody: no governance source is entered.";
+                report.problems.push(problem.to_owned());
+            }
+            CheckOutcome::Reached(report)
+        }
         Err(failure) => CheckOutcome::Failed(failure),
     })
 }
@@ -52,6 +59,12 @@ fn missing() -> Error {
         "ADMIN_KEY_MISSING",
         "This infrastructure has no administrator key of its node. An administrator of the infrastructure must enter one.",
     )
+}
+
+/// Whom to ask about bundles, if anybody.
+pub(crate) fn governance_source(row: &infrastructure::Model, settings: &Settings) -> Option<GovernanceSource> {
+    let url = settings.governance_url.clone()?;
+    Some(GovernanceSource { url, key: row.governance_key_ref.clone() })
 }
 
 /// The settings as a run's spec holds them: the key by reference.
@@ -73,5 +86,8 @@ pub fn to_spec(row: &infrastructure::Model, settings: &Settings) -> Result<Infra
         run_as_scenarios: settings.run_as_scenarios.clone(),
         run_as_webapps: settings.run_as_webapps.clone(),
         trust_foreign_bundles: settings.trust_foreign_bundles,
+        govern_check_policy: settings.govern_check_policy,
+        governance: governance_source(row, settings),
+        project_standards_policy: settings.project_standards_policy,
     })
 }

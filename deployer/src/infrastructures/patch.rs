@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use engine::{plan::OnFailure, secrets::Secret};
 use serde::{Deserialize, Deserializer};
-use targets::spec::{ConnectionRemapping, PermissionsPropagation};
+use targets::spec::{
+    ConnectionRemapping, GovernCheckPolicy, PermissionsPropagation, ProjectStandardsPolicy, Remapping,
+};
 
 use super::settings::{Settings, StepOverride};
 
@@ -18,6 +20,12 @@ pub struct SettingsPatch {
     pub external_url: Option<Option<String>>,
     pub trust_all_certificates: Option<bool>,
     pub connection_remapping: Option<Vec<ConnectionRemapping>>,
+    pub code_env_remapping: Option<Vec<Remapping>>,
+    pub container_exec_remapping: Option<Vec<Remapping>>,
+    pub govern_check_policy: Option<GovernCheckPolicy>,
+    #[serde(deserialize_with = "named")]
+    pub governance_url: Option<Option<String>>,
+    pub project_standards_policy: Option<ProjectStandardsPolicy>,
     pub permissions_propagation: Option<PermissionsPropagation>,
     #[serde(deserialize_with = "named")]
     pub deploy_as_user: Option<Option<String>>,
@@ -54,6 +62,11 @@ impl SettingsPatch {
             external_url: text(self.external_url, to.external_url),
             trust_all_certificates: self.trust_all_certificates.unwrap_or(to.trust_all_certificates),
             connection_remapping: self.connection_remapping.unwrap_or(to.connection_remapping),
+            code_env_remapping: self.code_env_remapping.unwrap_or(to.code_env_remapping),
+            container_exec_remapping: self.container_exec_remapping.unwrap_or(to.container_exec_remapping),
+            govern_check_policy: self.govern_check_policy.unwrap_or(to.govern_check_policy),
+            governance_url: text(self.governance_url, to.governance_url),
+            project_standards_policy: self.project_standards_policy.unwrap_or(to.project_standards_policy),
             permissions_propagation: self.permissions_propagation.unwrap_or(to.permissions_propagation),
             deploy_as_user: text(self.deploy_as_user, to.deploy_as_user),
             run_as_scenarios: text(self.run_as_scenarios, to.run_as_scenarios),
@@ -80,6 +93,8 @@ pub struct InfrastructurePatch {
     pub settings: SettingsPatch,
     /// The node's administrator key, write-only: `Some(None)` removes it.
     pub admin_key: Option<Option<Secret>>,
+    /// The governance source's key, write-only: `Some(None)` removes it.
+    pub governance_key: Option<Option<Secret>>,
 }
 
 #[cfg(test)]

@@ -48,6 +48,8 @@ pub struct Infrastructure {
     pub settings: Option<Settings>,
     /// For its administrators alone: whether a node key was entered. The key itself is for nobody.
     pub has_admin_key: Option<bool>,
+    /// For its administrators alone: whether a key of the governance source was entered.
+    pub has_governance_key: Option<bool>,
 }
 
 /// A group's level on an infrastructure.
@@ -111,6 +113,7 @@ pub(super) fn view(row: infrastructure::Model, level: Level) -> Result<Infrastru
         updated_by: row.updated_by,
         settings: admin.then_some(settings),
         has_admin_key: admin.then_some(row.key_ref.is_some()),
+        has_governance_key: admin.then_some(row.governance_key_ref.is_some()),
     })
 }
 

@@ -118,7 +118,7 @@ async fn ask_once(
     purpose: Purpose,
     idempotency_key: Option<&str>,
 ) -> Result<Accepted> {
-    let field = "deploymentId";
+    let field = purpose.field();
     rights::require_deployment(deployer.db.pool(), viewer, deployment_id, Access::Change, field).await?;
     let arguments = purpose.arguments();
     let request = idempotency_key.map(|key| Request::new(&viewer.login, deployment_id, key, &arguments)).transpose()?;
@@ -130,14 +130,14 @@ async fn ask_once(
         drop(tx);
         return accepted(deployer, viewer, run, true).await;
     }
-    refuse_stuck(&tx, deployment_id).await?;
+    refuse_stuck(&tx, deployment_id, field).await?;
     purpose.check(&tx, &row).await?;
     let spec = purpose.spec(&tx, row, viewer).await?;
     finish(deployer, viewer, tx, deployment_id, &spec, request, Some(purpose)).await
 }
 
 /// Repeats an update that did not succeed: a new one of the same spec, which takes over the recorded pre-deployment hooks and notes. Every other
-/// step looks again, and acts where the node differs. How the node is reached, and its key, are as they are set now. A STUCK update ends by that.
+/// step looks again, and acts where the node differs. How the node is reached, its key, and the policies on bundles are as they are set now. A STUCK update ends by that.
 ///
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `RETRY_SUPERSEDED` if a later update exists; `RETRY_NOT_POSSIBLE` for one that succeeded or has
@@ -194,6 +194,9 @@ async fn retry_once(
     }
     let mut spec = renew(&tx, &deployment, &old.state.spec, &viewer.login).await?;
     kind.mark(&mut spec);
+    if !kind.deploys() {
+        freeze::ungoverned(&mut spec)?;
+    }
     // Once the node was verified, or put back, what was read before that is no longer what was there before.
     let settled = |(planned, step): (&PlannedStep, &StepState)| {
         matches!(planned.kind.as_str(), freeze::VERIFY | freeze::RESTORE)
@@ -259,7 +262,7 @@ async fn require(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<run:
     Ok(row)
 }
 
-async fn refuse_stuck(tx: &Tx, deployment: &str) -> Result<()> {
+async fn refuse_stuck(tx: &Tx, deployment: &str, field: &str) -> Result<()> {
     let stuck = run::Entity::find()
         .filter(run::Column::DeploymentId.eq(deployment))
         .filter(run::Column::Status.eq(Status::Stuck.as_str()))
@@ -269,7 +272,7 @@ async fn refuse_stuck(tx: &Tx, deployment: &str) -> Result<()> {
         None => Ok(()),
         Some(run) => Err(Error::field(
             "DEPLOYMENT_STUCK",
-            "deploymentId",
+            field,
             format!(
                 "Update {} of this deployment is stuck: nobody can tell what is on the node. Look there, then retry or abandon it.",
                 run.id
@@ -299,6 +302,9 @@ async fn renew(tx: &Tx, row: &deployment::Model, old: &RunSpec, login: &str) -> 
         return Err(Error::field("RETRY_NOT_POSSIBLE", "id", message));
     }
     body.infrastructure.node = now.spec.node;
+    body.infrastructure.govern_check_policy = now.spec.govern_check_policy;
+    body.infrastructure.governance = now.spec.governance;
+    body.infrastructure.project_standards_policy = now.spec.project_standards_policy;
     if body.acting_user == old.requester && now.deploy_as.as_deref() != Some(&body.acting_user) {
         login.clone_into(&mut body.acting_user);
     }

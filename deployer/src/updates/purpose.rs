@@ -47,16 +47,21 @@ impl Purpose {
         }
     }
 
+    /// The argument that names the deployment.
+    pub(super) fn field(self) -> &'static str {
+        if matches!(self, Self::Delete(_)) { "id" } else { "deploymentId" }
+    }
+
     /// Refuses what does not fit where the deployment stands.
     pub(super) async fn check(self, tx: &Tx, row: &deployment::Model) -> Result<()> {
-        refuse_deleted(tx, &row.id).await?;
+        refuse_deleted(tx, &row.id, self.field()).await?;
         let disabled = Settings::read(&row.settings)?.disabled;
         match self {
             Self::Update | Self::Restore(_) if disabled => Err(disabled_refusal()),
             Self::Enable if !disabled => {
                 Err(Error::field("DEPLOYMENT_NOT_DISABLED", "deploymentId", "This deployment is not disabled."))
             }
-            Self::Restore(_) | Self::Delete(_) => refuse_unfinished(tx, &row.id).await,
+            Self::Restore(_) | Self::Delete(_) => refuse_unfinished(tx, &row.id, self.field()).await,
             Self::Update | Self::Enable | Self::Disable => Ok(()),
         }
     }
@@ -107,7 +112,7 @@ pub(super) async fn goes_with(tx: &Tx, deployment: &str, run: RunId) -> Result<(
 }
 
 /// Nothing is asked of a deployment that goes; one whose deletion failed stays, as if nothing had been.
-async fn refuse_deleted(tx: &Tx, deployment: &str) -> Result<()> {
+async fn refuse_deleted(tx: &Tx, deployment: &str, field: &str) -> Result<()> {
     let Some(row) = removal::Entity::find_by_id(deployment).one(&**tx).await? else { return Ok(()) };
     let run = run::Entity::find_by_id(row.run_id).one(&**tx).await?;
     let failed =
@@ -117,7 +122,7 @@ async fn refuse_deleted(tx: &Tx, deployment: &str) -> Result<()> {
         return Ok(());
     }
     let message = "This deployment is being deleted. If its update fails, it stays and can be used again.";
-    Err(Error::field("DEPLOYMENT_DELETED", "deploymentId", message))
+    Err(Error::field("DEPLOYMENT_DELETED", field, message))
 }
 
 pub(super) fn disabled_refusal() -> Error {
@@ -125,7 +130,7 @@ pub(super) fn disabled_refusal() -> Error {
     Error::field("DEPLOYMENT_DISABLED", "deploymentId", message)
 }
 
-async fn refuse_unfinished(tx: &Tx, deployment: &str) -> Result<()> {
+async fn refuse_unfinished(tx: &Tx, deployment: &str, field: &str) -> Result<()> {
     let unfinished = run::Entity::find()
         .filter(run::Column::DeploymentId.eq(deployment))
         .filter(run::Column::EndedAt.is_null())
@@ -137,7 +142,7 @@ async fn refuse_unfinished(tx: &Tx, deployment: &str) -> Result<()> {
     }
     let message =
         "An update of this deployment has not ended. Wait for it, or cancel it (or abandon it, if it is stuck).";
-    Err(Error::field("UPDATE_RUNNING", "deploymentId", message))
+    Err(Error::field("UPDATE_RUNNING", field, message))
 }
 
 /// Changes the switch of the deployment itself.

@@ -56,6 +56,9 @@ pub(crate) struct CreateDeploymentInput {
     deployed_project_key: Option<String>,
     /// What is to differ from the defaults. Without remappings it gets a copy of the infrastructure's.
     settings: Option<DeploymentSettingsInput>,
+    /// Go on where a policy of the infrastructure warns of the bundle. Else the warning is a refusal, and nothing is made.
+    #[graphql(default)]
+    ignore_warnings: bool,
 }
 
 /// A change of a deployment. What is not given is left as it is.
@@ -71,6 +74,9 @@ pub(crate) struct UpdateDeploymentSettingsInput {
     deployed_project_key: Option<String>,
     /// Changes of the settings.
     settings: Option<DeploymentSettingsInput>,
+    /// Go on where a policy of the infrastructure warns of the bundle. Else the warning is a refusal, and nothing is changed.
+    #[graphql(default)]
+    ignore_warnings: bool,
 }
 
 #[derive(Default)]
@@ -92,6 +98,7 @@ impl Deployments {
             bundle_id: input.bundle_id.0,
             deployed_project_key: input.deployed_project_key,
             settings: input.settings.unwrap_or_default().into(),
+            ignore_warnings: input.ignore_warnings,
         };
         CreateDeploymentPayload::of(deployments::create(&session.deployer, &session.viewer(), new).await)
     }
@@ -108,6 +115,7 @@ impl Deployments {
             bundle_id: input.bundle_id.map(|id| id.0),
             deployed_project_key: input.deployed_project_key,
             settings: input.settings.unwrap_or_default().into(),
+            ignore_warnings: input.ignore_warnings,
         };
         UpdateDeploymentSettingsPayload::of(
             deployments::update_settings(&session.deployer, &session.viewer(), &input.id, change).await,

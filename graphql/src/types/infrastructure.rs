@@ -175,6 +175,11 @@ impl Infrastructure {
         self.0.has_admin_key
     }
 
+    /// Whether a key of the governance source was entered; null unless you administer it. The key itself is for nobody.
+    async fn has_governance_key(&self) -> Option<bool> {
+        self.0.has_governance_key
+    }
+
     /// What groups may do; null unless you administer it.
     async fn permissions(&self, ctx: &Context<'_>) -> Result<Option<Vec<InfrastructurePermission>>> {
         Ok(ctx.loader()?.load_one(PermissionsOf(self.0.id.clone())).await?.map(all))
