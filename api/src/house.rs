@@ -26,6 +26,9 @@ pub trait House: Send + Sync + 'static {
     /// The name that the log shows.
     fn login<'a>(&self, viewer: &'a Self::Viewer) -> &'a str;
 
+    /// Notes on a viewer where the request came from.
+    fn arrived(&self, _viewer: &mut Self::Viewer, _from: &Arrival) {}
+
     /// What the resolvers of one operation find in their context.
     fn request_data(&self, pass: &Pass<Self::Viewer>, request_id: &str) -> Data;
 
@@ -114,6 +117,17 @@ impl fmt::Debug for Key {
     }
 }
 
+/// Where a request came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Arrival {
+    /// The peer's address: behind a load balancer that is the balancer's. A header can say anything, and is not asked.
+    pub address: Option<Arc<str>>,
+    /// The number under which it is logged.
+    pub request_id: Option<Arc<str>>,
+    /// It came to the address of GraphQL.
+    pub graphql: bool,
+}
+
 /// A viewer, and the key by which the viewer can be asked for again.
 #[derive(Clone, Debug)]
 pub struct Pass<V> {
@@ -121,4 +135,6 @@ pub struct Pass<V> {
     pub viewer: V,
     /// By which key.
     pub key: Key,
+    /// Where from.
+    pub from: Arrival,
 }

@@ -26,7 +26,7 @@ mod settings;
 
 pub use edge::RequestId;
 pub use failure::{Failure, Problem};
-pub use house::{ByteStream, Download, House, Key, Pass, Readiness};
+pub use house::{Arrival, ByteStream, Download, House, Key, Pass, Readiness};
 pub use metrics::HttpMetrics;
 pub use poem::http::StatusCode;
 pub use routes::{app, worker_app};

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use api::{ByteStream, Download, Failure, House, Key, Pass, Problem, Readiness, StatusCode};
+use api::{Arrival, ByteStream, Download, Failure, House, Key, Pass, Problem, Readiness, StatusCode};
 use deployer::{
     Deployer,
     bundles::{self, BundleKey},
     error::{Error, Refusal},
-    viewer::Viewer,
+    viewer::{Origin, Via, Viewer},
 };
 use engine::bell::Bell;
 use futures_util::TryStreamExt;
@@ -52,6 +52,14 @@ impl House for Deployment {
 
     fn login<'a>(&self, viewer: &'a Viewer) -> &'a str {
         &viewer.login
+    }
+
+    fn arrived(&self, viewer: &mut Viewer, from: &Arrival) {
+        viewer.origin = Origin {
+            via: if from.graphql { Via::GraphQl } else { Via::Rest },
+            address: from.address.as_deref().map(str::to_owned),
+            request_id: from.request_id.as_deref().map(str::to_owned),
+        };
     }
 
     fn request_data(&self, pass: &Pass<Viewer>, request_id: &str) -> async_graphql::Data {

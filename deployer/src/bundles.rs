@@ -26,7 +26,7 @@ pub use self::{
 };
 use crate::{
     Deployer,
-    again::again,
+    audit::{Object, act::Act},
     error::{Error, Result},
     paging::{Listing, Page},
     rights::{self, Right},
@@ -225,15 +225,17 @@ pub async fn open(deployer: &Deployer, viewer: &Viewer, key: &BundleKey) -> Resu
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Write, `IN_USE` while a deployment or an unfinished update uses it.
 pub async fn delete(deployer: &Deployer, viewer: &Viewer, key: &BundleKey) -> Result<()> {
-    again(|| delete_once(deployer, viewer, key)).await
+    let act = &Act::new(deployer, viewer, "deleteBundle", Object::bundle(&key.project_key, &key.bundle_id));
+    act.run(|| delete_once(deployer, viewer, key, act)).await
 }
 
-async fn delete_once(deployer: &Deployer, viewer: &Viewer, key: &BundleKey) -> Result<()> {
+async fn delete_once(deployer: &Deployer, viewer: &Viewer, key: &BundleKey, act: &Act<'_>) -> Result<()> {
     rights::require_published_project(deployer.db.pool(), viewer, &key.project_key, Right::Write, "projectKey").await?;
     let tx = deployer.db.begin().await?;
     let Some(row) = lock(&tx, key, Hold::Change).await? else {
         return Err(Error::not_found("id"));
     };
+    act.before(&tx).await?;
     // The right may have gone while we waited.
     rights::require_published_project(&*tx, viewer, &key.project_key, Right::Write, "projectKey").await?;
     let deployments = deployment::Entity::find()
@@ -250,7 +252,7 @@ async fn delete_once(deployer: &Deployer, viewer: &Viewer, key: &BundleKey) -> R
         ));
     }
     bundle::Entity::delete_by_id((key.project_key.clone(), key.bundle_id.clone())).exec(&*tx).await?;
-    tx.commit().await?;
+    act.commit(tx).await?;
     if let Err(error) = drop_package(deployer, &row.sha256).await {
         // The bundle is gone; its bytes only take room.
         tracing::warn!(error = ?error, sha256 = row.sha256, "the package of a deleted bundle could not be removed");

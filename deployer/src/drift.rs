@@ -18,6 +18,7 @@ use targets::target::Difference;
 use self::compare::Compared;
 use crate::{
     Deployer,
+    audit::{Object, ObjectKind, act::Act},
     error::{Error, Result},
     rights::{self, Access, Level},
     updates::Trouble,
@@ -95,6 +96,11 @@ pub async fn by_deployments(deployer: &Deployer, viewer: &Viewer, ids: &[String]
 /// # Errors
 /// `NOT_FOUND`; `NOT_DEPLOYED` when there is nothing to compare; `UPDATE_RUNNING` while an update has not ended, or when one was requested meanwhile.
 pub async fn check(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Drift> {
+    let act = Act::new(deployer, viewer, "checkDrift", Object::new(ObjectKind::Deployment, id));
+    act.once(check_once(deployer, viewer, id)).await
+}
+
+async fn check_once(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Drift> {
     let db = deployer.db.pool();
     let field = "deploymentId";
     let row = rights::require_deployment(db, viewer, id, Access::See, field).await?;

@@ -17,10 +17,11 @@ use sea_orm::{
 use crate::{
     Deployer,
     accounts::changes::inserted,
+    audit::{Object, ObjectKind, act::Act},
     error::{Error, Problems, Result},
     paging::{Listing, Page},
     rights, text,
-    viewer::Viewer,
+    viewer::{Origin, Via, Viewer},
 };
 
 /// So many living keys may one user have.
@@ -78,6 +79,13 @@ pub struct NewKey {
 /// `FORBIDDEN` for somebody else's key, or with a key that was minted for a run's hooks; `NOT_FOUND` when there is no such user;
 /// `TEXT_INVALID`, `TOO_MANY_KEYS`; `EXPIRY_INVALID` for a time that is past, or later than the expiry of the key that asks.
 pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewKey) -> Result<(Key, ApiKey)> {
+    // Whose it is to be, until it has an id.
+    let login = new.login.as_deref().unwrap_or(&viewer.login);
+    let act = Act::new(deployer, viewer, "createApiKey", Object::new(ObjectKind::User, login));
+    act.once(create_once(deployer, viewer, &new, &act)).await
+}
+
+async fn create_once(deployer: &Deployer, viewer: &Viewer, new: &NewKey, act: &Act<'_>) -> Result<(Key, ApiKey)> {
     let login = new.login.as_deref().unwrap_or(&viewer.login);
     if login != viewer.login {
         rights::require_global_admin(viewer)?;
@@ -89,7 +97,7 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewKey) -> Result
         let message = "The key that you use expires, and one that it makes must not outlive it. Choose its expiry or an earlier time.";
         return Err(Error::field("EXPIRY_INVALID", "expiresAt", message));
     }
-    insert(&deployer.db, login, &new.label, new.expires_at, None).await
+    insert(&deployer.db, login, &new.label, new.expires_at, None, act).await
 }
 
 /// The row of the key that the viewer uses; None without one.
@@ -111,7 +119,9 @@ async fn own_key(deployer: &Deployer, viewer: &Viewer) -> Result<Option<api_key:
 /// # Errors
 /// The database's.
 pub async fn mint_for_hooks(db: &Db, run: RunId, login: &str) -> Result<Option<ApiKey>> {
-    match insert(db, login, &format!("hooks of update {run}"), None, Some(run)).await {
+    let act = Act::unsigned(db, None, Via::Worker, "mintHookKey", Object::new(ObjectKind::User, login));
+    let label = format!("hooks of update {run}");
+    match act.once(insert(db, login, &label, None, Some(run), &act)).await {
         Ok((_, key)) => Ok(Some(key)),
         Err(Error::Refused(_)) => Ok(None),
         Err(fault) => Err(fault),
@@ -125,10 +135,15 @@ pub(crate) async fn insert(
     label: &str,
     expires_at: Option<i64>,
     run: Option<RunId>,
+    act: &Act<'_>,
 ) -> Result<(Key, ApiKey)> {
     let tx = db.begin().await?;
     let made = insert_in(&tx, login, label, expires_at, run, None).await?;
-    tx.commit().await?;
+    act.about(Object::new(ObjectKind::ApiKey, &made.0.id));
+    if let Some(run) = run {
+        act.update(run);
+    }
+    act.commit(tx).await?;
     Ok(made)
 }
 
@@ -208,12 +223,18 @@ pub(crate) async fn insert_in(
 /// # Errors
 /// `NOT_FOUND` when there is no such key, or it is somebody else's; `FORBIDDEN` with a key that was minted for a run's hooks.
 pub async fn revoke(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Key> {
+    let act = Act::new(deployer, viewer, "revokeApiKey", Object::new(ObjectKind::ApiKey, id));
+    act.once(revoke_once(deployer, viewer, id, &act)).await
+}
+
+async fn revoke_once(deployer: &Deployer, viewer: &Viewer, id: &str, act: &Act<'_>) -> Result<Key> {
     own_key(deployer, viewer).await?;
     if !text::storable(id) {
         return Err(Error::not_found("id"));
     }
     let tx = deployer.db.begin().await?;
     tx.lock("api_key", "id = $1", id).await?;
+    act.before(&tx).await?;
     let row = api_key::Entity::find_by_id(id).one(&*tx).await?;
     let mine = |row: &api_key::Model| viewer.is_admin() || row.login == viewer.login;
     let Some(mut row) = row.filter(mine) else { return Err(Error::not_found("id")) };
@@ -225,7 +246,7 @@ pub async fn revoke(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Ke
             .exec(&*tx)
             .await?;
         row.revoked_at = Some(now);
-        tx.commit().await?;
+        act.commit(tx).await?;
         tracing::info!(key.id = id, key.login = row.login, by = viewer.login, "API key revoked");
     }
     Ok(row.into())
@@ -275,10 +296,11 @@ pub async fn authenticate(db: &Db, text: &str) -> Result<Option<Viewer>> {
 /// # Errors
 /// The database's.
 pub async fn refresh(db: &Db, viewer: &Viewer) -> Result<Option<Viewer>> {
-    match &viewer.key_id {
-        Some(id) => Ok(find(db, id).await?.map(|found| found.viewer).filter(|now| now.login == viewer.login)),
-        None => viewer_of(db, &viewer.login).await,
-    }
+    let now = match &viewer.key_id {
+        Some(id) => find(db, id).await?.map(|found| found.viewer).filter(|now| now.login == viewer.login),
+        None => viewer_of(db, &viewer.login).await?,
+    };
+    Ok(now.map(|now| Viewer { origin: viewer.origin.clone(), ..now }))
 }
 
 /// An enabled user as a viewer, without a key: what the deployer does in a requester's name, later (`check_policy`).
@@ -298,6 +320,7 @@ pub async fn viewer_of(db: &Db, login: &str) -> Result<Option<Viewer>> {
         display_name: row.display_name,
         groups: groups.into_iter().map(|row| row.group_name).collect(),
         key_id: None,
+        origin: Origin::default(),
     }))
 }
 
@@ -330,6 +353,7 @@ async fn find(db: &Db, id: &str) -> Result<Option<Found>> {
         display_name: first.try_get("", "display_name")?,
         groups: std::collections::BTreeSet::new(),
         key_id: Some(id.to_owned()),
+        origin: Origin::default(),
     };
     for row in &rows {
         viewer.groups.extend(row.try_get::<Option<String>>("", "group_name")?);

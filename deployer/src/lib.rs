@@ -15,11 +15,13 @@
 //! * [`drift`]: what is otherwise on the node than an update left it. [`testing`]: test scenarios.
 //! * [`status`]: how a deployment is; `live`: what its updates left on the node.
 //! * [`governance`], [`standards`]: whether a bundle may be deployed.
+//! * [`audit`]: a record of each change, and of each that was refused.
 //! * [`policy`], [`imports`]: what a worker asks of us.
 
 pub mod accounts;
 mod again;
 pub mod archive;
+pub mod audit;
 pub mod bootstrap;
 pub mod bundles;
 pub mod contents;
@@ -70,4 +72,6 @@ pub struct Deployer {
     pub targets: Arc<Targets>,
     /// Wakes workers up.
     pub queue: Queue,
+    /// What this process counts for the audit.
+    pub audit: audit::Ledger,
 }

@@ -15,7 +15,7 @@ use crate::{
         changes::{inserted, lock_administrators, lock_groups},
         users::contains,
     },
-    again::again,
+    audit::{Object, ObjectKind, act::Act},
     error::{Error, Problems, Result},
     names,
     paging::{Listing, Page},
@@ -81,6 +81,21 @@ pub struct Change {
 /// # Errors
 /// `ID_INVALID` and `TEXT_INVALID` by field; `ID_NOT_AVAILABLE` for a taken or reserved key.
 pub async fn create(deployer: &Deployer, viewer: &Viewer, key: &str, name: Option<&str>) -> Result<Project> {
+    let act = act(deployer, viewer, "createPublishedProject", key);
+    act.once(create_once(deployer, viewer, key, name, &act)).await
+}
+
+fn act<'a>(deployer: &'a Deployer, viewer: &Viewer, action: &'static str, key: &str) -> Act<'a> {
+    Act::new(deployer, viewer, action, Object::new(ObjectKind::PublishedProject, key))
+}
+
+async fn create_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    key: &str,
+    name: Option<&str>,
+    act: &Act<'_>,
+) -> Result<Project> {
     let mut problems = Problems::default();
     names::check(key, "key", &mut problems);
     if let Some(name) = name {
@@ -92,7 +107,7 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, key: &str, name: Optio
     if !insert(&tx, key, name, viewer).await? {
         return Err(Error::id_not_available("key"));
     }
-    tx.commit().await?;
+    act.commit(tx).await?;
     get(deployer, viewer, key).await?.ok_or_else(|| Error::not_found("key"))
 }
 
@@ -169,13 +184,21 @@ pub async fn list(deployer: &Deployer, viewer: &Viewer, search: Option<&str>, pa
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Admin, `VERSION_CONFLICT`; by field `TEXT_INVALID`, `USER_UNKNOWN`, `GROUP_UNKNOWN`, `GROUP_REPEATED`.
 pub async fn update(deployer: &Deployer, viewer: &Viewer, key: &str, change: Change) -> Result<Project> {
-    again(|| update_once(deployer, viewer, key, change.clone())).await
+    let act = &act(deployer, viewer, "updatePublishedProject", key);
+    act.run(|| update_once(deployer, viewer, key, change.clone(), act)).await
 }
 
-async fn update_once(deployer: &Deployer, viewer: &Viewer, key: &str, change: Change) -> Result<Project> {
+async fn update_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    key: &str,
+    change: Change,
+    act: &Act<'_>,
+) -> Result<Project> {
     rights::require_published_project(deployer.db.pool(), viewer, key, Right::Admin, "key").await?;
     let tx = deployer.db.begin().await?;
     let row = lock(&tx, viewer, key).await?;
+    act.before(&tx).await?;
     if row.version != change.expected_version {
         return Err(Error::version_conflict(change.expected_version, row.version));
     }
@@ -212,7 +235,7 @@ async fn update_once(deployer: &Deployer, viewer: &Viewer, key: &str, change: Ch
     }
     // Whoever gave their own rights away learns that it worked all the same.
     let changed = views(&*tx, viewer, vec![row]).await?.pop();
-    tx.commit().await?;
+    act.commit(tx).await?;
     changed.ok_or_else(|| Error::fault("a row without a view"))
 }
 
@@ -221,13 +244,15 @@ async fn update_once(deployer: &Deployer, viewer: &Viewer, key: &str, change: Ch
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Admin, `IN_USE`.
 pub async fn delete(deployer: &Deployer, viewer: &Viewer, key: &str) -> Result<()> {
-    again(|| delete_once(deployer, viewer, key)).await
+    let act = &act(deployer, viewer, "deletePublishedProject", key);
+    act.run(|| delete_once(deployer, viewer, key, act)).await
 }
 
-async fn delete_once(deployer: &Deployer, viewer: &Viewer, key: &str) -> Result<()> {
+async fn delete_once(deployer: &Deployer, viewer: &Viewer, key: &str, act: &Act<'_>) -> Result<()> {
     rights::require_published_project(deployer.db.pool(), viewer, key, Right::Admin, "key").await?;
     let tx = deployer.db.begin().await?;
     lock(&tx, viewer, key).await?;
+    act.before(&tx).await?;
     let deployments = deployment::Entity::find().filter(deployment::Column::ProjectKey.eq(key)).count(&*tx).await?;
     if deployments > 0 {
         return Err(Error::field(
@@ -245,8 +270,7 @@ async fn delete_once(deployer: &Deployer, viewer: &Viewer, key: &str) -> Result<
         .exec(&*tx)
         .await?;
     published_project::Entity::delete_by_id(key.to_owned()).exec(&*tx).await?;
-    tx.commit().await?;
-    Ok(())
+    act.commit(tx).await
 }
 
 /// Locks the project, and asks again: the right may have gone while we waited.

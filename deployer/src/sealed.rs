@@ -79,7 +79,8 @@ pub async fn open(db: &Db, keyring: &Keyring, reference: &str) -> Result<Option<
 /// The database's.
 pub async fn unknown_keys(db: &Db, keyring: Option<&Keyring>) -> Result<BTreeSet<String>> {
     // The key's id is in the text before the second dot, at most 32 characters long.
-    let sql = "SELECT DISTINCT substr(sealed, 1, 36) AS head FROM secret";
+    let sql = "SELECT DISTINCT substr(sealed, 1, 36) AS head FROM secret UNION \
+               SELECT substr(sealed_key, 1, 36) AS head FROM audit_head WHERE sealed_key IS NOT NULL";
     let mut unknown = BTreeSet::new();
     for row in db.pool().query_all_raw(sql_with(db.pool(), sql, [])).await? {
         let head: String = row.try_get("", "head")?;

@@ -13,6 +13,7 @@ use targets::TargetType;
 use crate::{
     Deployer,
     accounts::changes::inserted,
+    audit::{Object, ObjectKind, act::Act},
     error::{Error, Problems, Result},
     names, rights, text,
     viewer::Viewer,
@@ -147,6 +148,23 @@ pub async fn create(
     id: &str,
     description: &str,
 ) -> Result<Vec<Stage>> {
+    let act = act(deployer, viewer, "createStage", kind, id);
+    act.once(create_once(deployer, viewer, kind, id, description, &act)).await
+}
+
+/// The whole list may change with one of its stages.
+fn act<'a>(deployer: &'a Deployer, viewer: &Viewer, action: &'static str, kind: StageKind, id: &str) -> Act<'a> {
+    Act::new(deployer, viewer, action, Object::new(ObjectKind::Stage, &format!("{kind}/{id}")))
+}
+
+async fn create_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    kind: StageKind,
+    id: &str,
+    description: &str,
+    act: &Act<'_>,
+) -> Result<Vec<Stage>> {
     rights::require_global_admin(viewer)?;
     let mut problems = Problems::default();
     names::check(id, "id", &mut problems);
@@ -154,6 +172,7 @@ pub async fn create(
     problems.check()?;
     let tx = deployer.db.begin().await?;
     lock_list(&tx, kind).await?;
+    act.before(&tx).await?;
     let stages = read(&*tx, kind).await?;
     if stages.len() >= MOST_STAGES {
         return Err(Error::refused("TOO_MANY_STAGES", format!("A list has at most {MOST_STAGES} stages.")));
@@ -170,7 +189,7 @@ pub async fn create(
     }
     put_order(&tx, kind, stages.iter().map(|stage| stage.id.as_str()).chain([id])).await?;
     let stages = read(&*tx, kind).await?;
-    tx.commit().await?;
+    act.commit(tx).await?;
     Ok(stages)
 }
 
@@ -185,6 +204,18 @@ pub async fn update(
     id: &str,
     patch: StagePatch,
 ) -> Result<Vec<Stage>> {
+    let act = act(deployer, viewer, "updateStage", kind, id);
+    act.once(update_once(deployer, viewer, kind, id, patch, &act)).await
+}
+
+async fn update_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    kind: StageKind,
+    id: &str,
+    patch: StagePatch,
+    act: &Act<'_>,
+) -> Result<Vec<Stage>> {
     rights::require_global_admin(viewer)?;
     let mut problems = Problems::default();
     if let Some(new) = &patch.id {
@@ -196,6 +227,7 @@ pub async fn update(
     problems.check()?;
     let tx = deployer.db.begin().await?;
     lock_list(&tx, kind).await?;
+    act.before(&tx).await?;
     let stages = read(&*tx, kind).await?;
     if !stages.iter().any(|stage| stage.id == id) {
         return Err(Error::not_found("id"));
@@ -219,7 +251,7 @@ pub async fn update(
     }
     change.filter(stage::Column::Kind.eq(kind.as_str())).filter(stage::Column::Id.eq(id)).exec(&*tx).await?;
     let stages = read(&*tx, kind).await?;
-    tx.commit().await?;
+    act.commit(tx).await?;
     Ok(stages)
 }
 
@@ -228,9 +260,21 @@ pub async fn update(
 /// # Errors
 /// `FORBIDDEN`; `STAGE_UNKNOWN` when the ids are not exactly those of the list.
 pub async fn reorder(deployer: &Deployer, viewer: &Viewer, kind: StageKind, ids: &[String]) -> Result<Vec<Stage>> {
+    let act = Act::new(deployer, viewer, "reorderStages", Object::new(ObjectKind::Stage, kind.as_str()));
+    act.once(reorder_once(deployer, viewer, kind, ids, &act)).await
+}
+
+async fn reorder_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    kind: StageKind,
+    ids: &[String],
+    act: &Act<'_>,
+) -> Result<Vec<Stage>> {
     rights::require_global_admin(viewer)?;
     let tx = deployer.db.begin().await?;
     lock_list(&tx, kind).await?;
+    act.before(&tx).await?;
     let stages = read(&*tx, kind).await?;
     let there: BTreeSet<_> = stages.iter().map(|stage| stage.id.as_str()).collect();
     let given: BTreeSet<_> = ids.iter().map(String::as_str).collect();
@@ -239,7 +283,7 @@ pub async fn reorder(deployer: &Deployer, viewer: &Viewer, kind: StageKind, ids:
     }
     put_order(&tx, kind, ids.iter().map(String::as_str)).await?;
     let stages = read(&*tx, kind).await?;
-    tx.commit().await?;
+    act.commit(tx).await?;
     Ok(stages)
 }
 
@@ -248,9 +292,21 @@ pub async fn reorder(deployer: &Deployer, viewer: &Viewer, kind: StageKind, ids:
 /// # Errors
 /// `FORBIDDEN`, `NOT_FOUND`, `IN_USE` with the number of infrastructures.
 pub async fn delete(deployer: &Deployer, viewer: &Viewer, kind: StageKind, id: &str) -> Result<Vec<Stage>> {
+    let act = act(deployer, viewer, "deleteStage", kind, id);
+    act.once(delete_once(deployer, viewer, kind, id, &act)).await
+}
+
+async fn delete_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    kind: StageKind,
+    id: &str,
+    act: &Act<'_>,
+) -> Result<Vec<Stage>> {
     rights::require_global_admin(viewer)?;
     let tx = deployer.db.begin().await?;
     lock_list(&tx, kind).await?;
+    act.before(&tx).await?;
     let stages = read(&*tx, kind).await?;
     if !stages.iter().any(|stage| stage.id == id) {
         return Err(Error::not_found("id"));
@@ -266,7 +322,7 @@ pub async fn delete(deployer: &Deployer, viewer: &Viewer, kind: StageKind, id: &
     stage::Entity::delete_by_id((kind.as_str().to_owned(), id.to_owned())).exec(&*tx).await?;
     put_order(&tx, kind, stages.iter().map(|stage| stage.id.as_str()).filter(|other| *other != id)).await?;
     let stages = read(&*tx, kind).await?;
-    tx.commit().await?;
+    act.commit(tx).await?;
     Ok(stages)
 }
 

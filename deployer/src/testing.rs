@@ -12,7 +12,9 @@ use targets::{
 };
 
 use crate::{
-    Deployer, drift,
+    Deployer,
+    audit::{Object, ObjectKind, act::Act},
+    drift,
     error::{Error, Result},
     freeze,
     live::Standing,
@@ -60,6 +62,11 @@ pub async fn status(
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `UPDATE_RUNNING` while an update has not ended; `NOT_DEPLOYED`; `ADMIN_KEY_MISSING`.
 pub async fn run(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Told<TestRun>> {
+    let act = Act::new(deployer, viewer, "runTestScenarios", Object::new(ObjectKind::Deployment, id));
+    act.once(run_once(deployer, viewer, id)).await
+}
+
+async fn run_once(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Told<TestRun>> {
     let db = deployer.db.pool();
     let row = rights::require_deployment(db, viewer, id, Access::Change, FIELD).await?;
     let standing = Standing::read(db, id).await?;

@@ -4,6 +4,8 @@
 
 pub mod account;
 pub mod api_key;
+pub mod audit_event;
+pub mod audit_head;
 pub mod bundle;
 pub mod deployment;
 pub mod drift;

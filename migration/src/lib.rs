@@ -15,6 +15,7 @@ mod m20261122_000001_first;
 mod m20261122_000002_came_back;
 mod m20261128_000004_governance_key;
 mod m20261128_000005_drift;
+mod m20261128_000007_audit;
 
 /// All migrations, in order.
 struct Migrator;
@@ -26,6 +27,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000002_came_back::Migration),
             Box::new(m20261128_000004_governance_key::Migration),
             Box::new(m20261128_000005_drift::Migration),
+            Box::new(m20261128_000007_audit::Migration),
         ]
     }
 }

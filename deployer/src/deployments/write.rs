@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Deployer,
     accounts::changes::inserted,
-    again::again,
+    audit::{Object, ObjectKind, act::Act},
     bundles::{self, BundleKey, Hold},
     error::{Error, Problems, Result},
     governance::{Wish, refuse_warnings},
@@ -54,10 +54,12 @@ pub struct NewDeployment {
 /// the settings at once; `BUNDLE_UNKNOWN`; `ID_NOT_AVAILABLE`; `DEPLOYED_PROJECT_KEY_TAKEN`; `GOVERNANCE_WARNING`, `PROJECT_STANDARDS_WARNING`
 /// unless warnings are ignored.
 pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewDeployment) -> Result<Deployment> {
-    again(|| create_once(deployer, viewer, new.clone())).await
+    let object = Object::new(ObjectKind::Deployment, &new.id).on(&new.infrastructure_id, &new.project_key);
+    let act = &Act::new(deployer, viewer, "createDeployment", object);
+    act.run(|| create_once(deployer, viewer, new.clone(), act)).await
 }
 
-async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment) -> Result<Deployment> {
+async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment, act: &Act<'_>) -> Result<Deployment> {
     let both = sides(deployer.db.pool(), viewer, &new).await?;
     let deployed = new.deployed_project_key.clone().unwrap_or_else(|| new.project_key.clone());
     let place = infrastructures::Settings::read(&both.settings)?;
@@ -108,7 +110,7 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment) -
     if !inserted(&result.map_err(unless_taken)?) {
         return Err(Error::id_not_available("id"));
     }
-    tx.commit().await?;
+    act.commit(tx).await?;
     get(deployer, viewer, &new.id).await?.ok_or_else(|| Error::not_found("id"))
 }
 
@@ -138,10 +140,21 @@ async fn sides<C: ConnectionTrait>(db: &C, viewer: &Viewer, new: &NewDeployment)
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `VERSION_CONFLICT`; all that is wrong at once; `BUNDLE_UNKNOWN`; `DEPLOYED_PROJECT_KEY_FIXED`
 /// once an update was requested; `DEPLOYED_PROJECT_KEY_TAKEN`; `GOVERNANCE_WARNING`, `PROJECT_STANDARDS_WARNING` unless warnings are ignored.
 pub async fn update_settings(deployer: &Deployer, viewer: &Viewer, id: &str, change: Change) -> Result<Deployment> {
-    again(|| update_once(deployer, viewer, id, change.clone())).await
+    let act = &act(deployer, viewer, "updateDeploymentSettings", id);
+    act.run(|| update_once(deployer, viewer, id, change.clone(), act)).await
 }
 
-async fn update_once(deployer: &Deployer, viewer: &Viewer, id: &str, change: Change) -> Result<Deployment> {
+fn act<'a>(deployer: &'a Deployer, viewer: &Viewer, action: &'static str, id: &str) -> Act<'a> {
+    Act::new(deployer, viewer, action, Object::new(ObjectKind::Deployment, id))
+}
+
+async fn update_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    id: &str,
+    change: Change,
+    act: &Act<'_>,
+) -> Result<Deployment> {
     let db = deployer.db.pool();
     let row = rights::require_deployment(db, viewer, id, Access::Change, "id").await?;
     if !change.ignore_warnings {
@@ -159,6 +172,7 @@ async fn update_once(deployer: &Deployer, viewer: &Viewer, id: &str, change: Cha
     }
     let tx = deployer.db.begin().await?;
     let row = lock(&tx, viewer, id, "id").await?;
+    act.before(&tx).await?;
     let settings = changed(&row, &change)?;
     if let Some(bundle_id) = change.bundle_id.as_ref().filter(|bundle| **bundle != row.bundle_id) {
         require_bundle(&tx, &row.project_key, bundle_id).await?;
@@ -176,7 +190,7 @@ async fn update_once(deployer: &Deployer, viewer: &Viewer, id: &str, change: Cha
     row.updated_at = Set(tx.now().await?);
     row.updated_by = Set(viewer.login.clone());
     let row = row.update(&*tx).await.map_err(unless_taken)?;
-    tx.commit().await?;
+    act.commit(tx).await?;
     views(deployer, viewer, vec![row]).await?.pop().ok_or_else(|| Error::not_found("id"))
 }
 
@@ -210,13 +224,15 @@ fn changed(row: &deployment::Model, change: &Change) -> Result<Settings> {
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `UPDATE_RUNNING` while one of its updates has not ended.
 pub async fn delete(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<()> {
-    again(|| delete_once(deployer, viewer, id)).await
+    let act = &act(deployer, viewer, "deleteDeployment", id);
+    act.run(|| delete_once(deployer, viewer, id, act)).await
 }
 
-async fn delete_once(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<()> {
+async fn delete_once(deployer: &Deployer, viewer: &Viewer, id: &str, act: &Act<'_>) -> Result<()> {
     rights::require_deployment(deployer.db.pool(), viewer, id, Access::Change, "id").await?;
     let tx = deployer.db.begin().await?;
     lock(&tx, viewer, id, "id").await?;
+    act.before(&tx).await?;
     let unfinished = run::Column::DeploymentId.eq(id).and(run::Column::EndedAt.is_null());
     if run::Entity::find().filter(unfinished).count(&*tx).await? > 0 {
         return Err(Error::field(
@@ -226,7 +242,7 @@ async fn delete_once(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<(
         ));
     }
     erase(&tx, id).await?;
-    tx.commit().await?;
+    act.commit(tx).await?;
     tracing::info!(deployment = id, by = viewer.login, "a deployment was deleted");
     Ok(())
 }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Deployer,
     accounts::changes::{inserted, lock_administrators, lock_groups},
-    again::again,
+    audit::{Object, ObjectKind, act::Act},
     error::{Error, Problems, Refusal, Result},
     names,
     rights::{self, Level},
@@ -87,6 +87,20 @@ pub(crate) fn require_version(row: &infrastructure::Model, seen: i64) -> Result<
 /// `FORBIDDEN`; `ID_INVALID`, `ID_NOT_AVAILABLE` when the id is taken or reserved; `STAGE_UNKNOWN`; `GROUP_UNKNOWN`; `USER_UNKNOWN`; one for each
 /// setting that is wrong.
 pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewInfrastructure) -> Result<Infrastructure> {
+    let act = act(deployer, viewer, "createInfrastructure", &new.id);
+    act.once(create_once(deployer, viewer, new, &act)).await
+}
+
+fn act<'a>(deployer: &'a Deployer, viewer: &Viewer, action: &'static str, id: &str) -> Act<'a> {
+    Act::new(deployer, viewer, action, Object::new(ObjectKind::Infrastructure, id))
+}
+
+async fn create_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    new: NewInfrastructure,
+    act: &Act<'_>,
+) -> Result<Infrastructure> {
     rights::require_global_admin(viewer)?;
     let mut problems = Problems::default();
     names::check(&new.id, "id", &mut problems);
@@ -134,7 +148,7 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewInfrastructure
     lock_administrators(&tx, &names_of(&permissions)).await?;
     require_hooks_user(&tx, viewer, &Settings::default(), &settings).await?;
     put_permissions(&tx, &new.id, &permissions).await?;
-    tx.commit().await?;
+    act.commit(tx).await?;
     read_back(deployer, viewer, &new.id).await
 }
 
@@ -150,7 +164,8 @@ pub async fn update(
     expected_version: i64,
     patch: InfrastructurePatch,
 ) -> Result<Infrastructure> {
-    again(|| update_once(deployer, viewer, id, expected_version, patch.clone())).await
+    let act = &act(deployer, viewer, "updateInfrastructure", id);
+    act.run(|| update_once(deployer, viewer, id, expected_version, patch.clone(), act)).await
 }
 
 async fn update_once(
@@ -159,6 +174,7 @@ async fn update_once(
     id: &str,
     expected_version: i64,
     patch: InfrastructurePatch,
+    act: &Act<'_>,
 ) -> Result<Infrastructure> {
     // Asked before anything about the input, so that a hidden infrastructure answers like an absent one whatever is sent.
     let row = rights::require_infrastructure(deployer.db.pool(), viewer, id, Level::Admin, "id").await?;
@@ -168,6 +184,7 @@ async fn update_once(
         stages::lock(&tx, StageKind::of(kind), stage, "stage").await?;
     }
     let row = lock(&tx, viewer, id, Level::Admin, "id").await?;
+    act.before(&tx).await?;
     require_version(&row, expected_version)?;
     let old = Settings::read(&row.settings)?;
     let mut new = patch.settings.apply(old.clone());
@@ -203,7 +220,7 @@ async fn update_once(
         .await?;
     sealed::forget_unused(&tx, id, &[key_ref, governance_key_ref]).await?;
     touch(&tx, viewer, &row).await?;
-    tx.commit().await?;
+    act.commit(tx).await?;
     read_back(deployer, viewer, id).await
 }
 
@@ -266,7 +283,8 @@ pub async fn set_permissions(
     expected_version: i64,
     permissions: &[Permission],
 ) -> Result<Option<Infrastructure>> {
-    again(|| set_permissions_once(deployer, viewer, id, expected_version, permissions)).await
+    let act = &act(deployer, viewer, "setInfrastructurePermissions", id);
+    act.run(|| set_permissions_once(deployer, viewer, id, expected_version, permissions, act)).await
 }
 
 async fn set_permissions_once(
@@ -275,16 +293,18 @@ async fn set_permissions_once(
     id: &str,
     expected_version: i64,
     permissions: &[Permission],
+    act: &Act<'_>,
 ) -> Result<Option<Infrastructure>> {
     let tx = deployer.db.begin().await?;
     let row = lock(&tx, viewer, id, Level::Admin, "id").await?;
+    act.before(&tx).await?;
     require_version(&row, expected_version)?;
     let mut problems = Problems::default();
     let rows = permission_rows(permissions, &mut problems);
     problems.check()?;
     put_permissions(&tx, id, &rows).await?;
     touch(&tx, viewer, &row).await?;
-    tx.commit().await?;
+    act.commit(tx).await?;
     read::get(deployer, viewer, id).await
 }
 
@@ -331,12 +351,14 @@ async fn put_permissions(tx: &Tx, id: &str, permissions: &BTreeMap<String, Level
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN`, `IN_USE`, which says that something uses it, and never what: the viewer may not be allowed to see it.
 pub async fn delete(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<()> {
-    again(|| delete_once(deployer, viewer, id)).await
+    let act = &act(deployer, viewer, "deleteInfrastructure", id);
+    act.run(|| delete_once(deployer, viewer, id, act)).await
 }
 
-async fn delete_once(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<()> {
+async fn delete_once(deployer: &Deployer, viewer: &Viewer, id: &str, act: &Act<'_>) -> Result<()> {
     let tx = deployer.db.begin().await?;
     lock(&tx, viewer, id, Level::Admin, "id").await?;
+    act.before(&tx).await?;
     let used = deployment::Entity::find().filter(deployment::Column::InfrastructureId.eq(id)).count(&*tx).await?;
     if used > 0 {
         return Err(Error::field("IN_USE", "id", "Deployments use this infrastructure. Delete them first."));
@@ -350,7 +372,7 @@ async fn delete_once(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<(
     let owners = [sealed::owner_of(id), sealed::governance_owner_of(id)];
     secret::Entity::delete_many().filter(secret::Column::Owner.is_in(owners)).exec(&*tx).await?;
     infrastructure::Entity::delete_by_id(id).exec(&*tx).await?;
-    Ok(tx.commit().await?)
+    act.commit(tx).await
 }
 
 async fn read_back(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Infrastructure> {

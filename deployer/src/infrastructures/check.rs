@@ -11,6 +11,7 @@ use targets::{
 use super::settings::Settings;
 use crate::{
     Deployer,
+    audit::{Object, ObjectKind, act::Act},
     error::{Error, Result},
     rights::{self, Level},
     sealed,
@@ -31,6 +32,11 @@ pub enum CheckOutcome {
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN`, `ADMIN_KEY_MISSING`.
 pub async fn check(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<CheckOutcome> {
+    let act = Act::new(deployer, viewer, "checkInfrastructure", Object::new(ObjectKind::Infrastructure, id));
+    act.once(ask(deployer, viewer, id)).await
+}
+
+async fn ask(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<CheckOutcome> {
     let row = rights::require_infrastructure(deployer.db.pool(), viewer, id, Level::Admin, "id").await?;
     let spec = to_spec(&row, &Settings::read(&row.settings)?)?;
     let key = node_key(deployer, &spec.node).await?;

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     Deployer,
-    again::again,
+    audit::{Object, ObjectKind, act::Act},
     bundles::{self, BundleKey, Hold},
     deployments,
     error::{Error, Result},
@@ -108,7 +108,9 @@ pub(crate) async fn ask(
     purpose: Purpose,
     idempotency_key: Option<&str>,
 ) -> Result<Accepted> {
-    again(|| ask_once(deployer, viewer, deployment_id, purpose, idempotency_key)).await
+    let object = Object::new(ObjectKind::Deployment, deployment_id);
+    let act = &Act::new(deployer, viewer, purpose.operation(), object);
+    act.run(|| ask_once(deployer, viewer, deployment_id, purpose, idempotency_key, act)).await
 }
 
 async fn ask_once(
@@ -117,6 +119,7 @@ async fn ask_once(
     deployment_id: &str,
     purpose: Purpose,
     idempotency_key: Option<&str>,
+    act: &Act<'_>,
 ) -> Result<Accepted> {
     let field = purpose.field();
     rights::require_deployment(deployer.db.pool(), viewer, deployment_id, Access::Change, field).await?;
@@ -124,16 +127,18 @@ async fn ask_once(
     let request = idempotency_key.map(|key| Request::new(&viewer.login, deployment_id, key, &arguments)).transpose()?;
     let tx = deployer.db.begin().await?;
     let row = deployments::write::lock(&tx, viewer, deployment_id, field).await?;
+    act.before(&tx).await?;
     if let Some(request) = &request
         && let Some(run) = request.first(&tx).await?
     {
         drop(tx);
+        act.update(run);
         return accepted(deployer, viewer, run, true).await;
     }
     refuse_stuck(&tx, deployment_id, field).await?;
     purpose.check(&tx, &row).await?;
     let spec = purpose.spec(&tx, row, viewer).await?;
-    finish(deployer, viewer, tx, deployment_id, &spec, request, Some(purpose)).await
+    finish(deployer, viewer, tx, deployment_id, &spec, request, act).await
 }
 
 /// Repeats an update that did not succeed: a new one of the same spec, which takes over the recorded pre-deployment hooks and notes. Every other
@@ -143,7 +148,8 @@ async fn ask_once(
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `RETRY_SUPERSEDED` if a later update exists; `RETRY_NOT_POSSIBLE` for one that succeeded or has
 /// not ended, or whose infrastructure has another node by now; the errors of [`start`].
 pub async fn retry(deployer: &Deployer, viewer: &Viewer, id: RunId, idempotency_key: Option<&str>) -> Result<Accepted> {
-    again(|| retry_once(deployer, viewer, id, idempotency_key)).await
+    let act = &act(deployer, viewer, "retryUpdate", id);
+    act.run(|| retry_once(deployer, viewer, id, idempotency_key, act)).await
 }
 
 async fn retry_once(
@@ -151,6 +157,7 @@ async fn retry_once(
     viewer: &Viewer,
     id: RunId,
     idempotency_key: Option<&str>,
+    act: &Act<'_>,
 ) -> Result<Accepted> {
     let row = require(deployer, viewer, id).await?;
     let arguments = json!({ "operation": "retryUpdate", "update": id.to_string() });
@@ -158,10 +165,12 @@ async fn retry_once(
         idempotency_key.map(|key| Request::new(&viewer.login, &row.deployment_id, key, &arguments)).transpose()?;
     let tx = deployer.db.begin().await?;
     let deployment = deployments::write::lock(&tx, viewer, &row.deployment_id, "id").await?;
+    act.before(&tx).await?;
     if let Some(request) = &request
         && let Some(run) = request.first(&tx).await?
     {
         drop(tx);
+        act.update(run);
         return accepted(deployer, viewer, run, true).await;
     }
     let old = runs::load(&*tx, id).await?.ok_or_else(|| Error::not_found("id"))?;
@@ -208,7 +217,7 @@ async fn retry_once(
     if let Value::Object(body) = &mut spec.body {
         body.insert(RETRY_OF.to_owned(), json!(id));
     }
-    finish(deployer, viewer, tx, &row.deployment_id, &spec, request, None).await
+    finish(deployer, viewer, tx, &row.deployment_id, &spec, request, act).await
 }
 
 /// Asks an update to stop. What its steps did so far stands, unless its deployment restores.
@@ -216,19 +225,31 @@ async fn retry_once(
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `UPDATE_ENDED`.
 pub async fn cancel(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<Update> {
-    again(|| cancel_once(deployer, viewer, id)).await
+    let act = &act(deployer, viewer, "cancelUpdate", id);
+    act.run(|| cancel_once(deployer, viewer, id, act)).await
 }
 
-async fn cancel_once(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<Update> {
+fn act<'a>(deployer: &'a Deployer, viewer: &Viewer, action: &'static str, id: RunId) -> Act<'a> {
+    Act::new(deployer, viewer, action, Object::new(ObjectKind::Update, &id.to_string()))
+}
+
+async fn cancel_once(deployer: &Deployer, viewer: &Viewer, id: RunId, act: &Act<'_>) -> Result<Update> {
     let row = require(deployer, viewer, id).await?;
     let tx = deployer.db.begin().await?;
+    tx.lock("run", "id = $1", id.0).await?;
+    act.before(&tx).await?;
     let cancel = runs::cancel(&tx, id, &viewer.login).await?;
-    tx.commit().await?;
     match cancel {
-        Cancel::Ended => ring_next(deployer, &row.deployment_id).await,
-        Cancel::Asked => deployer.queue.ring(id),
+        Cancel::Ended | Cancel::Asked => {}
         Cancel::AlreadyEnded => return Err(Error::field("UPDATE_ENDED", "id", "This update has ended already.")),
         Cancel::Absent => return Err(Error::not_found("id")),
+    }
+    act.update(id);
+    act.commit(tx).await?;
+    if cancel == Cancel::Ended {
+        ring_next(deployer, &row.deployment_id).await;
+    } else {
+        deployer.queue.ring(id);
     }
     tracing::info!(run = %id, by = viewer.login, "an update was cancelled");
     get(deployer, viewer, id).await?.ok_or_else(|| Error::not_found("id"))
@@ -239,17 +260,20 @@ async fn cancel_once(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `UPDATE_NOT_STUCK`.
 pub async fn abandon(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<Update> {
-    again(|| abandon_once(deployer, viewer, id)).await
+    let act = &act(deployer, viewer, "abandonUpdate", id);
+    act.run(|| abandon_once(deployer, viewer, id, act)).await
 }
 
-async fn abandon_once(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<Update> {
+async fn abandon_once(deployer: &Deployer, viewer: &Viewer, id: RunId, act: &Act<'_>) -> Result<Update> {
     let row = require(deployer, viewer, id).await?;
     let tx = deployer.db.begin().await?;
+    act.before(&tx).await?;
     if !runs::abandon(&tx, id, &viewer.login).await? {
         let message = "This update is not stuck. Cancel it, if it has not ended.";
         return Err(Error::field("UPDATE_NOT_STUCK", "id", message));
     }
-    tx.commit().await?;
+    act.update(id);
+    act.commit(tx).await?;
     ring_next(deployer, &row.deployment_id).await;
     tracing::info!(run = %id, by = viewer.login, "a stuck update was abandoned");
     get(deployer, viewer, id).await?.ok_or_else(|| Error::not_found("id"))
@@ -323,20 +347,17 @@ async fn finish(
     deployment: &str,
     spec: &RunSpec,
     request: Option<Request<'_>>,
-    purpose: Option<Purpose>,
+    act: &Act<'_>,
 ) -> Result<Accepted> {
     let requested = runs::request(&tx, deployment, spec).await?;
-    match purpose {
-        Some(purpose) => purpose.requested(&tx, deployment, requested.run).await?,
-        None if UpdateType::of(spec) == UpdateType::Delete => {
-            purpose::goes_with(&tx, deployment, requested.run).await?
-        }
-        None => {}
+    if UpdateType::of(spec) == UpdateType::Delete {
+        purpose::goes_with(&tx, deployment, requested.run).await?;
     }
     if let Some(request) = request {
         request.keep(&tx, requested.run).await?;
     }
-    tx.commit().await?;
+    act.update(requested.run);
+    act.commit(tx).await?;
     deployer.queue.ring(requested.run);
     tracing::info!(run = %requested.run, deployment, by = viewer.login, "an update was requested");
     accepted(deployer, viewer, requested.run, false).await

@@ -38,12 +38,22 @@ pub(crate) enum Purpose {
 impl Purpose {
     /// The request's own arguments, by which an idempotency key knows it again.
     pub(super) fn arguments(self) -> Value {
+        let operation = self.operation();
         match self {
-            Self::Update => json!({ "operation": "startUpdate" }),
-            Self::Restore(to) => json!({ "operation": "restoreDeployment", "update": to.map(|run| run.to_string()) }),
-            Self::Enable => json!({ "operation": "enableDeployment" }),
-            Self::Disable => json!({ "operation": "disableDeployment" }),
-            Self::Delete(on_node) => json!({ "operation": "deleteDeployment", "onNode": on_node.as_str() }),
+            Self::Update | Self::Enable | Self::Disable => json!({ "operation": operation }),
+            Self::Restore(to) => json!({ "operation": operation, "update": to.map(|run| run.to_string()) }),
+            Self::Delete(on_node) => json!({ "operation": operation, "onNode": on_node.as_str() }),
+        }
+    }
+
+    /// The mutation's name.
+    pub(super) fn operation(self) -> &'static str {
+        match self {
+            Self::Update => "startUpdate",
+            Self::Restore(_) => "restoreDeployment",
+            Self::Enable => "enableDeployment",
+            Self::Disable => "disableDeployment",
+            Self::Delete(_) => "deleteDeployment",
         }
     }
 
@@ -95,11 +105,6 @@ impl Purpose {
                 Ok(spec)
             }
         }
-    }
-
-    /// What is kept beside the run.
-    pub(super) async fn requested(self, tx: &Tx, deployment: &str, run: RunId) -> Result<()> {
-        if matches!(self, Self::Delete(_)) { goes_with(tx, deployment, run).await } else { Ok(()) }
     }
 }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod accounts;
+mod audit;
 mod governance;
 mod hooks;
 mod infrastructures;

@@ -2,6 +2,7 @@
 
 use async_graphql::{Context, ID, Object, SimpleObject};
 use deployer::{
+    audit,
     error::Error,
     updates::{self, Accepted},
 };
@@ -10,7 +11,7 @@ use engine::ids::RunId;
 use super::payload;
 use crate::{
     error::{Refusal, Result, settle},
-    session::Asked,
+    session::{Asked, Session},
     types::update::{Update, run_id},
 };
 
@@ -46,6 +47,12 @@ fn named(id: &ID) -> deployer::error::Result<RunId> {
     run_id(id).ok_or_else(|| Error::not_found("id"))
 }
 
+/// What can be no id of an update was asked for all the same.
+async fn unnamed(session: &Session, action: &'static str, id: &ID, refused: Error) -> Error {
+    let object = audit::Object::new(audit::ObjectKind::Update, id);
+    audit::refuse(&session.deployer, &session.viewer(), action, object, refused).await
+}
+
 #[derive(Default)]
 pub(super) struct Updates;
 
@@ -79,7 +86,7 @@ impl Updates {
         let session = ctx.session()?;
         let answer = match named(&id) {
             Ok(run) => updates::cancel(&session.deployer, &session.viewer(), run).await,
-            Err(refused) => Err(refused),
+            Err(refused) => Err(unnamed(session, "cancelUpdate", &id, refused).await),
         };
         UpdatePayload::of(answer)
     }
@@ -95,7 +102,7 @@ impl Updates {
         let session = ctx.session()?;
         let answer = match named(&id) {
             Ok(run) => updates::retry(&session.deployer, &session.viewer(), run, idempotency_key.as_deref()).await,
-            Err(refused) => Err(refused),
+            Err(refused) => Err(unnamed(session, "retryUpdate", &id, refused).await),
         };
         StartUpdatePayload::of(answer)
     }
@@ -109,7 +116,7 @@ impl Updates {
         let session = ctx.session()?;
         let answer = match named(&id) {
             Ok(run) => updates::abandon(&session.deployer, &session.viewer(), run).await,
-            Err(refused) => Err(refused),
+            Err(refused) => Err(unnamed(session, "abandonUpdate", &id, refused).await),
         };
         UpdatePayload::of(answer)
     }

@@ -23,7 +23,7 @@ pub(crate) struct Viewer {
 impl From<viewer::Viewer> for Viewer {
     fn from(viewer: viewer::Viewer) -> Self {
         let is_admin = viewer.is_admin();
-        let viewer::Viewer { login, display_name, groups, key_id } = viewer;
+        let viewer::Viewer { login, display_name, groups, key_id, origin: _ } = viewer;
         Self { login, display_name, groups: groups.into_iter().collect(), is_admin, key_id: key_id.map(ID) }
     }
 }

@@ -50,6 +50,7 @@ pub(crate) async fn empty() -> World {
         packages: Arc::new(PackageStore::open(&at("packages"), &folder.path().join("staging")).unwrap()),
         targets: Arc::new(Targets::new(HttpSettings::default()).unwrap()),
         queue: Queue::embedded(),
+        audit: deployer::audit::Ledger::default(),
     };
     let key = bootstrap::first_start(&deployer.db, None).await.unwrap().unwrap();
     let admin = keys::authenticate(&deployer.db, key.expose()).await.unwrap().unwrap();
