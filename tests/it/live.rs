@@ -20,10 +20,10 @@ struct Scene {
 impl Scene {
     /// Infrastructure `production` and deployment `churn` of CHURN v1, with DAILY switched on. Bundle v2 is there, too.
     async fn of(size: Size) -> Self {
-        Self::on(Fleet::of(size).start().await).await
+        Self::with(Fleet::of(size).start().await).await
     }
 
-    async fn on(fleet: Fleet) -> Self {
+    async fn with(fleet: Fleet) -> Self {
         let node = practice::node().await;
         node.set_user("analyst", &[], false);
         let api = &fleet.client;
@@ -216,7 +216,7 @@ async fn deleted_with_each_choice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn drift_is_found_without_being_asked_for() {
-    let scene = Scene::on(Fleet::of(Size::Fleet).set("SLIPWAY_DRIFT_EVERY_MINUTES", 1).start().await).await;
+    let scene = Scene::with(Fleet::of(Size::Fleet).set("SLIPWAY_DRIFT_EVERY_MINUTES", 1).start().await).await;
     let api = &scene.fleet.client;
     api.run("churn", "SUCCEEDED").await;
     scene.by_hand("PUT", "/projects/CHURN/scenarios/DAILY/light", json!({"active": false})).await;

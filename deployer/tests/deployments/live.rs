@@ -208,6 +208,13 @@ async fn a_sweep_compares_each_deployment_once_a_period() {
     assert_eq!(drift::by_deployments(deployer, &world.root, &id).await.unwrap().len(), 0);
 }
 
+/// What the audit holds: who, and what.
+async fn acts(world: &World) -> Vec<(String, String)> {
+    use sea_orm::EntityTrait as _;
+    let rows = entities::audit_event::Entity::find().all(world.deployer.db.pool()).await.unwrap();
+    rows.into_iter().map(|row| (row.login, row.action)).collect()
+}
+
 async fn spec_of(world: &World, run: RunId) -> (engine::spec::RunSpec, DeploySpec) {
     let state = runs::load(world.deployer.db.pool(), run).await.unwrap().unwrap().state;
     let body = serde_json::from_value(state.spec.body.clone()).unwrap();
@@ -269,6 +276,10 @@ async fn a_restore_puts_back_what_was_live_before() {
     assert_eq!(named.bundle_id, "v1");
     updates::cancel(deployer, root, named.id).await.unwrap();
     assert_eq!(code(&restore(Some(restored.id)).await), "RESTORE_NOT_POSSIBLE");
+    let acts = acts(&world).await;
+    assert!(
+        acts.iter().any(|(login, action)| (login.as_str(), action.as_str()) == ("deploy-deploy", "restoreDeployment"))
+    );
 }
 
 #[tokio::test]
@@ -344,6 +355,8 @@ async fn deleting_with_a_choice() {
     assert_eq!(removal::sweep(&deployer.db).await.unwrap(), 1);
     assert!(deployments::get(deployer, root, "d").await.unwrap().is_none());
     assert!(updates::get(deployer, root, second.id).await.unwrap().is_none());
+    let by_worker = acts(&world).await.into_iter().filter(|(login, _)| login == "(worker)").collect::<Vec<_>>();
+    assert_eq!(by_worker, [("(worker)".to_owned(), "deleteDeployment".to_owned())]);
     // Its place is free again.
     world.deployment("d", "CHURN").await;
     assert_eq!(delete(OnNode::Leave).await.unwrap(), Deletion::Gone);
