@@ -62,11 +62,8 @@ pub trait House: Send + Sync + 'static {
     ///
     /// # Errors
     /// When it may not, or there is nobody of this login.
-    fn act_for(
-        &self,
-        viewer: &Self::Viewer,
-        login: &str,
-    ) -> impl Future<Output = Result<Self::Viewer, Failure>> + Send;
+    fn act_for(&self, viewer: &Self::Viewer, login: &str)
+    -> impl Future<Output = Result<Self::Viewer, Failure>> + Send;
 
     /// Whether this call may take as long as what it waits for.
     fn is_patient(&self, call: &RestCall) -> bool;
@@ -75,11 +72,7 @@ pub trait House: Send + Sync + 'static {
     ///
     /// # Errors
     /// What is wrong with it.
-    fn rest(
-        &self,
-        viewer: &Self::Viewer,
-        call: RestCall,
-    ) -> impl Future<Output = Result<RestAnswer, Failure>> + Send;
+    fn rest(&self, viewer: &Self::Viewer, call: RestCall) -> impl Future<Output = Result<RestAnswer, Failure>> + Send;
 
     /// Takes what a form of the REST API carries in its part `file`.
     ///

@@ -87,8 +87,7 @@ pub async fn first_start(db: &Db, given: Option<&Secret>) -> Result<Option<ApiKe
         );
         return Ok(None);
     }
-    changes::insert_user(&tx, FIRST_LOGIN, "Administrator", None, &BTreeSet::from([ADMINISTRATORS.to_owned()]))
-        .await?;
+    changes::insert_user(&tx, FIRST_LOGIN, "Administrator", None, &BTreeSet::from([ADMINISTRATORS.to_owned()])).await?;
     let about = keys::About::default();
     let (_, key) = keys::insert_in(&tx, FIRST_LOGIN, "first administrator", None, None, given, about).await?;
     let operator = Operator::at_the_database();

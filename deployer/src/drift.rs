@@ -18,6 +18,7 @@ use targets::target::Difference;
 use self::compare::Compared;
 use crate::{
     Deployer,
+    audit::{Object, ObjectKind, act::Act},
     error::{Error, Result},
     rights::{self, Access, Level},
     updates::Trouble,
@@ -95,18 +96,24 @@ pub async fn by_deployments(deployer: &Deployer, viewer: &Viewer, ids: &[String]
 /// # Errors
 /// `NOT_FOUND`; `NOT_DEPLOYED` when there is nothing to compare; `UPDATE_RUNNING` while an update has not ended, or when one was requested meanwhile.
 pub async fn check(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Drift> {
+    let act = Act::new(deployer, viewer, "checkDrift", Object::new(ObjectKind::Deployment, id));
+    act.once(check_once(deployer, viewer, id)).await
+}
+
+async fn check_once(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Drift> {
     let db = deployer.db.pool();
-    let row = rights::require_deployment(db, viewer, id, Access::See, "id").await?;
+    let field = "deploymentId";
+    let row = rights::require_deployment(db, viewer, id, Access::See, field).await?;
     match compare::compare(deployer, &row).await? {
         Compared::Busy => Err(Error::field(
             "UPDATE_RUNNING",
-            "id",
+            field,
             "An update of this deployment has not ended: what is on the node is changing. Check again when it has.",
         )),
-        Compared::NotLive => Err(not_deployed("id")),
+        Compared::NotLive => Err(not_deployed(field)),
         Compared::Found { .. } => {
             let found = by_deployments(deployer, viewer, &[id.to_owned()]).await?.remove(id);
-            found.ok_or_else(|| Error::not_found("id"))
+            found.ok_or_else(|| Error::not_found(field))
         }
     }
 }

@@ -12,7 +12,7 @@ use entities::{bundle, deployment, infrastructure};
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait as _, QuerySelect as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use targets::spec::{DeploySpec, InfrastructureSpec, PackageSpec};
+use targets::spec::{DeploySpec, GovernCheckPolicy, InfrastructureSpec, PackageSpec, ProjectStandardsPolicy};
 
 use crate::{
     bundles::{self, BundleKey, Hold},
@@ -124,7 +124,20 @@ pub(crate) async fn freeze_acting(
     let settings = Settings::read(&place.settings)?;
     let steps = vec![step("check_policy", &settings), step(kind, &settings)];
     spec.plan = Plan { version: PLAN_VERSION, steps, on_failure: OnFailure::Leave };
+    ungoverned(&mut spec)?;
     Ok(spec)
+}
+
+/// Takes the policies about bundles out of the spec of an update that deploys none: what they forbid can still be switched off.
+pub(crate) fn ungoverned(spec: &mut RunSpec) -> Result<()> {
+    let mut body: DeploySpec = serde_json::from_value(spec.body.clone())?;
+    body.infrastructure.govern_check_policy = GovernCheckPolicy::NoCheck;
+    body.infrastructure.governance = None;
+    body.infrastructure.project_standards_policy = ProjectStandardsPolicy::Ignore;
+    if let (Value::Object(kept), Value::Object(body)) = (&mut spec.body, serde_json::to_value(body)?) {
+        kept.extend(body);
+    }
+    Ok(())
 }
 
 /// What [`freeze`] makes, without holding anything: for a preview.

@@ -352,7 +352,8 @@ async fn check_change(tx: &Tx, change: &Change) -> Result<()> {
     {
         problems.add("USER_UNKNOWN", "owner", "There is no user with this login.");
     }
-    let other = change.other.as_ref().map_or(0, |other| serde_json::to_vec(other).map_or(usize::MAX, |json| json.len()));
+    let other =
+        change.other.as_ref().map_or(0, |other| serde_json::to_vec(other).map_or(usize::MAX, |json| json.len()));
     if other > MOST_OTHER {
         problems.add(
             "SETTINGS_TOO_LARGE",

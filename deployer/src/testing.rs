@@ -12,7 +12,9 @@ use targets::{
 };
 
 use crate::{
-    Deployer, drift,
+    Deployer,
+    audit::{Object, ObjectKind, act::Act},
+    drift,
     error::{Error, Result},
     freeze,
     live::Standing,
@@ -24,6 +26,9 @@ use crate::{
 
 /// So long test scenarios may run in one request.
 pub const WITHIN: Duration = Duration::from_secs(600);
+
+/// The argument that names the deployment.
+const FIELD: &str = "deploymentId";
 
 /// What the node said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +49,7 @@ pub async fn status(
     id: &str,
     bundle_id: Option<&str>,
 ) -> Result<Told<TestingStatus>> {
-    let row = rights::require_deployment(deployer.db.pool(), viewer, id, Access::See, "id").await?;
+    let row = rights::require_deployment(deployer.db.pool(), viewer, id, Access::See, FIELD).await?;
     let node = Node::of(deployer, viewer, &row).await?;
     let bundle = bundle_id.filter(|bundle| !bundle.is_empty());
     let told = node.target.testing_status(&node.spec, &node.key, &row.deployed_project_key, bundle).await;
@@ -57,15 +62,20 @@ pub async fn status(
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `UPDATE_RUNNING` while an update has not ended; `NOT_DEPLOYED`; `ADMIN_KEY_MISSING`.
 pub async fn run(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Told<TestRun>> {
+    let act = Act::new(deployer, viewer, "runTestScenarios", Object::new(ObjectKind::Deployment, id));
+    act.once(run_once(deployer, viewer, id)).await
+}
+
+async fn run_once(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Told<TestRun>> {
     let db = deployer.db.pool();
-    let row = rights::require_deployment(db, viewer, id, Access::Change, "id").await?;
+    let row = rights::require_deployment(db, viewer, id, Access::Change, FIELD).await?;
     let standing = Standing::read(db, id).await?;
     if standing.unfinished.is_some() {
         let message = "An update of this deployment has not ended. Run the test scenarios when it has.";
-        return Err(Error::field("UPDATE_RUNNING", "id", message));
+        return Err(Error::field("UPDATE_RUNNING", FIELD, message));
     }
     if !standing.live.is_some_and(|live| live.kind.deploys()) {
-        return Err(drift::not_deployed("id"));
+        return Err(drift::not_deployed(FIELD));
     }
     let node = Node::of(deployer, viewer, &row).await?;
     let actor = node.deploy_as.as_deref().unwrap_or(&viewer.login);

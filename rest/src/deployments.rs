@@ -18,8 +18,8 @@ use crate::{
     call::Call,
     documents::{self, DEPLOYMENT_FIELDS},
     infras::{deployments_where, infra_basic},
-    projects::{packages, project_basic},
     messages::{Message, report},
+    projects::{packages, project_basic},
     read::{Document, renamed},
 };
 

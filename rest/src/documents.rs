@@ -47,12 +47,7 @@ pub(crate) fn version_tag(version: i64, by: &str, at: Option<i64>) -> Value {
 
 /// The version that a save is about. A document of an earlier version is refused if somebody else changed it since; one's own saves may follow
 /// one another from one copy, as scripts do. A document without a version is about the newest one.
-pub(crate) fn expected_version(
-    call: &Call,
-    document: &mut Document,
-    viewer: &Viewer,
-    now: (i64, &str),
-) -> Result<i64> {
+pub(crate) fn expected_version(call: &Call, document: &mut Document, viewer: &Viewer, now: (i64, &str)) -> Result<i64> {
     if let Some(given) = call.text("expectedVersion") {
         return given.parse().map_err(|_| wrong("expectedVersion", "a number"));
     }
@@ -136,7 +131,8 @@ pub(crate) fn permissions(list: Vec<Value>) -> Result<Vec<Permission>> {
     for (at, value) in list.into_iter().enumerate() {
         let field = |name: &str| format!("permissions[{at}].{name}");
         let mut one = Document { left: object(value, &format!("permissions[{at}]"))? };
-        let group = one.text("group")?.ok_or_else(|| Error::field("FIELD_INVALID", field("group"), "This is missing."))?;
+        let group =
+            one.text("group")?.ok_or_else(|| Error::field("FIELD_INVALID", field("group"), "This is missing."))?;
         let mut flag = |name: &str| match one.any(name) {
             None => Ok(false),
             Some(Value::Bool(flag)) => Ok(flag),

@@ -51,7 +51,8 @@ pub(crate) async fn save(context: &Context<'_>, name: &str, body: Value) -> Resu
     let mut document = Document::of(body)?;
     document.fixed("name", name)?;
     if document.flag("admin")?.is_some_and(|admin| admin != (name == ADMINISTRATORS)) {
-        let message = "The members of the group administrators are Slipway's administrators, and nobody else. Put users there.";
+        let message =
+            "The members of the group administrators are Slipway's administrators, and nobody else. Put users there.";
         return Err(Error::field("FIELD_INVALID", "admin", message));
     }
     let description = match document.text("description")? {

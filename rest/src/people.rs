@@ -193,7 +193,8 @@ pub(crate) async fn delete_all(context: &Context<'_>, call: &Call) -> Result<Val
     let own_too = call.flag("allowSelfDeletion")?.unwrap_or(false);
     let mut told = Vec::new();
     for login in many(call.json()?)? {
-        let login = login.as_str().ok_or_else(|| Error::refused("BAD_REQUEST", "The body must be a list of logins."))?;
+        let login =
+            login.as_str().ok_or_else(|| Error::refused("BAD_REQUEST", "The body must be a list of logins."))?;
         told.push(outcome(login, delete_one(context, login, own_too).await)?);
     }
     Ok(Value::Array(told))

@@ -111,9 +111,7 @@ pub(crate) async fn settings(context: &Context<'_>, key: &str) -> Result<Value> 
     let (Some(permissions), Some(other)) = (&project.permissions, &project.other) else {
         return Err(Error::forbidden("the right Admin on the published project"));
     };
-    let permission = |one: &Permission| {
-        json!({"group": one.group, "read": one.read, "write": one.write, "deploy": one.deploy, "admin": one.admin})
-    };
+    let permission = |one: &Permission| json!({"group": one.group, "read": one.read, "write": one.write, "deploy": one.deploy, "admin": one.admin});
     let known = json!({
         "id": project.key,
         "name": project.name,

@@ -140,7 +140,8 @@ mod tests {
     #[test]
     fn what_is_known_wins_and_the_rest_stays() {
         let object = |value: Value| value.as_object().cloned().unwrap();
-        let merged = over(object(json!({"a": {"x": 1, "y": 2}, "b": 3})), object(json!({"a": {"x": 9}, "b": {"c": 1}})));
+        let merged =
+            over(object(json!({"a": {"x": 1, "y": 2}, "b": 3})), object(json!({"a": {"x": 9}, "b": {"c": 1}})));
         assert_eq!(Value::Object(merged), json!({"a": {"x": 9, "y": 2}, "b": {"c": 1}}));
     }
 }

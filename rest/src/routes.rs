@@ -284,7 +284,10 @@ mod tests {
         assert_eq!(row(Delete, &["project-deployer", "projects", "bundles"]), None);
         assert_eq!(row(Get, &["project-deployer", "infras", "stages"]), Some(Row::Stages));
         assert_eq!(row(Get, &["project-deployer", "deployments", "d", "update"]), Some(Row::Updates("d")));
-        assert_eq!(row(Post, &["project-deployer", "deployments", "d", "actions", "update"]), Some(Row::StartUpdate("d")));
+        assert_eq!(
+            row(Post, &["project-deployer", "deployments", "d", "actions", "update"]),
+            Some(Row::StartUpdate("d"))
+        );
         assert_eq!(row(Post, &["project-deployer", "deployments", "d", "update"]), None);
     }
 }

@@ -41,9 +41,7 @@ pub(crate) async fn list(context: &Context<'_>, id: &str) -> Result<Value> {
         async move { updates::list(context.deployer, context.viewer, filter, &page).await }
     })
     .await?;
-    let item = |update: &Update| {
-        json!({"startTimestamp": millis(update.requested_at), "type": update.kind.as_str(), "status": word(update.status)})
-    };
+    let item = |update: &Update| json!({"startTimestamp": millis(update.requested_at), "type": update.kind.as_str(), "status": word(update.status)});
     Ok(found.iter().map(item).collect())
 }
 
@@ -80,8 +78,9 @@ async fn full(context: &Context<'_>, update: &Update) -> Result<Value> {
 async fn lines(context: &Context<'_>, update: &Update) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     let (mut after, mut size) = (0, 0);
-    'log: while let Some(window) =
-        updates::log(context.deployer, context.viewer, update.id, after, WINDOW).await?.filter(|lines| !lines.is_empty())
+    'log: while let Some(window) = updates::log(context.deployer, context.viewer, update.id, after, WINDOW)
+        .await?
+        .filter(|lines| !lines.is_empty())
     {
         for LogLine { seq, step, line, .. } in window {
             after = seq;

@@ -16,7 +16,7 @@ pub struct DeploySpec {
     pub package: PackageSpec,
     /// The project key on the node.
     pub deployed_project_key: String,
-    /// The folder on the node in which a new project is created; None is the root.
+    /// The folder on the node that the project lies in: a new one is created there, another one is moved there. None: a new one in the root, another one where it lies.
     #[serde(default)]
     pub project_folder: Option<String>,
     /// The deployment's own copy of the remappings.

@@ -10,6 +10,7 @@ mod flood;
 mod hook_test;
 mod kill;
 mod leaks;
+mod live;
 mod operators;
 mod ordering;
 mod policies;

@@ -9,9 +9,10 @@ use sea_orm::{ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFil
 use super::write;
 use crate::{
     Deployer,
+    audit::{Object, ObjectKind, act::Act},
     error::Result,
     updates::{self, Accepted, purpose::Purpose},
-    viewer::Viewer,
+    viewer::{Via, Viewer},
 };
 
 /// What becomes of the project on the node when its deployment is deleted.
@@ -91,8 +92,10 @@ pub async fn sweep(db: &Db) -> Result<u64> {
         if ended.is_none_or(|run| run.ended_at.is_none()) {
             continue;
         }
+        let act = Act::unsigned(db, None, Via::Worker, "deleteDeployment", Object::new(ObjectKind::Deployment, &id));
+        act.before(&tx).await?;
         erase(&tx, &id).await?;
-        tx.commit().await?;
+        act.commit(tx).await?;
         tracing::info!(deployment = id, "a deployment was deleted, after its update on the node");
         gone += 1;
     }

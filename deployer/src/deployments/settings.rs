@@ -40,7 +40,7 @@ pub struct Settings {
     pub local_variables: Option<Map<String, Value>>,
     /// Per scenario id: on or off. A scenario that is not named is left alone.
     pub scenarios: BTreeMap<String, bool>,
-    /// The folder on the node in which a new project is made; None is the root.
+    /// The folder on the node that the project lies in: the next update moves it there. None: a new one in the root, another one where it lies.
     pub project_folder: Option<String>,
     /// In place of the infrastructure's.
     pub on_failure: Option<OnFailure>,
@@ -229,6 +229,7 @@ mod tests {
             local_variables: Some([("v".to_owned(), long)].into_iter().collect()),
             scenarios: [("a\nb".to_owned(), true)].into_iter().collect(),
             project_folder: Some("a/b".to_owned()),
+            tags: vec!["a".to_owned(), "a".to_owned(), "x".repeat(LONGEST_TAG + 1)],
             ..Settings::default()
         };
         let expected = [
@@ -239,6 +240,8 @@ mod tests {
             ("TEXT_INVALID", "scenarios[0].id"),
             ("LOCAL_VARIABLES_TOO_LARGE", "localVariables"),
             ("ID_INVALID", "projectFolder"),
+            ("TEXT_INVALID", "tags[1]"),
+            ("TEXT_INVALID", "tags[2]"),
         ];
         assert_eq!(problems(&settings), expected.map(|(code, field)| (code, field.to_owned())));
         assert_eq!(problems(&Settings::default()), []);

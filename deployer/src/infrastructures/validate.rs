@@ -32,7 +32,11 @@ pub(super) fn settings(settings: &mut Settings, targets: &Targets, problems: &mu
     }
     let other = serde_json::to_vec(&settings.other).map_or(usize::MAX, |json| json.len());
     if other > MOST_OTHER {
-        problems.add("SETTINGS_TOO_LARGE", "other", format!("At most {MOST_OTHER} bytes of keys that Slipway does not know."));
+        problems.add(
+            "SETTINGS_TOO_LARGE",
+            "other",
+            format!("At most {MOST_OTHER} bytes of keys that Slipway does not know."),
+        );
     }
     if let Some(url) = &settings.external_url {
         // We never connect to it: a browser does.

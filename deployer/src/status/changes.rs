@@ -9,9 +9,12 @@ use targets::{spec::DeploySpec, target::Difference};
 use crate::error::Result;
 
 /// Paths that don't say what is to be on the node.
-const NOT_ON_NODE: [&str; 6] = [
+const NOT_ON_NODE: [&str; 9] = [
     "acting_user",
+    "infrastructure.govern_check_policy",
+    "infrastructure.governance",
     "infrastructure.permissions_propagation",
+    "infrastructure.project_standards_policy",
     "infrastructure.trust_foreign_bundles",
     "package.sha256",
     "package.size",
@@ -24,6 +27,9 @@ const HOW_IT_IS_REACHED: [&str; 5] =
 const GROUPS: [&str; 3] = ["infrastructure", "infrastructure.node", "package"];
 /// Maps whose values may be confidential: names only.
 const CONFIDENTIAL: [&str; 1] = ["local_variables"];
+/// What of an infrastructure everybody sees who sees the deployment.
+const SHOWN: [&str; 3] =
+    ["infrastructure.node.url", "infrastructure.run_as_scenarios", "infrastructure.run_as_webapps"];
 /// So many changes are told.
 const MOST: usize = 500;
 
@@ -105,6 +111,11 @@ fn told(path: &str, key: Option<&str>, live: &Value, now: &Value) -> Difference 
             key.map_or_else(|| words.clone(), |key| format!("{words} {key}"))
         }
     };
+    // What an infrastructure is set to is for its administrators, unless receipts show it anyway.
+    let shown = !path.starts_with("infrastructure.") || SHOWN.contains(&path);
+    if !shown {
+        return Difference { what, found: json!("as deployed"), wanted: json!("as it is set now") };
+    }
     let hidden = |value: &Value| json!(if value.is_null() { "absent" } else { "a value" });
     if CONFIDENTIAL.contains(&path) {
         let now = if live.is_null() || now.is_null() { hidden(now) } else { json!("another value") };

@@ -108,7 +108,8 @@ pub(crate) async fn ask(
     purpose: Purpose,
     idempotency_key: Option<&str>,
 ) -> Result<Accepted> {
-    let act = &Act::new(deployer, viewer, purpose.action(), Object::new(ObjectKind::Deployment, deployment_id));
+    let object = Object::new(ObjectKind::Deployment, deployment_id);
+    let act = &Act::new(deployer, viewer, purpose.operation(), object);
     act.run(|| ask_once(deployer, viewer, deployment_id, purpose, idempotency_key, act)).await
 }
 
@@ -120,7 +121,7 @@ async fn ask_once(
     idempotency_key: Option<&str>,
     act: &Act<'_>,
 ) -> Result<Accepted> {
-    let field = "deploymentId";
+    let field = purpose.field();
     rights::require_deployment(deployer.db.pool(), viewer, deployment_id, Access::Change, field).await?;
     let arguments = purpose.arguments();
     let request = idempotency_key.map(|key| Request::new(&viewer.login, deployment_id, key, &arguments)).transpose()?;
@@ -134,10 +135,10 @@ async fn ask_once(
         act.update(run);
         return accepted(deployer, viewer, run, true).await;
     }
-    refuse_stuck(&tx, deployment_id).await?;
+    refuse_stuck(&tx, deployment_id, field).await?;
     purpose.check(&tx, &row).await?;
     let spec = purpose.spec(&tx, row, viewer).await?;
-    finish(deployer, viewer, tx, deployment_id, &spec, request, Some(purpose), act).await
+    finish(deployer, viewer, tx, deployment_id, &spec, request, act).await
 }
 
 /// Repeats an update that did not succeed: a new one of the same spec, which takes over the recorded pre-deployment hooks and notes. Every other
@@ -202,6 +203,9 @@ async fn retry_once(
     }
     let mut spec = renew(&tx, &deployment, &old.state.spec, &viewer.login).await?;
     kind.mark(&mut spec);
+    if !kind.deploys() {
+        freeze::ungoverned(&mut spec)?;
+    }
     // Once the node was verified, or put back, what was read before that is no longer what was there before.
     let settled = |(planned, step): (&PlannedStep, &StepState)| {
         matches!(planned.kind.as_str(), freeze::VERIFY | freeze::RESTORE)
@@ -213,7 +217,7 @@ async fn retry_once(
     if let Value::Object(body) = &mut spec.body {
         body.insert(RETRY_OF.to_owned(), json!(id));
     }
-    finish(deployer, viewer, tx, &row.deployment_id, &spec, request, None, act).await
+    finish(deployer, viewer, tx, &row.deployment_id, &spec, request, act).await
 }
 
 /// Asks an update to stop. What its steps did so far stands, unless its deployment restores.
@@ -282,7 +286,7 @@ async fn require(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<run:
     Ok(row)
 }
 
-async fn refuse_stuck(tx: &Tx, deployment: &str) -> Result<()> {
+async fn refuse_stuck(tx: &Tx, deployment: &str, field: &str) -> Result<()> {
     let stuck = run::Entity::find()
         .filter(run::Column::DeploymentId.eq(deployment))
         .filter(run::Column::Status.eq(Status::Stuck.as_str()))
@@ -292,7 +296,7 @@ async fn refuse_stuck(tx: &Tx, deployment: &str) -> Result<()> {
         None => Ok(()),
         Some(run) => Err(Error::field(
             "DEPLOYMENT_STUCK",
-            "deploymentId",
+            field,
             format!(
                 "Update {} of this deployment is stuck: nobody can tell what is on the node. Look there, then retry or abandon it.",
                 run.id
@@ -343,16 +347,11 @@ async fn finish(
     deployment: &str,
     spec: &RunSpec,
     request: Option<Request<'_>>,
-    purpose: Option<Purpose>,
     act: &Act<'_>,
 ) -> Result<Accepted> {
     let requested = runs::request(&tx, deployment, spec).await?;
-    match purpose {
-        Some(purpose) => purpose.requested(&tx, deployment, requested.run).await?,
-        None if UpdateType::of(spec) == UpdateType::Delete => {
-            purpose::goes_with(&tx, deployment, requested.run).await?
-        }
-        None => {}
+    if UpdateType::of(spec) == UpdateType::Delete {
+        purpose::goes_with(&tx, deployment, requested.run).await?;
     }
     if let Some(request) = request {
         request.keep(&tx, requested.run).await?;

@@ -36,8 +36,18 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    /// The name of the mutation.
-    pub(super) fn action(self) -> &'static str {
+    /// The request's own arguments, by which an idempotency key knows it again.
+    pub(super) fn arguments(self) -> Value {
+        let operation = self.operation();
+        match self {
+            Self::Update | Self::Enable | Self::Disable => json!({ "operation": operation }),
+            Self::Restore(to) => json!({ "operation": operation, "update": to.map(|run| run.to_string()) }),
+            Self::Delete(on_node) => json!({ "operation": operation, "onNode": on_node.as_str() }),
+        }
+    }
+
+    /// The mutation's name.
+    pub(super) fn operation(self) -> &'static str {
         match self {
             Self::Update => "startUpdate",
             Self::Restore(_) => "restoreDeployment",
@@ -47,26 +57,21 @@ impl Purpose {
         }
     }
 
-    /// The request's own arguments, by which an idempotency key knows it again.
-    pub(super) fn arguments(self) -> Value {
-        let operation = self.action();
-        match self {
-            Self::Restore(to) => json!({ "operation": operation, "update": to.map(|run| run.to_string()) }),
-            Self::Delete(on_node) => json!({ "operation": operation, "onNode": on_node.as_str() }),
-            Self::Update | Self::Enable | Self::Disable => json!({ "operation": operation }),
-        }
+    /// The argument that names the deployment.
+    pub(super) fn field(self) -> &'static str {
+        if matches!(self, Self::Delete(_)) { "id" } else { "deploymentId" }
     }
 
     /// Refuses what does not fit where the deployment stands.
     pub(super) async fn check(self, tx: &Tx, row: &deployment::Model) -> Result<()> {
-        refuse_deleted(tx, &row.id).await?;
+        refuse_deleted(tx, &row.id, self.field()).await?;
         let disabled = Settings::read(&row.settings)?.disabled;
         match self {
             Self::Update | Self::Restore(_) if disabled => Err(disabled_refusal()),
             Self::Enable if !disabled => {
                 Err(Error::field("DEPLOYMENT_NOT_DISABLED", "deploymentId", "This deployment is not disabled."))
             }
-            Self::Restore(_) | Self::Delete(_) => refuse_unfinished(tx, &row.id).await,
+            Self::Restore(_) | Self::Delete(_) => refuse_unfinished(tx, &row.id, self.field()).await,
             Self::Update | Self::Enable | Self::Disable => Ok(()),
         }
     }
@@ -101,11 +106,6 @@ impl Purpose {
             }
         }
     }
-
-    /// What is kept beside the run.
-    pub(super) async fn requested(self, tx: &Tx, deployment: &str, run: RunId) -> Result<()> {
-        if matches!(self, Self::Delete(_)) { goes_with(tx, deployment, run).await } else { Ok(()) }
-    }
 }
 
 /// The deployment goes when this update succeeds.
@@ -117,7 +117,7 @@ pub(super) async fn goes_with(tx: &Tx, deployment: &str, run: RunId) -> Result<(
 }
 
 /// Nothing is asked of a deployment that goes; one whose deletion failed stays, as if nothing had been.
-async fn refuse_deleted(tx: &Tx, deployment: &str) -> Result<()> {
+async fn refuse_deleted(tx: &Tx, deployment: &str, field: &str) -> Result<()> {
     let Some(row) = removal::Entity::find_by_id(deployment).one(&**tx).await? else { return Ok(()) };
     let run = run::Entity::find_by_id(row.run_id).one(&**tx).await?;
     let failed =
@@ -127,7 +127,7 @@ async fn refuse_deleted(tx: &Tx, deployment: &str) -> Result<()> {
         return Ok(());
     }
     let message = "This deployment is being deleted. If its update fails, it stays and can be used again.";
-    Err(Error::field("DEPLOYMENT_DELETED", "deploymentId", message))
+    Err(Error::field("DEPLOYMENT_DELETED", field, message))
 }
 
 pub(super) fn disabled_refusal() -> Error {
@@ -135,7 +135,7 @@ pub(super) fn disabled_refusal() -> Error {
     Error::field("DEPLOYMENT_DISABLED", "deploymentId", message)
 }
 
-async fn refuse_unfinished(tx: &Tx, deployment: &str) -> Result<()> {
+async fn refuse_unfinished(tx: &Tx, deployment: &str, field: &str) -> Result<()> {
     let unfinished = run::Entity::find()
         .filter(run::Column::DeploymentId.eq(deployment))
         .filter(run::Column::EndedAt.is_null())
@@ -147,7 +147,7 @@ async fn refuse_unfinished(tx: &Tx, deployment: &str) -> Result<()> {
     }
     let message =
         "An update of this deployment has not ended. Wait for it, or cancel it (or abandon it, if it is stuck).";
-    Err(Error::field("UPDATE_RUNNING", "deploymentId", message))
+    Err(Error::field("UPDATE_RUNNING", field, message))
 }
 
 /// Changes the switch of the deployment itself.

@@ -4,7 +4,7 @@
 use engine::{db::Tx, ids::RunId, spec::RunSpec};
 use entities::deployment;
 use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, IntoActiveModel as _};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use targets::spec::DeploySpec;
 
 use super::kind::UpdateType;
@@ -92,19 +92,20 @@ fn same(one: &DeploySpec, other: &DeploySpec) -> Result<bool> {
 
 /// Sets the deployment as the update had it: its bundle, and each setting that stands in a spec under the same name, also such as later versions add.
 async fn agree(tx: &Tx, row: deployment::Model, body: &DeploySpec, login: &str) -> Result<deployment::Model> {
-    let mut settings: Map<String, Value> = match serde_json::to_value(Settings::read(&row.settings)?)? {
-        Value::Object(settings) => settings,
-        _ => Map::new(),
-    };
-    if let Value::Object(body) = serde_json::to_value(body)? {
+    let mut settings = Settings::read(&row.settings)?;
+    if let (Value::Object(mut kept), Value::Object(body)) =
+        (serde_json::to_value(&settings)?, serde_json::to_value(body)?)
+    {
         for (name, value) in body {
-            if let Some(setting) = settings.get_mut(&name) {
-                *setting = value;
+            let Some(before) = kept.get(&name).cloned() else { continue };
+            kept.insert(name.clone(), value);
+            match serde_json::from_value(Value::Object(kept.clone())) {
+                Ok(with) => settings = with,
+                // A spec of an earlier version says nothing of it.
+                Err(_) => drop(kept.insert(name, before)),
             }
         }
     }
-    // What it is read as must be what is kept.
-    let settings: Settings = serde_json::from_value(Value::Object(settings))?;
     let version = row.version + 1;
     let mut row = row.into_active_model();
     row.bundle_id = Set(body.package.bundle_id.clone());

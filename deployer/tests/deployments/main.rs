@@ -6,6 +6,7 @@ mod changes;
 mod governance;
 mod imports;
 mod lists;
+mod live;
 mod policy;
 mod previews;
 mod remapping;

@@ -115,8 +115,12 @@ impl Accounts {
     ) -> Result<UserPayload> {
         let session = ctx.session()?;
         let UpdateUserInput { login, display_name, enabled, groups } = input;
-        let patch =
-            users::UserPatch { display_name, enabled, groups: groups.map(|groups| groups.into_iter().collect()), email: None };
+        let patch = users::UserPatch {
+            display_name,
+            enabled,
+            groups: groups.map(|groups| groups.into_iter().collect()),
+            email: None,
+        };
         UserPayload::of(users::update(&session.deployer, &session.viewer(), &login, patch).await)
     }
 

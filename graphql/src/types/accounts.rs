@@ -102,7 +102,8 @@ pub(crate) struct ApiKey {
 
 impl From<keys::Key> for ApiKey {
     fn from(key: keys::Key) -> Self {
-        let keys::Key { id, login, label, created_at, expires_at, last_used_at, revoked_at, description, created_by } = key;
+        let keys::Key { id, login, label, created_at, expires_at, last_used_at, revoked_at, description, created_by } =
+            key;
         Self {
             id: ID(id),
             login,

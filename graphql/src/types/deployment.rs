@@ -100,7 +100,7 @@ pub(crate) struct DeploymentSettings {
     local_variables: Option<Json<Value>>,
     /// Scenarios that are switched; the others are left alone.
     scenarios: Vec<ScenarioSwitch>,
-    /// The folder on the node in which a new project is made; null is the root.
+    /// The folder on the node that the project lies in: an update makes it there, or moves it there. Null: a new project in the root, another one where it lies.
     project_folder: Option<String>,
     /// What a failure does, in place of the infrastructure's policy.
     on_failure: Option<OnFailure>,
@@ -145,7 +145,7 @@ pub(crate) struct DeploymentSettingsInput {
     local_variables: MaybeUndefined<Json<serde_json::Map<String, Value>>>,
     /// All scenario switches, in place of those before.
     scenarios: Option<Vec<ScenarioSwitch>>,
-    /// The folder on the node in which a new project is made; null is the root.
+    /// The folder on the node that the project lies in: an update makes it there, or moves it there. Null: a new project in the root, another one where it lies.
     project_folder: MaybeUndefined<String>,
     /// What a failure does; null is the infrastructure's policy.
     on_failure: MaybeUndefined<OnFailure>,

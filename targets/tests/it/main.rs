@@ -4,6 +4,7 @@
 
 mod answers;
 mod governance;
+mod live;
 mod push;
 mod remapping;
 mod restore;

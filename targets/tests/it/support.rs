@@ -112,6 +112,8 @@ pub(crate) enum Step {
     RunAs,
     Verify,
     Restore,
+    SwitchOff,
+    DeleteProject,
 }
 
 /// Everything that a deployment needs.
@@ -267,6 +269,8 @@ impl World {
             Step::RunAs => target.enforce_run_as(&work).await,
             Step::Verify => target.verify(&work).await,
             Step::Restore => target.restore(&work).await,
+            Step::SwitchOff => target.switch_off(&work).await,
+            Step::DeleteProject => target.delete_project(&work).await,
         };
         let told = format!("{result:?}");
         assert!(!told.contains(KEY), "{told}");

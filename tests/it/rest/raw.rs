@@ -73,7 +73,8 @@ async fn what_is_hidden_answers_like_what_is_absent() {
     let admin = Raw(&fleet.client);
     let made = admin.ask(Method::POST, &format!("{BASE}/infras"), Some(json!({"id": "there", "stage": "Test"}))).await;
     assert_eq!(made.0, StatusCode::OK, "{}", made.1);
-    let made = admin.ask(Method::POST, &format!("{BASE}/projects"), Some(json!({"publishedProjectKey": "there"}))).await;
+    let made =
+        admin.ask(Method::POST, &format!("{BASE}/projects"), Some(json!({"publishedProjectKey": "there"}))).await;
     assert_eq!(made.0, StatusCode::OK, "{}", made.1);
     let raw = Raw(&outsider);
     for (method, path) in [

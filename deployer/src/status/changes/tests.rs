@@ -83,4 +83,9 @@ fn fields_of_later_versions_take_part() {
     let mut found = Vec::new();
     super::compare("", &json!({ "new_field": [1] }), &json!({ "new_field": [2] }), &mut found);
     assert_eq!(found.pop().unwrap().what, "new field");
+    // But what an infrastructure is set to is not shown to everybody.
+    let of = |value: &str| json!({ "infrastructure": { "new_policy": value } });
+    super::compare("", &of("internal-1"), &of("internal-2"), &mut found);
+    let told = found.pop().unwrap();
+    assert_eq!((told.what.as_str(), told.wanted), ("new policy", json!("as it is set now")));
 }
