@@ -4,8 +4,9 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use poem::{Request, http::header};
 
 use crate::{
+    edge::RequestId,
     failure::Failure,
-    house::{House, Key, Pass},
+    house::{Arrival, House, Key, Pass},
 };
 
 /// What a request says about who sends it.
@@ -47,15 +48,25 @@ pub(crate) fn parse(value: &str) -> Option<Key> {
 /// Who sends this request. Asked for each request: a revoked key is out at once.
 pub(crate) async fn enter<H: House>(house: &H, request: &Request) -> Result<Pass<H::Viewer>, Failure> {
     match claim(request) {
-        Claim::Key(key) => admit(house, key).await,
+        Claim::Key(key) => admit(house, key, arrival(request)).await,
         Claim::None | Claim::Malformed => Err(Failure::unauthenticated()),
     }
 }
 
 /// Whose key this is.
-pub(crate) async fn admit<H: House>(house: &H, key: Key) -> Result<Pass<H::Viewer>, Failure> {
-    let viewer = house.authenticate(&key).await?.ok_or_else(Failure::unauthenticated)?;
-    Ok(Pass { viewer, key })
+pub(crate) async fn admit<H: House>(house: &H, key: Key, from: Arrival) -> Result<Pass<H::Viewer>, Failure> {
+    let mut viewer = house.authenticate(&key).await?.ok_or_else(Failure::unauthenticated)?;
+    house.arrived(&mut viewer, &from);
+    Ok(Pass { viewer, key, from })
+}
+
+/// Where a request came from.
+pub(crate) fn arrival(request: &Request) -> Arrival {
+    Arrival {
+        address: request.remote_addr().as_socket_addr().map(|address| address.ip().to_string().into()),
+        request_id: request.data::<RequestId>().map(|id| id.0.clone()),
+        graphql: request.uri().path() == "/graphql",
+    }
 }
 
 #[cfg(test)]

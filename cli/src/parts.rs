@@ -58,7 +58,14 @@ impl Parts {
             }
             None => (Queue::embedded(), Bell::embedded()),
         };
-        let deployer = Deployer { db, keyring, packages: Arc::new(packages), targets: Arc::new(targets), queue };
+        let deployer = Deployer {
+            db,
+            keyring,
+            packages: Arc::new(packages),
+            targets: Arc::new(targets),
+            queue,
+            audit: deployer::audit::Ledger::default(),
+        };
         Ok(Self { deployer, bell, _lock: lock })
     }
 }

@@ -6,17 +6,18 @@ use std::collections::BTreeSet;
 
 use engine::{
     db::{Db, Tx},
-    secrets::{ApiKey, Secret},
+    secrets::{ApiKey, Keyring, Secret},
 };
 use entities::{account, user_group};
 use sea_orm::{ActiveValue::Set, EntityTrait};
 
 use crate::{
     accounts::{administrators, changes},
+    audit::{Object, ObjectKind, act::Act},
     error::{Error, Result},
     keys::{self, Key},
     text,
-    viewer::ADMINISTRATORS,
+    viewer::{ADMINISTRATORS, Via},
 };
 
 /// The login of the first administrator.
@@ -24,12 +25,27 @@ pub const FIRST_LOGIN: &str = "admin";
 
 /// The right of whoever holds the database itself. Only the command line makes one.
 #[derive(Clone, Copy, Debug)]
-pub struct Operator(());
+pub struct Operator<'a> {
+    keyring: Option<&'a Keyring>,
+}
 
-impl Operator {
+impl<'a> Operator<'a> {
     /// States that the caller works on the database directly, not for somebody who asked over the network.
     pub fn at_the_database() -> Self {
-        Self(())
+        Self { keyring: None }
+    }
+
+    /// With the master key at hand: what is done is signed in the audit.
+    #[must_use]
+    pub fn signing(self, keyring: Option<&'a Keyring>) -> Self {
+        Self { keyring }
+    }
+
+    pub(crate) fn act<'b>(self, db: &'b Db, action: &'static str, object: Object) -> Act<'b>
+    where
+        'a: 'b,
+    {
+        Act::unsigned(db, self.keyring, Via::CommandLine, action, object)
     }
 }
 
@@ -71,10 +87,20 @@ pub async fn first_start(db: &Db, given: Option<&Secret>) -> Result<Option<ApiKe
         );
         return Ok(None);
     }
-    changes::insert_user(&tx, FIRST_LOGIN, "Administrator", &BTreeSet::from([ADMINISTRATORS.to_owned()])).await?;
-    let (_, key) = keys::insert_in(&tx, FIRST_LOGIN, "first administrator", None, None, given).await?;
-    tx.commit().await?;
+    changes::insert_user(&tx, FIRST_LOGIN, "Administrator", None, &BTreeSet::from([ADMINISTRATORS.to_owned()])).await?;
+    let about = keys::About::default();
+    let (_, key) = keys::insert_in(&tx, FIRST_LOGIN, "first administrator", None, None, given, about).await?;
+    let operator = Operator::at_the_database();
+    operator.act(db, "createUser", user(FIRST_LOGIN)).commit(tx).await?;
     Ok(Some(key))
+}
+
+fn user(login: &str) -> Object {
+    Object::new(ObjectKind::User, login)
+}
+
+fn group(name: &str) -> Object {
+    Object::new(ObjectKind::Group, name)
 }
 
 async fn ensure_administrators(tx: &Tx) -> Result<()> {
@@ -101,37 +127,51 @@ async fn require_account(tx: &Tx, login: &str) -> Result<()> {
 /// `LOGIN_INVALID`, `TEXT_INVALID`, `ID_NOT_AVAILABLE`, `GROUP_UNKNOWN`.
 pub async fn create_user(
     db: &Db,
-    _: Operator,
+    operator: Operator<'_>,
     login: &str,
     display_name: Option<&str>,
     groups: &BTreeSet<String>,
 ) -> Result<()> {
-    let tx = db.begin().await?;
-    ensure_administrators(&tx).await?;
-    changes::insert_user(&tx, login, display_name.unwrap_or(login), groups).await?;
-    Ok(tx.commit().await?)
+    let act = &operator.act(db, "createUser", user(login));
+    let work = async {
+        let tx = db.begin().await?;
+        ensure_administrators(&tx).await?;
+        changes::insert_user(&tx, login, display_name.unwrap_or(login), None, groups).await?;
+        act.commit(tx).await
+    };
+    act.once(work).await
 }
 
 /// Enables or disables a user.
 ///
 /// # Errors
 /// `NOT_FOUND`, `LAST_ADMINISTRATOR`.
-pub async fn set_user_enabled(db: &Db, _: Operator, login: &str, enabled: bool) -> Result<()> {
-    let tx = db.begin().await?;
-    require_account(&tx, login).await?;
-    changes::set_enabled(&tx, login, enabled).await?;
-    Ok(tx.commit().await?)
+pub async fn set_user_enabled(db: &Db, operator: Operator<'_>, login: &str, enabled: bool) -> Result<()> {
+    let act = &operator.act(db, "updateUser", user(login));
+    let work = async {
+        let tx = db.begin().await?;
+        require_account(&tx, login).await?;
+        act.before(&tx).await?;
+        changes::set_enabled(&tx, login, enabled).await?;
+        act.commit(tx).await
+    };
+    act.once(work).await
 }
 
 /// Deletes a user with its keys and memberships.
 ///
 /// # Errors
 /// `NOT_FOUND`, `LAST_ADMINISTRATOR`, `IN_USE`.
-pub async fn delete_user(db: &Db, _: Operator, login: &str) -> Result<()> {
-    let tx = db.begin().await?;
-    require_account(&tx, login).await?;
-    changes::delete_user(&tx, login).await?;
-    Ok(tx.commit().await?)
+pub async fn delete_user(db: &Db, operator: Operator<'_>, login: &str) -> Result<()> {
+    let act = &operator.act(db, "deleteUser", user(login));
+    let work = async {
+        let tx = db.begin().await?;
+        require_account(&tx, login).await?;
+        act.before(&tx).await?;
+        changes::delete_user(&tx, login).await?;
+        act.commit(tx).await
+    };
+    act.once(work).await
 }
 
 /// Makes a key for an enabled user; the second part of the answer is shown once.
@@ -140,59 +180,79 @@ pub async fn delete_user(db: &Db, _: Operator, login: &str) -> Result<()> {
 /// `NOT_FOUND`, `TEXT_INVALID`, `EXPIRY_INVALID`, `TOO_MANY_KEYS`.
 pub async fn create_key(
     db: &Db,
-    _: Operator,
+    operator: Operator<'_>,
     login: &str,
     label: &str,
     expires_at: Option<i64>,
 ) -> Result<(Key, ApiKey)> {
-    keys::insert(db, login, label, expires_at, None).await
+    let act = operator.act(db, "createApiKey", user(login));
+    act.once(keys::insert(db, login, label, expires_at, None, keys::About::default(), &act)).await
 }
 
 /// Makes a group.
 ///
 /// # Errors
 /// `ID_INVALID`, `TEXT_INVALID`, `ID_NOT_AVAILABLE`.
-pub async fn create_group(db: &Db, _: Operator, name: &str, description: &str) -> Result<()> {
-    let tx = db.begin().await?;
-    changes::insert_group(&tx, name, description).await?;
-    Ok(tx.commit().await?)
+pub async fn create_group(db: &Db, operator: Operator<'_>, name: &str, description: &str) -> Result<()> {
+    let act = &operator.act(db, "createGroup", group(name));
+    let work = async {
+        let tx = db.begin().await?;
+        changes::insert_group(&tx, name, description).await?;
+        act.commit(tx).await
+    };
+    act.once(work).await
 }
 
 /// Deletes a group, its memberships and all rights given to it.
 ///
 /// # Errors
 /// `NOT_FOUND`, `LAST_ADMINISTRATOR` for the group `administrators`.
-pub async fn delete_group(db: &Db, _: Operator, name: &str) -> Result<()> {
-    let tx = db.begin().await?;
-    if !text::storable(name) || user_group::Entity::find_by_id(name).one(&*tx).await?.is_none() {
-        return Err(Error::not_found("name"));
-    }
-    changes::delete_group(&tx, name).await?;
-    Ok(tx.commit().await?)
+pub async fn delete_group(db: &Db, operator: Operator<'_>, name: &str) -> Result<()> {
+    let act = &operator.act(db, "deleteGroup", group(name));
+    let work = async {
+        let tx = db.begin().await?;
+        if !text::storable(name) || user_group::Entity::find_by_id(name).one(&*tx).await?.is_none() {
+            return Err(Error::not_found("name"));
+        }
+        act.before(&tx).await?;
+        changes::delete_group(&tx, name).await?;
+        act.commit(tx).await
+    };
+    act.once(work).await
 }
 
 /// Puts a user into a group; repeating it is harmless.
 ///
 /// # Errors
 /// `NOT_FOUND` for the user, `GROUP_UNKNOWN`.
-pub async fn add_to_group(db: &Db, _: Operator, login: &str, group: &str) -> Result<()> {
-    let tx = db.begin().await?;
-    ensure_administrators(&tx).await?;
-    require_account(&tx, login).await?;
-    changes::join(&tx, login, group).await?;
-    Ok(tx.commit().await?)
+pub async fn add_to_group(db: &Db, operator: Operator<'_>, login: &str, group: &str) -> Result<()> {
+    let act = &operator.act(db, "addToGroup", user(login));
+    let work = async {
+        let tx = db.begin().await?;
+        ensure_administrators(&tx).await?;
+        require_account(&tx, login).await?;
+        act.before(&tx).await?;
+        changes::join(&tx, login, group).await?;
+        act.commit(tx).await
+    };
+    act.once(work).await
 }
 
 /// Takes a user out of a group; repeating it is harmless.
 ///
 /// # Errors
 /// `NOT_FOUND` for the user, `LAST_ADMINISTRATOR`, `GROUP_UNKNOWN`.
-pub async fn remove_from_group(db: &Db, _: Operator, login: &str, group: &str) -> Result<()> {
-    let tx = db.begin().await?;
-    require_account(&tx, login).await?;
-    if !text::storable(group) || user_group::Entity::find_by_id(group).one(&*tx).await?.is_none() {
-        return Err(Error::field("GROUP_UNKNOWN", "group", "There is no such group."));
-    }
-    changes::leave(&tx, login, group).await?;
-    Ok(tx.commit().await?)
+pub async fn remove_from_group(db: &Db, operator: Operator<'_>, login: &str, group: &str) -> Result<()> {
+    let act = &operator.act(db, "removeFromGroup", user(login));
+    let work = async {
+        let tx = db.begin().await?;
+        require_account(&tx, login).await?;
+        act.before(&tx).await?;
+        if !text::storable(group) || user_group::Entity::find_by_id(group).one(&*tx).await?.is_none() {
+            return Err(Error::field("GROUP_UNKNOWN", "group", "There is no such group."));
+        }
+        changes::leave(&tx, login, group).await?;
+        act.commit(tx).await
+    };
+    act.once(work).await
 }

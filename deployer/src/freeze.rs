@@ -12,7 +12,7 @@ use entities::{bundle, deployment, infrastructure};
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait as _, QuerySelect as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use targets::spec::{DeploySpec, InfrastructureSpec, PackageSpec};
+use targets::spec::{DeploySpec, GovernCheckPolicy, InfrastructureSpec, PackageSpec, ProjectStandardsPolicy};
 
 use crate::{
     bundles::{self, BundleKey, Hold},
@@ -107,7 +107,40 @@ pub(crate) async fn freeze(tx: &Tx, row: &deployment::Model, login: &str) -> Res
     Ok(RunSpec { plan, requester: login.to_owned(), body: serde_json::to_value(body)?, inherited: None })
 }
 
-/// The same, without holding anything: for a preview.
+/// The kind, and the name, of the step that switches a project off.
+pub const SWITCH_OFF: &str = "switch_off";
+/// The kind, and the name, of the step that deletes a project on the node.
+pub const DELETE_PROJECT: &str = "delete_project";
+
+/// Freezes an update that deploys nothing, and does one thing with the project on the node. No hooks: those are for deployments.
+pub(crate) async fn freeze_acting(
+    tx: &Tx,
+    row: &deployment::Model,
+    login: &str,
+    kind: &'static str,
+) -> Result<RunSpec> {
+    let mut spec = freeze(tx, row, login).await?;
+    let place = hold_infrastructure(tx, row).await?;
+    let settings = Settings::read(&place.settings)?;
+    let steps = vec![step("check_policy", &settings), step(kind, &settings)];
+    spec.plan = Plan { version: PLAN_VERSION, steps, on_failure: OnFailure::Leave };
+    ungoverned(&mut spec)?;
+    Ok(spec)
+}
+
+/// Takes the policies about bundles out of the spec of an update that deploys none: what they forbid can still be switched off.
+pub(crate) fn ungoverned(spec: &mut RunSpec) -> Result<()> {
+    let mut body: DeploySpec = serde_json::from_value(spec.body.clone())?;
+    body.infrastructure.govern_check_policy = GovernCheckPolicy::NoCheck;
+    body.infrastructure.governance = None;
+    body.infrastructure.project_standards_policy = ProjectStandardsPolicy::Ignore;
+    if let (Value::Object(kept), Value::Object(body)) = (&mut spec.body, serde_json::to_value(body)?) {
+        kept.extend(body);
+    }
+    Ok(())
+}
+
+/// What [`freeze`] makes, without holding anything: for a preview.
 pub(crate) async fn read<C: ConnectionTrait>(
     db: &C,
     row: &deployment::Model,
@@ -121,6 +154,7 @@ pub(crate) async fn read<C: ConnectionTrait>(
     let hooks = hooks::enabled_hooks_for_plan(db, &row.infrastructure_id).await?;
     let settings: deployments::Settings = serde_json::from_str(&row.settings)?;
     let plan = plan(&place.settings, settings.on_failure, &hooks)?;
+    let remappings = settings.remappings(&deployments::Remappings::of(&place.settings));
     let body = DeploySpec {
         deployment: row.id.clone(),
         infrastructure: place.spec,
@@ -132,9 +166,13 @@ pub(crate) async fn read<C: ConnectionTrait>(
         },
         deployed_project_key: row.deployed_project_key.clone(),
         project_folder: settings.project_folder,
-        connection_remapping: settings.connection_remapping,
+        connection_remapping: remappings.connections,
+        code_env_remapping: Some(remappings.code_envs),
+        container_exec_remapping: Some(remappings.container_execs),
+        code_envs_behavior: settings.code_envs_behavior,
         local_variables: settings.local_variables,
         scenarios: settings.scenarios,
+        disable_automatic_triggers: settings.disable_automatic_triggers,
         acting_user: place.deploy_as.unwrap_or_else(|| login.to_owned()),
     };
     Ok((body, plan))

@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use crate::{
     Deployer,
+    audit::{Object, ObjectKind, act::Act},
     error::{Error, Problems, Result},
     infrastructures::{lock, require_version, touch},
     rights::{self, Level},
@@ -169,8 +170,22 @@ pub async fn set_hooks(
     hooks: Vec<HookInput>,
     expected_version: i64,
 ) -> Result<Vec<Hook>> {
+    let act = Act::new(deployer, viewer, "setHooks", Object::new(ObjectKind::Infrastructure, infrastructure));
+    act.once(set_once(deployer, viewer, infrastructure, phase, hooks, expected_version, &act)).await
+}
+
+async fn set_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    infrastructure: &str,
+    phase: Phase,
+    hooks: Vec<HookInput>,
+    expected_version: i64,
+    act: &Act<'_>,
+) -> Result<Vec<Hook>> {
     let tx = deployer.db.begin().await?;
     let row = lock(&tx, viewer, infrastructure, Level::Admin, "infrastructureId").await?;
+    act.before(&tx).await?;
     require_version(&row, expected_version)?;
     validate(&hooks, &published_names(&*tx).await?)?;
     let old = rows_of(&*tx, &[infrastructure.to_owned()], Some(phase)).await?;
@@ -204,7 +219,7 @@ pub async fn set_hooks(
         hook::Entity::insert(row).exec_without_returning(&*tx).await?;
     }
     touch(&tx, viewer, &row).await?;
-    tx.commit().await?;
+    act.commit(tx).await?;
     let mut all = by_infrastructures(deployer, viewer, &[infrastructure.to_owned()]).await?;
     let all = all.remove(infrastructure).unwrap_or_default();
     Ok(all.into_iter().filter(|hook| hook.phase == phase).collect())

@@ -17,10 +17,11 @@ use sea_orm::{
 use crate::{
     Deployer,
     accounts::changes::inserted,
+    audit::{Object, ObjectKind, act::Act},
     error::{Error, Problems, Result},
     paging::{Listing, Page},
     rights, text,
-    viewer::Viewer,
+    viewer::{Origin, Via, Viewer},
 };
 
 /// So many living keys may one user have.
@@ -45,11 +46,17 @@ pub struct Key {
     pub last_used_at: Option<i64>,
     /// µs; a revoked key stays dead.
     pub revoked_at: Option<i64>,
+    /// What it is for.
+    pub description: String,
+    /// Who made it: a login.
+    pub created_by: String,
 }
 
 impl From<api_key::Model> for Key {
     fn from(row: api_key::Model) -> Self {
         Self {
+            description: row.description.unwrap_or_default(),
+            created_by: row.created_by.unwrap_or_else(|| row.login.clone()),
             id: row.id,
             login: row.login,
             label: row.label,
@@ -70,6 +77,8 @@ pub struct NewKey {
     pub label: String,
     /// µs since the Unix epoch, in the future; None never expires.
     pub expires_at: Option<i64>,
+    /// What it is for.
+    pub description: String,
 }
 
 /// Makes a key. The second part of the answer is shown once, and never again.
@@ -78,6 +87,13 @@ pub struct NewKey {
 /// `FORBIDDEN` for somebody else's key, or with a key that was minted for a run's hooks; `NOT_FOUND` when there is no such user;
 /// `TEXT_INVALID`, `TOO_MANY_KEYS`; `EXPIRY_INVALID` for a time that is past, or later than the expiry of the key that asks.
 pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewKey) -> Result<(Key, ApiKey)> {
+    // Whose it is to be, until it has an id.
+    let login = new.login.as_deref().unwrap_or(&viewer.login);
+    let act = Act::new(deployer, viewer, "createApiKey", Object::new(ObjectKind::User, login));
+    act.once(create_once(deployer, viewer, &new, &act)).await
+}
+
+async fn create_once(deployer: &Deployer, viewer: &Viewer, new: &NewKey, act: &Act<'_>) -> Result<(Key, ApiKey)> {
     let login = new.login.as_deref().unwrap_or(&viewer.login);
     if login != viewer.login {
         rights::require_global_admin(viewer)?;
@@ -89,7 +105,17 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewKey) -> Result
         let message = "The key that you use expires, and one that it makes must not outlive it. Choose its expiry or an earlier time.";
         return Err(Error::field("EXPIRY_INVALID", "expiresAt", message));
     }
-    insert(&deployer.db, login, &new.label, new.expires_at, None).await
+    let about = About { description: &new.description, created_by: Some(&viewer.login) };
+    insert(&deployer.db, login, &new.label, new.expires_at, None, about, act).await
+}
+
+/// What a key says of itself besides its label.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct About<'a> {
+    /// What it is for.
+    pub(crate) description: &'a str,
+    /// Who made it; None is its user, or the operator.
+    pub(crate) created_by: Option<&'a str>,
 }
 
 /// The row of the key that the viewer uses; None without one.
@@ -111,7 +137,9 @@ async fn own_key(deployer: &Deployer, viewer: &Viewer) -> Result<Option<api_key:
 /// # Errors
 /// The database's.
 pub async fn mint_for_hooks(db: &Db, run: RunId, login: &str) -> Result<Option<ApiKey>> {
-    match insert(db, login, &format!("hooks of update {run}"), None, Some(run)).await {
+    let act = Act::unsigned(db, None, Via::Worker, "mintHookKey", Object::new(ObjectKind::User, login));
+    let label = format!("hooks of update {run}");
+    match act.once(insert(db, login, &label, None, Some(run), About::default(), &act)).await {
         Ok((_, key)) => Ok(Some(key)),
         Err(Error::Refused(_)) => Ok(None),
         Err(fault) => Err(fault),
@@ -125,10 +153,16 @@ pub(crate) async fn insert(
     label: &str,
     expires_at: Option<i64>,
     run: Option<RunId>,
+    about: About<'_>,
+    act: &Act<'_>,
 ) -> Result<(Key, ApiKey)> {
     let tx = db.begin().await?;
-    let made = insert_in(&tx, login, label, expires_at, run, None).await?;
-    tx.commit().await?;
+    let made = insert_in(&tx, login, label, expires_at, run, None, about).await?;
+    act.about(Object::new(ObjectKind::ApiKey, &made.0.id));
+    if let Some(run) = run {
+        act.update(run);
+    }
+    act.commit(tx).await?;
     Ok(made)
 }
 
@@ -140,6 +174,7 @@ pub(crate) async fn insert_in(
     expires_at: Option<i64>,
     run: Option<RunId>,
     given: Option<ApiKey>,
+    about: About<'_>,
 ) -> Result<(Key, ApiKey)> {
     if !text::storable(login) || !tx.lock("account", "login = $1 AND enabled", login).await? {
         return Err(Error::not_found("login"));
@@ -147,6 +182,7 @@ pub(crate) async fn insert_in(
     let now = tx.now().await?;
     let mut problems = Problems::default();
     text::required_line(label, text::LINE, "label", &mut problems);
+    text::lines(about.description, text::DESCRIPTION, "description", &mut problems);
     if expires_at.is_some_and(|at| at <= now) {
         problems.add("EXPIRY_INVALID", "expiresAt", "The key would have expired already. Choose a time in the future.");
     }
@@ -179,6 +215,8 @@ pub(crate) async fn insert_in(
             last_used_at: Set(None),
             revoked_at: Set(None),
             hooks_run_id: Set(run.map(|run| run.0)),
+            description: Set((!about.description.is_empty()).then(|| about.description.to_owned())),
+            created_by: Set(about.created_by.map(ToOwned::to_owned)),
         };
         let result = api_key::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(&**tx).await?;
         if inserted(&result) {
@@ -199,6 +237,8 @@ pub(crate) async fn insert_in(
         expires_at,
         last_used_at: None,
         revoked_at: None,
+        description: about.description.to_owned(),
+        created_by: about.created_by.unwrap_or(login).to_owned(),
     };
     Ok((view, key))
 }
@@ -208,12 +248,18 @@ pub(crate) async fn insert_in(
 /// # Errors
 /// `NOT_FOUND` when there is no such key, or it is somebody else's; `FORBIDDEN` with a key that was minted for a run's hooks.
 pub async fn revoke(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Key> {
+    let act = Act::new(deployer, viewer, "revokeApiKey", Object::new(ObjectKind::ApiKey, id));
+    act.once(revoke_once(deployer, viewer, id, &act)).await
+}
+
+async fn revoke_once(deployer: &Deployer, viewer: &Viewer, id: &str, act: &Act<'_>) -> Result<Key> {
     own_key(deployer, viewer).await?;
     if !text::storable(id) {
         return Err(Error::not_found("id"));
     }
     let tx = deployer.db.begin().await?;
     tx.lock("api_key", "id = $1", id).await?;
+    act.before(&tx).await?;
     let row = api_key::Entity::find_by_id(id).one(&*tx).await?;
     let mine = |row: &api_key::Model| viewer.is_admin() || row.login == viewer.login;
     let Some(mut row) = row.filter(mine) else { return Err(Error::not_found("id")) };
@@ -225,10 +271,75 @@ pub async fn revoke(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Ke
             .exec(&*tx)
             .await?;
         row.revoked_at = Some(now);
-        tx.commit().await?;
+        act.commit(tx).await?;
         tracing::info!(key.id = id, key.login = row.login, by = viewer.login, "API key revoked");
     }
     Ok(row.into())
+}
+
+/// Calls a key otherwise: one's own, or any as a global administrator. None leaves a thing alone.
+///
+/// # Errors
+/// `NOT_FOUND` when there is no such living key, or it is somebody else's; `FORBIDDEN` with a key that was minted for a run's hooks; `TEXT_INVALID`.
+pub async fn describe(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    id: &str,
+    label: Option<&str>,
+    description: Option<&str>,
+) -> Result<Key> {
+    let act = Act::new(deployer, viewer, "describeApiKey", Object::new(ObjectKind::ApiKey, id));
+    act.once(describe_once(deployer, viewer, id, label, description, &act)).await
+}
+
+async fn describe_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    id: &str,
+    label: Option<&str>,
+    description: Option<&str>,
+    act: &Act<'_>,
+) -> Result<Key> {
+    own_key(deployer, viewer).await?;
+    let mut row = living(deployer, viewer, id).await?;
+    let mut problems = Problems::default();
+    if let Some(label) = label {
+        text::required_line(label, text::LINE, "label", &mut problems);
+        label.clone_into(&mut row.label);
+    }
+    if let Some(description) = description {
+        text::lines(description, text::DESCRIPTION, "description", &mut problems);
+        row.description = Some(description.to_owned());
+    }
+    problems.check()?;
+    let tx = deployer.db.begin().await?;
+    act.before(&tx).await?;
+    api_key::Entity::update_many()
+        .col_expr(api_key::Column::Label, row.label.as_str().into())
+        .col_expr(api_key::Column::Description, row.description.clone().into())
+        .filter(api_key::Column::Id.eq(id))
+        .exec(&*tx)
+        .await?;
+    act.commit(tx).await?;
+    Ok(row.into())
+}
+
+/// A key that was not revoked: one's own, or any as a global administrator.
+///
+/// # Errors
+/// `NOT_FOUND` when there is no such living key, or it is somebody else's.
+pub async fn get(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Key> {
+    living(deployer, viewer, id).await.map(Key::from)
+}
+
+async fn living(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<api_key::Model> {
+    if !text::storable(id) {
+        return Err(Error::not_found("id"));
+    }
+    let row = api_key::Entity::find_by_id(id).one(deployer.db.pool()).await?;
+    row.filter(|row| viewer.is_admin() || row.login == viewer.login)
+        .filter(|row| row.revoked_at.is_none() && row.hooks_run_id.is_none())
+        .ok_or_else(|| Error::not_found("id"))
 }
 
 /// A page of a user's keys, the revoked and expired ones, too, by id; None is the viewer. Keys that were minted for hooks are not listed.
@@ -275,10 +386,11 @@ pub async fn authenticate(db: &Db, text: &str) -> Result<Option<Viewer>> {
 /// # Errors
 /// The database's.
 pub async fn refresh(db: &Db, viewer: &Viewer) -> Result<Option<Viewer>> {
-    match &viewer.key_id {
-        Some(id) => Ok(find(db, id).await?.map(|found| found.viewer).filter(|now| now.login == viewer.login)),
-        None => viewer_of(db, &viewer.login).await,
-    }
+    let now = match &viewer.key_id {
+        Some(id) => find(db, id).await?.map(|found| found.viewer).filter(|now| now.login == viewer.login),
+        None => viewer_of(db, &viewer.login).await?,
+    };
+    Ok(now.map(|now| Viewer { origin: viewer.origin.clone(), ..now }))
 }
 
 /// An enabled user as a viewer, without a key: what the deployer does in a requester's name, later (`check_policy`).
@@ -298,7 +410,25 @@ pub async fn viewer_of(db: &Db, login: &str) -> Result<Option<Viewer>> {
         display_name: row.display_name,
         groups: groups.into_iter().map(|row| row.group_name).collect(),
         key_id: None,
+        origin: Origin::default(),
     }))
+}
+
+/// An enabled user as whom a global administrator acts: what it does is done with that user's rights alone, and by the administrator's key.
+///
+/// # Errors
+/// `FORBIDDEN` for somebody else, unless the viewer is a global administrator; `USER_UNKNOWN` when there is no enabled user with this login.
+pub async fn act_for(deployer: &Deployer, viewer: &Viewer, login: &str) -> Result<Viewer> {
+    if login == viewer.login {
+        return Ok(viewer.clone());
+    }
+    rights::require_global_admin(viewer)?;
+    let unknown = || Error::field("USER_UNKNOWN", "login", "There is no enabled user with this login.");
+    if !text::storable(login) {
+        return Err(unknown());
+    }
+    let other = viewer_of(&deployer.db, login).await?.ok_or_else(unknown)?;
+    Ok(Viewer { key_id: viewer.key_id.clone(), origin: viewer.origin.clone(), ..other })
 }
 
 struct Found {
@@ -330,6 +460,7 @@ async fn find(db: &Db, id: &str) -> Result<Option<Found>> {
         display_name: first.try_get("", "display_name")?,
         groups: std::collections::BTreeSet::new(),
         key_id: Some(id.to_owned()),
+        origin: Origin::default(),
     };
     for row in &rows {
         viewer.groups.extend(row.try_get::<Option<String>>("", "group_name")?);

@@ -11,7 +11,7 @@ use targets::spec::DeploySpec;
 use crate::{
     Deployer,
     error::Error,
-    keys,
+    governance, keys,
     rights::{self, Access},
 };
 
@@ -25,12 +25,17 @@ pub const POLICY_PACKAGE_GONE: Code = Code::new("POLICY_PACKAGE_GONE");
 pub const POLICY_UNAVAILABLE: Code = Code::new("POLICY_UNAVAILABLE");
 
 /// Whether this update may begin: the requester exists, is enabled and may deploy on the infrastructure and the published project; the package
-/// is there with the content that was asked for.
+/// is there with the content that was asked for; the infrastructure's policies let it be deployed. Answers what they warn of. `last`: no attempt follows this one.
 ///
 /// # Errors
-/// `POLICY_REQUESTER_GONE`, `POLICY_RIGHT_LOST`, `POLICY_PACKAGE_GONE`, all permanent; `POLICY_UNAVAILABLE`, worth another attempt when the
-/// database or the store is.
-pub async fn check(deployer: &Deployer, requester: &str, spec: &DeploySpec) -> Result<(), StepError> {
+/// `POLICY_REQUESTER_GONE`, `POLICY_RIGHT_LOST`, `POLICY_PACKAGE_GONE`, `GOVERNANCE_PREVENTED`, `GOVERNANCE_SOURCE_INVALID`,
+/// `PROJECT_STANDARDS_PREVENTED`, all permanent; `POLICY_UNAVAILABLE`, `GOVERNANCE_UNAVAILABLE`, worth another attempt.
+pub async fn check(
+    deployer: &Deployer,
+    requester: &str,
+    spec: &DeploySpec,
+    last: bool,
+) -> Result<Vec<String>, StepError> {
     let Some(viewer) = keys::viewer_of(&deployer.db, requester).await.map_err(unavailable)? else {
         let message = format!(
             "{requester}, who asked for this update, is no user any more or is disabled. Somebody else has to ask for it."
@@ -61,11 +66,11 @@ pub async fn check(deployer: &Deployer, requester: &str, spec: &DeploySpec) -> R
     let key = PackageKey::of(&spec.package.sha256).map_err(|error| store(&error))?;
     // Opening says that the store has it; its content is checked while it is sent.
     match deployer.packages.open_package(&key).await {
-        Ok((size, _)) if size == spec.package.size => Ok(()),
-        Ok(_) => Err(gone()),
-        Err(PackageError::NotFound) => Err(gone()),
-        Err(error) => Err(store(&error)),
+        Ok((size, _)) if size == spec.package.size => {}
+        Ok(_) | Err(PackageError::NotFound) => return Err(gone()),
+        Err(error) => return Err(store(&error)),
     }
+    governance::check(deployer, requester, spec, last).await
 }
 
 fn gone() -> StepError {
@@ -78,7 +83,7 @@ fn store(error: &PackageError) -> StepError {
     Failure::new(POLICY_UNAVAILABLE, "The package store could not be asked. It is tried again.").retryable(None)
 }
 
-fn unavailable(error: Error) -> StepError {
+pub(crate) fn unavailable(error: Error) -> StepError {
     // A database's words are for our log alone.
     tracing::warn!(?error, "the policy of an update could not be checked");
     Failure::new(POLICY_UNAVAILABLE, "Slipway's own records could not be read. It is tried again.").retryable(None)

@@ -14,6 +14,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelec
 
 use crate::{
     Deployer,
+    audit::{Object, ObjectKind, act::Act},
     error::{Error, Result},
     rights::{self, Access},
     text,
@@ -128,6 +129,11 @@ pub async fn get(deployer: &Deployer, viewer: &Viewer, name: &str) -> Result<Opt
 /// # Errors
 /// `FORBIDDEN`, `NOT_FOUND`, `LIMIT_INVALID`.
 pub async fn set_limit(deployer: &Deployer, viewer: &Viewer, name: &str, limit: i32) -> Result<Pool> {
+    let act = Act::new(deployer, viewer, "setHookLimit", Object::new(ObjectKind::Pool, name));
+    act.once(set_once(deployer, viewer, name, limit, &act)).await
+}
+
+async fn set_once(deployer: &Deployer, viewer: &Viewer, name: &str, limit: i32, act: &Act<'_>) -> Result<Pool> {
     rights::require_global_admin(viewer)?;
     if !LIMITS.contains(&limit) {
         let (least, most) = LIMITS.into_inner();
@@ -140,12 +146,13 @@ pub async fn set_limit(deployer: &Deployer, viewer: &Viewer, name: &str, limit: 
     if !tx.lock("pool", "name = $1", name).await? {
         return Err(Error::not_found("name"));
     }
+    act.before(&tx).await?;
     pool::Entity::update_many()
         .col_expr(pool::Column::SlotLimit, limit.into())
         .filter(pool::Column::Name.eq(name))
         .exec(&*tx)
         .await?;
-    tx.commit().await?;
+    act.commit(tx).await?;
     tracing::info!(pool = name, limit, by = viewer.login, "limit of a pool changed");
     get(deployer, viewer, name).await?.ok_or_else(|| Error::not_found("name"))
 }

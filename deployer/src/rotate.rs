@@ -2,10 +2,10 @@
 //! file.
 
 use engine::{db::Db, secrets::Keyring};
-use entities::secret;
+use entities::{audit_head, secret};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use crate::error::Result;
+use crate::{audit::chain::KEY_ROW, error::Result};
 
 /// So many rows a transaction: a rotation must not hold up the writer of an embedded database.
 const BATCH: u64 = 100;
@@ -25,6 +25,7 @@ pub struct Rotation {
 /// The database's. What was done in batches before stays done.
 pub async fn rotate(db: &Db, keyring: &Keyring) -> Result<Rotation> {
     let mut done = Rotation::default();
+    rotate_audit_key(db, keyring, &mut done).await?;
     let mut after = String::new();
     loop {
         let tx = db.begin().await?;
@@ -54,4 +55,25 @@ pub async fn rotate(db: &Db, keyring: &Keyring) -> Result<Rotation> {
         }
         tx.commit().await?;
     }
+}
+
+/// The key that signs the audit is not counted: nobody entered it.
+async fn rotate_audit_key(db: &Db, keyring: &Keyring, done: &mut Rotation) -> Result<()> {
+    let tx = db.begin().await?;
+    tx.lock("audit_head", "id = $1", 1i64).await?;
+    let head = audit_head::Entity::find_by_id(1).one(&*tx).await?;
+    let Some(old) = head.and_then(|head| head.sealed_key).filter(|sealed| keyring.needs_rotation(sealed)) else {
+        return Ok(());
+    };
+    match keyring.open(&old, KEY_ROW).and_then(|plain| keyring.seal(plain.expose(), KEY_ROW)) {
+        Ok(sealed) => {
+            audit_head::Entity::update_many()
+                .col_expr(audit_head::Column::SealedKey, sealed.into())
+                .filter(audit_head::Column::Id.eq(1))
+                .exec(&*tx)
+                .await?;
+        }
+        Err(error) => done.unreadable.push(format!("the key that signs the audit: {error}")),
+    }
+    Ok(tx.commit().await?)
 }

@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 use engine::db::Tx;
 use entities::{infrastructure, stage};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, Select,
+    ActiveValue::Set,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, Select,
+    sea_query::{Expr, ExprTrait as _, Query},
 };
 use serde::{Deserialize, Serialize};
 use targets::TargetType;
@@ -13,6 +15,7 @@ use targets::TargetType;
 use crate::{
     Deployer,
     accounts::changes::inserted,
+    audit::{Object, ObjectKind, act::Act},
     error::{Error, Problems, Result},
     names, rights, text,
     viewer::Viewer,
@@ -47,12 +50,17 @@ impl StageKind {
         }
     }
 
+    /// The target types of this list.
+    fn targets(self) -> impl Iterator<Item = &'static str> {
+        let kinds = targets::all().iter().map(|(kind, _)| *kind).filter(move |kind| Self::of(*kind) == self);
+        kinds.map(TargetType::as_str)
+    }
+
     /// The infrastructures that belong to this list, in a stage.
     fn infrastructures(self, id: &str) -> Select<infrastructure::Entity> {
-        let kinds = targets::all().iter().map(|(kind, _)| *kind).filter(|kind| Self::of(*kind) == self);
         infrastructure::Entity::find()
             .filter(infrastructure::Column::Stage.eq(id))
-            .filter(infrastructure::Column::Kind.is_in(kinds.map(TargetType::as_str)))
+            .filter(infrastructure::Column::Kind.is_in(self.targets()))
     }
 }
 
@@ -111,6 +119,36 @@ async fn read<C: ConnectionTrait>(db: &C, kind: StageKind) -> Result<Vec<Stage>>
     Ok(rows.into_iter().map(|row| Stage { kind, id: row.id, description: row.description }).collect())
 }
 
+/// Every stage, as target type and id: of which an infrastructure's is one, unless it vanished.
+pub(crate) async fn known<C: ConnectionTrait>(db: &C) -> Result<BTreeSet<(String, String)>> {
+    let mut known = BTreeSet::new();
+    for kind in [StageKind::Project, StageKind::Api] {
+        for stage in read(db, kind).await? {
+            known.extend(kind.targets().map(|target| (target.to_owned(), stage.id.clone())));
+        }
+    }
+    Ok(known)
+}
+
+/// A condition on infrastructures: their stage is not in their list any more (a restored backup, an import).
+pub(crate) fn vanished() -> Condition {
+    let mut any = Condition::any();
+    for kind in [StageKind::Project, StageKind::Api] {
+        let there = Query::select()
+            .expr(Expr::val(1))
+            .from(stage::Entity)
+            .and_where(stage::Column::Kind.eq(kind.as_str()))
+            .and_where(
+                Expr::col((stage::Entity, stage::Column::Id))
+                    .equals((infrastructure::Entity, infrastructure::Column::Stage)),
+            )
+            .to_owned();
+        let of_list = infrastructure::Column::Kind.is_in(kind.targets());
+        any = any.add(of_list.and(Expr::exists(there).not()));
+    }
+    any
+}
+
 /// Locks a stage until the end of the transaction, so that it neither vanishes nor is renamed under an infrastructure that is put there.
 ///
 /// # Errors
@@ -147,6 +185,23 @@ pub async fn create(
     id: &str,
     description: &str,
 ) -> Result<Vec<Stage>> {
+    let act = act(deployer, viewer, "createStage", kind, id);
+    act.once(create_once(deployer, viewer, kind, id, description, &act)).await
+}
+
+/// The whole list may change with one of its stages.
+fn act<'a>(deployer: &'a Deployer, viewer: &Viewer, action: &'static str, kind: StageKind, id: &str) -> Act<'a> {
+    Act::new(deployer, viewer, action, Object::new(ObjectKind::Stage, &format!("{kind}/{id}")))
+}
+
+async fn create_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    kind: StageKind,
+    id: &str,
+    description: &str,
+    act: &Act<'_>,
+) -> Result<Vec<Stage>> {
     rights::require_global_admin(viewer)?;
     let mut problems = Problems::default();
     names::check(id, "id", &mut problems);
@@ -154,6 +209,7 @@ pub async fn create(
     problems.check()?;
     let tx = deployer.db.begin().await?;
     lock_list(&tx, kind).await?;
+    act.before(&tx).await?;
     let stages = read(&*tx, kind).await?;
     if stages.len() >= MOST_STAGES {
         return Err(Error::refused("TOO_MANY_STAGES", format!("A list has at most {MOST_STAGES} stages.")));
@@ -170,7 +226,7 @@ pub async fn create(
     }
     put_order(&tx, kind, stages.iter().map(|stage| stage.id.as_str()).chain([id])).await?;
     let stages = read(&*tx, kind).await?;
-    tx.commit().await?;
+    act.commit(tx).await?;
     Ok(stages)
 }
 
@@ -185,6 +241,18 @@ pub async fn update(
     id: &str,
     patch: StagePatch,
 ) -> Result<Vec<Stage>> {
+    let act = act(deployer, viewer, "updateStage", kind, id);
+    act.once(update_once(deployer, viewer, kind, id, patch, &act)).await
+}
+
+async fn update_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    kind: StageKind,
+    id: &str,
+    patch: StagePatch,
+    act: &Act<'_>,
+) -> Result<Vec<Stage>> {
     rights::require_global_admin(viewer)?;
     let mut problems = Problems::default();
     if let Some(new) = &patch.id {
@@ -196,6 +264,7 @@ pub async fn update(
     problems.check()?;
     let tx = deployer.db.begin().await?;
     lock_list(&tx, kind).await?;
+    act.before(&tx).await?;
     let stages = read(&*tx, kind).await?;
     if !stages.iter().any(|stage| stage.id == id) {
         return Err(Error::not_found("id"));
@@ -219,7 +288,7 @@ pub async fn update(
     }
     change.filter(stage::Column::Kind.eq(kind.as_str())).filter(stage::Column::Id.eq(id)).exec(&*tx).await?;
     let stages = read(&*tx, kind).await?;
-    tx.commit().await?;
+    act.commit(tx).await?;
     Ok(stages)
 }
 
@@ -228,9 +297,21 @@ pub async fn update(
 /// # Errors
 /// `FORBIDDEN`; `STAGE_UNKNOWN` when the ids are not exactly those of the list.
 pub async fn reorder(deployer: &Deployer, viewer: &Viewer, kind: StageKind, ids: &[String]) -> Result<Vec<Stage>> {
+    let act = Act::new(deployer, viewer, "reorderStages", Object::new(ObjectKind::Stage, kind.as_str()));
+    act.once(reorder_once(deployer, viewer, kind, ids, &act)).await
+}
+
+async fn reorder_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    kind: StageKind,
+    ids: &[String],
+    act: &Act<'_>,
+) -> Result<Vec<Stage>> {
     rights::require_global_admin(viewer)?;
     let tx = deployer.db.begin().await?;
     lock_list(&tx, kind).await?;
+    act.before(&tx).await?;
     let stages = read(&*tx, kind).await?;
     let there: BTreeSet<_> = stages.iter().map(|stage| stage.id.as_str()).collect();
     let given: BTreeSet<_> = ids.iter().map(String::as_str).collect();
@@ -239,7 +320,7 @@ pub async fn reorder(deployer: &Deployer, viewer: &Viewer, kind: StageKind, ids:
     }
     put_order(&tx, kind, ids.iter().map(String::as_str)).await?;
     let stages = read(&*tx, kind).await?;
-    tx.commit().await?;
+    act.commit(tx).await?;
     Ok(stages)
 }
 
@@ -248,9 +329,21 @@ pub async fn reorder(deployer: &Deployer, viewer: &Viewer, kind: StageKind, ids:
 /// # Errors
 /// `FORBIDDEN`, `NOT_FOUND`, `IN_USE` with the number of infrastructures.
 pub async fn delete(deployer: &Deployer, viewer: &Viewer, kind: StageKind, id: &str) -> Result<Vec<Stage>> {
+    let act = act(deployer, viewer, "deleteStage", kind, id);
+    act.once(delete_once(deployer, viewer, kind, id, &act)).await
+}
+
+async fn delete_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    kind: StageKind,
+    id: &str,
+    act: &Act<'_>,
+) -> Result<Vec<Stage>> {
     rights::require_global_admin(viewer)?;
     let tx = deployer.db.begin().await?;
     lock_list(&tx, kind).await?;
+    act.before(&tx).await?;
     let stages = read(&*tx, kind).await?;
     if !stages.iter().any(|stage| stage.id == id) {
         return Err(Error::not_found("id"));
@@ -260,13 +353,16 @@ pub async fn delete(deployer: &Deployer, viewer: &Viewer, kind: StageKind, id: &
         return Err(Error::field(
             "IN_USE",
             "id",
-            format!("{used} infrastructures are in this stage. Put them into another stage first."),
+            match used {
+                1 => "1 infrastructure is in this stage. Put it into another stage first.".to_owned(),
+                _ => format!("{used} infrastructures are in this stage. Put them into another stage first."),
+            },
         ));
     }
     stage::Entity::delete_by_id((kind.as_str().to_owned(), id.to_owned())).exec(&*tx).await?;
     put_order(&tx, kind, stages.iter().map(|stage| stage.id.as_str()).filter(|other| *other != id)).await?;
     let stages = read(&*tx, kind).await?;
-    tx.commit().await?;
+    act.commit(tx).await?;
     Ok(stages)
 }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::{
     Deployer,
+    audit::{Object, ObjectKind, act::Act},
     bootstrap::Operator,
     error::{Error, Result},
     rights,
@@ -60,10 +61,17 @@ pub async fn list(deployer: &Deployer, viewer: &Viewer) -> Result<Vec<Worker>> {
 /// # Errors
 /// `FORBIDDEN`, `NOT_FOUND` for one that has ended; the database's.
 pub async fn drain(deployer: &Deployer, viewer: &Viewer, id: WorkerId) -> Result<Worker> {
+    let act = Act::new(deployer, viewer, "drainWorker", worker(id));
+    act.once(drain_once(deployer, viewer, id, &act)).await
+}
+
+fn worker(id: WorkerId) -> Object {
+    Object::new(ObjectKind::Worker, &id.to_string())
+}
+
+async fn drain_once(deployer: &Deployer, viewer: &Viewer, id: WorkerId, act: &Act<'_>) -> Result<Worker> {
     rights::require_global_admin(viewer)?;
-    if !leases::drain(&deployer.db, id).await? {
-        return Err(Error::not_found("id"));
-    }
+    ask(&deployer.db, id, act).await?;
     tracing::info!(worker.id = %id, by = viewer.login, "a worker was asked to drain");
     let found = living(&deployer.db).await?.into_iter().find(|worker| worker.id == id);
     found.ok_or_else(|| Error::not_found("id"))
@@ -73,14 +81,27 @@ pub async fn drain(deployer: &Deployer, viewer: &Viewer, id: WorkerId) -> Result
 ///
 /// # Errors
 /// `NOT_FOUND` when there is none that has not ended; the database's.
-pub async fn drain_named(db: &Db, _: Operator, name: &str) -> Result<Vec<Worker>> {
+pub async fn drain_named(db: &Db, operator: Operator<'_>, name: &str) -> Result<Vec<Worker>> {
     let mut asked = Vec::new();
     for worker in living(db).await?.into_iter().filter(|worker| worker.name == name || worker.id.to_string() == name) {
-        if leases::drain(db, worker.id).await? {
-            asked.push(worker);
+        let act = operator.act(db, "drainWorker", self::worker(worker.id));
+        match act.once(ask(db, worker.id, &act)).await {
+            Ok(()) => asked.push(worker),
+            // It ended since.
+            Err(Error::Refused(_)) => {}
+            Err(fault) => return Err(fault),
         }
     }
     if asked.is_empty() { Err(Error::not_found("name")) } else { Ok(asked) }
+}
+
+async fn ask(db: &Db, id: WorkerId, act: &Act<'_>) -> Result<()> {
+    let tx = db.begin().await?;
+    act.before(&tx).await?;
+    if !leases::drain(&tx, id).await? {
+        return Err(Error::not_found("id"));
+    }
+    act.commit(tx).await
 }
 
 /// Two queries, however many.

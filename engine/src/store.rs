@@ -197,7 +197,9 @@ impl Store for Db {
     }
 
     async fn drains(&self, worker: WorkerId) -> Result<(), DbErr> {
-        leases::drain(self, worker).await.map(drop)
+        let tx = self.begin().await?;
+        leases::drain(&tx, worker).await?;
+        tx.commit().await
     }
 
     async fn end(&self, worker: WorkerId) -> Result<(), DbErr> {

@@ -4,8 +4,11 @@
 
 pub mod account;
 pub mod api_key;
+pub mod audit_event;
+pub mod audit_head;
 pub mod bundle;
 pub mod deployment;
+pub mod drift;
 pub mod hook;
 pub mod hook_code;
 pub mod idempotency_key;
@@ -19,6 +22,7 @@ pub mod pool_holder;
 pub mod pool_waiter;
 pub mod published_project;
 pub mod published_project_permission;
+pub mod removal;
 pub mod run;
 pub mod run_event;
 pub mod run_log;

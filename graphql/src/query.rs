@@ -2,7 +2,8 @@
 
 use async_graphql::{Context, ID, Object, SimpleObject, connection::Connection};
 use deployer::{
-    accounts, bundles, deployments, infrastructures, keys, pools, preview, projects, stages, updates, workers,
+    accounts, bundles, deployments, governance, infrastructures, keys, pools, preview, projects, stages, updates,
+    workers,
 };
 
 use crate::{
@@ -12,8 +13,9 @@ use crate::{
     session::Asked,
     types::{
         accounts::{ApiKey, Group, User, UserFilter, Viewer},
-        deployment::{Deployment, DeploymentFilter},
+        deployment::{Deployment, DeploymentFilter, RemappedDeployment},
         enums::StageKind,
+        governance::GovernanceMessage,
         infrastructure::{Infrastructure, InfrastructureFilter, Stage},
         node::all,
         pool::Pool,
@@ -30,6 +32,17 @@ pub(crate) struct PreviewUpdatePayload {
     /// What an update would change; null if refused.
     preview: Option<UpdatePreview>,
     /// Why nothing was done; empty if it was.
+    refusals: Vec<Refusal>,
+}
+
+/// The answer of `governanceStatus`.
+#[derive(SimpleObject)]
+pub(crate) struct GovernanceStatusPayload {
+    /// Whether the infrastructure has a governance source, which was asked.
+    asked: bool,
+    /// What it said, or that it could not be asked; empty without a source.
+    messages: Vec<GovernanceMessage>,
+    /// Why nothing was asked; empty if it was, or if there is no source.
     refusals: Vec<Refusal>,
 }
 
@@ -133,6 +146,22 @@ impl Query {
         Ok(page::connection(&page, deployments::list(&session.deployer, &session.viewer(), &filter, &page).await?))
     }
 
+    /// The deployments that remap otherwise than their infrastructure does today, by id: of those that you may see, on infrastructures that you may
+    /// deploy on. An infrastructure's remappings are copied into new deployments alone.
+    #[graphql(complexity = "page::cost(first, child_complexity)")]
+    async fn remapped_deployments(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "On this infrastructure; on all if not given.")] infrastructure_id: Option<ID>,
+        #[graphql(desc = "How many, 1 to 100; 50 if not given.")] first: Option<i32>,
+        #[graphql(desc = "The endCursor of the page before.")] after: Option<String>,
+    ) -> Result<Connection<String, RemappedDeployment>> {
+        let (session, page) = (ctx.session()?, page::page(first, after.as_deref())?);
+        let on = infrastructure_id.as_ref().map(|id| id.as_str());
+        let found = deployments::remapped_otherwise(&session.deployer, &session.viewer(), on, &page).await?;
+        Ok(page::connection(&page, found))
+    }
+
     /// What an update of a deployment would change on the node, and what would stop it. Nothing is touched. Needs the right to deploy.
     #[graphql(complexity = "page::NODE_COST + child_complexity")]
     async fn preview_update(
@@ -144,6 +173,22 @@ impl Query {
         let (preview, refusals) =
             settle(preview::preview_update(&session.deployer, &session.viewer(), &deployment_id).await)?;
         Ok(PreviewUpdatePayload { preview, refusals })
+    }
+
+    /// Asks the infrastructure's governance source about a bundle on a deployment, whatever the policy is.
+    #[graphql(complexity = "page::NODE_COST + child_complexity")]
+    async fn governance_status(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The deployment's id.")] deployment_id: ID,
+        #[graphql(desc = "The bundle; the deployment's own if not given.")] bundle_id: Option<ID>,
+    ) -> Result<GovernanceStatusPayload> {
+        let session = ctx.session()?;
+        let bundle = bundle_id.as_ref().map(|id| id.as_str());
+        let answer = governance::status(&session.deployer, &session.viewer(), &deployment_id, bundle).await;
+        let (found, refusals) = settle::<_, governance::Governance>(answer)?;
+        let found = found.unwrap_or_default();
+        Ok(GovernanceStatusPayload { asked: found.asked, messages: all(found.messages), refusals })
     }
 
     /// An update.

@@ -57,4 +57,5 @@ fn nothing_secret_can_be_asked_for() {
     let schema = graphql::schema_text();
     let outputs = schema.split("\ninput ").next().unwrap_or_default();
     assert!(!outputs.contains("adminKey:"), "a node's key is write-only");
+    assert!(!outputs.contains("governanceKey:"), "a governance source's key is write-only");
 }

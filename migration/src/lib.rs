@@ -14,6 +14,10 @@ use sea_orm_migration::{
 mod m20261122_000001_first;
 mod m20261122_000002_came_back;
 mod m20261128_000003_cancels;
+mod m20261128_000004_governance_key;
+mod m20261128_000005_drift;
+mod m20261128_000006_client;
+mod m20261128_000007_audit;
 
 /// All migrations, in order.
 struct Migrator;
@@ -24,6 +28,10 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000001_first::Migration),
             Box::new(m20261122_000002_came_back::Migration),
             Box::new(m20261128_000003_cancels::Migration),
+            Box::new(m20261128_000004_governance_key::Migration),
+            Box::new(m20261128_000005_drift::Migration),
+            Box::new(m20261128_000006_client::Migration),
+            Box::new(m20261128_000007_audit::Migration),
         ]
     }
 }

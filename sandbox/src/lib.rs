@@ -19,6 +19,7 @@
 //! | `faults`, `armed`, `trouble` | [what a test arms](Fault), which call it hits, how it is done to an answer |
 //! | `control` | `/sandbox/...`: log, faults and state over HTTP |
 //! | `snapshot` | the end state, for comparing |
+//! | `governance` | [a governance source](Governance) |
 //! | `outside` | [everybody but the node](Outside) |
 //! | `sample` | [bundles to deploy](sample_bundle) |
 
@@ -32,6 +33,7 @@ mod clock;
 mod control;
 mod faults;
 mod folders;
+mod governance;
 mod manifest;
 mod node;
 mod outside;
@@ -56,6 +58,7 @@ pub use armed::FaultHandle;
 pub use auth::KeyKind;
 pub use calls::{Call, CallBody};
 pub use faults::{Fault, FaultKind, When};
+pub use governance::{Governance, GovernanceQuestion};
 pub use node::{Builder, Node, RunningNode};
 pub use outside::{Outside, OutsideCall};
 pub use sample::{

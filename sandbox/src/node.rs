@@ -285,7 +285,17 @@ impl Node {
         self.core.state().users.remove(login);
     }
 
-    /// The outcome (SUCCESS, WARNING, FAILED, ABORTED) of a scenario's next runs; SUCCESS when never set.
+    /// Ends all runs of a scenario that go on, with this outcome.
+    pub fn end_runs(&self, project: &str, scenario: &str, outcome: &str) {
+        let mut state = self.core.state();
+        let scenario = state.projects.get_mut(project).and_then(|project| project.scenarios.get_mut(scenario));
+        for run in scenario.into_iter().flat_map(|scenario| &mut scenario.runs).filter(|run| !run.has_ended()) {
+            outcome.clone_into(&mut run.outcome);
+        }
+    }
+
+    /// The outcome (SUCCESS, WARNING, FAILED, ABORTED; RUNNING until [`Self::end_runs`]) of a scenario's next runs; SUCCESS
+    /// when never set.
     pub fn set_outcome(&self, project: &str, scenario: &str, outcome: &str) {
         self.core.state().outcomes.insert((project.to_owned(), scenario.to_owned()), outcome.to_owned());
     }

@@ -1,5 +1,5 @@
-//! Runs of scenarios. A run ends at once, with the outcome that was set for its scenario; but the first question about
-//! it finds it not started, as on a real node.
+//! Runs of scenarios. A run ends at once, with the outcome that was set for its scenario, unless that is RUNNING: then it
+//! goes on until it is ended. The first question about a run finds it not started, as on a real node.
 
 use crate::auth::{Need, Who};
 use crate::clock::now_ms;
@@ -16,13 +16,17 @@ const KEPT: usize = 1000;
 fn value(key: &str, scenario: &Scenario, run: &Run) -> Value {
     let definition = &scenario.definition;
     let field = |name: &str| definition.get(name).cloned().unwrap_or_default();
-    json!({
+    let mut value = json!({
         "runId": run.id,
         "scenario": {"projectKey": key, "id": field("id"), "name": field("name"), "markedAsTest": field("markedAsTest") == true},
         "trigger": {"trigger": run.trigger, "runId": run.trigger_run},
-        "runAsUser": run.run_as, "start": run.at, "end": run.at,
-        "result": {"outcome": run.outcome, "start": run.at, "end": run.at},
-    })
+        "runAsUser": run.run_as, "start": run.at,
+    });
+    if run.has_ended() {
+        value["end"] = json!(run.at);
+        value["result"] = json!({"outcome": run.outcome, "start": run.at, "end": run.at});
+    }
+    value
 }
 
 /// `POST .../scenarios/S/run`, the body is the trigger's parameters.
@@ -32,7 +36,9 @@ pub(crate) fn run(asked: &Asked<'_>, who: &Who, key: &str, id: &str) -> Answer {
     find(state.project(who, key, Need::Run)?, id)?;
     let number = state.number();
     let outcome = state.outcomes.get(&(key.to_owned(), id.to_owned())).map_or("SUCCESS", String::as_str).to_owned();
-    let scenario = find_mut(state.project_mut(who, key, Need::Run)?, id)?;
+    let project = state.project_mut(who, key, Need::Run)?;
+    let bundle = project.active.as_ref().map(|active| active.id.clone());
+    let scenario = find_mut(project, id)?;
     let trigger = json!({"id": format!("manual-{number}"), "type": "manual", "name": "manual", "params": params});
     let trigger_run = format!("trigger-{number}");
     if scenario.runs.len() >= KEPT {
@@ -44,6 +50,7 @@ pub(crate) fn run(asked: &Asked<'_>, who: &Who, key: &str, id: &str) -> Answer {
         trigger_run: trigger_run.clone(),
         run_as: run_as(&scenario.definition, RUN_AS),
         outcome,
+        bundle,
         at: now_ms(),
         asked: false,
     });
@@ -91,9 +98,11 @@ pub(crate) fn last(asked: &Asked<'_>, who: &Who, key: &str, id: &str) -> Answer 
         None => 10,
         Some(text) => text.parse().map_err(|_| Refusal::bad("limit is no number"))?,
     };
+    let finished = asked.query.get("onlyFinishedRuns").is_some_and(|text| text.eq_ignore_ascii_case("true"));
     let state = asked.core.state();
     let scenario = find(state.project(who, key, Need::Read)?, id)?;
-    Ok(Reply::Json(scenario.runs.iter().rev().take(limit).map(|run| value(key, scenario, run)).collect()))
+    let runs = scenario.runs.iter().rev().filter(|run| !finished || run.has_ended());
+    Ok(Reply::Json(runs.take(limit).map(|run| value(key, scenario, run)).collect()))
 }
 
 /// `GET .../scenarios/S/{runId}/`.
@@ -105,14 +114,19 @@ pub(crate) fn get(asked: &Asked<'_>, who: &Who, key: &str, id: &str, run: &str) 
     Ok(Reply::Json(json!({"scenarioRun": value(key, scenario, found), "stepRuns": []})))
 }
 
-/// `GET .../scenarios/testing-status`: the last outcome of each test scenario that ran.
+/// `GET .../scenarios/testing-status?bundleId=`: the last outcome of each test scenario that ran, under this bundle if one is named.
 pub(crate) fn testing_status(asked: &Asked<'_>, who: &Who, key: &str) -> Answer {
+    let bundle = asked.query.get("bundleId").filter(|id| !id.is_empty());
     let state = asked.core.state();
     let project = state.project(who, key, Need::Read)?;
     let mut outcomes: BTreeMap<&str, u64> = BTreeMap::new();
     for scenario in project.scenarios.values() {
         if scenario.definition.get("markedAsTest") == Some(&json!(true))
-            && let Some(run) = scenario.runs.last()
+            && let Some(run) = scenario
+                .runs
+                .iter()
+                .rev()
+                .find(|run| run.has_ended() && bundle.is_none_or(|bundle| run.bundle.as_deref() == Some(bundle)))
         {
             *outcomes.entry(&run.outcome).or_default() += 1;
         }

@@ -33,7 +33,8 @@ pub(crate) fn list(asked: &Asked<'_>, who: &Who, key: &str) -> Answer {
     let item = |scenario: &Scenario| {
         let field = |name: &str| scenario.definition.get(name).cloned().unwrap_or_default();
         json!({
-            "projectKey": key, "id": field("id"), "name": field("name"), "active": field("active"), "running": false,
+            "projectKey": key, "id": field("id"), "name": field("name"), "active": field("active"),
+            "running": scenario.runs.iter().any(|run| !run.has_ended()),
             "markedAsTest": field("markedAsTest") == true, "tags": field("tags"), "type": field("type"),
         })
     };

@@ -101,9 +101,20 @@ pub(crate) struct Run {
     pub(crate) trigger_run: String,
     pub(crate) run_as: String,
     pub(crate) outcome: String,
+    /// What was active when it began.
+    pub(crate) bundle: Option<String>,
     pub(crate) at: i64,
     /// The first question about a run's trigger finds it not started.
     pub(crate) asked: bool,
+}
+
+/// The outcome of a run that goes on.
+pub(crate) const RUNNING: &str = "RUNNING";
+
+impl Run {
+    pub(crate) fn has_ended(&self) -> bool {
+        self.outcome != RUNNING
+    }
 }
 
 pub(crate) struct Webapp {

@@ -60,6 +60,8 @@ codes! {
     CONNECTION_TYPE_DIFFERS,
     /// Several kinds of problem with the bundle's connections.
     CONNECTIONS_INVALID,
+    /// A code env that the bundle uses must be on the node, and is not.
+    CODE_ENV_MISSING,
     /// The user as whom changes are made is not on the node.
     ACTING_USER_MISSING,
     /// A run-as user is not on the node.
@@ -68,6 +70,10 @@ codes! {
     VALIDATION_FAILED,
     /// The node accepted a run-as user and does not show it.
     RUN_AS_NOT_TAKEN,
+    /// The governance source could not be asked.
+    GOVERNANCE_UNAVAILABLE,
+    /// The governance source does not answer as one.
+    GOVERNANCE_SOURCE_INVALID,
     /// The project is not on the node any more.
     PROJECT_MISSING,
 }

@@ -18,12 +18,25 @@ const CORRIDOR: &[(&str, &[&str])] = &[
     ("targets", &["entities", "engine"]),
     ("deployer", &["entities", "engine", "targets"]),
     ("graphql", &["entities", "engine", "targets", "deployer"]),
+    ("rest", &["entities", "engine", "targets", "deployer"]),
     ("api", &["entities", "engine", "targets", "deployer", "graphql"]),
     ("worker", &["entities", "engine", "targets", "deployer"]),
     ("lab", &["entities", "migration", "engine", "targets", "deployer", "api", "worker", "sandbox"]),
     (
         "slipway",
-        &["entities", "migration", "engine", "targets", "deployer", "graphql", "api", "worker", "sandbox", "lab"],
+        &[
+            "entities",
+            "migration",
+            "engine",
+            "targets",
+            "deployer",
+            "graphql",
+            "rest",
+            "api",
+            "worker",
+            "sandbox",
+            "lab",
+        ],
     ),
     (
         "tests",
@@ -78,8 +91,20 @@ const NO_CODES: &[&str] = &[
     "AUTOMATION_NODE",
     "AUTOMATION_SINGLE",
     "FULL_DESIGNER",
+    "PERSONAL_API_KEY",
     "READ_ONLY",
+    "API_KEY",
+    "COMMAND_LINE",
+    "DELETE_PROJECT",
+    "DO_NOTHING",
     "FAIL_IF_MISS",
+    "INSTALL_IF_MISS",
+    "NOT_APPLICABLE",
+    "OUT_OF_SYNC",
+    "PUBLISHED_PROJECT",
+    "RUN_ERROR",
+    "RUN_SUCCESS",
+    "SWITCH_OFF",
     "SCREAMING_SNAKE_CASE",
     // Environment variables.
     "HTTPS_PROXY",
@@ -95,6 +120,18 @@ const NO_CODES: &[&str] = &[
     "HOOK_LEASE_LOST",
     "HOOK_SUCCEEDED",
     "HOOK_WARNING",
+];
+/// Messages of a deployment's health that are no failures: docs/HEALTH.md is their page.
+const HEALTH_MESSAGES: &[&str] = &[
+    "NEVER_DEPLOYED",
+    "SCENARIOS_LEFT_OUT",
+    "SCENARIO_ABORTED",
+    "SCENARIO_FAILED",
+    "SCENARIO_WARNED",
+    "SETTINGS_CHANGED",
+    "UPDATE_UNFINISHED",
+    "UPDATE_WARNED",
+    "WEBAPP_STOPPED",
 ];
 const NO_CODE_PREFIXES: [&str; 4] = ["SLIPWAY_", "CAP_", "CARGO_", "ERR_"];
 /// Codes of one word: nothing tells them from other words.
@@ -234,6 +271,7 @@ fn codes() -> BTreeMap<String, BTreeSet<String>> {
                 SHORT_CODES.contains(quoted)
                     || (looks_like_a_code(quoted)
                         && !NO_CODES.contains(quoted)
+                        && !HEALTH_MESSAGES.contains(quoted)
                         && !NO_CODE_PREFIXES.iter().any(|prefix| quoted.starts_with(prefix)))
             }) {
                 codes.entry(quoted.to_owned()).or_default().insert(path.clone());
@@ -273,6 +311,13 @@ fn each_code_has_its_page_and_each_page_its_code() {
         }
     }
     complain("A page per code.", &broken);
+}
+
+#[test]
+fn each_message_of_health_is_explained() {
+    let (_, page) = files(&[".md"]).into_iter().find(|(path, _)| path == "docs/HEALTH.md").unwrap();
+    let broken: Vec<_> = HEALTH_MESSAGES.iter().filter(|code| !page.contains(&format!("`{code}`"))).collect();
+    assert!(broken.is_empty(), "docs/HEALTH.md does not name {broken:?}");
 }
 
 #[test]

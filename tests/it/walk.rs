@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod ends;
-mod node;
+pub(crate) mod node;
 mod waits;
 
 use std::fs;

@@ -73,7 +73,7 @@ impl<H: House> Running<H> {
             tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => return None,
-                _ = self.recheck.tick() => match auth::admit(&*self.house, self.pass.key.clone()).await {
+                _ = self.recheck.tick() => match auth::admit(&*self.house, self.pass.key.clone(), self.pass.from.clone()).await {
                     Ok(pass) => self.pass = pass,
                     Err(failure) if failure == Failure::unauthenticated() => {
                         self.ended = true;

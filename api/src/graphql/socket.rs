@@ -18,7 +18,7 @@ use crate::{
     auth::{self, Claim},
     edge::{Login, RequestId},
     failure::Failure,
-    house::{House, Key, Pass},
+    house::{Arrival, House, Key, Pass},
     rate,
 };
 
@@ -37,11 +37,12 @@ pub(super) async fn open<E: Executor, H: House>(
     if !offered.split(',').any(|one| one.trim() == PROTOCOL) {
         return Err(Failure::bad_request(format!("Offer the WebSocket protocol {PROTOCOL}.")));
     }
+    let from = auth::arrival(&request);
     // A key in the handshake must be good; without one, connection_init brings it.
     let pass = match auth::claim(&request) {
         Claim::None => None,
         Claim::Malformed => return Err(Failure::unauthenticated()),
-        Claim::Key(key) => Some(auth::admit(&*shared.house, key).await?),
+        Claim::Key(key) => Some(auth::admit(&*shared.house, key, from.clone()).await?),
     };
     let login = pass.as_ref().map(|pass| Login(shared.house.login(&pass.viewer).into()));
     let (request, mut body) = request.split();
@@ -53,7 +54,8 @@ pub(super) async fn open<E: Executor, H: House>(
     let shared = shared.clone();
     let upgraded = socket.protocols([PROTOCOL]).config(config).on_upgrade(move |socket| async move {
         let _open = shared.metrics.open("websocket");
-        let connection = Connection { shared, socket, pass, ready: false, id, running: StreamMap::new(), heard: true };
+        let connection =
+            Connection { shared, socket, pass, from, ready: false, id, running: StreamMap::new(), heard: true };
         connection.serve().await;
     });
     let mut response = upgraded.into_response();
@@ -114,6 +116,7 @@ struct Connection<E, H: House> {
     shared: Arc<Shared<E, H>>,
     socket: WebSocketStream,
     pass: Option<Pass<H::Viewer>>,
+    from: Arrival,
     /// `connection_init` was accepted.
     ready: bool,
     id: RequestId,
@@ -210,7 +213,7 @@ impl<E: Executor, H: House> Connection<E, H> {
     }
 
     async fn enter(&mut self, key: Key) -> Result<(), End> {
-        match auth::admit(&*self.shared.house, key).await {
+        match auth::admit(&*self.shared.house, key, self.from.clone()).await {
             Ok(pass) => {
                 self.pass = Some(pass);
                 Ok(())

@@ -12,7 +12,9 @@ use crate::{
 
 pub(crate) async fn run(command: Admin, config: &Config) -> Result<(), Failure> {
     let db = parts::migrated(config).await?;
-    let operator = Operator::at_the_database();
+    // Whoever administers at the database may have no master key: what they do is recorded all the same, unsigned.
+    let keyring = parts::keyring(config).ok();
+    let operator = Operator::at_the_database().signing(keyring.as_ref());
     match command {
         Admin::User(AdminUser::Create { login, display_name, groups }) => {
             bootstrap::create_user(&db, operator, &login, display_name.as_deref(), &groups.into_iter().collect())

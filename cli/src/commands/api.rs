@@ -41,10 +41,10 @@ pub(crate) async fn serve(
         None => registry.register("slipway_lapses_found", "Lapsed workers that this process ended", lapses.clone()),
     }
     let numbers = fleet::numbers(parts.deployer.db.clone(), registry);
-    let house = Deployment::new(parts.deployer.clone(), &parts.bell, config.packages.largest);
+    let house = Deployment::new(parts.deployer.clone(), &parts.bell, config.packages.largest, &config.http.node_id);
     let schema = api::limits::apply(graphql::builder(), &config.http.limits).finish();
     let app = api::app(schema, house, config.http.clone(), metrics, numbers, shutdown.clone());
     tokio::spawn(unseen::watch(parts.deployer.clone(), lapses, shutdown.clone()));
-    tracing::info!(listen = %address, "serving GraphQL at /graphql, GraphiQL at /graphiql");
+    tracing::info!(listen = %address, "serving GraphQL at /graphql, GraphiQL at /graphiql, REST at /dip/publicapi");
     Ok(api::serve(listener, app, config.http.connections, shutdown, Duration::from_secs(config.http.drain_s)).await?)
 }

@@ -8,7 +8,7 @@ use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
 use super::{changes, users::contains};
 use crate::{
     Deployer,
-    again::again,
+    audit::{Object, ObjectKind, act::Act},
     error::{Error, Problems, Result},
     paging::{Listing, Page},
     rights, text,
@@ -76,10 +76,25 @@ pub async fn by_names(deployer: &Deployer, _: &Viewer, names: &[String]) -> Resu
 /// # Errors
 /// `FORBIDDEN`, `ID_INVALID`, `TEXT_INVALID`, `ID_NOT_AVAILABLE`.
 pub async fn create(deployer: &Deployer, viewer: &Viewer, name: &str, description: &str) -> Result<Group> {
+    let act = act(deployer, viewer, "createGroup", name);
+    act.once(create_once(deployer, viewer, name, description, &act)).await
+}
+
+fn act<'a>(deployer: &'a Deployer, viewer: &Viewer, action: &'static str, name: &str) -> Act<'a> {
+    Act::new(deployer, viewer, action, Object::new(ObjectKind::Group, name))
+}
+
+async fn create_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    name: &str,
+    description: &str,
+    act: &Act<'_>,
+) -> Result<Group> {
     rights::require_global_admin(viewer)?;
     let tx = deployer.db.begin().await?;
     changes::insert_group(&tx, name, description).await?;
-    tx.commit().await?;
+    act.commit(tx).await?;
     read_back(deployer, viewer, name).await
 }
 
@@ -88,6 +103,17 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, name: &str, descriptio
 /// # Errors
 /// `FORBIDDEN`, `NOT_FOUND`, `TEXT_INVALID`.
 pub async fn describe(deployer: &Deployer, viewer: &Viewer, name: &str, description: &str) -> Result<Group> {
+    let act = act(deployer, viewer, "describeGroup", name);
+    act.once(describe_once(deployer, viewer, name, description, &act)).await
+}
+
+async fn describe_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    name: &str,
+    description: &str,
+    act: &Act<'_>,
+) -> Result<Group> {
     rights::require_global_admin(viewer)?;
     let mut problems = Problems::default();
     text::lines(description, text::DESCRIPTION, "description", &mut problems);
@@ -96,12 +122,16 @@ pub async fn describe(deployer: &Deployer, viewer: &Viewer, name: &str, descript
         return Err(Error::not_found("name"));
     }
     let tx = deployer.db.begin().await?;
+    if !tx.lock("user_group", "name = $1", name).await? {
+        return Err(Error::not_found("name"));
+    }
+    act.before(&tx).await?;
     user_group::Entity::update_many()
         .col_expr(user_group::Column::Description, description.into())
         .filter(user_group::Column::Name.eq(name))
         .exec(&*tx)
         .await?;
-    tx.commit().await?;
+    act.commit(tx).await?;
     read_back(deployer, viewer, name).await
 }
 
@@ -110,17 +140,19 @@ pub async fn describe(deployer: &Deployer, viewer: &Viewer, name: &str, descript
 /// # Errors
 /// `FORBIDDEN`, `NOT_FOUND`, `LAST_ADMINISTRATOR` for the group `administrators`.
 pub async fn delete(deployer: &Deployer, viewer: &Viewer, name: &str) -> Result<()> {
-    rights::require_global_admin(viewer)?;
-    again(|| delete_once(deployer, name)).await
+    let act = &act(deployer, viewer, "deleteGroup", name);
+    act.run(|| delete_once(deployer, viewer, name, act)).await
 }
 
-async fn delete_once(deployer: &Deployer, name: &str) -> Result<()> {
+async fn delete_once(deployer: &Deployer, viewer: &Viewer, name: &str, act: &Act<'_>) -> Result<()> {
+    rights::require_global_admin(viewer)?;
     let tx = deployer.db.begin().await?;
     if !text::storable(name) || user_group::Entity::find_by_id(name).one(&*tx).await?.is_none() {
         return Err(Error::not_found("name"));
     }
+    act.before(&tx).await?;
     changes::delete_group(&tx, name).await?;
-    Ok(tx.commit().await?)
+    act.commit(tx).await
 }
 
 async fn read_back(deployer: &Deployer, viewer: &Viewer, name: &str) -> Result<Group> {

@@ -11,7 +11,7 @@ use sea_orm::{
 use super::{administrators::Guard, changes};
 use crate::{
     Deployer,
-    again::again,
+    audit::{Object, ObjectKind, act::Act},
     error::{Error, Problems, Result},
     paging::{Listing, Page},
     rights, text,
@@ -31,6 +31,8 @@ pub struct User {
     pub groups: BTreeSet<String>,
     /// When, in µs since the Unix epoch.
     pub created_at: i64,
+    /// For people; nothing is sent there.
+    pub email: Option<String>,
 }
 
 /// A user to be made.
@@ -42,6 +44,8 @@ pub struct NewUser {
     pub display_name: Option<String>,
     /// Groups that there are.
     pub groups: BTreeSet<String>,
+    /// For people; nothing is sent there.
+    pub email: Option<String>,
 }
 
 /// What to change of a user; None leaves a thing alone.
@@ -53,6 +57,8 @@ pub struct UserPatch {
     pub enabled: Option<bool>,
     /// Exactly these groups.
     pub groups: Option<BTreeSet<String>>,
+    /// For people; `Some(None)` takes it away.
+    pub email: Option<Option<String>>,
 }
 
 /// Which users.
@@ -157,6 +163,7 @@ async fn with_groups<C: ConnectionTrait>(db: &C, rows: Vec<account::Model>) -> R
         display_name: row.display_name,
         enabled: row.enabled,
         created_at: row.created_at,
+        email: row.email,
     };
     Ok(rows.into_iter().map(user).collect())
 }
@@ -166,11 +173,20 @@ async fn with_groups<C: ConnectionTrait>(db: &C, rows: Vec<account::Model>) -> R
 /// # Errors
 /// `FORBIDDEN`, `LOGIN_INVALID`, `TEXT_INVALID`, `ID_NOT_AVAILABLE` when the login is taken, `GROUP_UNKNOWN`.
 pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewUser) -> Result<User> {
+    let act = act(deployer, viewer, "createUser", &new.login);
+    act.once(create_once(deployer, viewer, &new, &act)).await
+}
+
+fn act<'a>(deployer: &'a Deployer, viewer: &Viewer, action: &'static str, login: &str) -> Act<'a> {
+    Act::new(deployer, viewer, action, Object::new(ObjectKind::User, login))
+}
+
+async fn create_once(deployer: &Deployer, viewer: &Viewer, new: &NewUser, act: &Act<'_>) -> Result<User> {
     rights::require_global_admin(viewer)?;
     let tx = deployer.db.begin().await?;
     let display_name = new.display_name.as_deref().unwrap_or(&new.login);
-    changes::insert_user(&tx, &new.login, display_name, &new.groups).await?;
-    tx.commit().await?;
+    changes::insert_user(&tx, &new.login, display_name, new.email.as_deref(), &new.groups).await?;
+    act.commit(tx).await?;
     read_back(deployer, viewer, &new.login).await
 }
 
@@ -179,22 +195,40 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewUser) -> Resul
 /// # Errors
 /// `FORBIDDEN`, `NOT_FOUND`, `TEXT_INVALID`, `GROUP_UNKNOWN`, `LAST_ADMINISTRATOR`.
 pub async fn update(deployer: &Deployer, viewer: &Viewer, login: &str, patch: UserPatch) -> Result<User> {
-    rights::require_global_admin(viewer)?;
-    again(|| update_once(deployer, viewer, login, &patch)).await
+    let act = &act(deployer, viewer, "updateUser", login);
+    act.run(|| update_once(deployer, viewer, login, &patch, act)).await
 }
 
-async fn update_once(deployer: &Deployer, viewer: &Viewer, login: &str, patch: &UserPatch) -> Result<User> {
+async fn update_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    login: &str,
+    patch: &UserPatch,
+    act: &Act<'_>,
+) -> Result<User> {
+    rights::require_global_admin(viewer)?;
     let tx = deployer.db.begin().await?;
     let guard = Guard::take(&tx).await?;
     if !text::storable(login) || account::Entity::find_by_id(login).one(&*tx).await?.is_none() {
         return Err(Error::not_found("login"));
     }
+    act.before(&tx).await?;
     if let Some(name) = &patch.display_name {
         let mut problems = Problems::default();
         text::required_line(name, text::LINE, "displayName", &mut problems);
         problems.check()?;
         account::Entity::update_many()
             .col_expr(account::Column::DisplayName, name.into())
+            .filter(account::Column::Login.eq(login))
+            .exec(&*tx)
+            .await?;
+    }
+    if let Some(email) = &patch.email {
+        let mut problems = Problems::default();
+        text::line(email.as_deref().unwrap_or_default(), text::LINE, "email", &mut problems);
+        problems.check()?;
+        account::Entity::update_many()
+            .col_expr(account::Column::Email, email.clone().filter(|email| !email.is_empty()).into())
             .filter(account::Column::Login.eq(login))
             .exec(&*tx)
             .await?;
@@ -206,7 +240,7 @@ async fn update_once(deployer: &Deployer, viewer: &Viewer, login: &str, patch: &
         changes::put_groups(&tx, login, groups).await?;
     }
     guard.check(&tx).await?;
-    tx.commit().await?;
+    act.commit(tx).await?;
     read_back(deployer, viewer, login).await
 }
 
@@ -215,17 +249,19 @@ async fn update_once(deployer: &Deployer, viewer: &Viewer, login: &str, patch: &
 /// # Errors
 /// `FORBIDDEN`, `NOT_FOUND`, `LAST_ADMINISTRATOR`, `IN_USE` while it owns published projects or runs an infrastructure's hooks.
 pub async fn delete(deployer: &Deployer, viewer: &Viewer, login: &str) -> Result<()> {
-    rights::require_global_admin(viewer)?;
-    again(|| delete_once(deployer, login)).await
+    let act = &act(deployer, viewer, "deleteUser", login);
+    act.run(|| delete_once(deployer, viewer, login, act)).await
 }
 
-async fn delete_once(deployer: &Deployer, login: &str) -> Result<()> {
+async fn delete_once(deployer: &Deployer, viewer: &Viewer, login: &str, act: &Act<'_>) -> Result<()> {
+    rights::require_global_admin(viewer)?;
     let tx = deployer.db.begin().await?;
     if !text::storable(login) || account::Entity::find_by_id(login).one(&*tx).await?.is_none() {
         return Err(Error::not_found("login"));
     }
+    act.before(&tx).await?;
     changes::delete_user(&tx, login).await?;
-    Ok(tx.commit().await?)
+    act.commit(tx).await
 }
 
 async fn read_back(deployer: &Deployer, viewer: &Viewer, login: &str) -> Result<User> {

@@ -5,11 +5,13 @@ use engine::{db::Tx, packages::Staged};
 use entities::{bundle, package_binding, published_project};
 use futures_util::Stream;
 use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait as _};
+use serde_json::Map;
 
 use super::{Bundle, BundleKey, hold_content, store_error};
 use crate::{
     Deployer,
     archive::{self, Contents, Limits},
+    audit::{Object, act::Act},
     error::{Error, Problems, Result},
     names, projects,
     rights::{self, Right},
@@ -47,6 +49,23 @@ where
     S: Stream<Item = Result<Bytes, E>>,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let act = Act::new(deployer, viewer, "uploadBundle", Object::bundle(project_key.unwrap_or_default(), ""));
+    act.once(take_in(deployer, viewer, project_key, file_name, stream, limit, &act)).await
+}
+
+async fn take_in<S, E>(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    project_key: Option<&str>,
+    file_name: &str,
+    stream: S,
+    limit: u64,
+    act: &Act<'_>,
+) -> Result<Upload>
+where
+    S: Stream<Item = Result<Bytes, E>>,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     if let Some(key) = project_key {
         may_upload(deployer, viewer, key).await?;
     }
@@ -59,11 +78,12 @@ where
         project_key: project_key.unwrap_or(&read.project_key).to_owned(),
         bundle_id: read.bundle_id.clone(),
     };
+    act.about(Object::bundle(&key.project_key, &key.bundle_id));
     if project_key.is_none() {
         may_upload(deployer, viewer, &key.project_key).await?;
     }
     check_new(deployer.db.pool(), &key, staged.sha256()).await?;
-    match publish(deployer, viewer, &key, file_name, &staged, &read).await {
+    match publish(deployer, viewer, &key, file_name, &staged, &read, act).await {
         Ok((row, created_project)) => {
             tracing::info!(
                 project = key.project_key,
@@ -91,6 +111,7 @@ async fn publish(
     file_name: &str,
     staged: &Staged,
     read: &archive::BundleContents,
+    act: &Act<'_>,
 ) -> Result<(bundle::Model, bool)> {
     let package = deployer.packages.commit(staged).await.map_err(store_error)?;
     let tx = deployer.db.begin().await?;
@@ -111,11 +132,15 @@ async fn publish(
             inferred: Set(read.contents == Contents::Inferred),
             release_notes: Set(read.manifest.release_notes.clone().unwrap_or_default().replace('\0', "")),
             uploaded_by: Set(viewer.login.clone()),
+            design_node: Set(Some(serde_json::to_string(&read.design_node())?)),
             ..Default::default()
         })
     })
     .await?;
-    tx.commit().await?;
+    if stored.1 {
+        act.note(Map::from_iter([("createdProject".to_owned(), true.into())]));
+    }
+    act.commit(tx).await?;
     Ok(stored)
 }
 

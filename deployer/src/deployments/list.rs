@@ -17,7 +17,7 @@ use crate::{
     paging::{Listing, Page},
     projects::storable,
     rights::{self, Access},
-    text,
+    stages, text,
     viewer::Viewer,
 };
 
@@ -30,6 +30,8 @@ pub struct Filter {
     pub project: Option<String>,
     /// On an infrastructure of this stage.
     pub stage: Option<String>,
+    /// On an infrastructure whose stage is gone.
+    pub without_stage: bool,
     /// The newest update has one of these statuses.
     pub status: Option<Vec<Status>>,
     /// Somewhere in the id, without regard to case.
@@ -78,6 +80,14 @@ pub async fn list(deployer: &Deployer, viewer: &Viewer, filter: &Filter, page: &
             .column(infrastructure::Column::Id)
             .from(infrastructure::Entity)
             .and_where(infrastructure::Column::Stage.eq(stage))
+            .to_owned();
+        query = query.filter(deployment::Column::InfrastructureId.in_subquery(there));
+    }
+    if filter.without_stage {
+        let there = Query::select()
+            .column(infrastructure::Column::Id)
+            .from(infrastructure::Entity)
+            .cond_where(stages::vanished())
             .to_owned();
         query = query.filter(deployment::Column::InfrastructureId.in_subquery(there));
     }

@@ -2,9 +2,9 @@
 
 use engine::{
     db::{DbErr, Tx},
-    runs::{self, request::is_duplicate},
+    runs::request::is_duplicate,
 };
-use entities::{api_key, deployment, idempotency_key, infrastructure, run};
+use entities::{deployment, infrastructure, run};
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _,
     IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _, sea_query::ExprTrait as _,
@@ -13,14 +13,16 @@ use sea_orm::{
 use super::{
     Deployment,
     list::{get, views},
+    removal::erase,
     settings::{Change, Settings, SettingsChange},
 };
 use crate::{
     Deployer,
     accounts::changes::inserted,
-    again::again,
+    audit::{Object, ObjectKind, act::Act},
     bundles::{self, BundleKey, Hold},
     error::{Error, Problems, Result},
+    governance::{Wish, refuse_warnings},
     infrastructures, names,
     rights::{self, Access, Level, Right},
     viewer::Viewer,
@@ -41,22 +43,30 @@ pub struct NewDeployment {
     pub deployed_project_key: Option<String>,
     /// What is set otherwise than by default. Without remappings it gets a copy of the infrastructure's.
     pub settings: SettingsChange,
+    /// Go on where the infrastructure's policies warn of the bundle.
+    pub ignore_warnings: bool,
 }
 
 /// Makes a deployment. Nothing is deployed by that.
 ///
 /// # Errors
 /// `NOT_FOUND` by field for a project or infrastructure that is hidden or absent; `FORBIDDEN` without Deploy on both; all that is wrong with
-/// the settings at once; `BUNDLE_UNKNOWN`; `ID_NOT_AVAILABLE`; `DEPLOYED_PROJECT_KEY_TAKEN`.
+/// the settings at once; `BUNDLE_UNKNOWN`; `ID_NOT_AVAILABLE`; `DEPLOYED_PROJECT_KEY_TAKEN`; `GOVERNANCE_WARNING`, `PROJECT_STANDARDS_WARNING`
+/// unless warnings are ignored.
 pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewDeployment) -> Result<Deployment> {
-    again(|| create_once(deployer, viewer, new.clone())).await
+    let object = Object::new(ObjectKind::Deployment, &new.id).on(&new.infrastructure_id, &new.project_key);
+    let act = &Act::new(deployer, viewer, "createDeployment", object);
+    act.run(|| create_once(deployer, viewer, new.clone(), act)).await
 }
 
-async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment) -> Result<Deployment> {
+async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment, act: &Act<'_>) -> Result<Deployment> {
     let both = sides(deployer.db.pool(), viewer, &new).await?;
     let deployed = new.deployed_project_key.clone().unwrap_or_else(|| new.project_key.clone());
+    let place = infrastructures::Settings::read(&both.settings)?;
     let defaults = Settings {
-        connection_remapping: serde_json::from_str::<infrastructures::Settings>(&both.settings)?.connection_remapping,
+        connection_remapping: place.connection_remapping,
+        code_env_remapping: place.code_env_remapping,
+        container_exec_remapping: place.container_exec_remapping,
         ..Settings::default()
     };
     let settings = defaults.with(&new.settings);
@@ -68,6 +78,11 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment) -
     problems.check()?;
     if names::is_reserved(&new.id) {
         return Err(Error::id_not_available("id"));
+    }
+    if !new.ignore_warnings {
+        let (project_key, bundle_id) = (&*new.project_key, &*new.bundle_id);
+        let wish = Wish { deployment_id: &new.id, project_key, deployed_project_key: &deployed, bundle_id };
+        refuse_warnings(deployer, viewer, &both, wish).await?;
     }
 
     let tx = deployer.db.begin().await?;
@@ -95,7 +110,7 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment) -
     if !inserted(&result.map_err(unless_taken)?) {
         return Err(Error::id_not_available("id"));
     }
-    tx.commit().await?;
+    act.commit(tx).await?;
     get(deployer, viewer, &new.id).await?.ok_or_else(|| Error::not_found("id"))
 }
 
@@ -123,35 +138,42 @@ async fn sides<C: ConnectionTrait>(db: &C, viewer: &Viewer, new: &NewDeployment)
 ///
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `VERSION_CONFLICT`; all that is wrong at once; `BUNDLE_UNKNOWN`; `DEPLOYED_PROJECT_KEY_FIXED`
-/// once an update was requested; `DEPLOYED_PROJECT_KEY_TAKEN`.
+/// once an update was requested; `DEPLOYED_PROJECT_KEY_TAKEN`; `GOVERNANCE_WARNING`, `PROJECT_STANDARDS_WARNING` unless warnings are ignored.
 pub async fn update_settings(deployer: &Deployer, viewer: &Viewer, id: &str, change: Change) -> Result<Deployment> {
-    again(|| update_once(deployer, viewer, id, change.clone())).await
+    let act = &act(deployer, viewer, "updateDeploymentSettings", id);
+    act.run(|| update_once(deployer, viewer, id, change.clone(), act)).await
 }
 
-async fn update_once(deployer: &Deployer, viewer: &Viewer, id: &str, change: Change) -> Result<Deployment> {
-    rights::require_deployment(deployer.db.pool(), viewer, id, Access::Change, "id").await?;
+fn act<'a>(deployer: &'a Deployer, viewer: &Viewer, action: &'static str, id: &str) -> Act<'a> {
+    Act::new(deployer, viewer, action, Object::new(ObjectKind::Deployment, id))
+}
+
+async fn update_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    id: &str,
+    change: Change,
+    act: &Act<'_>,
+) -> Result<Deployment> {
+    let db = deployer.db.pool();
+    let row = rights::require_deployment(db, viewer, id, Access::Change, "id").await?;
+    if !change.ignore_warnings {
+        // A source may take seconds: it is asked while nothing is locked.
+        changed(&row, &change)?;
+        let place = infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(db).await?;
+        let place = place.ok_or_else(|| Error::not_found("id"))?;
+        let wish = Wish {
+            deployment_id: id,
+            project_key: &row.project_key,
+            deployed_project_key: change.deployed_project_key.as_ref().unwrap_or(&row.deployed_project_key),
+            bundle_id: change.bundle_id.as_ref().unwrap_or(&row.bundle_id),
+        };
+        refuse_warnings(deployer, viewer, &place, wish).await?;
+    }
     let tx = deployer.db.begin().await?;
     let row = lock(&tx, viewer, id, "id").await?;
-    if row.version != change.expected_version {
-        return Err(Error::version_conflict(change.expected_version, row.version));
-    }
-    let settings = serde_json::from_str::<Settings>(&row.settings)?.with(&change.settings);
-    let mut problems = Problems::default();
-    settings.check(&mut problems);
-    if let Some(bundle_id) = &change.bundle_id {
-        names::check(bundle_id, "bundleId", &mut problems);
-    }
-    let moved = change.deployed_project_key.as_ref().filter(|key| **key != row.deployed_project_key);
-    if let Some(deployed) = moved {
-        names::check(deployed, "deployedProjectKey", &mut problems);
-        // The project on the node would be left behind, unwatched.
-        if row.last_run_no > 0 {
-            let message =
-                "An update was requested already, so the project keeps its key on the node. Make another deployment.";
-            problems.add("DEPLOYED_PROJECT_KEY_FIXED", "deployedProjectKey", message);
-        }
-    }
-    problems.check()?;
+    act.before(&tx).await?;
+    let settings = changed(&row, &change)?;
     if let Some(bundle_id) = change.bundle_id.as_ref().filter(|bundle| **bundle != row.bundle_id) {
         require_bundle(&tx, &row.project_key, bundle_id).await?;
     }
@@ -168,8 +190,33 @@ async fn update_once(deployer: &Deployer, viewer: &Viewer, id: &str, change: Cha
     row.updated_at = Set(tx.now().await?);
     row.updated_by = Set(viewer.login.clone());
     let row = row.update(&*tx).await.map_err(unless_taken)?;
-    tx.commit().await?;
+    act.commit(tx).await?;
     views(deployer, viewer, vec![row]).await?.pop().ok_or_else(|| Error::not_found("id"))
+}
+
+/// The settings after a change, if it may be made to this row.
+fn changed(row: &deployment::Model, change: &Change) -> Result<Settings> {
+    if row.version != change.expected_version {
+        return Err(Error::version_conflict(change.expected_version, row.version));
+    }
+    let settings = Settings::read(&row.settings)?.with(&change.settings);
+    let mut problems = Problems::default();
+    settings.check(&mut problems);
+    if let Some(bundle_id) = &change.bundle_id {
+        names::check(bundle_id, "bundleId", &mut problems);
+    }
+    let moved = change.deployed_project_key.as_ref().filter(|key| **key != row.deployed_project_key);
+    if let Some(deployed) = moved {
+        names::check(deployed, "deployedProjectKey", &mut problems);
+        // The project on the node would be left behind, unwatched.
+        if row.last_run_no > 0 {
+            let message =
+                "An update was requested already, so the project keeps its key on the node. Make another deployment.";
+            problems.add("DEPLOYED_PROJECT_KEY_FIXED", "deployedProjectKey", message);
+        }
+    }
+    problems.check()?;
+    Ok(settings)
 }
 
 /// Deletes a deployment with the history of its updates. What is on the node stays there.
@@ -177,13 +224,15 @@ async fn update_once(deployer: &Deployer, viewer: &Viewer, id: &str, change: Cha
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `UPDATE_RUNNING` while one of its updates has not ended.
 pub async fn delete(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<()> {
-    again(|| delete_once(deployer, viewer, id)).await
+    let act = &act(deployer, viewer, "deleteDeployment", id);
+    act.run(|| delete_once(deployer, viewer, id, act)).await
 }
 
-async fn delete_once(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<()> {
+async fn delete_once(deployer: &Deployer, viewer: &Viewer, id: &str, act: &Act<'_>) -> Result<()> {
     rights::require_deployment(deployer.db.pool(), viewer, id, Access::Change, "id").await?;
     let tx = deployer.db.begin().await?;
     lock(&tx, viewer, id, "id").await?;
+    act.before(&tx).await?;
     let unfinished = run::Column::DeploymentId.eq(id).and(run::Column::EndedAt.is_null());
     if run::Entity::find().filter(unfinished).count(&*tx).await? > 0 {
         return Err(Error::field(
@@ -192,19 +241,8 @@ async fn delete_once(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<(
             "An update of this deployment has not ended. Cancel it (or abandon it, if it is stuck), then delete the deployment.",
         ));
     }
-    let runs = || {
-        sea_orm::sea_query::Query::select()
-            .column(run::Column::Id)
-            .from(run::Entity)
-            .and_where(run::Column::DeploymentId.eq(id))
-            .to_owned()
-    };
-    // Dead with their runs, and of no use to anybody.
-    api_key::Entity::delete_many().filter(api_key::Column::HooksRunId.in_subquery(runs())).exec(&*tx).await?;
-    runs::forget(&tx, id).await?;
-    idempotency_key::Entity::delete_many().filter(idempotency_key::Column::DeploymentId.eq(id)).exec(&*tx).await?;
-    deployment::Entity::delete_by_id(id.to_owned()).exec(&*tx).await?;
-    tx.commit().await?;
+    erase(&tx, id).await?;
+    act.commit(tx).await?;
     tracing::info!(deployment = id, by = viewer.login, "a deployment was deleted");
     Ok(())
 }

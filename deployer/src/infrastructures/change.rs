@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Deployer,
     accounts::changes::{inserted, lock_administrators, lock_groups},
-    again::again,
+    audit::{Object, ObjectKind, act::Act},
     error::{Error, Problems, Refusal, Result},
     names,
     rights::{self, Level},
@@ -40,6 +40,8 @@ pub struct NewInfrastructure {
     pub settings: SettingsPatch,
     /// The node's administrator key, write-only.
     pub admin_key: Option<Secret>,
+    /// The governance source's key, write-only.
+    pub governance_key: Option<Secret>,
     /// What groups may do.
     pub permissions: Vec<Permission>,
 }
@@ -85,13 +87,30 @@ pub(crate) fn require_version(row: &infrastructure::Model, seen: i64) -> Result<
 /// `FORBIDDEN`; `ID_INVALID`, `ID_NOT_AVAILABLE` when the id is taken or reserved; `STAGE_UNKNOWN`; `GROUP_UNKNOWN`; `USER_UNKNOWN`; one for each
 /// setting that is wrong.
 pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewInfrastructure) -> Result<Infrastructure> {
+    let act = act(deployer, viewer, "createInfrastructure", &new.id);
+    act.once(create_once(deployer, viewer, new, &act)).await
+}
+
+fn act<'a>(deployer: &'a Deployer, viewer: &Viewer, action: &'static str, id: &str) -> Act<'a> {
+    Act::new(deployer, viewer, action, Object::new(ObjectKind::Infrastructure, id))
+}
+
+async fn create_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    new: NewInfrastructure,
+    act: &Act<'_>,
+) -> Result<Infrastructure> {
     rights::require_global_admin(viewer)?;
     let mut problems = Problems::default();
     names::check(&new.id, "id", &mut problems);
     let mut settings = new.settings.apply(Settings::default());
     validate::settings(&mut settings, &deployer.targets, &mut problems);
     if let Some(key) = &new.admin_key {
-        validate::admin_key(key, &mut problems);
+        validate::key(key, "adminKey", &mut problems);
+    }
+    if let Some(key) = &new.governance_key {
+        validate::key(key, "governanceKey", &mut problems);
     }
     let permissions = permission_rows(&new.permissions, &mut problems);
     problems.check()?;
@@ -105,12 +124,17 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewInfrastructure
         Some(key) => Some(sealed::put(&tx, &deployer.keyring, &sealed::owner_of(&new.id), key).await?),
         None => None,
     };
+    let governance_key_ref = match &new.governance_key {
+        Some(key) => Some(sealed::put(&tx, &deployer.keyring, &sealed::governance_owner_of(&new.id), key).await?),
+        None => None,
+    };
     let row = infrastructure::ActiveModel {
         id: Set(new.id.clone()),
         kind: Set(new.kind.as_str().to_owned()),
         stage: Set(new.stage),
         settings: Set(settings.write()?),
         key_ref: Set(key_ref),
+        governance_key_ref: Set(governance_key_ref),
         version: Set(1),
         created_at: Set(now),
         created_by: Set(viewer.login.clone()),
@@ -124,15 +148,16 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewInfrastructure
     lock_administrators(&tx, &names_of(&permissions)).await?;
     require_hooks_user(&tx, viewer, &Settings::default(), &settings).await?;
     put_permissions(&tx, &new.id, &permissions).await?;
-    tx.commit().await?;
+    act.commit(tx).await?;
     read_back(deployer, viewer, &new.id).await
 }
 
-/// Changes an infrastructure's stage, settings or key. A change of the node's scheme, host, port or certificate trust clears the stored key unless a
-/// new one comes with it: the old one must not be sent elsewhere. Its administrators alone.
+/// Changes an infrastructure's stage, settings, keys or rights. A change of the node's scheme, host, port or certificate trust clears the stored key unless a
+/// new one comes with it: the old one must not be sent elsewhere. The same holds for the governance source and its key. Its administrators alone.
 ///
 /// # Errors
-/// `NOT_FOUND`, `FORBIDDEN`, `VERSION_CONFLICT`, `STAGE_UNKNOWN`, `USER_UNKNOWN`; one for each setting that is wrong.
+/// `NOT_FOUND`, `FORBIDDEN`, `VERSION_CONFLICT`, `STAGE_UNKNOWN`, `USER_UNKNOWN`, `ADMIN_KEY_MASKED`, `GROUP_UNKNOWN`; one for each setting that is
+/// wrong.
 pub async fn update(
     deployer: &Deployer,
     viewer: &Viewer,
@@ -140,7 +165,8 @@ pub async fn update(
     expected_version: i64,
     patch: InfrastructurePatch,
 ) -> Result<Infrastructure> {
-    again(|| update_once(deployer, viewer, id, expected_version, patch.clone())).await
+    let act = &act(deployer, viewer, "updateInfrastructure", id);
+    act.run(|| update_once(deployer, viewer, id, expected_version, patch.clone(), act)).await
 }
 
 async fn update_once(
@@ -149,6 +175,7 @@ async fn update_once(
     id: &str,
     expected_version: i64,
     patch: InfrastructurePatch,
+    act: &Act<'_>,
 ) -> Result<Infrastructure> {
     // Asked before anything about the input, so that a hidden infrastructure answers like an absent one whatever is sent.
     let row = rights::require_infrastructure(deployer.db.pool(), viewer, id, Level::Admin, "id").await?;
@@ -158,15 +185,37 @@ async fn update_once(
         stages::lock(&tx, StageKind::of(kind), stage, "stage").await?;
     }
     let row = lock(&tx, viewer, id, Level::Admin, "id").await?;
+    act.before(&tx).await?;
     require_version(&row, expected_version)?;
     let old = Settings::read(&row.settings)?;
     let mut new = patch.settings.apply(old.clone());
     let mut problems = Problems::default();
     validate::settings(&mut new, &deployer.targets, &mut problems);
     if let Some(Some(key)) = &patch.admin_key {
-        validate::admin_key(key, &mut problems);
+        validate::key(key, "adminKey", &mut problems);
     }
+    if let Some(Some(key)) = &patch.governance_key {
+        validate::key(key, "governanceKey", &mut problems);
+    }
+    if patch.keeps_key && (row.key_ref.is_none() || another_place(&old, &new)) {
+        problems.add(
+            "ADMIN_KEY_MASKED",
+            "adminKey",
+            "The stored key cannot be kept: there is none, or this changes the node's scheme, host, port or certificate trust. Enter the node's key itself.",
+        );
+    }
+    if patch.keeps_governance_key && (row.governance_key_ref.is_none() || another_source(&old, &new)) {
+        problems.add(
+            "ADMIN_KEY_MASKED",
+            "governanceKey",
+            "The stored key cannot be kept: there is none, or this changes the governance source's address. Enter the key itself.",
+        );
+    }
+    let permissions = patch.permissions.as_ref().map(|given| permission_rows(given, &mut problems));
     problems.check()?;
+    if let Some(permissions) = &permissions {
+        lock_administrators(&tx, &names_of(permissions)).await?;
+    }
     require_hooks_user(&tx, viewer, &old, &new).await?;
     let key_ref = match &patch.admin_key {
         Some(Some(key)) => Some(sealed::put(&tx, &deployer.keyring, &sealed::owner_of(id), key).await?),
@@ -174,22 +223,44 @@ async fn update_once(
         None if another_place(&old, &new) => None,
         None => row.key_ref.clone(),
     };
+    let governance_key_ref = match &patch.governance_key {
+        Some(Some(key)) => Some(sealed::put(&tx, &deployer.keyring, &sealed::governance_owner_of(id), key).await?),
+        Some(None) => None,
+        None if another_source(&old, &new) => None,
+        None => row.governance_key_ref.clone(),
+    };
     infrastructure::Entity::update_many()
         .col_expr(infrastructure::Column::Stage, patch.stage.as_ref().unwrap_or(&row.stage).as_str().into())
         .col_expr(infrastructure::Column::Settings, new.write()?.into())
         .col_expr(infrastructure::Column::KeyRef, key_ref.clone().into())
+        .col_expr(infrastructure::Column::GovernanceKeyRef, governance_key_ref.clone().into())
         .filter(infrastructure::Column::Id.eq(id))
         .exec(&*tx)
         .await?;
-    sealed::forget_unused(&tx, id, key_ref.as_deref()).await?;
+    sealed::forget_unused(&tx, id, &[key_ref, governance_key_ref]).await?;
+    if let Some(permissions) = &permissions {
+        put_permissions(&tx, id, permissions).await?;
+    }
     touch(&tx, viewer, &row).await?;
-    tx.commit().await?;
-    read_back(deployer, viewer, id).await
+    let row = infrastructure::Entity::find_by_id(id).one(&*tx).await?;
+    // Whoever gave their own rights away learns that it worked all the same.
+    let changed = read::whole(&*tx, row.ok_or_else(|| Error::fault("a locked row vanished"))?).await?;
+    act.commit(tx).await?;
+    Ok(changed)
 }
 
 /// Whether a key would go to another place, or over a less trusted way.
 fn another_place(old: &Settings, new: &Settings) -> bool {
     differs((&old.node_url, old.trust_all_certificates), (&new.node_url, new.trust_all_certificates))
+}
+
+/// Whether the governance source's key would go to another place.
+fn another_source(old: &Settings, new: &Settings) -> bool {
+    match (&old.governance_url, &new.governance_url) {
+        (None, None) => false,
+        (Some(old), Some(new)) => differs((old, false), (new, false)),
+        _ => true,
+    }
 }
 
 /// Whether these are two nodes: a key that was entered for one must not be sent to the other.
@@ -237,7 +308,8 @@ pub async fn set_permissions(
     expected_version: i64,
     permissions: &[Permission],
 ) -> Result<Option<Infrastructure>> {
-    again(|| set_permissions_once(deployer, viewer, id, expected_version, permissions)).await
+    let act = &act(deployer, viewer, "setInfrastructurePermissions", id);
+    act.run(|| set_permissions_once(deployer, viewer, id, expected_version, permissions, act)).await
 }
 
 async fn set_permissions_once(
@@ -246,16 +318,18 @@ async fn set_permissions_once(
     id: &str,
     expected_version: i64,
     permissions: &[Permission],
+    act: &Act<'_>,
 ) -> Result<Option<Infrastructure>> {
     let tx = deployer.db.begin().await?;
     let row = lock(&tx, viewer, id, Level::Admin, "id").await?;
+    act.before(&tx).await?;
     require_version(&row, expected_version)?;
     let mut problems = Problems::default();
     let rows = permission_rows(permissions, &mut problems);
     problems.check()?;
     put_permissions(&tx, id, &rows).await?;
     touch(&tx, viewer, &row).await?;
-    tx.commit().await?;
+    act.commit(tx).await?;
     read::get(deployer, viewer, id).await
 }
 
@@ -302,12 +376,14 @@ async fn put_permissions(tx: &Tx, id: &str, permissions: &BTreeMap<String, Level
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN`, `IN_USE`, which says that something uses it, and never what: the viewer may not be allowed to see it.
 pub async fn delete(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<()> {
-    again(|| delete_once(deployer, viewer, id)).await
+    let act = &act(deployer, viewer, "deleteInfrastructure", id);
+    act.run(|| delete_once(deployer, viewer, id, act)).await
 }
 
-async fn delete_once(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<()> {
+async fn delete_once(deployer: &Deployer, viewer: &Viewer, id: &str, act: &Act<'_>) -> Result<()> {
     let tx = deployer.db.begin().await?;
     lock(&tx, viewer, id, Level::Admin, "id").await?;
+    act.before(&tx).await?;
     let used = deployment::Entity::find().filter(deployment::Column::InfrastructureId.eq(id)).count(&*tx).await?;
     if used > 0 {
         return Err(Error::field("IN_USE", "id", "Deployments use this infrastructure. Delete them first."));
@@ -318,9 +394,10 @@ async fn delete_once(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<(
         .await?;
     hook::Entity::delete_many().filter(hook::Column::InfrastructureId.eq(id)).exec(&*tx).await?;
     hook_code::Entity::delete_many().filter(hook_code::Column::InfrastructureId.eq(id)).exec(&*tx).await?;
-    secret::Entity::delete_many().filter(secret::Column::Owner.eq(sealed::owner_of(id))).exec(&*tx).await?;
+    let owners = [sealed::owner_of(id), sealed::governance_owner_of(id)];
+    secret::Entity::delete_many().filter(secret::Column::Owner.is_in(owners)).exec(&*tx).await?;
     infrastructure::Entity::delete_by_id(id).exec(&*tx).await?;
-    Ok(tx.commit().await?)
+    act.commit(tx).await
 }
 
 async fn read_back(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Infrastructure> {

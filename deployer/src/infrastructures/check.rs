@@ -4,13 +4,14 @@ use engine::{failure::Failure, secrets::Secret};
 use entities::infrastructure;
 use targets::{
     TargetType,
-    spec::{InfrastructureSpec, NodeSpec},
+    spec::{GovernCheckPolicy, GovernanceSource, InfrastructureSpec, NodeSpec},
     target::NodeReport,
 };
 
 use super::settings::Settings;
 use crate::{
     Deployer,
+    audit::{Object, ObjectKind, act::Act},
     error::{Error, Result},
     rights::{self, Level},
     sealed,
@@ -29,15 +30,27 @@ pub enum CheckOutcome {
 /// Reaches the node with the stored key, and changes nothing there. Its administrators alone.
 ///
 /// # Errors
-/// `NOT_FOUND`, `FORBIDDEN`, `ADMIN_KEY_MISSING`.
+/// `NOT_FOUND`, `FORBIDDEN`, `NODE_URL_MISSING`, `ADMIN_KEY_MISSING`.
 pub async fn check(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<CheckOutcome> {
+    let act = Act::new(deployer, viewer, "checkInfrastructure", Object::new(ObjectKind::Infrastructure, id));
+    act.once(ask(deployer, viewer, id)).await
+}
+
+async fn ask(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<CheckOutcome> {
     let row = rights::require_infrastructure(deployer.db.pool(), viewer, id, Level::Admin, "id").await?;
     let spec = to_spec(&row, &Settings::read(&row.settings)?)?;
     let key = node_key(deployer, &spec.node).await?;
     let kind = row.kind.parse::<TargetType>().map_err(|error| Error::fault(error.to_string()))?;
     let target = deployer.targets.find(kind).ok_or_else(|| Error::fault(format!("this build lacks {kind}")))?;
     Ok(match target.check(&spec.node, &key).await {
-        Ok(report) => CheckOutcome::Reached(report),
+        Ok(mut report) => {
+            let settings = Settings::read(&row.settings)?;
+            if settings.govern_check_policy != GovernCheckPolicy::NoCheck && settings.governance_url.is_none() {
+                let problem = "The govern check policy asks nobody: no governance source is entered.";
+                report.problems.push(problem.to_owned());
+            }
+            CheckOutcome::Reached(report)
+        }
         Err(failure) => CheckOutcome::Failed(failure),
     })
 }
@@ -54,11 +67,23 @@ fn missing() -> Error {
     )
 }
 
+/// Whom to ask about bundles, if anybody.
+pub(crate) fn governance_source(row: &infrastructure::Model, settings: &Settings) -> Option<GovernanceSource> {
+    let url = settings.governance_url.clone()?;
+    Some(GovernanceSource { url, key: row.governance_key_ref.clone() })
+}
+
 /// The settings as a run's spec holds them: the key by reference.
 ///
 /// # Errors
-/// `ADMIN_KEY_MISSING` when none was entered, or a change of the node cleared it.
+/// `NODE_URL_MISSING` before somebody entered one; `ADMIN_KEY_MISSING` when none was entered, or a change of the node cleared it.
 pub fn to_spec(row: &infrastructure::Model, settings: &Settings) -> Result<InfrastructureSpec> {
+    if settings.node_url.is_empty() {
+        return Err(Error::refused(
+            "NODE_URL_MISSING",
+            "This infrastructure has no node URL yet. An administrator of the infrastructure must enter one.",
+        ));
+    }
     Ok(InfrastructureSpec {
         id: row.id.clone(),
         node: NodeSpec {
@@ -73,5 +98,8 @@ pub fn to_spec(row: &infrastructure::Model, settings: &Settings) -> Result<Infra
         run_as_scenarios: settings.run_as_scenarios.clone(),
         run_as_webapps: settings.run_as_webapps.clone(),
         trust_foreign_bundles: settings.trust_foreign_bundles,
+        govern_check_policy: settings.govern_check_policy,
+        governance: governance_source(row, settings),
+        project_standards_policy: settings.project_standards_policy,
     })
 }

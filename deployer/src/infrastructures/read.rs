@@ -1,12 +1,12 @@
 //! Reading infrastructures.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use entities::{infrastructure, infrastructure_permission};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
-use targets::TargetType;
+use targets::{TargetType, spec::GovernCheckPolicy};
 
 use super::settings::Settings;
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     error::Result,
     paging::{Listing, Page},
     rights::{self, Level},
-    text,
+    stages, text,
     viewer::Viewer,
 };
 
@@ -28,6 +28,8 @@ pub struct Infrastructure {
     pub kind: String,
     /// Its stage; may name one that is gone.
     pub stage: String,
+    /// Whether its stage is in its list; else it shows under "no stage".
+    pub stage_exists: bool,
     /// Where we reach the node.
     pub node_url: String,
     /// What people open in a browser.
@@ -44,10 +46,14 @@ pub struct Infrastructure {
     pub updated_at: i64,
     /// Who: a login.
     pub updated_by: String,
+    /// What becomes of a bundle that the governance source does not approve of.
+    pub govern_check_policy: GovernCheckPolicy,
     /// For its administrators alone: None for others.
     pub settings: Option<Settings>,
     /// For its administrators alone: whether a node key was entered. The key itself is for nobody.
     pub has_admin_key: Option<bool>,
+    /// For its administrators alone: whether a key of the governance source was entered.
+    pub has_governance_key: Option<bool>,
 }
 
 /// A group's level on an infrastructure.
@@ -64,6 +70,8 @@ pub struct Permission {
 pub struct Filter {
     /// In this stage.
     pub stage: Option<String>,
+    /// In a stage that is gone.
+    pub without_stage: bool,
     /// Of this target type.
     pub kind: Option<TargetType>,
     /// Part of the id, whatever the case.
@@ -83,6 +91,9 @@ impl Filter {
         if let Some(stage) = &self.stage {
             all = all.add(Column::Stage.eq(stage.replace('\0', "")));
         }
+        if self.without_stage {
+            all = all.add(stages::vanished());
+        }
         if let Some(kind) = self.kind {
             all = all.add(Column::Kind.eq(kind.as_str()));
         }
@@ -94,13 +105,16 @@ impl Filter {
 }
 
 /// The row, as far as the level lets it be seen.
-pub(super) fn view(row: infrastructure::Model, level: Level) -> Result<Infrastructure> {
+fn view(row: infrastructure::Model, level: Level, stages: &BTreeSet<(String, String)>) -> Result<Infrastructure> {
     let settings = Settings::read(&row.settings)?;
     let admin = level >= Level::Admin;
+    let place = (row.kind, row.stage);
+    let stage_exists = stages.contains(&place);
     Ok(Infrastructure {
         id: row.id,
-        kind: row.kind,
-        stage: row.stage,
+        kind: place.0,
+        stage: place.1,
+        stage_exists,
         node_url: settings.node_url.clone(),
         external_url: settings.external_url.clone().unwrap_or_else(|| settings.node_url.clone()),
         level,
@@ -109,9 +123,16 @@ pub(super) fn view(row: infrastructure::Model, level: Level) -> Result<Infrastru
         created_by: row.created_by,
         updated_at: row.updated_at,
         updated_by: row.updated_by,
+        govern_check_policy: settings.govern_check_policy,
         settings: admin.then_some(settings),
         has_admin_key: admin.then_some(row.key_ref.is_some()),
+        has_governance_key: admin.then_some(row.governance_key_ref.is_some()),
     })
+}
+
+/// The row, as its administrators see it.
+pub(super) async fn whole<C: ConnectionTrait>(db: &C, row: infrastructure::Model) -> Result<Infrastructure> {
+    view(row, Level::Admin, &stages::known(db).await?)
 }
 
 async fn views<C: ConnectionTrait>(
@@ -121,11 +142,12 @@ async fn views<C: ConnectionTrait>(
 ) -> Result<Vec<Infrastructure>> {
     let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
     let levels = rights::infrastructure_levels(db, viewer, &ids).await?;
+    let stages = stages::known(db).await?;
     rows.into_iter()
         .filter_map(|row| {
             // A right may have gone since the rows were read.
             let level = levels.get(&row.id).copied().filter(|level| *level >= Level::View)?;
-            Some(view(row, level))
+            Some(view(row, level, &stages))
         })
         .collect()
 }

@@ -15,10 +15,16 @@ use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use serde_json::{Value, json};
 use targets::spec::DeploySpec;
 
-use super::{idempotency::Request, list::get, view::Update};
+use super::{
+    idempotency::Request,
+    kind::UpdateType,
+    list::get,
+    purpose::{self, Purpose},
+    view::Update,
+};
 use crate::{
     Deployer,
-    again::again,
+    audit::{Object, ObjectKind, act::Act},
     bundles::{self, BundleKey, Hold},
     deployments,
     error::{Error, Result},
@@ -43,47 +49,107 @@ pub struct Accepted {
 ///
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `IDEMPOTENCY_KEY_INVALID`, `IDEMPOTENCY_MISMATCH`; `DEPLOYMENT_STUCK`;
-/// `ADMIN_KEY_MISSING`; `BUNDLE_UNKNOWN`.
+/// `ADMIN_KEY_MISSING`; `BUNDLE_UNKNOWN`; `DEPLOYMENT_DISABLED`; `DEPLOYMENT_DELETED`.
 pub async fn start(
     deployer: &Deployer,
     viewer: &Viewer,
     deployment_id: &str,
     idempotency_key: Option<&str>,
 ) -> Result<Accepted> {
-    again(|| start_once(deployer, viewer, deployment_id, idempotency_key)).await
+    ask(deployer, viewer, deployment_id, Purpose::Update, idempotency_key).await
 }
 
-async fn start_once(
+/// Puts back what was live before, by an update of its own: what the last successful update before the live one deployed, or the one that `to` names. Where an
+/// update failed half-way, that is what was live before it. The deployment is set to match.
+///
+/// # Errors
+/// Those of [`start`]; `UPDATE_RUNNING` while an update has not ended; `RESTORE_NOT_POSSIBLE`; `DEPLOYMENT_DISABLED`; `DEPLOYMENT_DELETED`.
+pub async fn restore(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    deployment_id: &str,
+    to: Option<RunId>,
+    idempotency_key: Option<&str>,
+) -> Result<Accepted> {
+    ask(deployer, viewer, deployment_id, Purpose::Restore(to), idempotency_key).await
+}
+
+/// Disables a deployment: an update switches its scenarios off and stops its web apps on the node, and from now on it takes no other update.
+///
+/// # Errors
+/// Those of [`start`]; `DEPLOYMENT_DELETED`.
+pub async fn disable(
     deployer: &Deployer,
     viewer: &Viewer,
     deployment_id: &str,
     idempotency_key: Option<&str>,
 ) -> Result<Accepted> {
-    let field = "deploymentId";
+    ask(deployer, viewer, deployment_id, Purpose::Disable, idempotency_key).await
+}
+
+/// Enables a disabled deployment: an update deploys it, with scenarios and web apps as they were before it was disabled.
+///
+/// # Errors
+/// Those of [`start`]; `DEPLOYMENT_NOT_DISABLED`; `DEPLOYMENT_DELETED`.
+pub async fn enable(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    deployment_id: &str,
+    idempotency_key: Option<&str>,
+) -> Result<Accepted> {
+    ask(deployer, viewer, deployment_id, Purpose::Enable, idempotency_key).await
+}
+
+/// Asks for an update, whatever for.
+pub(crate) async fn ask(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    deployment_id: &str,
+    purpose: Purpose,
+    idempotency_key: Option<&str>,
+) -> Result<Accepted> {
+    let object = Object::new(ObjectKind::Deployment, deployment_id);
+    let act = &Act::new(deployer, viewer, purpose.operation(), object);
+    act.run(|| ask_once(deployer, viewer, deployment_id, purpose, idempotency_key, act)).await
+}
+
+async fn ask_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    deployment_id: &str,
+    purpose: Purpose,
+    idempotency_key: Option<&str>,
+    act: &Act<'_>,
+) -> Result<Accepted> {
+    let field = purpose.field();
     rights::require_deployment(deployer.db.pool(), viewer, deployment_id, Access::Change, field).await?;
-    let arguments = json!({ "operation": "startUpdate" });
+    let arguments = purpose.arguments();
     let request = idempotency_key.map(|key| Request::new(&viewer.login, deployment_id, key, &arguments)).transpose()?;
     let tx = deployer.db.begin().await?;
     let row = deployments::write::lock(&tx, viewer, deployment_id, field).await?;
+    act.before(&tx).await?;
     if let Some(request) = &request
         && let Some(run) = request.first(&tx).await?
     {
         drop(tx);
+        act.update(run);
         return accepted(deployer, viewer, run, true).await;
     }
-    refuse_stuck(&tx, deployment_id).await?;
-    let spec = freeze::freeze(&tx, &row, &viewer.login).await?;
-    finish(deployer, viewer, tx, deployment_id, &spec, request).await
+    refuse_stuck(&tx, deployment_id, field).await?;
+    purpose.check(&tx, &row).await?;
+    let spec = purpose.spec(&tx, row, viewer).await?;
+    finish(deployer, viewer, tx, deployment_id, &spec, request, act).await
 }
 
 /// Repeats an update that did not succeed: a new one of the same spec, which takes over the recorded pre-deployment hooks and notes. Every other
-/// step looks again, and acts where the node differs. How the node is reached, and its key, are as they are set now. A STUCK update ends by that.
+/// step looks again, and acts where the node differs. How the node is reached, its key, and the policies on bundles are as they are set now. A STUCK update ends by that.
 ///
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `RETRY_SUPERSEDED` if a later update exists; `RETRY_NOT_POSSIBLE` for one that succeeded or has
 /// not ended, or whose infrastructure has another node by now; the errors of [`start`].
 pub async fn retry(deployer: &Deployer, viewer: &Viewer, id: RunId, idempotency_key: Option<&str>) -> Result<Accepted> {
-    again(|| retry_once(deployer, viewer, id, idempotency_key)).await
+    let act = &act(deployer, viewer, "retryUpdate", id);
+    act.run(|| retry_once(deployer, viewer, id, idempotency_key, act)).await
 }
 
 async fn retry_once(
@@ -91,6 +157,7 @@ async fn retry_once(
     viewer: &Viewer,
     id: RunId,
     idempotency_key: Option<&str>,
+    act: &Act<'_>,
 ) -> Result<Accepted> {
     let row = require(deployer, viewer, id).await?;
     let arguments = json!({ "operation": "retryUpdate", "update": id.to_string() });
@@ -98,10 +165,12 @@ async fn retry_once(
         idempotency_key.map(|key| Request::new(&viewer.login, &row.deployment_id, key, &arguments)).transpose()?;
     let tx = deployer.db.begin().await?;
     let deployment = deployments::write::lock(&tx, viewer, &row.deployment_id, "id").await?;
+    act.before(&tx).await?;
     if let Some(request) = &request
         && let Some(run) = request.first(&tx).await?
     {
         drop(tx);
+        act.update(run);
         return accepted(deployer, viewer, run, true).await;
     }
     let old = runs::load(&*tx, id).await?.ok_or_else(|| Error::not_found("id"))?;
@@ -128,7 +197,15 @@ async fn retry_once(
     let hooks = old.state.spec.plan.steps.iter().zip(&old.state.steps);
     let hooks = hooks.filter(|(planned, _)| planned.name.starts_with(freeze::PRE_HOOKS));
     let steps = hooks.filter_map(|(planned, step)| Some((planned.name.clone(), step.output.clone()?))).collect();
+    let kind = UpdateType::of(&old.state.spec);
+    if kind.deploys() && deployments::Settings::read(&deployment.settings)?.disabled {
+        return Err(purpose::disabled_refusal());
+    }
     let mut spec = renew(&tx, &deployment, &old.state.spec, &viewer.login).await?;
+    kind.mark(&mut spec);
+    if !kind.deploys() {
+        freeze::ungoverned(&mut spec)?;
+    }
     // Once the node was verified, or put back, what was read before that is no longer what was there before.
     let settled = |(planned, step): (&PlannedStep, &StepState)| {
         matches!(planned.kind.as_str(), freeze::VERIFY | freeze::RESTORE)
@@ -140,7 +217,7 @@ async fn retry_once(
     if let Value::Object(body) = &mut spec.body {
         body.insert(RETRY_OF.to_owned(), json!(id));
     }
-    finish(deployer, viewer, tx, &row.deployment_id, &spec, request).await
+    finish(deployer, viewer, tx, &row.deployment_id, &spec, request, act).await
 }
 
 /// Asks an update to stop. What its steps did so far stands, unless its deployment restores.
@@ -148,19 +225,31 @@ async fn retry_once(
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `UPDATE_ENDED`.
 pub async fn cancel(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<Update> {
-    again(|| cancel_once(deployer, viewer, id)).await
+    let act = &act(deployer, viewer, "cancelUpdate", id);
+    act.run(|| cancel_once(deployer, viewer, id, act)).await
 }
 
-async fn cancel_once(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<Update> {
+fn act<'a>(deployer: &'a Deployer, viewer: &Viewer, action: &'static str, id: RunId) -> Act<'a> {
+    Act::new(deployer, viewer, action, Object::new(ObjectKind::Update, &id.to_string()))
+}
+
+async fn cancel_once(deployer: &Deployer, viewer: &Viewer, id: RunId, act: &Act<'_>) -> Result<Update> {
     let row = require(deployer, viewer, id).await?;
     let tx = deployer.db.begin().await?;
+    tx.lock("run", "id = $1", id.0).await?;
+    act.before(&tx).await?;
     let cancel = runs::cancel(&tx, id, &viewer.login).await?;
-    tx.commit().await?;
     match cancel {
-        Cancel::Ended => ring_next(deployer, &row.deployment_id).await,
-        Cancel::Asked => deployer.queue.ring(id),
+        Cancel::Ended | Cancel::Asked => {}
         Cancel::AlreadyEnded => return Err(Error::field("UPDATE_ENDED", "id", "This update has ended already.")),
         Cancel::Absent => return Err(Error::not_found("id")),
+    }
+    act.update(id);
+    act.commit(tx).await?;
+    if cancel == Cancel::Ended {
+        ring_next(deployer, &row.deployment_id).await;
+    } else {
+        deployer.queue.ring(id);
     }
     tracing::info!(run = %id, by = viewer.login, "an update was cancelled");
     get(deployer, viewer, id).await?.ok_or_else(|| Error::not_found("id"))
@@ -171,17 +260,20 @@ async fn cancel_once(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `UPDATE_NOT_STUCK`.
 pub async fn abandon(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<Update> {
-    again(|| abandon_once(deployer, viewer, id)).await
+    let act = &act(deployer, viewer, "abandonUpdate", id);
+    act.run(|| abandon_once(deployer, viewer, id, act)).await
 }
 
-async fn abandon_once(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<Update> {
+async fn abandon_once(deployer: &Deployer, viewer: &Viewer, id: RunId, act: &Act<'_>) -> Result<Update> {
     let row = require(deployer, viewer, id).await?;
     let tx = deployer.db.begin().await?;
+    act.before(&tx).await?;
     if !runs::abandon(&tx, id, &viewer.login).await? {
         let message = "This update is not stuck. Cancel it, if it has not ended.";
         return Err(Error::field("UPDATE_NOT_STUCK", "id", message));
     }
-    tx.commit().await?;
+    act.update(id);
+    act.commit(tx).await?;
     ring_next(deployer, &row.deployment_id).await;
     tracing::info!(run = %id, by = viewer.login, "a stuck update was abandoned");
     get(deployer, viewer, id).await?.ok_or_else(|| Error::not_found("id"))
@@ -194,7 +286,7 @@ async fn require(deployer: &Deployer, viewer: &Viewer, id: RunId) -> Result<run:
     Ok(row)
 }
 
-async fn refuse_stuck(tx: &Tx, deployment: &str) -> Result<()> {
+async fn refuse_stuck(tx: &Tx, deployment: &str, field: &str) -> Result<()> {
     let stuck = run::Entity::find()
         .filter(run::Column::DeploymentId.eq(deployment))
         .filter(run::Column::Status.eq(Status::Stuck.as_str()))
@@ -204,7 +296,7 @@ async fn refuse_stuck(tx: &Tx, deployment: &str) -> Result<()> {
         None => Ok(()),
         Some(run) => Err(Error::field(
             "DEPLOYMENT_STUCK",
-            "deploymentId",
+            field,
             format!(
                 "Update {} of this deployment is stuck: nobody can tell what is on the node. Look there, then retry or abandon it.",
                 run.id
@@ -234,6 +326,9 @@ async fn renew(tx: &Tx, row: &deployment::Model, old: &RunSpec, login: &str) -> 
         return Err(Error::field("RETRY_NOT_POSSIBLE", "id", message));
     }
     body.infrastructure.node = now.spec.node;
+    body.infrastructure.govern_check_policy = now.spec.govern_check_policy;
+    body.infrastructure.governance = now.spec.governance;
+    body.infrastructure.project_standards_policy = now.spec.project_standards_policy;
     if body.acting_user == old.requester && now.deploy_as.as_deref() != Some(&body.acting_user) {
         login.clone_into(&mut body.acting_user);
     }
@@ -252,12 +347,17 @@ async fn finish(
     deployment: &str,
     spec: &RunSpec,
     request: Option<Request<'_>>,
+    act: &Act<'_>,
 ) -> Result<Accepted> {
     let requested = runs::request(&tx, deployment, spec).await?;
+    if UpdateType::of(spec) == UpdateType::Delete {
+        purpose::goes_with(&tx, deployment, requested.run).await?;
+    }
     if let Some(request) = request {
         request.keep(&tx, requested.run).await?;
     }
-    tx.commit().await?;
+    act.update(requested.run);
+    act.commit(tx).await?;
     deployer.queue.ring(requested.run);
     tracing::info!(run = %requested.run, deployment, by = viewer.login, "an update was requested");
     accepted(deployer, viewer, requested.run, false).await

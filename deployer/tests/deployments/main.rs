@@ -3,10 +3,13 @@
 
 mod bundles;
 mod changes;
+mod governance;
 mod imports;
 mod lists;
+mod live;
 mod policy;
 mod previews;
+mod remapping;
 mod rights;
 mod support;
 mod unseen;

@@ -6,9 +6,9 @@ use targets::spec::DeploySpec;
 
 use crate::support::{key, permission, world};
 
-fn code(result: Result<(), StepError>) -> String {
+fn code(result: Result<Vec<String>, StepError>) -> String {
     match result {
-        Ok(()) => "OK".to_owned(),
+        Ok(_) => "OK".to_owned(),
         Err(StepError::Permanent(failure)) => failure.code.to_string(),
         Err(other) => panic!("{other:?}"),
     }
@@ -23,7 +23,7 @@ async fn each_rule() {
     let run = updates::start(deployer, &alice, "d", None).await.unwrap().update.id;
     let spec = runs::load(deployer.db.pool(), run).await.unwrap().unwrap().state.spec.body.clone();
     let spec: DeploySpec = serde_json::from_value(spec).unwrap();
-    let check = async |login: &str, spec: &DeploySpec| code(policy::check(deployer, login, spec).await);
+    let check = async |login: &str, spec: &DeploySpec| code(policy::check(deployer, login, spec, false).await);
     assert_eq!(check(&alice.login, &spec).await, "OK");
     assert_eq!(check("nobody", &spec).await, "POLICY_REQUESTER_GONE");
     let mut other = spec.clone();

@@ -16,7 +16,7 @@ use deployer::{
     infrastructures::{self, NewInfrastructure, Permission, SettingsPatch},
     projects,
     rights::Level,
-    viewer::Viewer,
+    viewer::{Origin, Viewer},
 };
 use engine::{
     bell::Bell,
@@ -52,7 +52,7 @@ pub(crate) struct World {
 
 pub(crate) fn viewer(login: &str, groups: &[&str]) -> Viewer {
     let groups: BTreeSet<_> = groups.iter().map(|group| (*group).to_owned()).collect();
-    Viewer { login: login.to_owned(), display_name: login.to_owned(), groups, key_id: None }
+    Viewer { login: login.to_owned(), display_name: login.to_owned(), groups, key_id: None, origin: Origin::default() }
 }
 
 /// Infrastructure `PROD`, published project `CHURN` with bundle `v1`; groups `on-*` per level and `of-*` per right.
@@ -72,6 +72,7 @@ pub(crate) async fn world_at(node_url: &str) -> World {
         packages: Arc::new(PackageStore::open(&at("packages"), &folder.path().join("staging")).unwrap()),
         targets: Arc::new(Targets::new(HttpSettings::default()).unwrap()),
         queue: Queue::embedded(),
+        audit: deployer::audit::Ledger::default(),
     };
     let world = World { deployer, root: viewer("root", &["administrators"]), folder };
     world.account("root").await;
@@ -143,7 +144,7 @@ impl World {
         let login = format!("{level}-{right}");
         let groups = [format!("on-{level}"), format!("of-{right}")];
         let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
-        let new = users::NewUser { login: login.clone(), display_name: None, groups: viewer("", &groups).groups };
+        let new = users::NewUser { login: login.clone(), groups: viewer("", &groups).groups, ..Default::default() };
         users::create(&self.deployer, &self.root, new).await.unwrap();
         viewer(&login, &groups)
     }

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod accounts;
+mod audit;
+mod governance;
 mod hooks;
 mod infrastructures;
 mod keys;

@@ -10,7 +10,7 @@ use deployer::{
     infrastructures::{self, Infrastructure, NewInfrastructure, Permission, SettingsPatch},
     keys,
     rights::Level,
-    viewer::Viewer,
+    viewer::{Origin, Viewer},
 };
 use engine::{
     db::{Db, Use},
@@ -42,6 +42,7 @@ pub(crate) async fn empty() -> House {
         packages: Arc::new(PackageStore::open(&at("packages"), &folder.path().join("staging")).unwrap()),
         targets: Arc::new(Targets::new(HttpSettings::default()).unwrap()),
         queue: Queue::embedded(),
+        audit: deployer::audit::Ledger::default(),
     };
     House { deployer, admin: viewer("admin", &["administrators"]), _folder: folder }
 }
@@ -68,7 +69,13 @@ pub(crate) async fn house() -> House {
 
 /// Somebody who is signed in, as if with a key.
 pub(crate) fn viewer(login: &str, groups: &[&str]) -> Viewer {
-    Viewer { login: login.to_owned(), display_name: login.to_owned(), groups: set(groups), key_id: None }
+    Viewer {
+        login: login.to_owned(),
+        display_name: login.to_owned(),
+        groups: set(groups),
+        key_id: None,
+        origin: Origin::default(),
+    }
 }
 
 pub(crate) fn set(texts: &[&str]) -> BTreeSet<String> {
@@ -77,7 +84,7 @@ pub(crate) fn set(texts: &[&str]) -> BTreeSet<String> {
 
 impl House {
     pub(crate) async fn user(&self, login: &str, groups: &[&str]) -> Viewer {
-        let new = users::NewUser { login: login.to_owned(), display_name: None, groups: set(groups) };
+        let new = users::NewUser { login: login.to_owned(), groups: set(groups), ..Default::default() };
         users::create(&self.deployer, &self.admin, new).await.unwrap();
         viewer(login, groups)
     }

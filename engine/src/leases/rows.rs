@@ -65,18 +65,16 @@ pub(crate) async fn is_to_drain(db: &Db, worker: WorkerId) -> Result<bool, DbErr
     Ok(row.is_some_and(|row| row.draining_since.is_some()))
 }
 
-/// Asks a worker to drain: its next heartbeat sees it. Answers whether there is such a worker, and it has not ended.
+/// Asks a worker to drain, once the caller commits: its next heartbeat sees it. Answers whether there is such a worker, and it has not ended.
 ///
 /// # Errors
 /// The database's error.
-pub async fn drain(db: &Db, worker: WorkerId) -> Result<bool, DbErr> {
-    let tx = db.begin().await?;
+pub async fn drain(tx: &Tx, worker: WorkerId) -> Result<bool, DbErr> {
     let clock = clock_sql(tx.get_database_backend());
     let sql = format!(
         "UPDATE worker SET draining_since = COALESCE(draining_since, {clock}) WHERE id = $1 AND ended_at IS NULL"
     );
-    let found = tx.execute_raw(sql_with(&*tx, sql, [worker.0.into()])).await?;
-    tx.commit().await?;
+    let found = tx.execute_raw(sql_with(&**tx, sql, [worker.0.into()])).await?;
     Ok(found.rows_affected() == 1)
 }
 

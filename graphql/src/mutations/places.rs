@@ -1,7 +1,7 @@
 //! Stages, pools and workers: what global administrators arrange for everybody.
 
 use async_graphql::{Context, ID, Object, SimpleObject};
-use deployer::{error::Error, pools, stages, workers};
+use deployer::{audit, error::Error, pools, stages, workers};
 
 use super::payload;
 use crate::{
@@ -116,7 +116,11 @@ impl Places {
         let session = ctx.session()?;
         let answer = match id.parse() {
             Ok(id) => workers::drain(&session.deployer, &session.viewer(), id).await,
-            Err(_) => Err(Error::not_found("id")),
+            Err(_) => {
+                let object = audit::Object::new(audit::ObjectKind::Worker, &id);
+                let (deployer, refused) = (&session.deployer, Error::not_found("id"));
+                Err(audit::refuse(deployer, &session.viewer(), "drainWorker", object, refused).await)
+            }
         };
         DrainWorkerPayload::of(answer)
     }

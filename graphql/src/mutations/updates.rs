@@ -2,6 +2,7 @@
 
 use async_graphql::{Context, ID, Object, SimpleObject};
 use deployer::{
+    audit,
     error::Error,
     updates::{self, Accepted},
 };
@@ -10,11 +11,11 @@ use engine::ids::RunId;
 use super::payload;
 use crate::{
     error::{Refusal, Result, settle},
-    session::Asked,
+    session::{Asked, Session},
     types::update::{Update, run_id},
 };
 
-/// The answer of `startUpdate` and `retryUpdate`.
+/// The answer of whatever asks for an update: `startUpdate`, `retryUpdate`, `restoreDeployment`, `disableDeployment`, `enableDeployment`.
 #[derive(SimpleObject)]
 pub(crate) struct StartUpdatePayload {
     /// The update; null if refused. Once you have it, it ends, or is STUCK and says what somebody must decide.
@@ -34,7 +35,7 @@ payload!(
 );
 
 impl StartUpdatePayload {
-    fn of(answer: deployer::error::Result<Accepted>) -> Result<Self> {
+    pub(super) fn of(answer: deployer::error::Result<Accepted>) -> Result<Self> {
         let (accepted, refusals) = settle::<_, Accepted>(answer)?;
         let repeated = accepted.as_ref().is_some_and(|accepted| accepted.repeated);
         Ok(Self { update: accepted.map(|accepted| accepted.update.into()), repeated, refusals })
@@ -44,6 +45,12 @@ impl StartUpdatePayload {
 /// The run, or the one answer for what is not there.
 fn named(id: &ID) -> deployer::error::Result<RunId> {
     run_id(id).ok_or_else(|| Error::not_found("id"))
+}
+
+/// What can be no id of an update was asked for all the same.
+async fn unnamed(session: &Session, action: &'static str, id: &ID, refused: Error) -> Error {
+    let object = audit::Object::new(audit::ObjectKind::Update, id);
+    audit::refuse(&session.deployer, &session.viewer(), action, object, refused).await
 }
 
 #[derive(Default)]
@@ -79,7 +86,7 @@ impl Updates {
         let session = ctx.session()?;
         let answer = match named(&id) {
             Ok(run) => updates::cancel(&session.deployer, &session.viewer(), run).await,
-            Err(refused) => Err(refused),
+            Err(refused) => Err(unnamed(session, "cancelUpdate", &id, refused).await),
         };
         UpdatePayload::of(answer)
     }
@@ -95,7 +102,7 @@ impl Updates {
         let session = ctx.session()?;
         let answer = match named(&id) {
             Ok(run) => updates::retry(&session.deployer, &session.viewer(), run, idempotency_key.as_deref()).await,
-            Err(refused) => Err(refused),
+            Err(refused) => Err(unnamed(session, "retryUpdate", &id, refused).await),
         };
         StartUpdatePayload::of(answer)
     }
@@ -109,7 +116,7 @@ impl Updates {
         let session = ctx.session()?;
         let answer = match named(&id) {
             Ok(run) => updates::abandon(&session.deployer, &session.viewer(), run).await,
-            Err(refused) => Err(refused),
+            Err(refused) => Err(unnamed(session, "abandonUpdate", &id, refused).await),
         };
         UpdatePayload::of(answer)
     }

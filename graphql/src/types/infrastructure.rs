@@ -71,6 +71,9 @@ impl From<InfrastructurePermission> for infrastructures::Permission {
 pub(crate) struct InfrastructureFilter {
     /// In this stage.
     stage: Option<String>,
+    /// In a stage that is gone.
+    #[graphql(default)]
+    without_stage: bool,
     /// Of this kind of platform.
     kind: Option<TargetType>,
     /// Part of the id, whatever the case.
@@ -100,6 +103,7 @@ impl From<InfrastructureFilter> for infrastructures::Filter {
         };
         Self {
             stage: filter.stage,
+            without_stage: filter.without_stage,
             kind: filter.kind.map(Into::into),
             text: filter.text,
             at_least: filter.at_least.map(level),
@@ -120,19 +124,24 @@ impl Infrastructure {
         &self.0.kind
     }
 
-    /// The id of its stage.
+    /// The id of its stage; may name one that is gone.
     async fn stage(&self) -> &str {
         &self.0.stage
     }
 
-    /// Where Slipway reaches the node.
-    async fn node_url(&self) -> &str {
-        &self.0.node_url
+    /// Whether its stage is in the list of stages. If not (a restored backup, an import), show it under "no stage".
+    async fn stage_exists(&self) -> bool {
+        self.0.stage_exists
     }
 
-    /// What people open in a browser.
-    async fn external_url(&self) -> &str {
-        &self.0.external_url
+    /// Where Slipway reaches the node; null until somebody enters it.
+    async fn node_url(&self) -> Option<&str> {
+        Some(self.0.node_url.as_str()).filter(|url| !url.is_empty())
+    }
+
+    /// What people open in a browser; null until somebody enters it, or the node URL.
+    async fn external_url(&self) -> Option<&str> {
+        Some(self.0.external_url.as_str()).filter(|url| !url.is_empty())
     }
 
     /// What you may do here.
@@ -173,6 +182,11 @@ impl Infrastructure {
     /// Whether a key of the node was entered; null unless you administer it. The key itself is for nobody.
     async fn has_admin_key(&self) -> Option<bool> {
         self.0.has_admin_key
+    }
+
+    /// Whether a key of the governance source was entered; null unless you administer it. The key itself is for nobody.
+    async fn has_governance_key(&self) -> Option<bool> {
+        self.0.has_governance_key
     }
 
     /// What groups may do; null unless you administer it.

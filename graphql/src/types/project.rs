@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, InputObject, Json, Object, SimpleObject, connection::Connection};
-use deployer::{bundles, projects, rights};
+use deployer::{bundles, projects, rights, standards};
 use serde_json::Value;
 
 use super::{deployment::Deployment, node::all};
@@ -205,6 +205,14 @@ impl Bundle {
         let found = ctx.loader()?.load_one(ManifestOf(self.0.key.clone())).await?;
         let manifest = found.ok_or_else(|| ApiError::not_found("id"))?;
         Ok(Json(Arc::unwrap_or_clone(manifest)))
+    }
+
+    /// The project standards report in its manifest: what the design node's checks found; null if it has none.
+    #[graphql(complexity = "500")]
+    async fn project_standards_report(&self, ctx: &Context<'_>) -> Result<Option<Json<Value>>> {
+        let found = ctx.loader()?.load_one(ManifestOf(self.0.key.clone())).await?;
+        let manifest = found.ok_or_else(|| ApiError::not_found("id"))?;
+        Ok(standards::report_of(&manifest).cloned().map(Json))
     }
 
     /// It has no manifest: connections may be missing from its contents.

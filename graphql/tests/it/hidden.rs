@@ -11,7 +11,8 @@ async fn what_is_hidden_answers_like_what_is_absent() {
     let stranger = world.somebody("stranger", &["other"]).await;
     let query = "query($infra: ID!, $project: String!, $bundle: ID!, $deployment: ID!, $update: ID!) {
         infrastructure(id: $infra) { id } publishedProject(key: $project) { key } bundle(projectKey: $project, id: $bundle) { id }
-        deployment(id: $deployment) { id } update(id: $update) { id } previewUpdate(deploymentId: $deployment) { preview { actingUser } refusals { code field message } }
+        deployment(id: $deployment) { id disabled health { health messages { code } } drift { checkedAt } testingStatus { failure { code } } }
+        update(id: $update) { id type } previewUpdate(deploymentId: $deployment) { preview { actingUser } refusals { code field message } }
         infrastructures { nodes { id } pageInfo { endCursor } } publishedProjects { nodes { key } } deployments { nodes { id } } updates { nodes { id } }
         ofInfra: deployments(filter: {infrastructure: \"PROD\"}) { nodes { id } } hookPool { holders { updateId } waiters { updateId } } }";
     let mutation = "mutation($infra: ID!, $project: String!, $bundle: ID!, $deployment: ID!, $update: ID!) {
@@ -26,7 +27,14 @@ async fn what_is_hidden_answers_like_what_is_absent() {
         createDeployment(input: {id: \"mine\", projectKey: $project, infrastructureId: $infra, bundleId: $bundle}) { refusals { code field message } }
         updateDeploymentSettings(input: {id: $deployment, expectedVersion: 1}) { refusals { code field message } }
         deleteDeployment(id: $deployment) { refusals { code field message } }
+        switchedOff: deleteDeployment(id: $deployment, onNode: SWITCH_OFF) { deletedId update { id } refusals { code field message } }
         startUpdate(deploymentId: $deployment) { refusals { code field message } }
+        restoreDeployment(deploymentId: $deployment) { refusals { code field message } }
+        restored: restoreDeployment(deploymentId: $deployment, updateId: $update) { refusals { code field message } }
+        disableDeployment(deploymentId: $deployment) { refusals { code field message } }
+        enableDeployment(deploymentId: $deployment) { refusals { code field message } }
+        checkDrift(deploymentId: $deployment) { drift { checkedAt } refusals { code field message } }
+        runTestScenarios(deploymentId: $deployment) { testing { failure { code } } refusals { code field message } }
         cancelUpdate(id: $update) { refusals { code field message } } retryUpdate(id: $update) { refusals { code field message } }
         abandonUpdate(id: $update) { refusals { code field message } } }";
     let there = json!({"infra": "PROD", "project": "CHURN", "bundle": "v1", "deployment": "churn", "update": update});
@@ -65,4 +73,22 @@ async fn a_viewer_sees_less_than_an_administrator() {
         )
         .await;
     assert_eq!(refused["startUpdate"], json!({"update": null, "refusals": [{"code": "FORBIDDEN"}]}));
+    // How it is may be asked by whoever sees it; what is done with it not.
+    let asked = "{ deployment(id: \"churn\") { disabled drift { checkedAt } settings { tags disableAutomaticTriggers }
+        health { health messages { code severity } monitoring { hasScenarios } } } }";
+    let expected = json!({"disabled": false, "drift": null, "settings": {"tags": [], "disableAutomaticTriggers": false}, "health": {
+        "health": "UNKNOWN", "messages": [{"code": "NEVER_DEPLOYED", "severity": "INFO"}], "monitoring": {"hasScenarios": false}}});
+    assert_eq!(world.ask(&viewer, asked, json!({})).await["deployment"], expected);
+    for (call, code) in [
+        ("restoreDeployment(deploymentId: \"churn\")", "FORBIDDEN"),
+        ("disableDeployment(deploymentId: \"churn\")", "FORBIDDEN"),
+        ("enableDeployment(deploymentId: \"churn\")", "FORBIDDEN"),
+        ("runTestScenarios(deploymentId: \"churn\")", "FORBIDDEN"),
+        ("deleteDeployment(id: \"churn\", onNode: DELETE_PROJECT)", "FORBIDDEN"),
+        ("checkDrift(deploymentId: \"churn\")", "NOT_DEPLOYED"),
+    ] {
+        let document = format!("mutation {{ call: {call} {{ refusals {{ code }} }} }}");
+        let refused = world.ask(&viewer, &document, json!({})).await;
+        assert_eq!(refused["call"]["refusals"], json!([{"code": code}]), "{call}");
+    }
 }

@@ -5,5 +5,6 @@ mod following;
 mod hidden;
 mod nested;
 mod people;
+mod policies;
 mod walk;
 mod world;

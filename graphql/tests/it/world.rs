@@ -50,6 +50,7 @@ pub(crate) async fn empty() -> World {
         packages: Arc::new(PackageStore::open(&at("packages"), &folder.path().join("staging")).unwrap()),
         targets: Arc::new(Targets::new(HttpSettings::default()).unwrap()),
         queue: Queue::embedded(),
+        audit: deployer::audit::Ledger::default(),
     };
     let key = bootstrap::first_start(&deployer.db, None).await.unwrap().unwrap();
     let admin = keys::authenticate(&deployer.db, key.expose()).await.unwrap().unwrap();
@@ -115,9 +116,9 @@ impl World {
     /// A user with a key.
     pub(crate) async fn somebody(&self, login: &str, member_of: &[&str]) -> Viewer {
         let groups = member_of.iter().map(|group| (*group).to_owned()).collect();
-        let new = users::NewUser { login: login.to_owned(), display_name: None, groups };
+        let new = users::NewUser { login: login.to_owned(), groups, ..Default::default() };
         users::create(&self.deployer, &self.admin, new).await.unwrap();
-        let new = keys::NewKey { login: Some(login.to_owned()), label: "test".to_owned(), expires_at: None };
+        let new = keys::NewKey { login: Some(login.to_owned()), label: "test".to_owned(), ..Default::default() };
         let (_, secret) = keys::create(&self.deployer, &self.admin, new).await.unwrap();
         keys::authenticate(&self.deployer.db, secret.expose()).await.unwrap().unwrap()
     }

@@ -4,5 +4,6 @@
 mod client;
 mod faults;
 mod rights;
+mod runs;
 mod uploads;
 mod walk;

@@ -91,11 +91,25 @@ impl Http {
     pub(crate) fn node(&self, url: NodeUrl, key: &Secret, trust_all_certificates: bool) -> Node {
         let client = if trust_all_certificates { &self.trusting } else { &self.strict };
         let (client, settings) = (client.clone(), Arc::clone(&self.settings));
-        Node { client, settings, url, key: key.clone(), scrubber: Scrubber::new(key) }
+        Node { client, settings, url, auth: Auth::Basic(key.clone()), scrubber: Scrubber::new(key) }
+    }
+
+    /// The client for one address that is no node, such as a governance source: small answers, in time.
+    pub(crate) fn endpoint(&self, url: NodeUrl, key: Option<&Secret>, patience: Duration) -> Node {
+        let settings = HttpSettings {
+            call_timeout: self.settings.call_timeout.min(patience),
+            answer_limit: self.settings.answer_limit.min(ENDPOINT_ANSWER),
+            ..HttpSettings::clone(&self.settings)
+        };
+        let auth = key.map_or(Auth::None, |key| Auth::Bearer(key.clone()));
+        let scrubber = Scrubber::new(key.unwrap_or(&Secret::default()));
+        Node { client: self.strict.clone(), settings: Arc::new(settings), url, auth, scrubber }
     }
 }
 
 const IDLE: Duration = Duration::from_secs(10);
+/// An endpoint that is no node says no more than this, in bytes.
+const ENDPOINT_ANSWER: usize = 1024 * 1024;
 
 fn client(settings: &HttpSettings, trusting: bool) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
@@ -117,8 +131,19 @@ pub(crate) struct Node {
     client: reqwest::Client,
     settings: Arc<HttpSettings>,
     url: NodeUrl,
-    key: Secret,
+    auth: Auth,
     scrubber: Scrubber,
+}
+
+/// How a key is sent.
+#[derive(Clone)]
+enum Auth {
+    /// As user name, without a password: nodes.
+    Basic(Secret),
+    /// As a bearer token.
+    Bearer(Secret),
+    /// There is none.
+    None,
 }
 
 pub(crate) use reqwest::Method;
@@ -231,11 +256,13 @@ impl Node {
             return Err(forbidden(doing).detail(AddressForbidden.to_string()));
         }
         let bare = matches!(request.body, Body::None) && request.method != Method::GET;
-        let mut builder = self
-            .client
-            .request(request.method, url)
-            .basic_auth(self.key.expose(), Some(""))
-            .timeout(request.timeout.unwrap_or(self.settings.call_timeout));
+        let builder = self.client.request(request.method, url);
+        let builder = match &self.auth {
+            Auth::Basic(key) => builder.basic_auth(key.expose(), Some("")),
+            Auth::Bearer(key) => builder.bearer_auth(key.expose()),
+            Auth::None => builder,
+        };
+        let mut builder = builder.timeout(request.timeout.unwrap_or(self.settings.call_timeout));
         if !request.query.is_empty() {
             builder = builder.query(request.query);
         }

@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod answers;
+mod governance;
+mod live;
 mod push;
+mod remapping;
 mod restore;
 mod run_as;
 mod support;

@@ -54,6 +54,30 @@ async fn a_project_that_was_there_keeps_its_rights() {
     assert_eq!(world.effects("POST", "/importFromStream").len(), 1);
 }
 
+#[tokio::test]
+async fn later_updates_leave_owner_and_rights_alone() {
+    for key in ["CHURN", "CHURN_PROD"] {
+        let mut world = world().await;
+        world.node.set_user("other-deployer", &[], true);
+        world.spec.deployed_project_key = key.into();
+        world.update().await;
+        let path = format!("/projects/{key}/permissions");
+        let mut permissions = world.by_hand("GET", &path, json!(null)).await;
+        assert_eq!((&permissions["owner"], &permissions["permissions"]), (&json!("deployer"), &json!([])));
+        permissions["owner"] = json!("analyst");
+        permissions["permissions"] = json!([{"user": "analyst", "admin": true}]);
+        world.by_hand("PUT", &path, permissions.clone()).await;
+        // Another policy and another deploy-as user: for projects that are made from now on.
+        world.new_run();
+        world.take(&BundleSpec::new("CHURN", "v2")).await;
+        world.spec.infrastructure.permissions_propagation = PermissionsPropagation::Full;
+        world.spec.acting_user = "other-deployer".into();
+        assert_eq!(world.update().await.differences, []);
+        assert_eq!(world.project()["activatedBy"], "other-deployer");
+        assert_eq!(world.by_hand("GET", &path, json!(null)).await, permissions, "{key}");
+    }
+}
+
 /// The rights of a new project, under its own key (the node propagates) or another (we do).
 async fn permissions(policy: PermissionsPropagation, key: &str) -> (serde_json::Value, Vec<String>) {
     // The group data-team is there, the user analyst is not.

@@ -18,6 +18,29 @@ async fn nothing_runs_as_somebody_else_even_for_a_moment() {
 }
 
 #[tokio::test]
+async fn each_update_enforces_the_users_of_then() {
+    let mut world = world().await;
+    world.node.set_user("runner-2", &[], false);
+    world.update().await;
+    // Somebody changes one on the node, and the infrastructure names others: the same bundle again.
+    let mut daily = world.by_hand("GET", "/projects/CHURN/scenarios/DAILY", json!(null)).await;
+    daily["runAsUser"] = json!("analyst");
+    world.by_hand("PUT", "/projects/CHURN/scenarios/DAILY", daily).await;
+    world.new_run();
+    world.spec.infrastructure.run_as_webapps = Some("runner-2".into());
+    assert_eq!(world.update().await.differences, []);
+    let project = world.project();
+    for id in ["DAILY", "WEEKLY", "CHECKS"] {
+        assert_eq!(project["scenarios"][id]["runAs"], "runner", "{id}");
+    }
+    assert_eq!(project["webapps"]["app"]["backend"], json!({"alive": true, "runAs": "runner-2"}));
+    world.new_run();
+    world.spec.infrastructure.run_as_scenarios = Some("runner-2".into());
+    assert_eq!(world.update().await.differences, []);
+    assert_eq!(world.project()["scenarios"]["WEEKLY"]["runAs"], "runner-2");
+}
+
+#[tokio::test]
 async fn without_a_policy_the_bundle_says() {
     let mut world = world().await;
     world.node.set_user("designer", &[], false);

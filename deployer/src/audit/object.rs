@@ -1,0 +1,131 @@
+//! What an act is about, and what became of it.
+
+/// The most characters of an id that a record holds.
+const LONGEST: usize = 200;
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$one:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name {
+            $($(#[$one])* $variant,)+
+        }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// Its stable name.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+
+            /// The one of this name.
+            pub fn of(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|word| word.as_str() == text)
+            }
+        }
+    };
+}
+
+words!(
+    /// The kind of thing that an act is about.
+    ObjectKind {
+        /// An infrastructure, with its settings, rights and hooks.
+        Infrastructure = "INFRASTRUCTURE",
+        /// A published project.
+        PublishedProject = "PUBLISHED_PROJECT",
+        /// A bundle: `PROJECT/ID`.
+        Bundle = "BUNDLE",
+        /// A deployment.
+        Deployment = "DEPLOYMENT",
+        /// An update.
+        Update = "UPDATE",
+        /// A stage: `LIST/ID`; a whole list: `LIST`.
+        Stage = "STAGE",
+        /// A user.
+        User = "USER",
+        /// A group.
+        Group = "GROUP",
+        /// An API key, by its id.
+        ApiKey = "API_KEY",
+        /// A pool of slots.
+        Pool = "POOL",
+        /// A worker.
+        Worker = "WORKER",
+        /// What somebody else asked us to keep: its type.
+        Custom = "CUSTOM",
+        /// Further refusals, too many to be kept one by one.
+        Many = "MANY",
+    }
+);
+
+words!(
+    /// What became of an act.
+    Outcome {
+        /// It was done; without changed values there was nothing left to do.
+        Done = "DONE",
+        /// Refused: nothing was changed.
+        Refused = "REFUSED",
+        /// It failed on our side. When the connection was lost in the commit, it may have been done; then that has its own record.
+        Failed = "FAILED",
+    }
+);
+
+/// The thing that an act is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Object {
+    /// What kind of thing.
+    pub kind: ObjectKind,
+    /// Its id, as far as one was given.
+    pub id: String,
+    /// The infrastructure that the act concerns, if the thing itself does not tell.
+    pub(crate) infrastructure: Option<String>,
+    /// The published project that the act concerns, if the thing itself does not tell.
+    pub(crate) project: Option<String>,
+}
+
+impl Object {
+    /// A thing of this kind. The id may be any text that somebody sent.
+    pub fn new(kind: ObjectKind, id: &str) -> Self {
+        let id = tidy(id);
+        let infrastructure = (kind == ObjectKind::Infrastructure).then(|| id.clone());
+        let project = (kind == ObjectKind::PublishedProject).then(|| id.clone());
+        Self { kind, id, infrastructure, project }
+    }
+
+    /// A bundle of a published project.
+    pub fn bundle(project: &str, id: &str) -> Self {
+        let project = tidy(project);
+        Self { project: Some(project.clone()), ..Self::new(ObjectKind::Bundle, &format!("{project}/{id}")) }
+    }
+
+    /// It concerns these, too.
+    pub(crate) fn on(self, infrastructure: &str, project: &str) -> Self {
+        Self { infrastructure: Some(tidy(infrastructure)), project: Some(tidy(project)), ..self }
+    }
+}
+
+/// Ids in a record are one short line that every database takes. What is cut or replaced can't be an id of ours.
+fn tidy(id: &str) -> String {
+    let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    match id.char_indices().nth(LONGEST) {
+        None => id.chars().map(plain).collect(),
+        Some((end, _)) => id[..end].chars().map(plain).chain(['…']).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_in_a_record_is_one_short_line() {
+        assert_eq!(Object::new(ObjectKind::User, "a\0b\n").id, "a\u{fffd}b\u{fffd}");
+        let long = Object::new(ObjectKind::User, &"ä".repeat(1_000)).id;
+        assert_eq!(long.chars().count(), 201);
+        assert!(ObjectKind::ALL.iter().all(|kind| ObjectKind::of(kind.as_str()) == Some(*kind)));
+    }
+}

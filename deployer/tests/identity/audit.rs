@@ -1,0 +1,223 @@
+//! The audit's chain: no change without its record, nothing secret in it, and whatever is done to its rows is found.
+
+use deployer::{
+    accounts::{groups, users},
+    audit::{
+        self,
+        chain::Head,
+        list::{self, Event, Filter},
+        verify::{self, Report},
+    },
+    error::Error,
+    infrastructures::{self, InfrastructurePatch, Permission},
+    keys,
+    paging::Page,
+    rights::Level,
+    viewer::{Origin, Via, Viewer},
+};
+use engine::secrets::Secret;
+use serde_json::json;
+
+use crate::support::{House, house, refused, viewer};
+
+async fn events(house: &House, viewer: &Viewer, filter: Filter) -> Vec<Event> {
+    let page = Page::new(Some(100), None).unwrap();
+    let listing = list::list(&house.deployer, viewer, &filter, &page).await.unwrap();
+    listing.items.into_iter().map(|(_, event)| event).collect()
+}
+
+async fn check(house: &House, known: Option<&Head>) -> Report {
+    verify::verify(&house.deployer.db, Some(&house.deployer.keyring), known).await.unwrap()
+}
+
+/// Lets the owner of the tables do what the triggers keep from accidents.
+async fn unguard(house: &House) {
+    if house.deployer.db.is_sqlite() {
+        house.sql("DROP TRIGGER audit_event_stays").await;
+        house.sql("DROP TRIGGER audit_event_remains").await;
+    } else {
+        house.sql("DROP TRIGGER audit_event_stays ON audit_event").await;
+    }
+}
+
+#[tokio::test]
+async fn a_record_says_who_what_from_where_and_what_changed() {
+    let house = house().await;
+    house.infrastructure("PROD", Level::View).await;
+    let origin = Origin { via: Via::GraphQl, address: Some("192.0.2.7".to_owned()), request_id: Some("r1".to_owned()) };
+    let admin = Viewer { origin, ..house.admin.clone() };
+    let patch = InfrastructurePatch {
+        stage: Some("Production".to_owned()),
+        admin_key: Some(Some(Secret::from("another-node-key".to_owned()))),
+        ..Default::default()
+    };
+    infrastructures::update(&house.deployer, &admin, "PROD", 1, patch).await.unwrap();
+    let event = &events(&house, &admin, Filter::default()).await[0];
+    assert_eq!((event.login.as_str(), event.via.as_str()), ("admin", "GRAPHQL"));
+    assert_eq!(event.key_id, house.admin.key_id);
+    assert_eq!((event.address.as_deref(), event.request_id.as_deref()), (Some("192.0.2.7"), Some("r1")));
+    assert_eq!((event.action.as_str(), event.outcome.as_str()), ("updateInfrastructure", "DONE"));
+    assert_eq!((event.object_kind.as_str(), event.object_id.as_str()), ("INFRASTRUCTURE", "PROD"));
+    assert_eq!(event.before, json!({"stage": "Test", "adminKey": "set"}));
+    assert_eq!(event.after, json!({"stage": "Production", "adminKey": "changed"}));
+    let all = format!("{:?}", events(&house, &admin, Filter::default()).await);
+    assert!(!all.contains("node-key"), "{all}");
+    let report = check(&house, None).await;
+    assert_eq!((report.findings.as_slice(), report.unsigned), ([].as_slice(), 1), "the first start has no master key");
+}
+
+#[tokio::test]
+async fn there_is_no_change_without_its_record() {
+    let house = house().await;
+    house.infrastructure("PROD", Level::View).await;
+    let before = infrastructures::get(&house.deployer, &house.admin, "PROD").await.unwrap();
+    house.sql("ALTER TABLE audit_event RENAME TO audit_event_away").await;
+    let patch = InfrastructurePatch { stage: Some("Production".to_owned()), ..Default::default() };
+    let answer = infrastructures::update(&house.deployer, &house.admin, "PROD", 1, patch).await;
+    assert!(matches!(answer, Err(Error::Fault(_))), "{answer:?}");
+    assert!(matches!(groups::create(&house.deployer, &house.admin, "new", "").await, Err(Error::Fault(_))));
+    // A refusal is answered all the same: nothing was to be done.
+    let bob = viewer("bob", &[]);
+    assert_eq!(refused(groups::create(&house.deployer, &bob, "new", "").await), "FORBIDDEN");
+    house.sql("ALTER TABLE audit_event_away RENAME TO audit_event").await;
+    assert_eq!(infrastructures::get(&house.deployer, &house.admin, "PROD").await.unwrap(), before);
+    assert!(groups::by_names(&house.deployer, &house.admin, &["new".to_owned()]).await.unwrap().is_empty());
+    assert_eq!(check(&house, None).await.findings, []);
+}
+
+#[tokio::test]
+async fn what_is_done_to_the_rows_is_found() {
+    for (sql, what) in [
+        ("UPDATE audit_event SET login = 'mallory' WHERE seq = 2", "it was changed"),
+        ("UPDATE audit_event SET new_values = '{}' WHERE seq = 2", "it was changed"),
+        ("DELETE FROM audit_event WHERE seq = 2", "rows 2 to 2 are missing"),
+        ("DELETE FROM audit_event WHERE seq = 4", "the chain ends at row 3, its head at 4: rows were cut off"),
+        ("UPDATE audit_event SET signature = NULL WHERE seq = 3", "it is not signed"),
+        ("UPDATE audit_head SET sealed_key = NULL", "its signature cannot be checked: the key that signs is not there"),
+        ("DELETE FROM audit_head", "the head of the chain is gone"),
+    ] {
+        let house = house().await;
+        assert_eq!(check(&house, None).await.rows, 4);
+        unguard(&house).await;
+        house.sql(sql).await;
+        let report = check(&house, None).await;
+        assert!(report.findings.iter().any(|finding| finding.what == what), "{sql}: {report:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_by_accident_does_not_get_through() {
+    use sea_orm::ConnectionTrait as _;
+    let house = house().await;
+    for sql in ["UPDATE audit_event SET login = 'x'", "DELETE FROM audit_event"] {
+        assert!(house.deployer.db.pool().execute_unprepared(sql).await.is_err(), "{sql}");
+    }
+    assert_eq!(check(&house, None).await.findings, []);
+}
+
+#[tokio::test]
+async fn rows_cut_off_with_their_head_are_found_by_who_kept_a_head() {
+    let house = house().await;
+    let kept = check(&house, None).await.head;
+    unguard(&house).await;
+    house.sql("UPDATE audit_head SET seq = 3, hash = (SELECT hash FROM audit_event WHERE seq = 3)").await;
+    house.sql("DELETE FROM audit_event WHERE seq = 4").await;
+    assert_eq!(check(&house, None).await.findings, [], "the database alone can't tell");
+    let report = check(&house, Some(&kept)).await;
+    assert_eq!(report.findings[0].what, "this row was there once, and is not now: rows were cut off");
+    // Others in their place do not hide it.
+    groups::create(&house.deployer, &house.admin, "more", "").await.unwrap();
+    let report = check(&house, Some(&kept)).await;
+    assert_eq!(report.findings[0].what, "it is not the row that was kept: the audit was written anew");
+    let text = format!("{}:{}", kept.seq, kept.hash);
+    assert_eq!(verify::parse_head(&text).unwrap(), kept);
+    assert_eq!(refused(verify::parse_head("4:abc")), "TEXT_INVALID");
+}
+
+#[tokio::test]
+async fn numbers_have_no_gaps_whoever_writes_at_once() {
+    let house = house().await;
+    let names: Vec<_> = (0..20).map(|n| format!("g{n}")).collect();
+    let all = names.iter().map(|name| groups::create(&house.deployer, &house.admin, name, ""));
+    for answer in futures_util::future::join_all(all).await {
+        answer.unwrap();
+    }
+    let report = check(&house, None).await;
+    assert_eq!((report.rows, report.head.seq, report.findings), (24, 24, Vec::new()));
+}
+
+#[tokio::test]
+async fn a_flood_of_refusals_is_a_few_records() {
+    let house = house().await;
+    let bob = house.user("bob", &["dev"]).await;
+    for _ in 0..100 {
+        assert_eq!(refused(users::delete(&house.deployer, &bob, "admin").await), "FORBIDDEN");
+    }
+    for n in 0..100 {
+        assert_eq!(refused(users::delete(&house.deployer, &bob, &format!("u{n}")).await), "FORBIDDEN");
+    }
+    let of_bob = Filter { login: Some("bob".to_owned()), ..Default::default() };
+    let records = events(&house, &house.admin, of_bob).await;
+    assert_eq!(records.len(), audit::ledger::EACH);
+    assert_eq!((records[0].outcome.as_str(), &records[0].codes), ("REFUSED", &vec!["FORBIDDEN".to_owned()]));
+}
+
+#[tokio::test]
+async fn an_infrastructures_administrators_read_what_concerns_theirs() {
+    let house = house().await;
+    house.infrastructure("PROD", Level::View).await;
+    house.sql("SELECT 1").await;
+    let ops = house.user("olga", &["ops"]).await;
+    let dev = house.user("dave", &["dev"]).await;
+    infrastructures::set_permissions(
+        &house.deployer,
+        &house.admin,
+        "PROD",
+        1,
+        &[Permission { group: "ops".to_owned(), level: Level::Admin }],
+    )
+    .await
+    .unwrap();
+    let seen = events(&house, &ops, Filter::default()).await;
+    let actions: Vec<_> = seen.iter().map(|event| event.action.as_str()).collect();
+    assert_eq!(actions, ["setInfrastructurePermissions", "createInfrastructure"]);
+    assert_eq!((&seen[0].before, &seen[0].after), (&json!({"permissions.dev": "VIEW"}), &json!({})));
+    assert!(seen.iter().all(|event| event.chained.is_none()), "a number would count what others did");
+    assert_eq!(events(&house, &dev, Filter::default()).await, []);
+    // Another infrastructure of the same id: its administrators do not read of the first one.
+    infrastructures::delete(&house.deployer, &house.admin, "PROD").await.unwrap();
+    assert_eq!(events(&house, &ops, Filter::default()).await, []);
+    house.infrastructure("PROD", Level::View).await;
+    let seen = events(&house, &ops, Filter::default()).await;
+    assert_eq!(seen.iter().map(|event| event.action.as_str()).collect::<Vec<_>>(), ["createInfrastructure"]);
+    let foreign = Page { first: 10, after: Some("nothing".to_owned()) };
+    assert_eq!(refused(list::list(&house.deployer, &ops, &Filter::default(), &foreign).await), "PAGE_INVALID");
+}
+
+#[tokio::test]
+async fn others_may_leave_a_record() {
+    let house = house().await;
+    let data = json!({"ticket": 7, "key\0": "x"});
+    audit::custom(&house.deployer, &house.admin, "my-audit", &data).await.unwrap();
+    let event = &events(&house, &house.admin, Filter::default()).await[0];
+    assert_eq!((event.object_kind.as_str(), event.object_id.as_str(), &event.after), ("CUSTOM", "my-audit", &data));
+    let long = json!({"x": "y".repeat(20_000)});
+    assert_eq!(refused(audit::custom(&house.deployer, &house.admin, "t", &long).await), "TEXT_INVALID");
+    assert_eq!(refused(audit::custom(&house.deployer, &viewer("bob", &[]), "t", &data).await), "FORBIDDEN");
+    assert_eq!(refused(audit::custom(&house.deployer, &house.admin, "", &data).await), "ID_INVALID");
+}
+
+#[tokio::test]
+async fn the_record_of_a_key_names_it_and_keeps_its_secret() {
+    let house = house().await;
+    let new = keys::NewKey { label: "ci".to_owned(), ..Default::default() };
+    let (key, whole) = keys::create(&house.deployer, &house.admin, new).await.unwrap();
+    keys::revoke(&house.deployer, &house.admin, &key.id).await.unwrap();
+    keys::revoke(&house.deployer, &house.admin, &key.id).await.unwrap();
+    let seen = events(&house, &house.admin, Filter { object_id: Some(key.id.clone()), ..Default::default() }).await;
+    let told: Vec<_> = seen.iter().map(|event| (event.action.as_str(), &event.before, &event.after)).collect();
+    let (no, yes, none) = (json!({"revoked": false}), json!({"revoked": true}), json!({}));
+    assert_eq!(told[..2], [("revokeApiKey", &none, &none), ("revokeApiKey", &no, &yes)]);
+    assert_eq!((told[2].0, &told[2].2["label"]), ("createApiKey", &json!("ci")));
+    assert!(!format!("{seen:?}").contains(&whole.expose()[13..]));
+}
