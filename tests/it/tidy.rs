@@ -79,7 +79,12 @@ const NO_CODES: &[&str] = &[
     "AUTOMATION_SINGLE",
     "FULL_DESIGNER",
     "READ_ONLY",
+    "DO_NOTHING",
     "FAIL_IF_MISS",
+    "INSTALL_IF_MISS",
+    "NOT_APPLICABLE",
+    "RUN_ERROR",
+    "RUN_SUCCESS",
     "SCREAMING_SNAKE_CASE",
     // Environment variables.
     "HTTPS_PROXY",
