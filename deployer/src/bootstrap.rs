@@ -12,7 +12,7 @@ use entities::{account, user_group};
 use sea_orm::{ActiveValue::Set, EntityTrait};
 
 use crate::{
-    accounts::{administrators, changes},
+    accounts::{administrators, changes, users::AccountKind},
     audit::{Object, ObjectKind, act::Act},
     error::{Error, Result},
     keys::{self, Key},
@@ -87,7 +87,14 @@ pub async fn first_start(db: &Db, given: Option<&Secret>) -> Result<Option<ApiKe
         );
         return Ok(None);
     }
-    changes::insert_user(&tx, FIRST_LOGIN, "Administrator", &BTreeSet::from([ADMINISTRATORS.to_owned()])).await?;
+    changes::insert_user(
+        &tx,
+        FIRST_LOGIN,
+        "Administrator",
+        &BTreeSet::from([ADMINISTRATORS.to_owned()]),
+        AccountKind::Personal,
+    )
+    .await?;
     let (_, key) = keys::insert_in(&tx, FIRST_LOGIN, "first administrator", None, None, given).await?;
     let operator = Operator::at_the_database();
     operator.act(db, "createUser", user(FIRST_LOGIN)).commit(tx).await?;
@@ -130,12 +137,13 @@ pub async fn create_user(
     login: &str,
     display_name: Option<&str>,
     groups: &BTreeSet<String>,
+    kind: AccountKind,
 ) -> Result<()> {
     let act = &operator.act(db, "createUser", user(login));
     let work = async {
         let tx = db.begin().await?;
         ensure_administrators(&tx).await?;
-        changes::insert_user(&tx, login, display_name.unwrap_or(login), groups).await?;
+        changes::insert_user(&tx, login, display_name.unwrap_or(login), groups, kind).await?;
         act.commit(tx).await
     };
     act.once(work).await

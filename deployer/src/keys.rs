@@ -16,7 +16,7 @@ use sea_orm::{
 
 use crate::{
     Deployer,
-    accounts::changes::inserted,
+    accounts::{changes::inserted, users::AccountKind},
     audit::{Object, ObjectKind, act::Act},
     error::{Error, Problems, Result},
     paging::{Listing, Page},
@@ -76,7 +76,7 @@ pub struct NewKey {
 /// Makes a key. The second part of the answer is shown once, and never again.
 ///
 /// # Errors
-/// `FORBIDDEN` for somebody else's key, or with a key that was minted for a run's hooks; `NOT_FOUND` when there is no such user;
+/// `FORBIDDEN` for somebody else's key, for a technical account unless as a global administrator, or with a key that was minted for a run's hooks; `NOT_FOUND` when there is no such user;
 /// `TEXT_INVALID`, `TOO_MANY_KEYS`; `EXPIRY_INVALID` for a time that is past, or later than the expiry of the key that asks.
 pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewKey) -> Result<(Key, ApiKey)> {
     // Whose it is to be, until it has an id.
@@ -90,6 +90,9 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: &NewKey, act: &A
     if login != viewer.login {
         rights::require_global_admin(viewer)?;
     }
+    if !viewer.is_admin() && kind_of(deployer, login).await? == AccountKind::Technical {
+        return Err(Error::forbidden("to be a global administrator, who alone makes keys for a technical account"));
+    }
     if let Some(until) = own_key(deployer, viewer).await?.and_then(|row| row.expires_at)
         && new.expires_at.is_none_or(|at| at > until)
     {
@@ -98,6 +101,12 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: &NewKey, act: &A
         return Err(Error::field("EXPIRY_INVALID", "expiresAt", message));
     }
     insert(&deployer.db, login, &new.label, new.expires_at, None, act).await
+}
+
+async fn kind_of(deployer: &Deployer, login: &str) -> Result<AccountKind> {
+    let row =
+        if text::storable(login) { account::Entity::find_by_id(login).one(deployer.db.pool()).await? } else { None };
+    Ok(row.map_or_else(AccountKind::default, |row| AccountKind::of(&row.kind)))
 }
 
 /// The row of the key that the viewer uses; None without one.

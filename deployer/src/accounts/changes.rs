@@ -9,7 +9,7 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, TryInsertResult, sea_query::ExprTrait as _,
 };
 
-use super::administrators::Guard;
+use super::{administrators::Guard, users::AccountKind};
 use crate::{
     error::{Error, Problems, Result},
     infrastructures::Settings,
@@ -26,7 +26,13 @@ pub(crate) fn inserted(result: &TryInsertResult<u64>) -> bool {
 }
 
 /// Adds an account, enabled, with its groups.
-pub(crate) async fn insert_user(tx: &Tx, login: &str, display_name: &str, groups: &BTreeSet<String>) -> Result<()> {
+pub(crate) async fn insert_user(
+    tx: &Tx,
+    login: &str,
+    display_name: &str,
+    groups: &BTreeSet<String>,
+    kind: AccountKind,
+) -> Result<()> {
     let mut problems = Problems::default();
     text::own_login(login, "login", &mut problems);
     text::required_line(display_name, text::LINE, "displayName", &mut problems);
@@ -36,6 +42,7 @@ pub(crate) async fn insert_user(tx: &Tx, login: &str, display_name: &str, groups
         display_name: Set(display_name.to_owned()),
         enabled: Set(true),
         created_at: Set(tx.now().await?),
+        kind: Set(kind.as_str().to_owned()),
     };
     let result = account::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(&**tx).await?;
     if !inserted(&result) {

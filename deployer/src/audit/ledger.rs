@@ -19,7 +19,7 @@ use super::{
 /// How long equal refusals are one.
 pub const WINDOW: Duration = Duration::from_secs(60);
 /// So many different refusals a caller and window are records of their own.
-pub const EACH: usize = 30;
+pub const EACH: usize = 60;
 /// The most callers that are remembered at once.
 const CALLERS: usize = 10_000;
 

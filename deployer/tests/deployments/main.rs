@@ -8,6 +8,7 @@ mod lists;
 mod policy;
 mod previews;
 mod rights;
+mod setups;
 mod support;
 mod updates;
 mod waiting;
