@@ -52,7 +52,10 @@ struct Window {
 
 /// What one process has counted. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Ledger(Arc<Mutex<HashMap<(String, Option<String>), Window>>>);
+pub struct Ledger(Arc<Mutex<HashMap<CallerKey, Window>>>);
+
+/// A login and a key's id.
+type CallerKey = (String, Option<String>);
 
 impl std::fmt::Debug for Ledger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
