@@ -87,15 +87,10 @@ pub async fn first_start(db: &Db, given: Option<&Secret>) -> Result<Option<ApiKe
         );
         return Ok(None);
     }
-    changes::insert_user(
-        &tx,
-        FIRST_LOGIN,
-        "Administrator",
-        &BTreeSet::from([ADMINISTRATORS.to_owned()]),
-        AccountKind::Personal,
-    )
-    .await?;
-    let (_, key) = keys::insert_in(&tx, FIRST_LOGIN, "first administrator", None, None, given).await?;
+    let groups = BTreeSet::from([ADMINISTRATORS.to_owned()]);
+    changes::insert_user(&tx, FIRST_LOGIN, "Administrator", None, &groups, AccountKind::Personal).await?;
+    let about = keys::About::default();
+    let (_, key) = keys::insert_in(&tx, FIRST_LOGIN, "first administrator", None, None, given, about).await?;
     let operator = Operator::at_the_database();
     operator.act(db, "createUser", user(FIRST_LOGIN)).commit(tx).await?;
     Ok(Some(key))
@@ -143,7 +138,7 @@ pub async fn create_user(
     let work = async {
         let tx = db.begin().await?;
         ensure_administrators(&tx).await?;
-        changes::insert_user(&tx, login, display_name.unwrap_or(login), groups, kind).await?;
+        changes::insert_user(&tx, login, display_name.unwrap_or(login), None, groups, kind).await?;
         act.commit(tx).await
     };
     act.once(work).await

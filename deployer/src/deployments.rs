@@ -2,10 +2,14 @@
 //!
 //! * [`settings`]: what can be set, and what is wrong with it.
 //! * [`mod@write`]: making, changing and deleting one.
+//! * [`mod@remapping`]: what is in force, and where it is otherwise than the infrastructure's.
+//! * [`removal`]: deleting one, with a choice of what becomes of its project on the node.
 //! * [`mod@list`]: finding them; [`mod@of_parents`]: those of many infrastructures or projects at once.
 
 pub mod list;
 pub mod of_parents;
+pub mod remapping;
+pub mod removal;
 pub mod settings;
 pub mod write;
 
@@ -14,6 +18,8 @@ use entities::deployment;
 pub use self::{
     list::{Filter, by_ids, get, list},
     of_parents::{Parent, of_parents},
+    remapping::{Remapped, RemappingDifference, RemappingKind, Remappings, remapped_otherwise},
+    removal::{Deletion, OnNode, delete_with},
     settings::{Change, Settings, SettingsChange},
     write::{NewDeployment, create, delete, update_settings},
 };
@@ -53,7 +59,7 @@ pub struct Deployment {
 impl Deployment {
     fn of(row: deployment::Model, rights: DeploymentRights) -> Result<Self> {
         Ok(Self {
-            settings: serde_json::from_str(&row.settings)?,
+            settings: Settings::read(&row.settings)?,
             id: row.id,
             project_key: row.project_key,
             infrastructure_id: row.infrastructure_id,

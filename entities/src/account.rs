@@ -17,6 +17,8 @@ pub struct Model {
     pub created_at: i64,
     /// PERSONAL or TECHNICAL.
     pub kind: String,
+    /// For people; nothing is sent there.
+    pub email: Option<String>,
 }
 
 /// Rows are joined by named queries, not by declared relations.

@@ -13,6 +13,9 @@ use sea_orm_migration::{
 
 mod m20261122_000001_first;
 mod m20261122_000002_came_back;
+mod m20261128_000004_governance_key;
+mod m20261128_000005_drift;
+mod m20261128_000006_client;
 mod m20261128_000007_audit;
 
 /// All migrations, in order.
@@ -23,6 +26,9 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261122_000001_first::Migration),
             Box::new(m20261122_000002_came_back::Migration),
+            Box::new(m20261128_000004_governance_key::Migration),
+            Box::new(m20261128_000005_drift::Migration),
+            Box::new(m20261128_000006_client::Migration),
             Box::new(m20261128_000007_audit::Migration),
         ]
     }

@@ -1,5 +1,7 @@
 //! One platform, seen by the steps of a run.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use engine::{
     failure::{Failure, StepError, StepResult},
@@ -10,7 +12,10 @@ use engine::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::spec::{BundleContents, DeploySpec, NodeSpec};
+use crate::{
+    on_node::{OnNode, TestRun, TestingStatus},
+    spec::{BundleContents, DeploySpec, NodeSpec, Remapping},
+};
 
 /// What a target works with during one attempt at one step.
 pub struct Work<'a> {
@@ -59,6 +64,37 @@ pub trait Target: Send + Sync {
     /// What an update would change, found without changing anything.
     async fn preview(&self, spec: &DeploySpec, contents: &BundleContents, key: &Secret) -> Result<Preview, Failure>;
 
+    /// How a deployed project is: what is active, what runs, how scenarios ended. Changes nothing.
+    async fn observe(&self, node: &NodeSpec, key: &Secret, project_key: &str) -> Result<OnNode, Failure>;
+
+    /// What is otherwise on the node than the receipt of an update of this spec says. Changes nothing.
+    async fn drift(
+        &self,
+        spec: &DeploySpec,
+        contents: &BundleContents,
+        receipt: &Receipt,
+        key: &Secret,
+    ) -> Result<Vec<Difference>, Failure>;
+
+    /// How the project's test scenarios ended last, under this bundle if one is named.
+    async fn testing_status(
+        &self,
+        node: &NodeSpec,
+        key: &Secret,
+        project_key: &str,
+        bundle: Option<&str>,
+    ) -> Result<TestingStatus, Failure>;
+
+    /// Runs the project's test scenarios as `acting_user`, and waits for their ends. Changes nothing but what they do. May be dropped at any await.
+    async fn run_test_scenarios(
+        &self,
+        node: &NodeSpec,
+        key: &Secret,
+        acting_user: &str,
+        project_key: &str,
+        within: Duration,
+    ) -> Result<TestRun, Failure>;
+
     /// Step `validate_remap`. Nothing on the node has changed when it fails.
     async fn validate(&self, work: &Work<'_>) -> StepResult;
 
@@ -76,6 +112,12 @@ pub trait Target: Send + Sync {
 
     /// Step `verify`: its output is the [`Receipt`].
     async fn verify(&self, work: &Work<'_>) -> StepResult;
+
+    /// Step `switch_off`: every scenario off, every web app stopped; what was on is noted.
+    async fn switch_off(&self, work: &Work<'_>) -> StepResult;
+
+    /// Step `delete_project`: the project goes from the node.
+    async fn delete_project(&self, work: &Work<'_>) -> StepResult;
 
     /// Puts back what was active before this run, from its notes. Done's output is the [`Receipt`] of what is there now;
     /// an output of null says that nothing was active before, and that everything was left as it is.
@@ -110,6 +152,12 @@ pub struct Preview {
     pub creates_project: bool,
     /// Each connection of the bundle, and what becomes of it.
     pub connections: Vec<ConnectionPreview>,
+    /// Each code env of the bundle, and what becomes of it.
+    #[serde(default)]
+    pub code_envs: Vec<CodeEnvPreview>,
+    /// Remappings, and the import of code envs, that would change.
+    #[serde(default)]
+    pub remapping: Vec<Difference>,
     /// Run-as users that would change.
     pub run_as: Vec<Difference>,
     /// Scenario switches that would change.
@@ -129,6 +177,17 @@ pub struct ConnectionPreview {
     pub wanted_type: Option<String>,
     /// The type found on the node; None when there is no such connection.
     pub found_type: Option<String>,
+}
+
+/// One code env of the bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeEnvPreview {
+    /// Its name in the bundle.
+    pub source: String,
+    /// Its name on the node.
+    pub target: String,
+    /// Whether the node has it; None when the node was not asked, because it does not matter.
+    pub found: Option<bool>,
 }
 
 /// One thing that is, and should be, different.
@@ -160,6 +219,12 @@ pub struct Receipt {
     pub bundle: Option<String>,
     /// The remapping that is in force.
     pub connections: Vec<ConnectionPreview>,
+    /// The remapping of code envs that is in force.
+    #[serde(default)]
+    pub code_envs: Vec<Remapping>,
+    /// The remapping of container configurations that is in force.
+    #[serde(default)]
+    pub container_execs: Vec<Remapping>,
     /// Per scenario: its run-as user and whether it is on.
     pub scenarios: Vec<ReceiptItem>,
     /// Per web app: its run-as user and whether its backend runs.

@@ -58,6 +58,8 @@ pub struct User {
     pub groups: BTreeSet<String>,
     /// When, in µs since the Unix epoch.
     pub created_at: i64,
+    /// For people; nothing is sent there.
+    pub email: Option<String>,
 }
 
 /// A user to be made.
@@ -71,6 +73,8 @@ pub struct NewUser {
     pub groups: BTreeSet<String>,
     /// Whose it is, for good.
     pub kind: AccountKind,
+    /// For people; nothing is sent there.
+    pub email: Option<String>,
 }
 
 /// What to change of a user; None leaves a thing alone.
@@ -82,6 +86,8 @@ pub struct UserPatch {
     pub enabled: Option<bool>,
     /// Exactly these groups.
     pub groups: Option<BTreeSet<String>>,
+    /// For people; `Some(None)` takes it away.
+    pub email: Option<Option<String>>,
 }
 
 /// Which users.
@@ -192,6 +198,7 @@ async fn with_groups<C: ConnectionTrait>(db: &C, rows: Vec<account::Model>) -> R
         kind: AccountKind::of(&row.kind),
         enabled: row.enabled,
         created_at: row.created_at,
+        email: row.email,
     };
     Ok(rows.into_iter().map(user).collect())
 }
@@ -213,7 +220,7 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: &NewUser, act: &
     rights::require_global_admin(viewer)?;
     let tx = deployer.db.begin().await?;
     let display_name = new.display_name.as_deref().unwrap_or(&new.login);
-    changes::insert_user(&tx, &new.login, display_name, &new.groups, new.kind).await?;
+    changes::insert_user(&tx, &new.login, display_name, new.email.as_deref(), &new.groups, new.kind).await?;
     act.commit(tx).await?;
     read_back(deployer, viewer, &new.login).await
 }
@@ -247,6 +254,16 @@ async fn update_once(
         problems.check()?;
         account::Entity::update_many()
             .col_expr(account::Column::DisplayName, name.into())
+            .filter(account::Column::Login.eq(login))
+            .exec(&*tx)
+            .await?;
+    }
+    if let Some(email) = &patch.email {
+        let mut problems = Problems::default();
+        text::line(email.as_deref().unwrap_or_default(), text::LINE, "email", &mut problems);
+        problems.check()?;
+        account::Entity::update_many()
+            .col_expr(account::Column::Email, email.clone().filter(|email| !email.is_empty()).into())
             .filter(account::Column::Login.eq(login))
             .exec(&*tx)
             .await?;

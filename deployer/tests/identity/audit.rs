@@ -232,6 +232,9 @@ fn only_acts_commit_mutations() {
         ("bootstrap.rs", 2),
         // The bytes of a bundle whose deletion is recorded.
         ("bundles.rs", 1),
+        // Housekeeping of workers, and what was found on nodes.
+        ("drift.rs", 1),
+        ("drift/store.rs", 2),
         // What a worker notes of a node.
         ("imports.rs", 1),
         // The last use of a key.

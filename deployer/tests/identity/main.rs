@@ -3,6 +3,7 @@
 
 mod accounts;
 mod audit;
+mod governance;
 mod hooks;
 mod infrastructures;
 mod keys;

@@ -3,20 +3,22 @@
 use std::collections::BTreeMap;
 
 use async_graphql::{Context, ID, InputObject, Json, MaybeUndefined, Object, SimpleObject, connection::Connection};
-use deployer::{bundles::BundleKey, deployments, rights};
+use deployer::{bundles::BundleKey, deployments, rights, status, testing};
 use serde_json::Value;
+use targets::spec;
 
 use super::{
-    enums::{Level, OnFailure, UpdateStatus},
+    enums::{EnvImportSpecificationMode, ImportTimeMode, Level, OnFailure, RemappingKind, UpdateStatus},
+    health::{DeploymentHealth, Drift, Testing},
     infrastructure::Infrastructure,
     node::all,
     project::{Bundle, ProjectRights, PublishedProject},
-    settings::{ConnectionRemapping, named},
+    settings::{ConnectionRemapping, Remapping, named},
     update::Update,
 };
 use crate::{
     error::Result,
-    loaders::{BundleByKey, InfrastructureById, LatestUpdateOf, ProjectByKey, UpdatesOf},
+    loaders::{BundleByKey, DriftOf, InfrastructureById, LatestUpdateOf, ProjectByKey, UpdatesOf},
     page,
     scalars::{DateTime, Long},
     session::Asked,
@@ -53,11 +55,47 @@ pub(crate) struct ScenarioSwitch {
     on: bool,
 }
 
+/// How a node imports the code envs of a bundle.
+#[derive(Clone, Copy, Debug, SimpleObject, InputObject)]
+#[graphql(input_name = "CodeEnvsBehaviorInput")]
+pub(crate) struct CodeEnvsBehavior {
+    /// What happens to a code env that the node lacks.
+    import_time_mode: ImportTimeMode,
+    /// After which description it is made.
+    env_import_specification_mode: EnvImportSpecificationMode,
+}
+
+impl From<spec::CodeEnvsBehavior> for CodeEnvsBehavior {
+    fn from(one: spec::CodeEnvsBehavior) -> Self {
+        Self {
+            import_time_mode: one.import_time_mode.into(),
+            env_import_specification_mode: one.env_import_specification_mode.into(),
+        }
+    }
+}
+
+impl From<CodeEnvsBehavior> for spec::CodeEnvsBehavior {
+    fn from(one: CodeEnvsBehavior) -> Self {
+        Self {
+            import_time_mode: one.import_time_mode.into(),
+            env_import_specification_mode: one.env_import_specification_mode.into(),
+        }
+    }
+}
+
 /// How a deployment's bundle is put on its infrastructure.
 #[derive(Clone, Debug, SimpleObject)]
 pub(crate) struct DeploymentSettings {
     /// The deployment's own copy of the remappings.
     connection_remapping: Vec<ConnectionRemapping>,
+    /// Of code envs.
+    code_env_remapping: Vec<Remapping>,
+    /// Of container configurations.
+    container_exec_remapping: Vec<Remapping>,
+    /// At each update, the infrastructure's remappings of then are put to these; where both remap a name, these win.
+    merge_infrastructure_remapping: bool,
+    /// How the node imports the bundle's code envs; null leaves the node's own way alone.
+    code_envs_behavior: Option<CodeEnvsBehavior>,
     /// Written to the node as the project's local variables; null leaves the node's alone.
     local_variables: Option<Json<Value>>,
     /// Scenarios that are switched; the others are left alone.
@@ -66,16 +104,26 @@ pub(crate) struct DeploymentSettings {
     project_folder: Option<String>,
     /// What a failure does, in place of the infrastructure's policy.
     on_failure: Option<OnFailure>,
+    /// Every scenario is off after an update, whatever `scenarios` says. When it is set back, those that `scenarios` does not name stay off.
+    disable_automatic_triggers: bool,
+    /// What people look for deployments by.
+    tags: Vec<String>,
 }
 
 impl From<deployments::Settings> for DeploymentSettings {
     fn from(settings: deployments::Settings) -> Self {
         Self {
             connection_remapping: all(settings.connection_remapping),
+            code_env_remapping: all(settings.code_env_remapping),
+            container_exec_remapping: all(settings.container_exec_remapping),
+            merge_infrastructure_remapping: settings.merge_infrastructure_remapping,
+            code_envs_behavior: settings.code_envs_behavior.map(Into::into),
             local_variables: settings.local_variables.map(|variables| Json(Value::Object(variables))),
             scenarios: settings.scenarios.into_iter().map(|(id, on)| ScenarioSwitch { id, on }).collect(),
             project_folder: settings.project_folder,
             on_failure: settings.on_failure.map(Into::into),
+            disable_automatic_triggers: settings.disable_automatic_triggers,
+            tags: settings.tags,
         }
     }
 }
@@ -85,6 +133,14 @@ impl From<deployments::Settings> for DeploymentSettings {
 pub(crate) struct DeploymentSettingsInput {
     /// All remappings, in place of those before.
     connection_remapping: Option<Vec<ConnectionRemapping>>,
+    /// All remappings of code envs, in place of those before.
+    code_env_remapping: Option<Vec<Remapping>>,
+    /// All remappings of container configurations, in place of those before.
+    container_exec_remapping: Option<Vec<Remapping>>,
+    /// At each update, the infrastructure's remappings of then are put to these; where both remap a name, these win.
+    merge_infrastructure_remapping: Option<bool>,
+    /// How the node imports the bundle's code envs; null leaves the node's own way alone.
+    code_envs_behavior: MaybeUndefined<CodeEnvsBehavior>,
     /// Written to the node as the project's local variables; null leaves the node's alone.
     local_variables: MaybeUndefined<Json<serde_json::Map<String, Value>>>,
     /// All scenario switches, in place of those before.
@@ -93,6 +149,10 @@ pub(crate) struct DeploymentSettingsInput {
     project_folder: MaybeUndefined<String>,
     /// What a failure does; null is the infrastructure's policy.
     on_failure: MaybeUndefined<OnFailure>,
+    /// Every scenario is off after an update, whatever `scenarios` says.
+    disable_automatic_triggers: Option<bool>,
+    /// All tags, in place of those before.
+    tags: Option<Vec<String>>,
 }
 
 impl From<DeploymentSettingsInput> for deployments::SettingsChange {
@@ -101,10 +161,17 @@ impl From<DeploymentSettingsInput> for deployments::SettingsChange {
             |all: Vec<ScenarioSwitch>| all.into_iter().map(|one| (one.id, one.on)).collect::<BTreeMap<_, _>>();
         Self {
             connection_remapping: input.connection_remapping.map(all),
+            code_env_remapping: input.code_env_remapping.map(all),
+            container_exec_remapping: input.container_exec_remapping.map(all),
+            merge_infrastructure_remapping: input.merge_infrastructure_remapping,
+            code_envs_behavior: named(input.code_envs_behavior).map(|behavior| behavior.map(Into::into)),
             local_variables: named(input.local_variables).map(|variables| variables.map(|json| json.0)),
             scenarios: input.scenarios.map(switches),
             project_folder: named(input.project_folder),
             on_failure: named(input.on_failure).map(|policy| policy.map(Into::into)),
+            disable_automatic_triggers: input.disable_automatic_triggers,
+            tags: input.tags,
+            other: None,
         }
     }
 }
@@ -132,6 +199,45 @@ impl From<DeploymentFilter> for deployments::Filter {
             stage: filter.stage,
             status: filter.status.map(all),
             text: filter.text,
+        }
+    }
+}
+
+/// A deployment that remaps otherwise than its infrastructure does today.
+#[derive(SimpleObject)]
+pub(crate) struct RemappedDeployment {
+    /// The deployment.
+    deployment: Deployment,
+    /// What is different.
+    differences: Vec<RemappingDifference>,
+}
+
+impl From<deployments::Remapped> for RemappedDeployment {
+    fn from(one: deployments::Remapped) -> Self {
+        Self { deployment: one.deployment.into(), differences: all(one.differences) }
+    }
+}
+
+/// One name that a deployment remaps otherwise than its infrastructure does today.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct RemappingDifference {
+    /// What it names.
+    kind: RemappingKind,
+    /// The name in the bundle.
+    source: String,
+    /// What the deployment makes of it; null leaves the name.
+    deployment: Option<String>,
+    /// What the infrastructure makes of it; null leaves the name.
+    infrastructure: Option<String>,
+}
+
+impl From<deployments::RemappingDifference> for RemappingDifference {
+    fn from(one: deployments::RemappingDifference) -> Self {
+        Self {
+            kind: one.kind.into(),
+            source: one.source,
+            deployment: one.deployment,
+            infrastructure: one.infrastructure,
         }
     }
 }
@@ -222,6 +328,35 @@ impl Deployment {
     /// What you may do with it.
     async fn rights(&self) -> DeploymentRights {
         self.0.rights.into()
+    }
+
+    /// How it is. Asks its node, within ten seconds; a node that does not answer is bad health, no error.
+    #[graphql(complexity = "50 + child_complexity")]
+    async fn health(&self, ctx: &Context<'_>) -> Result<DeploymentHealth> {
+        let session = ctx.session()?;
+        Ok(status::heavy(&session.deployer, &session.viewer(), &self.0.id).await?.into())
+    }
+
+    /// What is otherwise on the node than its last successful update left it, as it was last compared; null if it was not yet. See `checkDrift`.
+    async fn drift(&self, ctx: &Context<'_>) -> Result<Option<Drift>> {
+        Ok(ctx.loader()?.load_one(DriftOf(self.0.id.clone())).await?.map(Into::into))
+    }
+
+    /// How the test scenarios of the deployed project ended last. Asks its node.
+    #[graphql(complexity = "50 + child_complexity")]
+    async fn testing_status(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Only what ran under this bundle; any if not given.")] bundle_id: Option<ID>,
+    ) -> Result<Testing> {
+        let session = ctx.session()?;
+        let bundle = bundle_id.as_deref().map(String::as_str);
+        Ok(testing::status(&session.deployer, &session.viewer(), &self.0.id, bundle).await?.into())
+    }
+
+    /// Whether it is disabled: switched off on its node, and taking no update but the one that enables it.
+    async fn disabled(&self) -> bool {
+        self.0.settings.disabled
     }
 
     /// Its newest update; null before the first.

@@ -56,6 +56,64 @@ pub(crate) enum PermissionsPropagation {
     Full,
 }
 
+/// What becomes of a bundle that the governance source does not approve of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "targets::spec::GovernCheckPolicy")]
+pub(crate) enum GovernCheckPolicy {
+    /// Nobody is asked.
+    NoCheck,
+    /// It is told, and whoever deploys may go on.
+    Warn,
+    /// It is not deployed.
+    Prevent,
+}
+
+/// What becomes of a bundle whose project standards report has warnings or errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "targets::spec::ProjectStandardsPolicy")]
+pub(crate) enum ProjectStandardsPolicy {
+    /// The report is not looked at.
+    Ignore,
+    /// It is told, and whoever deploys may go on.
+    Warn,
+    /// It is not deployed.
+    Prevent,
+}
+
+/// What is remapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "deployer::deployments::RemappingKind")]
+pub(crate) enum RemappingKind {
+    /// A connection.
+    Connection,
+    /// A code env.
+    CodeEnv,
+    /// A container configuration.
+    ContainerExec,
+}
+
+/// What happens to a code env that the node lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "targets::spec::ImportTimeMode")]
+pub(crate) enum ImportTimeMode {
+    /// The node makes it.
+    InstallIfMiss,
+    /// The import fails.
+    FailIfMiss,
+    /// Nothing.
+    DoNothing,
+}
+
+/// After which description a code env is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "targets::spec::EnvImportSpecificationMode")]
+pub(crate) enum EnvImportSpecificationMode {
+    /// The packages that its maker asked for.
+    Specified,
+    /// The packages, with their versions, that the design node had.
+    Actual,
+}
+
 /// What an update does when it fails for good, or is cancelled, after it may have changed the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "engine::plan::OnFailure")]
@@ -106,6 +164,66 @@ pub(crate) enum UpdateStatus {
     Cancelled,
     /// Nobody can tell what is on the node: somebody must look, then retry or abandon it. Later updates of the deployment wait until then.
     Stuck,
+}
+
+/// What an update is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "deployer::updates::UpdateType")]
+pub(crate) enum UpdateType {
+    /// It makes the deployment so, as it is set.
+    Update,
+    /// It puts back what was live before.
+    Restore,
+    /// It makes a disabled deployment so again, with its scenarios as they were.
+    Enable,
+    /// It switches the project on the node off.
+    Disable,
+    /// It does on the node what the deployment's deletion asks for.
+    Delete,
+}
+
+/// The health of a deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "deployer::status::Health")]
+pub(crate) enum Health {
+    /// It is on the node as it is set, and works.
+    Healthy,
+    /// Nobody can say: it was never deployed, or it is disabled.
+    Unknown,
+    /// It works, with something to look at.
+    Warning,
+    /// It is on the node as it is set, but a scenario fails or a web app stopped.
+    Unhealthy,
+    /// What is on the node is otherwise than it is set, or than it was left.
+    OutOfSync,
+    /// Its last update failed, or its node can't be asked.
+    Error,
+}
+
+/// How bad a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "deployer::status::Severity")]
+pub(crate) enum Severity {
+    /// All is well.
+    Success,
+    /// Good to know.
+    Info,
+    /// Look at it.
+    Warning,
+    /// Mend it.
+    Error,
+}
+
+/// What becomes of the project on the node when its deployment is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "deployer::deployments::OnNode")]
+pub(crate) enum OnNode {
+    /// It stays as it is, and works on.
+    Leave,
+    /// It stays, with every scenario off and every web app stopped.
+    SwitchOff,
+    /// It is deleted, with its scenarios and bundles. Data that it manages stays where it lies.
+    DeleteProject,
 }
 
 /// Where a step stands.

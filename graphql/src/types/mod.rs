@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 pub(crate) mod audit;
 pub(crate) mod deployment;
 pub(crate) mod enums;
+pub(crate) mod health;
 pub(crate) mod hook;
 pub(crate) mod infrastructure;
 pub(crate) mod node;

@@ -43,6 +43,11 @@ const DONE: &[(&str, &str)] = &[
     ("startUpdate", "(deploymentId: \"churn\")"),
     ("cancelUpdate", "(id: $newest)"),
     ("retryUpdate", "(id: $newest)"),
+    ("checkDrift", "(deploymentId: \"churn\")"),
+    ("runTestScenarios", "(deploymentId: \"churn\")"),
+    ("restoreDeployment", "(deploymentId: \"churn\")"),
+    ("disableDeployment", "(deploymentId: \"churn\")"),
+    ("enableDeployment", "(deploymentId: \"churn\")"),
     ("setHookLimit", "(limit: 5)"),
     ("drainWorker", "(id: $worker)"),
 ];

@@ -22,6 +22,8 @@ pub const IMPORT: &str = "import";
 pub const PRELOAD: &str = "preload";
 /// The intent of the activation.
 pub const ACTIVATE: &str = "activate";
+/// When the deletion of the project was asked for, by the database's clock.
+pub const DELETE: &str = "delete";
 /// The intent of the activation of what was there before.
 pub const RESTORE: &str = "restore";
 /// Web app backends to restart: [`Restart`] by id.
@@ -47,6 +49,9 @@ pub struct Prior {
     pub bundle: Option<String>,
     /// The node's list of connection remappings, as it was; None when it had none.
     pub remapping: Option<Value>,
+    /// What else of the container settings an update may write, as it was; None in a note of an earlier version.
+    #[serde(default)]
+    pub container: Option<Value>,
     /// The local variables.
     pub local: Option<Map<String, Value>>,
 }

@@ -5,7 +5,12 @@ use std::collections::BTreeSet;
 use engine::failure::Failure;
 use serde_json::{Value, json};
 
-use super::{activate::RUN_AS_USER, client::Api, validate};
+use super::{
+    activate::RUN_AS_USER,
+    client::Api,
+    container::{Container, Found},
+    validate,
+};
 use crate::{
     http::CallError,
     spec::{BundleContents, DeploySpec},
@@ -24,12 +29,19 @@ pub(super) async fn preview(api: &Api, spec: &DeploySpec, contents: &BundleConte
         bundle: spec.package.bundle_id.clone(),
         creates_project: project.is_none(),
         connections: found.connections,
+        code_envs: found.code_envs,
         problems: found.problems,
         ..Preview::default()
     };
+    let mut settings = Found::default();
     if project.is_some() {
+        settings = Found::read(&api.settings(key).await?);
         on_node(api, spec, &mut preview).await?;
     }
+    Container::of(spec).compare(&settings, &mut |what, found, wanted| {
+        let what = api.clean(&what);
+        preview.remapping.push(Difference { what, found: api.clean_value(&found), wanted: api.clean_value(&wanted) });
+    });
     new_in_bundle(api, spec, contents, &mut preview, project.is_some()).await?;
     Ok(preview)
 }
@@ -39,7 +51,7 @@ async fn on_node(api: &Api, spec: &DeploySpec, preview: &mut Preview) -> Result<
     let (key, infrastructure) = (spec.deployed_project_key.as_str(), &spec.infrastructure);
     for scenario in api.scenarios(key).await? {
         let shown = api.clean(&scenario.id);
-        if let Some(&wanted) = spec.scenarios.get(&scenario.id).filter(|on| **on != scenario.active) {
+        if let Some(wanted) = spec.switch(&scenario.id).filter(|on| *on != scenario.active) {
             preview.scenarios.push(Difference {
                 what: format!("scenario {shown}"),
                 found: json!(scenario.active),
@@ -83,7 +95,7 @@ async fn new_in_bundle(
     }
     for scenario in contents.scenarios.iter().filter(|scenario| !scenarios.contains(&scenario.id)) {
         let what = format!("scenario {}", scenario.id);
-        if spec.scenarios.get(&scenario.id) == Some(&true) {
+        if spec.switch(&scenario.id) == Some(true) {
             preview.scenarios.push(Difference { what: what.clone(), found: Value::Null, wanted: json!(true) });
         }
         if let Some(user) = &spec.infrastructure.run_as_scenarios {

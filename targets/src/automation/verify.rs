@@ -6,20 +6,21 @@ use serde_json::{Value, json};
 use super::{
     activate::RUN_AS_USER,
     calls::is_running,
-    goal::{Goal, RunAs, read_remapping},
+    client::Api,
+    container::Found,
+    goal::{Goal, RunAs},
     notes::{self, States},
     session::Session,
-    settings,
     validate::previews,
     webapps::run_as,
 };
 use crate::{
-    spec::ConnectionRemapping,
+    spec::{BundleContents, Remapping},
     target::{Difference, Receipt, ReceiptItem},
 };
 
 /// So many scenarios, web apps and differences stand in a receipt; all are compared.
-const MAX_LISTED: usize = 500;
+pub(super) const MAX_LISTED: usize = 500;
 /// So many differences are warned of by name.
 const MAX_WARNED: usize = 50;
 
@@ -43,23 +44,38 @@ pub(super) fn outcome(receipt: Receipt) -> StepResult {
 
 /// Reads everything back and compares.
 pub(super) async fn receipt(session: &Session<'_>, goal: &Goal<'_>) -> Result<Receipt, StepError> {
-    let (api, key) = (&session.api, session.key());
-    let project = session.project().await?;
-    let in_force = settings::connections(&api.settings(key).await?).map(read_remapping).unwrap_or_default();
+    receipt_of(&session.api, session.key(), session.work.contents, goal).await
+}
+
+/// The same, without a run.
+pub(super) async fn receipt_of(
+    api: &Api,
+    key: &str,
+    contents: &BundleContents,
+    goal: &Goal<'_>,
+) -> Result<Receipt, StepError> {
+    let project = api.existing_project(key).await?;
+    let in_force = Found::read(&api.settings(key).await?);
     let on_node = api.connections().await?;
     let mut receipt = Receipt {
         project_key: key.to_owned(),
         bundle: project.active_bundle.as_deref().map(|bundle| api.clean(bundle)),
-        connections: previews(&on_node, &in_force, session.work.contents, api),
+        connections: previews(&on_node, &in_force.connections, contents, api),
+        code_envs: shown_list(&in_force.code_envs, api),
+        container_execs: shown_list(&in_force.container_execs, api),
         ..Receipt::default()
     };
     let mut differ = |what: String, found: Value, wanted: Value| {
-        receipt.differences.push(Difference { what, found: api.clean_value(&found), wanted: api.clean_value(&wanted) });
+        receipt.differences.push(Difference {
+            what: api.clean(&what),
+            found: api.clean_value(&found),
+            wanted: api.clean_value(&wanted),
+        });
     };
     if project.active_bundle.as_deref() != Some(goal.bundle) {
         differ("the active bundle".to_owned(), json!(project.active_bundle), json!(goal.bundle));
     }
-    compare_remapping(&in_force, &goal.remapping, &mut differ);
+    goal.container.compare(&in_force, &mut differ);
     if let Some(wanted) = goal.local {
         let variables = api.variables(key).await?;
         // Names only: values may be confidential.
@@ -85,14 +101,14 @@ pub(super) async fn receipt(session: &Session<'_>, goal: &Goal<'_>) -> Result<Re
                 wanted.told(),
             );
         }
-        if scenario.active != goal.scenario_on(id) {
+        if goal.scenario_wanted(id).is_some_and(|on| on != scenario.active) {
             differ(format!("scenario {shown}"), on_off(scenario.active), on_off(!scenario.active));
         }
         let run_as = run_as(&definition, RUN_AS_USER).map(|user| api.clean(&user));
         scenarios.push((scenario.id, ReceiptItem { id: shown, run_as, active: scenario.active }));
     }
     for (id, on) in goal.switches.iter().filter(|(id, _)| scenarios.iter().all(|(there, _)| there != **id)) {
-        differ(format!("scenario {id}"), json!("not there"), on_off(*on));
+        differ(format!("scenario {id}"), json!("not there"), on_off(*on && goal.scenario_on(id)));
     }
     let mut webapps = Vec::new();
     for id in api.webapps(key).await? {
@@ -118,23 +134,9 @@ pub(super) async fn receipt(session: &Session<'_>, goal: &Goal<'_>) -> Result<Re
     Ok(receipt)
 }
 
-fn compare_remapping(
-    there: &[ConnectionRemapping],
-    wanted: &[ConnectionRemapping],
-    differ: &mut impl FnMut(String, Value, Value),
-) {
-    let target = |list: &[ConnectionRemapping], source: &str| {
-        list.iter().find(|entry| entry.source == source).map(|entry| entry.target.clone())
-    };
-    for entry in wanted {
-        let found = target(there, &entry.source);
-        if found.as_ref() != Some(&entry.target) {
-            differ(format!("the remapping of connection {}", entry.source), json!(found), json!(entry.target));
-        }
-    }
-    for entry in there.iter().filter(|entry| target(wanted, &entry.source).is_none()) {
-        differ(format!("the remapping of connection {}", entry.source), json!(entry.target), Value::Null);
-    }
+/// A list of the node's, made harmless.
+fn shown_list(list: &[Remapping], api: &Api) -> Vec<Remapping> {
+    list.iter().map(|one| Remapping { source: api.clean(&one.source), target: api.clean(&one.target) }).collect()
 }
 
 fn found_run_as(definition: &serde_json::Map<String, Value>, field: &str) -> Value {
@@ -149,5 +151,7 @@ fn on_off(on: bool) -> Value {
 fn shorten(receipt: &mut Receipt) {
     receipt.scenarios.truncate(MAX_LISTED);
     receipt.webapps.truncate(MAX_LISTED);
+    receipt.code_envs.truncate(MAX_LISTED);
+    receipt.container_execs.truncate(MAX_LISTED);
     receipt.differences.truncate(MAX_LISTED);
 }
