@@ -128,7 +128,7 @@ impl World {
         let groups = member_of.iter().map(|group| (*group).to_owned()).collect();
         let new = users::NewUser { login: login.to_owned(), groups, ..Default::default() };
         users::create(&self.deployer, &self.admin, new).await.unwrap();
-        let new = keys::NewKey { login: Some(login.to_owned()), label: "test".to_owned(), expires_at: None };
+        let new = keys::NewKey { login: Some(login.to_owned()), label: "test".to_owned(), ..Default::default() };
         let (_, secret) = keys::create(&self.deployer, &self.admin, new).await.unwrap();
         keys::authenticate(&self.deployer.db, secret.expose()).await.unwrap().unwrap()
     }
