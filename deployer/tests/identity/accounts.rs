@@ -175,7 +175,7 @@ async fn a_group_made_again_has_no_rights_of_the_old_one() {
 async fn an_owner_is_not_deleted() {
     let house = house().await;
     house.user("bob", &[]).await;
-    house.sql("INSERT INTO published_project VALUES ('CHURN', 'Churn', 'bob', 1, 0, 'bob')").await;
+    house.sql("INSERT INTO published_project (key, name, owner, version, created_at, created_by) VALUES ('CHURN', 'Churn', 'bob', 1, 0, 'bob')").await;
     assert_eq!(refused(users::delete(&house.deployer, &house.admin, "bob").await), "IN_USE");
     house.sql("UPDATE published_project SET owner = 'admin'").await;
     users::delete(&house.deployer, &house.admin, "bob").await.unwrap();
