@@ -34,6 +34,9 @@ pub(crate) enum Command {
     /// The master key, and the secrets that it seals.
     #[command(subcommand)]
     Secrets(Secrets),
+    /// The audit: every change that was made or refused, chained by hashes.
+    #[command(subcommand)]
+    Audit(Audit),
     /// Prints all settings with their defaults.
     Config,
     /// Prints the GraphQL schema.
@@ -303,6 +306,9 @@ pub(crate) enum AdminUser {
         /// A group to be in; may be given several times.
         #[arg(long = "group", value_name = "GROUP")]
         groups: Vec<String>,
+        /// For a machine, such as a CI system: only global administrators make keys for it.
+        #[arg(long)]
+        technical: bool,
     },
     /// Lets a user in again.
     Enable {
@@ -362,6 +368,25 @@ pub(crate) enum AdminGroup {
         group: String,
         /// The login.
         login: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Audit {
+    /// Checks that no record was changed, removed or put in between, straight at the database. Exit code 1 if one was.
+    ///
+    /// It prints the newest record's number and hash, the head. The database alone can't tell when records were cut off at the end together with the
+    /// head: keep the head elsewhere, and name it at the next check.
+    Verify {
+        /// A head that was printed before, and must still be there.
+        #[arg(long, value_name = "NUMBER:HASH")]
+        head: Option<String>,
+    },
+    /// Prints all records as JSON, one a line, oldest first.
+    Export {
+        /// Only those after this number.
+        #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+        after: i64,
     },
 }
 

@@ -2,6 +2,7 @@
 
 mod admin;
 mod api;
+mod audit;
 mod demo;
 mod dev;
 #[cfg(feature = "lab")]
@@ -48,6 +49,7 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<ExitCode, Fa
         Command::Secrets(Secrets::GenerateKey { file }) => secrets::generate(&file)?,
         Command::Secrets(Secrets::NewKey) => secrets::new_key(&config)?,
         Command::Secrets(Secrets::Rotate) => secrets::rotate(&config).await?,
+        Command::Audit(command) => audit::run(command, &config).await?,
         Command::Config => say(DEFAULTS.trim_end())?,
         Command::Schema => say(graphql::schema_text().trim_end_matches('\n'))?,
         Command::Sandbox(args) => sandbox::run(args).await?,

@@ -12,7 +12,7 @@ use entities::{account, user_group};
 use sea_orm::{ActiveValue::Set, EntityTrait};
 
 use crate::{
-    accounts::{administrators, changes},
+    accounts::{administrators, changes, users::AccountKind},
     audit::{Object, ObjectKind, act::Act},
     error::{Error, Result},
     keys::{self, Key},
@@ -87,7 +87,8 @@ pub async fn first_start(db: &Db, given: Option<&Secret>) -> Result<Option<ApiKe
         );
         return Ok(None);
     }
-    changes::insert_user(&tx, FIRST_LOGIN, "Administrator", None, &BTreeSet::from([ADMINISTRATORS.to_owned()])).await?;
+    let groups = BTreeSet::from([ADMINISTRATORS.to_owned()]);
+    changes::insert_user(&tx, FIRST_LOGIN, "Administrator", None, &groups, AccountKind::Personal).await?;
     let about = keys::About::default();
     let (_, key) = keys::insert_in(&tx, FIRST_LOGIN, "first administrator", None, None, given, about).await?;
     let operator = Operator::at_the_database();
@@ -131,12 +132,13 @@ pub async fn create_user(
     login: &str,
     display_name: Option<&str>,
     groups: &BTreeSet<String>,
+    kind: AccountKind,
 ) -> Result<()> {
     let act = &operator.act(db, "createUser", user(login));
     let work = async {
         let tx = db.begin().await?;
         ensure_administrators(&tx).await?;
-        changes::insert_user(&tx, login, display_name.unwrap_or(login), None, groups).await?;
+        changes::insert_user(&tx, login, display_name.unwrap_or(login), None, groups, kind).await?;
         act.commit(tx).await
     };
     act.once(work).await

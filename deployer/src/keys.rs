@@ -16,7 +16,7 @@ use sea_orm::{
 
 use crate::{
     Deployer,
-    accounts::changes::inserted,
+    accounts::{changes::inserted, users::AccountKind},
     audit::{Object, ObjectKind, act::Act},
     error::{Error, Problems, Result},
     paging::{Listing, Page},
@@ -84,7 +84,7 @@ pub struct NewKey {
 /// Makes a key. The second part of the answer is shown once, and never again.
 ///
 /// # Errors
-/// `FORBIDDEN` for somebody else's key, or with a key that was minted for a run's hooks; `NOT_FOUND` when there is no such user;
+/// `FORBIDDEN` for somebody else's key, for a technical account unless as a global administrator, or with a key that was minted for a run's hooks; `NOT_FOUND` when there is no such user;
 /// `TEXT_INVALID`, `TOO_MANY_KEYS`; `EXPIRY_INVALID` for a time that is past, or later than the expiry of the key that asks.
 pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewKey) -> Result<(Key, ApiKey)> {
     // Whose it is to be, until it has an id.
@@ -98,6 +98,9 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: &NewKey, act: &A
     if login != viewer.login {
         rights::require_global_admin(viewer)?;
     }
+    if !viewer.is_admin() && kind_of(deployer, login).await? == AccountKind::Technical {
+        return Err(Error::forbidden("to be a global administrator, who alone makes keys for a technical account"));
+    }
     if let Some(until) = own_key(deployer, viewer).await?.and_then(|row| row.expires_at)
         && new.expires_at.is_none_or(|at| at > until)
     {
@@ -106,7 +109,17 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: &NewKey, act: &A
         return Err(Error::field("EXPIRY_INVALID", "expiresAt", message));
     }
     let about = About { description: &new.description, created_by: Some(&viewer.login) };
-    insert(&deployer.db, login, &new.label, new.expires_at, None, about, act).await
+    let tx = deployer.db.begin().await?;
+    let made = insert_in(&tx, login, &new.label, new.expires_at, None, None, about).await?;
+    act.about(Object::new(ObjectKind::ApiKey, &made.0.id));
+    act.commit(tx).await?;
+    Ok(made)
+}
+
+async fn kind_of(deployer: &Deployer, login: &str) -> Result<AccountKind> {
+    let row =
+        if text::storable(login) { account::Entity::find_by_id(login).one(deployer.db.pool()).await? } else { None };
+    Ok(row.map_or_else(AccountKind::default, |row| AccountKind::of(&row.kind)))
 }
 
 /// What a key says of itself besides its label.
@@ -313,6 +326,7 @@ async fn describe_once(
     }
     problems.check()?;
     let tx = deployer.db.begin().await?;
+    tx.lock("api_key", "id = $1", id).await?;
     act.before(&tx).await?;
     api_key::Entity::update_many()
         .col_expr(api_key::Column::Label, row.label.as_str().into())
@@ -428,6 +442,7 @@ pub async fn act_for(deployer: &Deployer, viewer: &Viewer, login: &str) -> Resul
         return Err(unknown());
     }
     let other = viewer_of(&deployer.db, login).await?.ok_or_else(unknown)?;
+    // The key and the place are those of whoever asks.
     Ok(Viewer { key_id: viewer.key_id.clone(), origin: viewer.origin.clone(), ..other })
 }
 

@@ -277,7 +277,7 @@ async fn delete_once(deployer: &Deployer, viewer: &Viewer, key: &str, act: &Act<
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Admin, `IN_USE` while a deployment uses it.
 pub async fn delete_with_bundles(deployer: &Deployer, viewer: &Viewer, key: &str) -> Result<()> {
-    let act = &Act::new(deployer, viewer, "deletePublishedProject", Object::new(ObjectKind::PublishedProject, key));
+    let act = &act(deployer, viewer, "deletePublishedProject", key);
     let packages = act.run(|| delete_all_once(deployer, viewer, key, act)).await?;
     for sha256 in packages {
         if let Err(error) = bundles::drop_package(deployer, &sha256).await {

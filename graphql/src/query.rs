@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, ID, Object, SimpleObject, connection::Connection};
 use deployer::{
-    accounts, bundles, deployments, governance, infrastructures, keys, pools, preview, projects, stages, updates,
+    accounts, audit, bundles, deployments, governance, infrastructures, keys, pools, preview, projects, stages, updates,
     workers,
 };
 
@@ -13,6 +13,7 @@ use crate::{
     session::Asked,
     types::{
         accounts::{ApiKey, Group, User, UserFilter, Viewer},
+        audit::{AuditEvent, AuditFilter},
         deployment::{Deployment, DeploymentFilter, RemappedDeployment},
         enums::StageKind,
         governance::GovernanceMessage,
@@ -259,6 +260,21 @@ impl Query {
             &page,
             accounts::groups::list(&session.deployer, &session.viewer(), text.as_deref(), &page).await?,
         ))
+    }
+
+    /// Records of the audit, newest first: every change that was made or refused. Global administrators read all of them; an infrastructure's
+    /// administrators those that concern it, and deployments on it that they may see; nobody else any.
+    #[graphql(complexity = "page::cost(first, child_complexity)")]
+    async fn audit_events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which; all if not given.")] filter: Option<AuditFilter>,
+        #[graphql(desc = "How many, 1 to 100; 50 if not given.")] first: Option<i32>,
+        #[graphql(desc = "The endCursor of the page before.")] after: Option<String>,
+    ) -> Result<Connection<String, AuditEvent>> {
+        let (session, page) = (ctx.session()?, page::page(first, after.as_deref())?);
+        let filter = filter.unwrap_or_default().into();
+        Ok(page::connection(&page, audit::list::list(&session.deployer, &session.viewer(), &filter, &page).await?))
     }
 
     /// A user's API keys, revoked and expired ones, too. Somebody else's: for global administrators alone.

@@ -1,12 +1,13 @@
-//! The audit: one row for each change that was made or refused, chained by hashes, and never changed.
+//! The audit: one row for each change that was made or refused, chained by hashes, and never changed. And whether an account is a person's.
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 
-/// `audit_event`, `audit_head`.
+/// `audit_event`, `audit_head`, `account.kind`.
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
+    "ALTER TABLE account ADD COLUMN kind TEXT NOT NULL DEFAULT 'PERSONAL'",
     "CREATE TABLE audit_event (
       seq BIGINT NOT NULL,
       id TEXT NOT NULL,

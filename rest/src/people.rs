@@ -93,6 +93,7 @@ pub(crate) async fn create(context: &Context<'_>, body: Value) -> Result<Value> 
         display_name: document.text("displayName")?.filter(|name| !name.is_empty()),
         groups: document.texts("groups")?.unwrap_or_default().into_iter().collect(),
         email: document.text("email")?,
+        ..NewUser::default()
     };
     users::create(context.deployer, context.viewer, new).await.map(|user| settings(&user))
 }

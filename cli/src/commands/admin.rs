@@ -1,6 +1,9 @@
 //! `slipway admin`: straight on the database.
 
-use deployer::bootstrap::{self, Operator};
+use deployer::{
+    accounts::users::AccountKind,
+    bootstrap::{self, Operator},
+};
 
 use super::say;
 use crate::{
@@ -16,9 +19,10 @@ pub(crate) async fn run(command: Admin, config: &Config) -> Result<(), Failure> 
     let keyring = parts::keyring(config).ok();
     let operator = Operator::at_the_database().signing(keyring.as_ref());
     match command {
-        Admin::User(AdminUser::Create { login, display_name, groups }) => {
-            bootstrap::create_user(&db, operator, &login, display_name.as_deref(), &groups.into_iter().collect())
-                .await?;
+        Admin::User(AdminUser::Create { login, display_name, groups, technical }) => {
+            let kind = if technical { AccountKind::Technical } else { AccountKind::Personal };
+            let groups = groups.into_iter().collect();
+            bootstrap::create_user(&db, operator, &login, display_name.as_deref(), &groups, kind).await?;
             say(format!("Made user {login}."))?;
         }
         Admin::User(AdminUser::Enable { login }) => {

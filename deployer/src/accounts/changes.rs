@@ -9,7 +9,7 @@ use sea_orm::{
     ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, TryInsertResult, sea_query::ExprTrait as _,
 };
 
-use super::administrators::Guard;
+use super::{administrators::Guard, users::AccountKind};
 use crate::{
     error::{Error, Problems, Result},
     infrastructures::Settings,
@@ -32,6 +32,7 @@ pub(crate) async fn insert_user(
     display_name: &str,
     email: Option<&str>,
     groups: &BTreeSet<String>,
+    kind: AccountKind,
 ) -> Result<()> {
     let mut problems = Problems::default();
     text::own_login(login, "login", &mut problems);
@@ -43,6 +44,7 @@ pub(crate) async fn insert_user(
         display_name: Set(display_name.to_owned()),
         enabled: Set(true),
         created_at: Set(tx.now().await?),
+        kind: Set(kind.as_str().to_owned()),
         email: Set(email.filter(|email| !email.is_empty()).map(ToOwned::to_owned)),
     };
     let result = account::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(&**tx).await?;

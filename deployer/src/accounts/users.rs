@@ -18,6 +18,31 @@ use crate::{
     viewer::Viewer,
 };
 
+/// Whose an account is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AccountKind {
+    /// A person's.
+    #[default]
+    Personal,
+    /// A machine's, such as a CI orchestrator's. Only global administrators make keys for it: a key of it that leaked makes no others.
+    Technical,
+}
+
+impl AccountKind {
+    /// Its stable name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Personal => "PERSONAL",
+            Self::Technical => "TECHNICAL",
+        }
+    }
+
+    /// As the table keeps it; what a later version wrote is a person's here.
+    pub(crate) fn of(text: &str) -> Self {
+        if text == Self::Technical.as_str() { Self::Technical } else { Self::Personal }
+    }
+}
+
 /// A user, as everybody who is signed in sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
@@ -25,6 +50,8 @@ pub struct User {
     pub login: String,
     /// What people read.
     pub display_name: String,
+    /// Whose it is.
+    pub kind: AccountKind,
     /// A disabled user is nobody.
     pub enabled: bool,
     /// Names of its groups.
@@ -44,6 +71,8 @@ pub struct NewUser {
     pub display_name: Option<String>,
     /// Groups that there are.
     pub groups: BTreeSet<String>,
+    /// Whose it is, for good.
+    pub kind: AccountKind,
     /// For people; nothing is sent there.
     pub email: Option<String>,
 }
@@ -68,6 +97,8 @@ pub struct UserFilter {
     pub text: Option<String>,
     /// Members of this group.
     pub group: Option<String>,
+    /// Of this kind.
+    pub kind: Option<AccountKind>,
 }
 
 impl UserFilter {
@@ -87,6 +118,9 @@ impl UserFilter {
                 .and_where(membership::Column::GroupName.eq(group))
                 .to_owned();
             all = all.add(account::Column::Login.in_subquery(members));
+        }
+        if let Some(kind) = self.kind {
+            all = all.add(account::Column::Kind.eq(kind.as_str()));
         }
         all
     }
@@ -161,6 +195,7 @@ async fn with_groups<C: ConnectionTrait>(db: &C, rows: Vec<account::Model>) -> R
         groups: groups.remove(&row.login).unwrap_or_default(),
         login: row.login,
         display_name: row.display_name,
+        kind: AccountKind::of(&row.kind),
         enabled: row.enabled,
         created_at: row.created_at,
         email: row.email,
@@ -185,7 +220,7 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: &NewUser, act: &
     rights::require_global_admin(viewer)?;
     let tx = deployer.db.begin().await?;
     let display_name = new.display_name.as_deref().unwrap_or(&new.login);
-    changes::insert_user(&tx, &new.login, display_name, new.email.as_deref(), &new.groups).await?;
+    changes::insert_user(&tx, &new.login, display_name, new.email.as_deref(), &new.groups, new.kind).await?;
     act.commit(tx).await?;
     read_back(deployer, viewer, &new.login).await
 }

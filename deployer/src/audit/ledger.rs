@@ -19,7 +19,7 @@ use super::{
 /// How long equal refusals are one.
 pub const WINDOW: Duration = Duration::from_secs(60);
 /// So many different refusals a caller and window are records of their own.
-pub const EACH: usize = 30;
+pub const EACH: usize = 60;
 /// The most callers that are remembered at once.
 const CALLERS: usize = 10_000;
 
@@ -52,7 +52,10 @@ struct Window {
 
 /// What one process has counted. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Ledger(Arc<Mutex<HashMap<(String, Option<String>), Window>>>);
+pub struct Ledger(Arc<Mutex<HashMap<CallerKey, Window>>>);
+
+/// A login and a key's id.
+type CallerKey = (String, Option<String>);
 
 impl std::fmt::Debug for Ledger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -25,7 +25,7 @@ const MOST_FIELDS: usize = 200;
 const SET: &str = "set";
 const CHANGED: &str = "changed";
 /// Fields whose values are secrets' names: of them a record says that they are there, or changed.
-const SECRETS: [&str; 1] = ["adminKey"];
+const SECRETS: [&str; 2] = ["adminKey", "governanceKey"];
 
 /// A thing as it is, and whom it concerns.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -66,7 +66,12 @@ fn map<const N: usize>(fields: [(&str, Value); N]) -> Map<String, Value> {
 
 async fn infrastructure<C: ConnectionTrait>(db: &C, id: &str) -> Result<Seen> {
     let Some(row) = infrastructure::Entity::find_by_id(id).one(db).await? else { return Ok(Seen::default()) };
-    let mut fields = map([("stage", json!(row.stage)), ("kind", json!(row.kind)), ("adminKey", json!(row.key_ref))]);
+    let mut fields = map([
+        ("stage", json!(row.stage)),
+        ("kind", json!(row.kind)),
+        ("adminKey", json!(row.key_ref)),
+        ("governanceKey", json!(row.governance_key_ref)),
+    ]);
     fields.extend(serde_json::from_str::<Map<String, Value>>(&row.settings)?);
     let permissions = infrastructure_permission::Entity::find()
         .filter(infrastructure_permission::Column::InfrastructureId.eq(id))
@@ -167,7 +172,8 @@ async fn stages<C: ConnectionTrait>(db: &C, id: &str) -> Result<Map<String, Valu
 
 async fn user<C: ConnectionTrait>(db: &C, login: &str) -> Result<Map<String, Value>> {
     let Some(row) = account::Entity::find_by_id(login).one(db).await? else { return Ok(Map::new()) };
-    let mut fields = map([("displayName", json!(row.display_name)), ("enabled", json!(row.enabled))]);
+    let mut fields =
+        map([("displayName", json!(row.display_name)), ("kind", json!(row.kind)), ("email", json!(row.email)), ("enabled", json!(row.enabled))]);
     let groups = membership::Entity::find().filter(membership::Column::Login.eq(login)).all(db).await?;
     fields.extend(groups.into_iter().map(|row| (format!("groups.{}", row.group_name), json!(true))));
     let keys = api_key::Entity::find()
@@ -207,6 +213,7 @@ async fn key<C: ConnectionTrait>(db: &C, id: &str) -> Result<Map<String, Value>>
         map([
             ("login", json!(row.login)),
             ("label", json!(row.label)),
+            ("description", json!(row.description)),
             ("expiresAt", json!(row.expires_at)),
             ("revoked", json!(row.revoked_at.is_some())),
         ])

@@ -2,7 +2,7 @@
 //! when that has succeeded.
 
 use engine::db::{Db, Tx, clock_sql, sql_with};
-use engine::runs;
+use engine::{ids::RunId, runs};
 use entities::{api_key, deployment, drift, idempotency_key, removal, run};
 use sea_orm::{ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _, sea_query::Query};
 
@@ -94,6 +94,7 @@ pub async fn sweep(db: &Db) -> Result<u64> {
         }
         let act = Act::unsigned(db, None, Via::Worker, "deleteDeployment", Object::new(ObjectKind::Deployment, &id));
         act.before(&tx).await?;
+        act.update(RunId(due.run_id));
         erase(&tx, &id).await?;
         act.commit(tx).await?;
         tracing::info!(deployment = id, "a deployment was deleted, after its update on the node");

@@ -11,6 +11,7 @@ mod policy;
 mod previews;
 mod remapping;
 mod rights;
+mod setups;
 mod support;
 mod unseen;
 mod updates;

@@ -3,7 +3,7 @@
 use deployer::{
     accounts::{
         groups,
-        users::{self, NewUser, UserFilter, UserPatch},
+        users::{self, AccountKind, NewUser, UserFilter, UserPatch},
     },
     bootstrap::{self, Operator},
     infrastructures, keys,
@@ -43,10 +43,14 @@ async fn a_given_key_is_taken_or_refused_without_being_repeated() {
 async fn an_account_called_admin_is_not_raised_by_itself() {
     let house = empty().await;
     let db = &house.deployer.db;
-    bootstrap::create_user(db, Operator::at_the_database(), "admin", None, &set(&[])).await.unwrap();
+    bootstrap::create_user(db, Operator::at_the_database(), "admin", None, &set(&[]), AccountKind::Personal)
+        .await
+        .unwrap();
     assert!(bootstrap::first_start(db, None).await.unwrap().is_none());
     let op = Operator::at_the_database();
-    bootstrap::create_user(db, op, "root", Some("Root"), &set(&["administrators"])).await.unwrap();
+    bootstrap::create_user(db, op, "root", Some("Root"), &set(&["administrators"]), AccountKind::Personal)
+        .await
+        .unwrap();
     let (_, key) = bootstrap::create_key(db, op, "root", "emergency", None).await.unwrap();
     assert!(keys::authenticate(db, key.expose()).await.unwrap().unwrap().is_admin());
 }
@@ -57,8 +61,11 @@ async fn the_operator_works_without_a_viewer() {
     let (db, op) = (&house.deployer.db, Operator::at_the_database());
     bootstrap::create_group(db, op, "night shift", "").await.unwrap();
     assert_eq!(refused(bootstrap::create_group(db, op, "night shift", "").await), "ID_NOT_AVAILABLE");
-    assert_eq!(refused(bootstrap::create_user(db, op, "ann", None, &set(&["no such"])).await), "GROUP_UNKNOWN");
-    bootstrap::create_user(db, op, "ann", None, &set(&[])).await.unwrap();
+    assert_eq!(
+        refused(bootstrap::create_user(db, op, "ann", None, &set(&["no such"]), AccountKind::Personal).await),
+        "GROUP_UNKNOWN"
+    );
+    bootstrap::create_user(db, op, "ann", None, &set(&[]), AccountKind::Personal).await.unwrap();
     bootstrap::add_to_group(db, op, "ann", "night shift").await.unwrap();
     bootstrap::add_to_group(db, op, "ann", "night shift").await.unwrap();
     let ann = users::get(&house.deployer, &house.admin, "ann").await.unwrap().unwrap();
@@ -95,9 +102,9 @@ async fn only_administrators_change_accounts_and_all_see_them() {
     let second = users::list(deployer, &bob, &UserFilter::default(), &page).await.unwrap();
     assert_eq!((second.items[0].1.login.as_str(), second.has_next), ("bob", false));
     assert_eq!(users::count(deployer, &bob, &UserFilter::default()).await.unwrap(), 2);
-    let filter = UserFilter { text: Some("BO".to_owned()), group: Some("dev".to_owned()) };
+    let filter = UserFilter { text: Some("BO".to_owned()), group: Some("dev".to_owned()), kind: None };
     assert_eq!(users::count(deployer, &bob, &filter).await.unwrap(), 1);
-    let filter = UserFilter { text: Some("b%b".to_owned()), group: None };
+    let filter = UserFilter { text: Some("b%b".to_owned()), ..Default::default() };
     assert_eq!(users::count(deployer, &bob, &filter).await.unwrap(), 0);
     assert_eq!(groups::count(deployer, &bob, None).await.unwrap(), 4);
     let page = Page::new(None, None).unwrap();
@@ -168,7 +175,7 @@ async fn a_group_made_again_has_no_rights_of_the_old_one() {
 async fn an_owner_is_not_deleted() {
     let house = house().await;
     house.user("bob", &[]).await;
-    house.sql("INSERT INTO published_project VALUES ('CHURN', 'Churn', 'bob', 1, 0, 'bob')").await;
+    house.sql("INSERT INTO published_project (key, name, owner, version, created_at, created_by) VALUES ('CHURN', 'Churn', 'bob', 1, 0, 'bob')").await;
     assert_eq!(refused(users::delete(&house.deployer, &house.admin, "bob").await), "IN_USE");
     house.sql("UPDATE published_project SET owner = 'admin'").await;
     users::delete(&house.deployer, &house.admin, "bob").await.unwrap();
@@ -178,8 +185,8 @@ async fn an_owner_is_not_deleted() {
 async fn filters_that_nothing_can_meet_are_met_by_nothing() {
     let house = house().await;
     let page = Page::new(None, None).unwrap();
-    let text = |text: String| UserFilter { text: Some(text), group: None };
-    let group = UserFilter { text: None, group: Some("o\0ps".to_owned()) };
+    let text = |text: String| UserFilter { text: Some(text), ..Default::default() };
+    let group = UserFilter { group: Some("o\0ps".to_owned()), ..Default::default() };
     for filter in [group, text("x".repeat(201)), text("x".repeat(60_000))] {
         assert!(users::list(&house.deployer, &house.admin, &filter, &page).await.unwrap().items.is_empty());
         assert_eq!(users::count(&house.deployer, &house.admin, &filter).await.unwrap(), 0);
@@ -212,4 +219,26 @@ async fn changes_that_meet_take_turns() {
         }
     };
     tokio::join!(rights("a"), groups(), rights("b"));
+}
+
+#[tokio::test]
+async fn a_technical_account_is_made_by_global_administrators_and_makes_no_keys() {
+    let house = house().await;
+    let new = |login: &str| NewUser { login: login.to_owned(), kind: AccountKind::Technical, ..NewUser::default() };
+    let bob = house.user("bob", &["dev"]).await;
+    assert_eq!(refused(users::create(&house.deployer, &bob, new("robot")).await), "FORBIDDEN");
+    let made = users::create(&house.deployer, &house.admin, new("robot")).await.unwrap();
+    assert_eq!(made.kind, AccountKind::Technical);
+    let page = deployer::paging::Page::new(None, None).unwrap();
+    let filter = users::UserFilter { kind: Some(AccountKind::Technical), ..Default::default() };
+    let found = users::list(&house.deployer, &bob, &filter, &page).await.unwrap();
+    assert_eq!(found.items.into_iter().map(|(_, user)| user.login).collect::<Vec<_>>(), ["robot"]);
+    let key = |login: &str| keys::NewKey { login: Some(login.to_owned()), label: "ci".to_owned(), ..Default::default() };
+    let (_, secret) = keys::create(&house.deployer, &house.admin, key("robot")).await.unwrap();
+    let robot = keys::authenticate(&house.deployer.db, secret.expose()).await.unwrap().unwrap();
+    assert_eq!(refused(keys::create(&house.deployer, &robot, key("robot")).await), "FORBIDDEN");
+    assert!(keys::create(&house.deployer, &bob, key("bob")).await.is_ok(), "people make their own");
+    let off = users::UserPatch { enabled: Some(false), ..Default::default() };
+    users::update(&house.deployer, &house.admin, "robot", off).await.unwrap();
+    assert!(keys::authenticate(&house.deployer.db, secret.expose()).await.unwrap().is_none(), "dead with its user");
 }

@@ -221,3 +221,46 @@ async fn the_record_of_a_key_names_it_and_keeps_its_secret() {
     assert_eq!((told[2].0, &told[2].2["label"]), ("createApiKey", &json!("ci")));
     assert!(!format!("{seen:?}").contains(&whole.expose()[13..]));
 }
+
+/// Whoever adds a transaction decides: a mutation commits by its act, which writes the record. These are none.
+#[test]
+fn only_acts_commit_mutations() {
+    let known = [
+        // Their own records.
+        ("audit/act.rs", 4),
+        // The first start found that there is nothing to do.
+        ("bootstrap.rs", 2),
+        // The bytes of a bundle whose deletion is recorded.
+        ("bundles.rs", 1),
+        // Housekeeping of workers, and what was found on nodes.
+        ("drift.rs", 1),
+        ("drift/store.rs", 2),
+        // What a worker notes of a node.
+        ("imports.rs", 1),
+        // The last use of a key.
+        ("keys.rs", 1),
+        // Housekeeping.
+        ("rotate.rs", 2),
+        ("sealed.rs", 1),
+        ("updates/idempotency.rs", 1),
+    ];
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let times = std::fs::read_to_string(&path).unwrap().matches(".commit().await").count();
+            if times > 0 {
+                found.push((path.strip_prefix(&root).unwrap().display().to_string(), times));
+            }
+        }
+    }
+    found.sort();
+    let known: Vec<_> = known.iter().map(|(file, times)| ((*file).to_owned(), *times)).collect();
+    assert_eq!(found, known);
+}

@@ -8,7 +8,7 @@ use crate::support::{House, house, refused, viewer};
 async fn walk(house: &House) {
     house.infrastructure("open", Level::View).await;
     house.infrastructure("shut", Level::None).await;
-    house.sql("INSERT INTO published_project VALUES ('P', 'P', 'bob', 1, 0, 'bob')").await;
+    house.sql("INSERT INTO published_project (key, name, owner, version, created_at, created_by) VALUES ('P', 'P', 'bob', 1, 0, 'bob')").await;
     house
         .sql("INSERT INTO worker (id, name, started_at, lease_until, facts) VALUES (9, 'w', 0, 9000000000000000, '{}')")
         .await;

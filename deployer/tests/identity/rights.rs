@@ -79,7 +79,7 @@ async fn projects_and_deployments() {
     let bob = viewer("bob", &["dev"]);
     let all = [ProjectRights::NONE, with(0), with(1), with(2), with(3)];
     for (n, rights) in all.iter().enumerate() {
-        house.sql(&format!("INSERT INTO published_project VALUES ('P{n}', 'P', 'ann', 1, 0, 'ann')")).await;
+        house.sql(&format!("INSERT INTO published_project (key, name, owner, version, created_at, created_by) VALUES ('P{n}', 'P', 'ann', 1, 0, 'ann')")).await;
         let flags =
             [rights.read, rights.write, rights.deploy, rights.admin].map(|flag| if flag { "TRUE" } else { "FALSE" });
         // The flags alone as they are kept: what they contain, the rights compute.

@@ -11,7 +11,10 @@ use crate::{
     error::{Refusal, Result, settle},
     scalars::DateTime,
     session::Asked,
-    types::accounts::{ApiKey, Group, User},
+    types::{
+        accounts::{ApiKey, Group, User},
+        enums::AccountKind,
+    },
 };
 
 payload!(
@@ -75,6 +78,9 @@ pub(crate) struct CreateUserInput {
     /// Groups that there are.
     #[graphql(default)]
     groups: Vec<String>,
+    /// Whose account it is, for good.
+    #[graphql(default_with = "AccountKind::Personal")]
+    kind: AccountKind,
 }
 
 /// A change of a user. What is not given is left as it is.
@@ -102,8 +108,9 @@ impl Accounts {
         #[graphql(desc = "The user.")] input: CreateUserInput,
     ) -> Result<UserPayload> {
         let session = ctx.session()?;
-        let CreateUserInput { login, display_name, groups } = input;
-        let new = users::NewUser { login, display_name, groups: groups.into_iter().collect(), email: None };
+        let CreateUserInput { login, display_name, groups, kind } = input;
+        let groups = groups.into_iter().collect();
+        let new = users::NewUser { login, display_name, groups, kind: kind.into(), email: None };
         UserPayload::of(users::create(&session.deployer, &session.viewer(), new).await)
     }
 

@@ -1,7 +1,7 @@
 //! What is done with a deployment beside ordinary updates: restoring, disabling, enabling, looking for drift, running tests.
 
 use async_graphql::{Context, ID, Object};
-use deployer::{drift, error::Error, testing, updates};
+use deployer::{audit, drift, error::Error, testing, updates};
 
 use super::{payload, updates::StartUpdatePayload};
 use crate::{
@@ -51,7 +51,11 @@ impl LiveDeployments {
                 let key = idempotency_key.as_deref();
                 updates::restore(&session.deployer, &session.viewer(), &deployment_id, to, key).await
             }
-            Err(refused) => Err(refused),
+            Err(refused) => {
+                let object = audit::Object::new(audit::ObjectKind::Deployment, &deployment_id);
+                let (deployer, viewer) = (&session.deployer, session.viewer());
+                Err(audit::refuse(deployer, &viewer, "restoreDeployment", object, refused).await)
+            }
         };
         StartUpdatePayload::of(answer)
     }

@@ -3,6 +3,7 @@
 use async_graphql::{ID, InputObject, SimpleObject};
 use deployer::{accounts, keys, viewer};
 
+use super::enums::AccountKind;
 use crate::scalars::DateTime;
 
 /// You.
@@ -35,6 +36,8 @@ pub(crate) struct User {
     login: String,
     /// What people read.
     display_name: String,
+    /// Whose account it is.
+    kind: AccountKind,
     /// A disabled user's keys are dead.
     enabled: bool,
     /// The groups.
@@ -47,15 +50,9 @@ pub(crate) struct User {
 
 impl From<accounts::users::User> for User {
     fn from(user: accounts::users::User) -> Self {
-        let accounts::users::User { login, display_name, enabled, groups, created_at, email } = user;
-        Self {
-            login,
-            display_name,
-            enabled,
-            groups: groups.into_iter().collect(),
-            created_at: created_at.into(),
-            email,
-        }
+        let accounts::users::User { login, display_name, kind, enabled, groups, created_at, email } = user;
+        let (kind, groups) = (kind.into(), groups.into_iter().collect());
+        Self { login, display_name, kind, enabled, groups, created_at: created_at.into(), email }
     }
 }
 
@@ -125,10 +122,12 @@ pub(crate) struct UserFilter {
     text: Option<String>,
     /// Members of this group.
     group: Option<String>,
+    /// Of this kind.
+    kind: Option<AccountKind>,
 }
 
 impl From<UserFilter> for accounts::users::UserFilter {
     fn from(filter: UserFilter) -> Self {
-        Self { text: filter.text, group: filter.group }
+        Self { text: filter.text, group: filter.group, kind: filter.kind.map(Into::into) }
     }
 }

@@ -12,6 +12,16 @@ pub(crate) enum StageKind {
     Api,
 }
 
+/// Whose an account is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "deployer::accounts::users::AccountKind")]
+pub(crate) enum AccountKind {
+    /// A person's.
+    Personal,
+    /// A machine's, such as a CI orchestrator's. Only global administrators make keys for it.
+    Technical,
+}
+
 /// The kind of platform behind an infrastructure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "targets::TargetType")]

@@ -1,6 +1,7 @@
 //! The types of the schema: thin coats over what the deployer answers. Their comments are the users' documentation.
 
 pub(crate) mod accounts;
+pub(crate) mod audit;
 pub(crate) mod deployment;
 pub(crate) mod enums;
 pub(crate) mod governance;

@@ -172,3 +172,40 @@ async fn new_and_deleted_deployments_are_changes() {
     assert_eq!(told.await.unwrap()["deploymentChanged"]["id"], "other");
     one.ends_with("NOT_FOUND").await;
 }
+
+#[tokio::test]
+async fn what_runs_ends_with_its_user_and_with_each_right() {
+    let world = world().await;
+    let (id, worker) = (world.start().await, world.worker().await);
+    let mut running = Vec::new();
+    for login in ["disabled", "deleted", "left"] {
+        let viewer = world.somebody(login, &["see"]).await;
+        running.push(world.follow(&viewer, EVENTS, json!({"id": id})));
+    }
+    // One who sees through another group, which loses its right on the project.
+    world.admin("mutation { createGroup(name: \"readers\") { refusals { code } } }", json!({})).await;
+    let rights = "mutation($version: Long!, $read: Boolean!) { updatePublishedProject(input: {key: \"CHURN\", expectedVersion: $version, permissions: [
+        {group: \"see\", read: true}, {group: \"deploy\", deploy: true}, {group: \"readers\", read: $read}]}) { refusals { code } } }";
+    world.admin(rights, json!({"version": 2, "read": true})).await;
+    world
+        .admin("mutation { setInfrastructurePermissions(id: \"PROD\", expectedVersion: 1, permissions: [{group: \"see\", level: VIEW}, {group: \"readers\", level: VIEW}]) { refusals { code } } }", json!({}))
+        .await;
+    let reader = world.somebody("reader", &["readers"]).await;
+    running.push(world.follow(&reader, EVENTS, json!({"id": id})));
+    for one in &mut running {
+        assert_eq!(one.data().await["updateEvents"]["seq"], 1);
+    }
+    let changed = world
+        .admin(
+            "mutation { updateUser(input: {login: \"disabled\", enabled: false}) { refusals { code } } deleteUser(login: \"deleted\") { refusals { code } }
+               left: updateUser(input: {login: \"left\", groups: []}) { refusals { code } } }",
+            json!({}),
+        )
+        .await;
+    assert!(!changed.to_string().contains("code"), "{changed}");
+    world.admin(rights, json!({"version": 3, "read": false})).await;
+    worker.claim(&id).await;
+    for (one, code) in running.iter_mut().zip(["UNAUTHENTICATED", "UNAUTHENTICATED", "NOT_FOUND", "NOT_FOUND"]) {
+        one.ends_with(code).await;
+    }
+}

@@ -1,8 +1,10 @@
 //! The schema over a real deployer on a real SQLite database.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests: a failed step is a failed test")]
 
+mod audit;
 mod following;
 mod hidden;
+mod hiding;
 mod nested;
 mod people;
 mod policies;

@@ -42,7 +42,7 @@ pub(crate) async fn empty() -> World {
     install_crypto_provider();
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
-    let db = Db::open(&format!("sqlite://{}", at("slipway.db")), Use::Shared(4)).await.unwrap();
+    let db = Db::open(&database(&at("slipway.db")).await, Use::Shared(4)).await.unwrap();
     migration::migrate(db.pool()).await.unwrap();
     let deployer = Deployer {
         db,
@@ -57,6 +57,16 @@ pub(crate) async fn empty() -> World {
     let bell = Bell::embedded();
     let tail = Tail::start(&deployer, &bell);
     World { deployer, schema: graphql::builder().finish(), tail, bell, admin, _folder: folder }
+}
+
+/// A SQLite file; or, with `SLIPWAY_TEST_POSTGRES=postgres://USER@HOST:PORT` (no database name), a new database on that server.
+async fn database(file: &str) -> String {
+    use sea_orm::ConnectionTrait as _;
+    let Ok(server) = std::env::var("SLIPWAY_TEST_POSTGRES") else { return format!("sqlite://{file}") };
+    let name = format!("t{:016x}", engine::clock::random_u64());
+    let postgres = Db::open(&format!("{server}/postgres"), Use::Shared(1)).await.unwrap();
+    postgres.pool().execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+    format!("{server}/{name}")
 }
 
 /// Infrastructure `PROD`, published project `CHURN` with bundle `v1`, deployment `churn` of it; groups `see` and `deploy` with these rights on both.
@@ -121,6 +131,11 @@ impl World {
         let new = keys::NewKey { login: Some(login.to_owned()), label: "test".to_owned(), ..Default::default() };
         let (_, secret) = keys::create(&self.deployer, &self.admin, new).await.unwrap();
         keys::authenticate(&self.deployer.db, secret.expose()).await.unwrap().unwrap()
+    }
+
+    pub(crate) async fn sql(&self, sql: &str) {
+        use sea_orm::ConnectionTrait as _;
+        self.deployer.db.pool().execute_unprepared(sql).await.unwrap();
     }
 
     pub(crate) async fn upload(&self, project: &str, id: &str) {
@@ -194,6 +209,16 @@ impl Worker {
     pub(crate) async fn note(&self, run: &str, key: &str) {
         let note = Kind::StepNoted { key: key.to_owned(), value: json!("x") };
         self.write(run, &[NewEvent::step(0, 1, note)], false).await;
+    }
+
+    pub(crate) fn id(&self) -> String {
+        self.lease.worker.to_string()
+    }
+
+    /// Nobody can tell what is on the node.
+    pub(crate) async fn stick(&self, run: &str) {
+        let failure = engine::failure::Failure::new(engine::failure::Code::new("OUTCOME_UNKNOWN"), "unknown");
+        self.write(run, &[NewEvent::run(Kind::Stuck { failure })], false).await;
     }
 
     /// Ends a run that somebody asked to cancel.
