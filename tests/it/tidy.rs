@@ -96,7 +96,25 @@ const NO_CODES: &[&str] = &[
     "HOOK_SUCCEEDED",
     "HOOK_WARNING",
 ];
-const NO_CODE_PREFIXES: [&str; 4] = ["SLIPWAY_", "CAP_", "CARGO_", "ERR_"];
+const NO_CODE_PREFIXES: &[&str] = &[
+    "SLIPWAY_",
+    "CAP_",
+    "CARGO_",
+    "ERR_",
+    "XDG_",
+    // Variables of CI systems.
+    "BITBUCKET_",
+    "BUILDKITE_",
+    "BUILD_",
+    "CIRCLE_",
+    "CI_",
+    "CODEBUILD_",
+    "GITHUB_",
+    "GITLAB_",
+    "JENKINS_",
+    "SYSTEM_JOB",
+    "TF_BUILD",
+];
 /// Codes of one word: nothing tells them from other words.
 const SHORT_CODES: &[&str] =
     &["ABANDONED", "CANCELLED", "FORBIDDEN", "INTERNAL", "INTERRUPTED", "TIMEOUT", "UNAUTHENTICATED"];
