@@ -4,7 +4,9 @@
 //! `slipway login` stored. They are never mixed: a stored key goes to the address that it was stored for alone, and a given one to a given address.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     io::Write as _,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -32,8 +34,8 @@ pub(crate) struct Login {
 impl Login {
     /// What this command works with.
     pub(crate) fn find(connect: &Connect) -> Result<Self, Failure> {
-        let given = given_key(connect.key_file.as_deref())?;
-        let url = connect.url.as_deref().map(address).transpose()?;
+        let given = given_key(file(connect.key_file.as_ref()))?;
+        let url = connect.url.as_deref().filter(|url| !url.trim().is_empty()).map(address).transpose()?;
         let mut login = match (given, url) {
             (Some(key), Some(url)) => Self { url, key, ca_file: None },
             (Some(_), None) => {
@@ -49,8 +51,8 @@ impl Login {
                 stored
             }
         };
-        if let Some(file) = &connect.ca_file {
-            login.ca_file = Some(file.clone());
+        if let Some(file) = file(connect.ca_file.as_ref()) {
+            login.ca_file = Some(file.to_owned());
         }
         Ok(login)
     }
@@ -80,6 +82,11 @@ impl Login {
             Err(error) => Err(Failure::io(format!("{}: {error}", file.display()))),
         }
     }
+}
+
+/// A file that was named.
+pub(crate) fn file(named: Option<&OsString>) -> Option<&Path> {
+    named.filter(|name| !name.is_empty()).map(Path::new)
 }
 
 /// An address of an API: `http` or `https`, and nothing secret in it.

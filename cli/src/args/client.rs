@@ -1,6 +1,6 @@
 //! The commands of a client: they talk to a Slipway API, and need neither a database nor the server's settings.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
@@ -44,8 +44,9 @@ pub(crate) enum ClientCommand {
     },
 }
 
-/// Where the API is, and as whom. Without these: what `slipway login` stored.
-#[derive(Args, Default)]
+/// Where the API is, and as whom. Without these: what `slipway login` stored. An empty variable, such as a secret that a CI system did not hand
+/// out, is none.
+#[derive(Args)]
 #[command(next_help_heading = "The API")]
 pub(crate) struct Connect {
     /// The API's address, such as https://slipway.example.org.
@@ -53,10 +54,10 @@ pub(crate) struct Connect {
     pub(crate) url: Option<String>,
     /// A file that holds the API key. The key itself may stand in the variable SLIPWAY_API_KEY, never on the command line.
     #[arg(long, env = "SLIPWAY_API_KEY_FILE", hide_env_values = true, value_name = "FILE")]
-    pub(crate) key_file: Option<PathBuf>,
+    pub(crate) key_file: Option<OsString>,
     /// Certificates in PEM format that are trusted besides those that the system trusts.
     #[arg(long, env = "SLIPWAY_CA_FILE", hide_env_values = true, value_name = "FILE")]
-    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<OsString>,
 }
 
 #[derive(Args)]
@@ -66,7 +67,7 @@ pub(crate) struct LoginArgs {
     pub(crate) url: Option<String>,
     /// Certificates in PEM format that are trusted besides those that the system trusts; remembered with the login.
     #[arg(long, env = "SLIPWAY_CA_FILE", hide_env_values = true, value_name = "FILE")]
-    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<OsString>,
 }
 
 /// How the answer is written.
