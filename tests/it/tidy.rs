@@ -87,6 +87,7 @@ const NO_CODES: &[&str] = &[
     "NO_PROXY",
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
+    "OUT_DIR",
     // Kinds of the practice node's faults.
     "CUT_ANSWER",
     "LOST_ANSWER",
