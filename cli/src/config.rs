@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
+use deployer::drift::DriftSettings;
 use engine::{
     queue::{Redis, RedisTls},
     runs::retain::Retention,
@@ -42,6 +43,7 @@ pub(crate) struct Config {
     pub(crate) http: api::Settings,
     pub(crate) worker: WorkerTable,
     pub(crate) retention: Retention,
+    pub(crate) drift: DriftSettings,
     pub(crate) log: Log,
 }
 

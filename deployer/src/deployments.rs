@@ -2,10 +2,12 @@
 //!
 //! * [`settings`]: what can be set, and what is wrong with it.
 //! * [`mod@write`]: making, changing and deleting one.
+//! * [`removal`]: deleting one, with a choice of what becomes of its project on the node.
 //! * [`mod@list`]: finding them; [`mod@of_parents`]: those of many infrastructures or projects at once.
 
 pub mod list;
 pub mod of_parents;
+pub mod removal;
 pub mod settings;
 pub mod write;
 
@@ -14,6 +16,7 @@ use entities::deployment;
 pub use self::{
     list::{Filter, by_ids, get, list},
     of_parents::{Parent, of_parents},
+    removal::{Deletion, OnNode, delete_with},
     settings::{Change, Settings, SettingsChange},
     write::{NewDeployment, create, delete, update_settings},
 };
@@ -53,7 +56,7 @@ pub struct Deployment {
 impl Deployment {
     fn of(row: deployment::Model, rights: DeploymentRights) -> Result<Self> {
         Ok(Self {
-            settings: serde_json::from_str(&row.settings)?,
+            settings: Settings::read(&row.settings)?,
             id: row.id,
             project_key: row.project_key,
             infrastructure_id: row.infrastructure_id,

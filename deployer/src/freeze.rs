@@ -107,7 +107,27 @@ pub(crate) async fn freeze(tx: &Tx, row: &deployment::Model, login: &str) -> Res
     Ok(RunSpec { plan, requester: login.to_owned(), body: serde_json::to_value(body)?, inherited: None })
 }
 
-/// The same, without holding anything: for a preview.
+/// The kind, and the name, of the step that switches a project off.
+pub const SWITCH_OFF: &str = "switch_off";
+/// The kind, and the name, of the step that deletes a project on the node.
+pub const DELETE_PROJECT: &str = "delete_project";
+
+/// Freezes an update that deploys nothing, and does one thing with the project on the node. No hooks: those are for deployments.
+pub(crate) async fn freeze_acting(
+    tx: &Tx,
+    row: &deployment::Model,
+    login: &str,
+    kind: &'static str,
+) -> Result<RunSpec> {
+    let mut spec = freeze(tx, row, login).await?;
+    let place = hold_infrastructure(tx, row).await?;
+    let settings = Settings::read(&place.settings)?;
+    let steps = vec![step("check_policy", &settings), step(kind, &settings)];
+    spec.plan = Plan { version: PLAN_VERSION, steps, on_failure: OnFailure::Leave };
+    Ok(spec)
+}
+
+/// What [`freeze`] makes, without holding anything: for a preview.
 pub(crate) async fn read<C: ConnectionTrait>(
     db: &C,
     row: &deployment::Model,
@@ -135,6 +155,7 @@ pub(crate) async fn read<C: ConnectionTrait>(
         connection_remapping: settings.connection_remapping,
         local_variables: settings.local_variables,
         scenarios: settings.scenarios,
+        disable_automatic_triggers: settings.disable_automatic_triggers,
         acting_user: place.deploy_as.unwrap_or_else(|| login.to_owned()),
     };
     Ok((body, plan))

@@ -12,6 +12,8 @@
 //! * [`archive`]: reading a package that somebody uploaded.
 //! * [`projects`], [`bundles`]: what can be deployed. [`deployments`]: what is to be where.
 //! * [`updates`]: executions that make deployments so; [`freeze`] makes their specs, [`preview`] tells what one would change.
+//! * [`drift`]: what is otherwise on the node than an update left it. [`testing`]: test scenarios.
+//! * [`status`]: how a deployment is; `live`: what its updates left on the node.
 //! * [`policy`], [`imports`]: what a worker asks of us.
 
 pub mod accounts;
@@ -21,12 +23,14 @@ pub mod bootstrap;
 pub mod bundles;
 pub mod contents;
 pub mod deployments;
+pub mod drift;
 pub mod error;
 pub mod freeze;
 pub mod hooks;
 pub mod imports;
 pub mod infrastructures;
 pub mod keys;
+mod live;
 pub mod names;
 mod nested;
 pub mod paging;
@@ -38,6 +42,8 @@ pub mod rights;
 pub mod rotate;
 pub mod sealed;
 pub mod stages;
+pub mod status;
+pub mod testing;
 mod text;
 pub mod updates;
 pub mod viewer;

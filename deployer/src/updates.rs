@@ -1,6 +1,7 @@
 //! Updates: executions that make deployments so.
 //!
-//! * [`ask`]: starting, retrying, cancelling, abandoning one. [`idempotency`]: repeated requests.
+//! * [`ask`]: starting, retrying, cancelling, abandoning one; `purpose`: what for; `restore`: putting back what was live before. [`idempotency`]: repeated requests.
+//! * [`kind`]: what kinds of update there are.
 //! * [`view`]: an update, as one viewer sees it; [`steps`]: its steps; [`waiting`]: what it waits for.
 //! * [`mod@list`]: finding them; [`brief`]: at a glance, without their journals; [`mod@frozen`]: what was frozen at the request;
 //!   [`mod@of_deployments`]: those of many deployments at once.
@@ -12,8 +13,11 @@ pub mod brief;
 pub mod events;
 pub mod frozen;
 pub mod idempotency;
+pub mod kind;
 pub mod list;
 pub mod of_deployments;
+pub(crate) mod purpose;
+mod restore;
 pub mod steps;
 pub mod tail;
 pub mod view;
@@ -22,10 +26,11 @@ pub mod waiting;
 use engine::runs::RunsError;
 
 pub use self::{
-    ask::{Accepted, abandon, cancel, retry, start},
+    ask::{Accepted, abandon, cancel, disable, enable, restore, retry, start},
     brief::{Brief, briefs, latest_briefs},
     events::{LogLine, UpdateEvent, events, events_of, log, log_of},
     frozen::{Frozen, frozen},
+    kind::UpdateType,
     list::{Filter, by_ids, get, latest_of, list},
     of_deployments::of_deployments,
     steps::{Attempt, SlotWait, Step, StepStatus, Trouble},

@@ -5,7 +5,7 @@ use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use async_graphql::dataloader::Loader;
 use deployer::{
-    bundles, deployments, hooks, infrastructures,
+    bundles, deployments, drift, hooks, infrastructures,
     paging::{Listing, Page},
     projects, updates,
 };
@@ -105,6 +105,11 @@ loader!(
     /// A deployment by id.
     DeploymentById(String) -> deployments::Deployment,
     |deployer, viewer, ids| deployments::by_ids(deployer, viewer, ids)
+);
+loader!(
+    /// What was found when a deployment's node was last compared.
+    DriftOf(String) -> drift::Drift,
+    |deployer, viewer, ids| drift::by_deployments(deployer, viewer, ids)
 );
 loader!(
     /// What a bundle holds: perhaps megabytes.

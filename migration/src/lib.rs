@@ -13,13 +13,18 @@ use sea_orm_migration::{
 
 mod m20261122_000001_first;
 mod m20261122_000002_came_back;
+mod m20261128_000005_drift;
 
 /// All migrations, in order.
 struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261122_000001_first::Migration), Box::new(m20261122_000002_came_back::Migration)]
+        vec![
+            Box::new(m20261122_000001_first::Migration),
+            Box::new(m20261122_000002_came_back::Migration),
+            Box::new(m20261128_000005_drift::Migration),
+        ]
     }
 }
 

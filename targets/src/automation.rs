@@ -4,17 +4,21 @@
 //! * `report`: the node's own verdicts inside a success.
 //! * [`notes`]: what a run remembers; `flight`: calls whose answer may be lost.
 //! * `goal`: what the node should show at the end of an update, or of a restore.
-//! * One file per step: `validate`, `push` (with `import`, `settings`, `permissions`), `activate`, `run_as` (with `webapps`, `switches`), `verify`.
-//! * `restore`, `preview`, `check`.
+//! * One file per step: `validate`, `push` (with `import`, `folders`, `settings`, `permissions`), `activate`, `run_as` (with `webapps`, `switches`), `verify`.
+//! * `restore`, `preview`, `check`; `observe`, `drift`: how a deployed project is, by reading alone.
+//! * `turn_off`: switching a project off, and deleting it; `tests_of_project`: its test scenarios.
 
 mod activate;
 mod calls;
 mod check;
 mod client;
+mod drift;
 mod flight;
+mod folders;
 mod goal;
 mod import;
 pub mod notes;
+mod observe;
 mod permissions;
 mod preview;
 mod push;
@@ -24,9 +28,13 @@ mod run_as;
 mod session;
 mod settings;
 mod switches;
+mod tests_of_project;
+mod turn_off;
 mod validate;
 mod verify;
 mod webapps;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::{
@@ -37,8 +45,9 @@ use engine::{
 use self::{client::Api, session::Session};
 use crate::{
     http::Http,
+    on_node::{OnNode, TestRun, TestingStatus},
     spec::{BundleContents, DeploySpec, NodeSpec},
-    target::{NodeReport, Preview, Target, Work},
+    target::{Difference, NodeReport, Preview, Receipt, Target, Work},
 };
 
 /// Dataiku's Automation node, as a target.
@@ -65,6 +74,41 @@ impl Target for AutomationNode {
         preview::preview(&api, spec, contents).await
     }
 
+    async fn observe(&self, node: &NodeSpec, key: &Secret, project_key: &str) -> Result<OnNode, Failure> {
+        Ok(observe::observe(&Api::new(&self.http, node, key, None)?, project_key).await?)
+    }
+
+    async fn drift(
+        &self,
+        spec: &DeploySpec,
+        contents: &BundleContents,
+        receipt: &Receipt,
+        key: &Secret,
+    ) -> Result<Vec<Difference>, Failure> {
+        drift::drift(&Api::new(&self.http, &spec.infrastructure.node, key, None)?, spec, contents, receipt).await
+    }
+
+    async fn testing_status(
+        &self,
+        node: &NodeSpec,
+        key: &Secret,
+        project_key: &str,
+        bundle: Option<&str>,
+    ) -> Result<TestingStatus, Failure> {
+        Ok(tests_of_project::status(&Api::new(&self.http, node, key, None)?, project_key, bundle).await?)
+    }
+
+    async fn run_test_scenarios(
+        &self,
+        node: &NodeSpec,
+        key: &Secret,
+        acting_user: &str,
+        project_key: &str,
+        within: Duration,
+    ) -> Result<TestRun, Failure> {
+        tests_of_project::run(&Api::new(&self.http, node, key, Some(acting_user))?, project_key, within).await
+    }
+
     async fn validate(&self, work: &Work<'_>) -> StepResult {
         validate::validate(&Session::open(&self.http, work).await?).await
     }
@@ -87,6 +131,14 @@ impl Target for AutomationNode {
 
     async fn verify(&self, work: &Work<'_>) -> StepResult {
         verify::verify(&Session::open(&self.http, work).await?).await
+    }
+
+    async fn switch_off(&self, work: &Work<'_>) -> StepResult {
+        turn_off::switch_off(&Session::open(&self.http, work).await?).await
+    }
+
+    async fn delete_project(&self, work: &Work<'_>) -> StepResult {
+        turn_off::delete_project(&Session::open(&self.http, work).await?).await
     }
 
     async fn restore(&self, work: &Work<'_>) -> StepResult {

@@ -4,12 +4,15 @@
 //! * [`target`]: the trait that a platform implements, and what it answers.
 //! * [`registry`]: the list of platforms, and [`registry::Targets`], made once per process.
 //! * [`http`]: the one HTTP client, and which answers are worth another attempt.
+//! * [`on_node`]: what a node shows of a deployed project; [`looks`]: looks at it, kept for a moment.
 //! * [`automation`]: Dataiku's Automation node.
 //! * [`codes`]: the failure codes of this crate, each with a page in `docs/errors`.
 
 pub mod automation;
 pub mod codes;
 pub mod http;
+pub mod looks;
+pub mod on_node;
 pub mod registry;
 pub mod spec;
 pub mod target;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     automation::AutomationNode,
     http::{Http, HttpSettings, NodeUrl, NodeUrlError, SetupError},
+    looks::Looks,
     target::Target,
 };
 
@@ -62,6 +63,7 @@ impl FromStr for TargetType {
 #[derive(Clone)]
 pub struct Targets {
     http: Http,
+    looks: Arc<Looks>,
     made: Arc<Vec<(TargetType, Arc<dyn Target>)>>,
 }
 
@@ -73,7 +75,7 @@ impl Targets {
     pub fn new(settings: HttpSettings) -> Result<Self, SetupError> {
         let http = Http::new(settings)?;
         let made = all().iter().map(|(kind, make)| (*kind, make(http.clone()))).collect();
-        Ok(Self { http, made: Arc::new(made) })
+        Ok(Self { http, looks: Arc::default(), made: Arc::new(made) })
     }
 
     /// The platform of this kind; None if this build does not have it.
@@ -84,6 +86,11 @@ impl Targets {
     /// The Automation node's.
     pub fn automation_node(&self) -> Arc<dyn Target> {
         self.find(TargetType::AutomationNode).unwrap_or_else(|| Arc::new(AutomationNode::new(self.http.clone())))
+    }
+
+    /// Looks at deployed projects, kept for a moment.
+    pub fn looks(&self) -> &Looks {
+        &self.looks
     }
 
     /// Reads a node's URL as its record keeps it, and refuses what can't be one.

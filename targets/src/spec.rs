@@ -28,8 +28,18 @@ pub struct DeploySpec {
     /// Per scenario id: on or off. A scenario that is not named is left alone.
     #[serde(default)]
     pub scenarios: BTreeMap<String, bool>,
+    /// Every scenario is off, whatever `scenarios` says and whatever was on before.
+    #[serde(default)]
+    pub disable_automatic_triggers: bool,
     /// The login as whom changes are made on the node: the infrastructure's deploy-as user, else the requester.
     pub acting_user: String,
+}
+
+impl DeploySpec {
+    /// How this scenario is switched; None leaves it alone.
+    pub fn switch(&self, scenario: &str) -> Option<bool> {
+        if self.disable_automatic_triggers { Some(false) } else { self.scenarios.get(scenario).copied() }
+    }
 }
 
 /// The infrastructure's settings at the time of the request.

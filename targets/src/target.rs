@@ -1,5 +1,7 @@
 //! One platform, seen by the steps of a run.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use engine::{
     failure::{Failure, StepError, StepResult},
@@ -10,7 +12,10 @@ use engine::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::spec::{BundleContents, DeploySpec, NodeSpec};
+use crate::{
+    on_node::{OnNode, TestRun, TestingStatus},
+    spec::{BundleContents, DeploySpec, NodeSpec},
+};
 
 /// What a target works with during one attempt at one step.
 pub struct Work<'a> {
@@ -59,6 +64,37 @@ pub trait Target: Send + Sync {
     /// What an update would change, found without changing anything.
     async fn preview(&self, spec: &DeploySpec, contents: &BundleContents, key: &Secret) -> Result<Preview, Failure>;
 
+    /// How a deployed project is: what is active, what runs, how scenarios ended. Changes nothing.
+    async fn observe(&self, node: &NodeSpec, key: &Secret, project_key: &str) -> Result<OnNode, Failure>;
+
+    /// What is otherwise on the node than the receipt of an update of this spec says. Changes nothing.
+    async fn drift(
+        &self,
+        spec: &DeploySpec,
+        contents: &BundleContents,
+        receipt: &Receipt,
+        key: &Secret,
+    ) -> Result<Vec<Difference>, Failure>;
+
+    /// How the project's test scenarios ended last, under this bundle if one is named.
+    async fn testing_status(
+        &self,
+        node: &NodeSpec,
+        key: &Secret,
+        project_key: &str,
+        bundle: Option<&str>,
+    ) -> Result<TestingStatus, Failure>;
+
+    /// Runs the project's test scenarios as `acting_user`, and waits for their ends. Changes nothing but what they do. May be dropped at any await.
+    async fn run_test_scenarios(
+        &self,
+        node: &NodeSpec,
+        key: &Secret,
+        acting_user: &str,
+        project_key: &str,
+        within: Duration,
+    ) -> Result<TestRun, Failure>;
+
     /// Step `validate_remap`. Nothing on the node has changed when it fails.
     async fn validate(&self, work: &Work<'_>) -> StepResult;
 
@@ -76,6 +112,12 @@ pub trait Target: Send + Sync {
 
     /// Step `verify`: its output is the [`Receipt`].
     async fn verify(&self, work: &Work<'_>) -> StepResult;
+
+    /// Step `switch_off`: every scenario off, every web app stopped; what was on is noted.
+    async fn switch_off(&self, work: &Work<'_>) -> StepResult;
+
+    /// Step `delete_project`: the project goes from the node.
+    async fn delete_project(&self, work: &Work<'_>) -> StepResult;
 
     /// Puts back what was active before this run, from its notes. Done's output is the [`Receipt`] of what is there now;
     /// an output of null says that nothing was active before, and that everything was left as it is.

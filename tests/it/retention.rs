@@ -93,6 +93,144 @@ async fn kept(store: Store) {
     assert_eq!(again, Forgotten::default());
 }
 
+/// Workers that ended a week ago go, unless they hold something still.
+async fn workers(store: Store) {
+    let base = Base::new(store).await;
+    let (db, now) = (&base.db, base.db.now().await.unwrap());
+    for (id, ended) in [(1, Some(8)), (2, Some(8)), (3, Some(6)), (4, None)] {
+        let ended = ended.map_or("NULL".to_owned(), |days| (now - days * DAY).to_string());
+        let sql = format!(
+            "INSERT INTO worker (id, name, started_at, lease_until, ended_at, facts) VALUES ({id}, 'w', 1, {now}, {ended}, '{{}}')"
+        );
+        db.pool().execute_unprepared(&sql).await.unwrap();
+    }
+    run(db, now, "held", 1, "RUNNING", None).await;
+    db.pool().execute_unprepared("UPDATE run SET worker_id = 2").await.unwrap();
+    assert_eq!(engine::leases::forget_old(db).await.unwrap(), 1);
+    assert_eq!(ids(db, "worker", "id").await, [2, 3, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_of_long_ago_go() {
+    workers(Store::Postgres).await;
+    workers(Store::Sqlite).await;
+}
+
+/// Workers that ended a week ago go, unless they hold something still.
+async fn workers(store: Store) {
+    let base = Base::new(store).await;
+    let (db, now) = (&base.db, base.db.now().await.unwrap());
+    for (id, ended) in [(1, Some(8)), (2, Some(8)), (3, Some(6)), (4, None)] {
+        let ended = ended.map_or("NULL".to_owned(), |days| (now - days * DAY).to_string());
+        let sql = format!(
+            "INSERT INTO worker (id, name, started_at, lease_until, ended_at, facts) VALUES ({id}, 'w', 1, {now}, {ended}, '{{}}')"
+        );
+        db.pool().execute_unprepared(&sql).await.unwrap();
+    }
+    run(db, now, "held", 1, "RUNNING", None).await;
+    db.pool().execute_unprepared("UPDATE run SET worker_id = 2").await.unwrap();
+    assert_eq!(engine::leases::forget_old(db).await.unwrap(), 1);
+    assert_eq!(ids(db, "worker", "id").await, [2, 3, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_of_long_ago_go() {
+    workers(Store::Postgres).await;
+    workers(Store::Sqlite).await;
+}
+
+/// Workers that ended a week ago go, unless they hold something still.
+async fn workers(store: Store) {
+    let base = Base::new(store).await;
+    let (db, now) = (&base.db, base.db.now().await.unwrap());
+    for (id, ended) in [(1, Some(8)), (2, Some(8)), (3, Some(6)), (4, None)] {
+        let ended = ended.map_or("NULL".to_owned(), |days| (now - days * DAY).to_string());
+        let sql = format!(
+            "INSERT INTO worker (id, name, started_at, lease_until, ended_at, facts) VALUES ({id}, 'w', 1, {now}, {ended}, '{{}}')"
+        );
+        db.pool().execute_unprepared(&sql).await.unwrap();
+    }
+    run(db, now, "held", 1, "RUNNING", None).await;
+    db.pool().execute_unprepared("UPDATE run SET worker_id = 2").await.unwrap();
+    assert_eq!(engine::leases::forget_old(db).await.unwrap(), 1);
+    assert_eq!(ids(db, "worker", "id").await, [2, 3, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_of_long_ago_go() {
+    workers(Store::Postgres).await;
+    workers(Store::Sqlite).await;
+}
+
+/// Workers that ended a week ago go, unless they hold something still.
+async fn workers(store: Store) {
+    let base = Base::new(store).await;
+    let (db, now) = (&base.db, base.db.now().await.unwrap());
+    for (id, ended) in [(1, Some(8)), (2, Some(8)), (3, Some(6)), (4, None)] {
+        let ended = ended.map_or("NULL".to_owned(), |days| (now - days * DAY).to_string());
+        let sql = format!(
+            "INSERT INTO worker (id, name, started_at, lease_until, ended_at, facts) VALUES ({id}, 'w', 1, {now}, {ended}, '{{}}')"
+        );
+        db.pool().execute_unprepared(&sql).await.unwrap();
+    }
+    run(db, now, "held", 1, "RUNNING", None).await;
+    db.pool().execute_unprepared("UPDATE run SET worker_id = 2").await.unwrap();
+    assert_eq!(engine::leases::forget_old(db).await.unwrap(), 1);
+    assert_eq!(ids(db, "worker", "id").await, [2, 3, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_of_long_ago_go() {
+    workers(Store::Postgres).await;
+    workers(Store::Sqlite).await;
+}
+
+/// Workers that ended a week ago go, unless they hold something still.
+async fn workers(store: Store) {
+    let base = Base::new(store).await;
+    let (db, now) = (&base.db, base.db.now().await.unwrap());
+    for (id, ended) in [(1, Some(8)), (2, Some(8)), (3, Some(6)), (4, None)] {
+        let ended = ended.map_or("NULL".to_owned(), |days| (now - days * DAY).to_string());
+        let sql = format!(
+            "INSERT INTO worker (id, name, started_at, lease_until, ended_at, facts) VALUES ({id}, 'w', 1, {now}, {ended}, '{{}}')"
+        );
+        db.pool().execute_unprepared(&sql).await.unwrap();
+    }
+    run(db, now, "held", 1, "RUNNING", None).await;
+    db.pool().execute_unprepared("UPDATE run SET worker_id = 2").await.unwrap();
+    assert_eq!(engine::leases::forget_old(db).await.unwrap(), 1);
+    assert_eq!(ids(db, "worker", "id").await, [2, 3, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_of_long_ago_go() {
+    workers(Store::Postgres).await;
+    workers(Store::Sqlite).await;
+}
+
+/// Workers that ended a week ago go, unless they hold something still.
+async fn workers(store: Store) {
+    let base = Base::new(store).await;
+    let (db, now) = (&base.db, base.db.now().await.unwrap());
+    for (id, ended) in [(1, Some(8)), (2, Some(8)), (3, Some(6)), (4, None)] {
+        let ended = ended.map_or("NULL".to_owned(), |days| (now - days * DAY).to_string());
+        let sql = format!(
+            "INSERT INTO worker (id, name, started_at, lease_until, ended_at, facts) VALUES ({id}, 'w', 1, {now}, {ended}, '{{}}')"
+        );
+        db.pool().execute_unprepared(&sql).await.unwrap();
+    }
+    run(db, now, "held", 1, "RUNNING", None).await;
+    db.pool().execute_unprepared("UPDATE run SET worker_id = 2").await.unwrap();
+    assert_eq!(engine::leases::forget_old(db).await.unwrap(), 1);
+    assert_eq!(ids(db, "worker", "id").await, [2, 3, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_of_long_ago_go() {
+    workers(Store::Postgres).await;
+    workers(Store::Sqlite).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_old_and_of_no_use_goes_on_postgres() {
     kept(Store::Postgres).await;

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use async_trait::async_trait;
+use deployer::drift::Swept;
 use engine::{
     failure::StepResult,
     plan::{PLAN_VERSION, PlannedStep},
@@ -41,6 +42,16 @@ pub trait Doer: Send + Sync + 'static {
     /// The versions of plans that this worker knows. Runs of others are left to those who do.
     fn plan_versions(&self) -> RangeInclusive<u32> {
         PLAN_VERSION..=PLAN_VERSION
+    }
+
+    /// Whether it [tends](Self::tend) what is not a run.
+    fn tends(&self) -> bool {
+        false
+    }
+
+    /// Does what is due for the whole fleet beside runs: looks for drift, removes deployments whose deletion has done its work. Nothing waits for it.
+    async fn tend(&self) -> Swept {
+        Swept::default()
     }
 
     /// Forgets what is too old, once in a while for the whole fleet.

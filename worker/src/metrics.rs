@@ -1,5 +1,6 @@
 //! What an operator watches of a worker.
 
+use deployer::drift::Swept;
 use engine::journal::Status;
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -23,6 +24,13 @@ pub struct Metrics {
     pub(crate) seats: Gauge,
     pub(crate) draining: Gauge,
     ended: Family<Outcome, Counter>,
+    drift: Family<Comparison, Counter>,
+}
+
+/// What a comparison of a node with the last update found.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Comparison {
+    found: &'static str,
 }
 
 /// How an update ended.
@@ -34,6 +42,14 @@ struct Outcome {
 impl Metrics {
     pub(crate) fn count_end(&self, status: Status) {
         self.ended.get_or_create(&Outcome { status: status.as_str() }).inc();
+    }
+
+    pub(crate) fn count_drift(&self, swept: Swept) {
+        for (found, count) in [("SAME", swept.same), ("DIFFERENT", swept.differing), ("FAILED", swept.failed)] {
+            if count > 0 {
+                self.drift.get_or_create(&Comparison { found }).inc_by(count);
+            }
+        }
     }
 
     /// Adds them to a registry.
@@ -51,6 +67,12 @@ impl Metrics {
         registry.register("slipway_slots_held", "Slots that updates of this worker hold now", self.slots_held.clone());
         registry.register("slipway_seats", "How many updates this worker drives at most", self.seats.clone());
         registry.register("slipway_draining", "1 when this worker takes no new updates", self.draining.clone());
+        let drift = self.drift.clone();
+        registry.register(
+            "slipway_drift_checks",
+            "Comparisons of nodes with their last updates, by what they found",
+            drift,
+        );
         registry.register("slipway_updates_ended", "Updates that ended here, by status", self.ended.clone());
     }
 }

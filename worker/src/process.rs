@@ -124,8 +124,8 @@ impl Worker {
         supervisor: Supervisor,
     ) -> Result<Self, DbErr> {
         let (store, queue) = (deployer.db.clone().into(), deployer.queue.clone());
-        let (hooks, retention) = (settings.hooks.clone(), settings.retention);
-        let steps = Steps { deployer, hooks, supervisor, retention };
+        let (hooks, retention, drift) = (settings.hooks.clone(), settings.retention, settings.drift);
+        let steps = Steps { deployer, hooks, supervisor, retention, drift };
         Self::made_of(store, queue, bell, settings, Arc::new(steps)).await
     }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use deployer::drift::DriftSettings;
 use engine::{leases::LeaseSettings, runs::retain::Retention};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,9 @@ pub struct WorkerSettings {
     /// How long runs that have ended are kept: a table of its own, since it is the installation's, not this worker's.
     #[serde(skip)]
     pub retention: Retention,
+    /// How often nodes are compared with their last updates: the installation's, too.
+    #[serde(skip)]
+    pub drift: DriftSettings,
 }
 
 /// How this worker runs hooks.
@@ -64,6 +68,7 @@ impl Default for WorkerSettings {
             drain_ms: 300_000,
             hooks: HookSettings::default(),
             retention: Retention::default(),
+            drift: DriftSettings::default(),
         }
     }
 }

@@ -6,7 +6,11 @@ mod hook;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use deployer::{Deployer, imports::Imports};
+use deployer::{
+    Deployer, deployments,
+    drift::{self, DriftSettings},
+    imports::Imports,
+};
 use engine::{
     failure::{Code, Failure, StepError, StepOutcome, StepResult},
     plan::{OnFailure, PlannedStep},
@@ -37,6 +41,7 @@ pub(crate) struct Steps {
     pub(crate) hooks: HookSettings,
     pub(crate) supervisor: crate::hooks::Supervisor,
     pub(crate) retention: Retention,
+    pub(crate) drift: DriftSettings,
 }
 
 /// What a step on the node works with.
@@ -112,6 +117,8 @@ impl Doer for Steps {
             }
             "enforce_run_as" => prepared.target.enforce_run_as(&work).await,
             "verify" => prepared.target.verify(&work).await,
+            "switch_off" => prepared.target.switch_off(&work).await,
+            "delete_project" => prepared.target.delete_project(&work).await,
             "restore" => prepared.target.restore(&work).await,
             other => Err(Failure::new(
                 STEP_UNKNOWN,
@@ -158,6 +165,23 @@ impl Doer for Steps {
         stop: CancellationToken,
     ) -> StepResult {
         hook::run(self, context, planned, slots, demand, stop).await
+    }
+
+    fn tends(&self) -> bool {
+        true
+    }
+
+    async fn tend(&self) -> drift::Swept {
+        if let Err(error) = deployments::removal::sweep(&self.deployer.db).await {
+            tracing::warn!(error = ?error, "deleted deployments could not be removed");
+        }
+        match drift::sweep(&self.deployer, self.drift).await {
+            Ok(swept) => swept,
+            Err(error) => {
+                tracing::warn!(error = ?error, "nodes could not be compared with their last updates");
+                drift::Swept::default()
+            }
+        }
     }
 
     async fn forget_old(&self) {

@@ -76,6 +76,11 @@ async fn once(shared: &Shared, first: bool, place: &mut Place) -> Result<(), DbE
         let doer = Arc::clone(&shared.doer);
         tokio::spawn(async move { doer.forget_old().await });
     }
+    if swept.mine && shared.doer.tends() && !shared.stop.drain.is_cancelled() {
+        // It asks nodes; nobody waits for it.
+        let (doer, metrics) = (Arc::clone(&shared.doer), shared.metrics.clone());
+        tokio::spawn(async move { metrics.count_drift(doer.tend().await) });
+    }
     if !swept.mine || shared.stop.drain.is_cancelled() {
         return Ok(());
     }

@@ -64,7 +64,8 @@ async fn drain(name: &str, config: &Config) -> Result<(), Failure> {
 /// Makes the process fit to run hooks, and the worker.
 pub(crate) async fn start(parts: &Parts, config: &Config) -> Result<Worker, Failure> {
     worker::hooks::worker_startup()?;
-    let settings = WorkerSettings { retention: config.retention, ..config.worker.settings.clone() };
+    let settings =
+        WorkerSettings { retention: config.retention, drift: config.drift, ..config.worker.settings.clone() };
     Ok(Worker::new(parts.deployer.clone(), parts.bell.clone(), settings, Supervisor::this_program()).await?)
 }
 

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use targets::spec::ConnectionRemapping;
 
-use crate::{error::Problems, names, text};
+use crate::{
+    error::{Problems, Result},
+    names, text,
+};
 
 /// The most remapped connections.
 const MOST_CONNECTIONS: usize = 1_000;
@@ -15,6 +18,10 @@ const MOST_CONNECTIONS: usize = 1_000;
 const MOST_SCENARIOS: usize = 10_000;
 /// The most local variables, as JSON, in bytes.
 const MOST_VARIABLES: usize = 1 << 20;
+
+/// The most tags, and the longest, in characters.
+const MOST_TAGS: usize = 50;
+const LONGEST_TAG: usize = 100;
 
 /// How a deployment's bundle is put on its infrastructure. Kept as JSON in the deployment's row.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,6 +37,12 @@ pub struct Settings {
     pub project_folder: Option<String>,
     /// In place of the infrastructure's.
     pub on_failure: Option<OnFailure>,
+    /// Every scenario is off, whatever is said per scenario.
+    pub disable_automatic_triggers: bool,
+    /// For people: what they look for deployments by.
+    pub tags: Vec<String>,
+    /// It is switched off on its node, and takes no update but the one that enables it. Changed by that, and by disabling, alone.
+    pub disabled: bool,
 }
 
 /// What to change of a deployment; None leaves it as it is.
@@ -58,9 +71,18 @@ pub struct SettingsChange {
     pub project_folder: Option<Option<String>>,
     /// What a failure does.
     pub on_failure: Option<Option<OnFailure>>,
+    /// Whether every scenario is off.
+    pub disable_automatic_triggers: Option<bool>,
+    /// All tags.
+    pub tags: Option<Vec<String>>,
 }
 
 impl Settings {
+    /// As the row holds them.
+    pub(crate) fn read(row: &str) -> Result<Self> {
+        Ok(serde_json::from_str(row)?)
+    }
+
     /// These settings with a change.
     #[must_use]
     pub fn with(mut self, change: &SettingsChange) -> Self {
@@ -78,6 +100,12 @@ impl Settings {
         }
         if let Some(on_failure) = change.on_failure {
             self.on_failure = on_failure;
+        }
+        if let Some(disable) = change.disable_automatic_triggers {
+            self.disable_automatic_triggers = disable;
+        }
+        if let Some(tags) = &change.tags {
+            self.tags.clone_from(tags);
         }
         self
     }
@@ -131,6 +159,20 @@ impl Settings {
         }
         if let Some(folder) = &self.project_folder {
             names::check(folder, "projectFolder", problems);
+        }
+        if self.tags.len() > MOST_TAGS {
+            problems.add("TOO_MANY", "tags", format!("At most {MOST_TAGS} tags."));
+        } else {
+            for (index, tag) in self.tags.iter().enumerate() {
+                text::required_line(tag, LONGEST_TAG, &format!("tags[{index}]"), problems);
+                if self.tags[..index].contains(tag) {
+                    problems.add(
+                        "TEXT_INVALID",
+                        format!("tags[{index}]"),
+                        "This tag is there twice. Keep one of the two.",
+                    );
+                }
+            }
         }
     }
 }

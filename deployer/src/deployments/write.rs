@@ -2,9 +2,9 @@
 
 use engine::{
     db::{DbErr, Tx},
-    runs::{self, request::is_duplicate},
+    runs::request::is_duplicate,
 };
-use entities::{api_key, deployment, idempotency_key, infrastructure, run};
+use entities::{deployment, infrastructure, run};
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _,
     IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _, sea_query::ExprTrait as _,
@@ -13,6 +13,7 @@ use sea_orm::{
 use super::{
     Deployment,
     list::{get, views},
+    removal::erase,
     settings::{Change, Settings, SettingsChange},
 };
 use crate::{
@@ -135,7 +136,7 @@ async fn update_once(deployer: &Deployer, viewer: &Viewer, id: &str, change: Cha
     if row.version != change.expected_version {
         return Err(Error::version_conflict(change.expected_version, row.version));
     }
-    let settings = serde_json::from_str::<Settings>(&row.settings)?.with(&change.settings);
+    let settings = Settings::read(&row.settings)?.with(&change.settings);
     let mut problems = Problems::default();
     settings.check(&mut problems);
     if let Some(bundle_id) = &change.bundle_id {
@@ -192,18 +193,7 @@ async fn delete_once(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<(
             "An update of this deployment has not ended. Cancel it (or abandon it, if it is stuck), then delete the deployment.",
         ));
     }
-    let runs = || {
-        sea_orm::sea_query::Query::select()
-            .column(run::Column::Id)
-            .from(run::Entity)
-            .and_where(run::Column::DeploymentId.eq(id))
-            .to_owned()
-    };
-    // Dead with their runs, and of no use to anybody.
-    api_key::Entity::delete_many().filter(api_key::Column::HooksRunId.in_subquery(runs())).exec(&*tx).await?;
-    runs::forget(&tx, id).await?;
-    idempotency_key::Entity::delete_many().filter(idempotency_key::Column::DeploymentId.eq(id)).exec(&*tx).await?;
-    deployment::Entity::delete_by_id(id.to_owned()).exec(&*tx).await?;
+    erase(&tx, id).await?;
     tx.commit().await?;
     tracing::info!(deployment = id, by = viewer.login, "a deployment was deleted");
     Ok(())

@@ -15,7 +15,13 @@ use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use serde_json::{Value, json};
 use targets::spec::DeploySpec;
 
-use super::{idempotency::Request, list::get, view::Update};
+use super::{
+    idempotency::Request,
+    kind::UpdateType,
+    list::get,
+    purpose::{self, Purpose},
+    view::Update,
+};
 use crate::{
     Deployer,
     again::again,
@@ -43,25 +49,78 @@ pub struct Accepted {
 ///
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `IDEMPOTENCY_KEY_INVALID`, `IDEMPOTENCY_MISMATCH`; `DEPLOYMENT_STUCK`;
-/// `ADMIN_KEY_MISSING`; `BUNDLE_UNKNOWN`.
+/// `ADMIN_KEY_MISSING`; `BUNDLE_UNKNOWN`; `DEPLOYMENT_DISABLED`; `DEPLOYMENT_DELETED`.
 pub async fn start(
     deployer: &Deployer,
     viewer: &Viewer,
     deployment_id: &str,
     idempotency_key: Option<&str>,
 ) -> Result<Accepted> {
-    again(|| start_once(deployer, viewer, deployment_id, idempotency_key)).await
+    ask(deployer, viewer, deployment_id, Purpose::Update, idempotency_key).await
 }
 
-async fn start_once(
+/// Puts back what was live before, by an update of its own: what the last successful update before the live one deployed, or the one that `to` names. Where an
+/// update failed half-way, that is what was live before it. The deployment is set to match.
+///
+/// # Errors
+/// Those of [`start`]; `UPDATE_RUNNING` while an update has not ended; `RESTORE_NOT_POSSIBLE`; `DEPLOYMENT_DISABLED`; `DEPLOYMENT_DELETED`.
+pub async fn restore(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    deployment_id: &str,
+    to: Option<RunId>,
+    idempotency_key: Option<&str>,
+) -> Result<Accepted> {
+    ask(deployer, viewer, deployment_id, Purpose::Restore(to), idempotency_key).await
+}
+
+/// Disables a deployment: an update switches its scenarios off and stops its web apps on the node, and from now on it takes no other update.
+///
+/// # Errors
+/// Those of [`start`]; `DEPLOYMENT_DELETED`.
+pub async fn disable(
     deployer: &Deployer,
     viewer: &Viewer,
     deployment_id: &str,
     idempotency_key: Option<&str>,
 ) -> Result<Accepted> {
+    ask(deployer, viewer, deployment_id, Purpose::Disable, idempotency_key).await
+}
+
+/// Enables a disabled deployment: an update deploys it, with scenarios and web apps as they were before it was disabled.
+///
+/// # Errors
+/// Those of [`start`]; `DEPLOYMENT_NOT_DISABLED`; `DEPLOYMENT_DELETED`.
+pub async fn enable(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    deployment_id: &str,
+    idempotency_key: Option<&str>,
+) -> Result<Accepted> {
+    ask(deployer, viewer, deployment_id, Purpose::Enable, idempotency_key).await
+}
+
+/// Asks for an update, whatever for.
+pub(crate) async fn ask(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    deployment_id: &str,
+    purpose: Purpose,
+    idempotency_key: Option<&str>,
+) -> Result<Accepted> {
+    again(|| ask_once(deployer, viewer, deployment_id, purpose, idempotency_key)).await
+}
+
+async fn ask_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    deployment_id: &str,
+    purpose: Purpose,
+    idempotency_key: Option<&str>,
+) -> Result<Accepted> {
     let field = "deploymentId";
     rights::require_deployment(deployer.db.pool(), viewer, deployment_id, Access::Change, field).await?;
-    let arguments = json!({ "operation": "startUpdate" });
+    let arguments = purpose.arguments();
     let request = idempotency_key.map(|key| Request::new(&viewer.login, deployment_id, key, &arguments)).transpose()?;
     let tx = deployer.db.begin().await?;
     let row = deployments::write::lock(&tx, viewer, deployment_id, field).await?;
@@ -72,8 +131,9 @@ async fn start_once(
         return accepted(deployer, viewer, run, true).await;
     }
     refuse_stuck(&tx, deployment_id).await?;
-    let spec = freeze::freeze(&tx, &row, &viewer.login).await?;
-    finish(deployer, viewer, tx, deployment_id, &spec, request).await
+    purpose.check(&tx, &row).await?;
+    let spec = purpose.spec(&tx, row, viewer).await?;
+    finish(deployer, viewer, tx, deployment_id, &spec, request, Some(purpose)).await
 }
 
 /// Repeats an update that did not succeed: a new one of the same spec, which takes over the recorded pre-deployment hooks and notes. Every other
@@ -128,7 +188,12 @@ async fn retry_once(
     let hooks = old.state.spec.plan.steps.iter().zip(&old.state.steps);
     let hooks = hooks.filter(|(planned, _)| planned.name.starts_with(freeze::PRE_HOOKS));
     let steps = hooks.filter_map(|(planned, step)| Some((planned.name.clone(), step.output.clone()?))).collect();
+    let kind = UpdateType::of(&old.state.spec);
+    if kind.deploys() && deployments::Settings::read(&deployment.settings)?.disabled {
+        return Err(purpose::disabled_refusal());
+    }
     let mut spec = renew(&tx, &deployment, &old.state.spec, &viewer.login).await?;
+    kind.mark(&mut spec);
     // Once the node was verified, or put back, what was read before that is no longer what was there before.
     let settled = |(planned, step): (&PlannedStep, &StepState)| {
         matches!(planned.kind.as_str(), freeze::VERIFY | freeze::RESTORE)
@@ -140,7 +205,7 @@ async fn retry_once(
     if let Value::Object(body) = &mut spec.body {
         body.insert(RETRY_OF.to_owned(), json!(id));
     }
-    finish(deployer, viewer, tx, &row.deployment_id, &spec, request).await
+    finish(deployer, viewer, tx, &row.deployment_id, &spec, request, None).await
 }
 
 /// Asks an update to stop. What its steps did so far stands, unless its deployment restores.
@@ -252,8 +317,16 @@ async fn finish(
     deployment: &str,
     spec: &RunSpec,
     request: Option<Request<'_>>,
+    purpose: Option<Purpose>,
 ) -> Result<Accepted> {
     let requested = runs::request(&tx, deployment, spec).await?;
+    match purpose {
+        Some(purpose) => purpose.requested(&tx, deployment, requested.run).await?,
+        None if UpdateType::of(spec) == UpdateType::Delete => {
+            purpose::goes_with(&tx, deployment, requested.run).await?
+        }
+        None => {}
+    }
     if let Some(request) = request {
         request.keep(&tx, requested.run).await?;
     }

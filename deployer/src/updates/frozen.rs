@@ -10,6 +10,7 @@ use targets::spec::DeploySpec;
 
 use super::{
     ask::RETRY_OF,
+    kind::UpdateType,
     view::{HookCounts, Update},
 };
 use crate::{
@@ -28,6 +29,8 @@ pub struct Frozen {
     pub deployed_project_key: String,
     /// The login as whom changes are made on the node.
     pub acting_user: String,
+    /// What it is for.
+    pub kind: UpdateType,
     /// The update that it retries.
     pub retry_of: Option<RunId>,
     /// How many hooks it runs.
@@ -40,6 +43,7 @@ impl From<&Update> for Frozen {
             bundle_id: update.bundle_id.clone(),
             deployed_project_key: update.deployed_project_key.clone(),
             acting_user: update.acting_user.clone(),
+            kind: update.kind,
             retry_of: update.retry_of,
             hooks: update.hooks,
         }
@@ -73,12 +77,14 @@ pub async fn frozen(deployer: &Deployer, viewer: &Viewer, ids: &[RunId]) -> Resu
     let mut found = HashMap::with_capacity(rows.len());
     for (id, kind, data) in rows {
         let Kind::Requested { spec } = Kind::from_row(&kind, &data).map_err(runs::RunsError::from)? else { continue };
+        let kind = UpdateType::of(&spec);
         let retry_of = spec.body.get(RETRY_OF).and_then(Value::as_i64).map(RunId);
         let body: DeploySpec = serde_json::from_value(spec.body)?;
         let frozen = Frozen {
             bundle_id: body.package.bundle_id,
             deployed_project_key: body.deployed_project_key,
             acting_user: body.acting_user,
+            kind,
             retry_of,
             hooks: HookCounts::of(&spec.plan),
         };

@@ -11,6 +11,7 @@ use targets::{spec::DeploySpec, target::Receipt};
 
 use super::{
     ask::RETRY_OF,
+    kind::UpdateType,
     steps::{self, Step, Trouble},
     waiting::{Live, Mentioned, WaitingOn},
 };
@@ -43,6 +44,8 @@ pub struct Update {
     pub requester: String,
     /// The login as whom changes are made on the node.
     pub acting_user: String,
+    /// What it is for.
+    pub kind: UpdateType,
     /// The update that this one retries.
     pub retry_of: Option<RunId>,
     /// When, in µs since the Unix epoch; unique within the deployment, also in milliseconds.
@@ -103,6 +106,7 @@ pub(super) fn render(run: &Loaded, rights: DeploymentRights, live: &Live, mentio
         status: state.status(),
         requester: state.spec.requester.clone(),
         acting_user: body.acting_user,
+        kind: UpdateType::of(&state.spec),
         retry_of,
         requested_at: run.row.requested_at,
         started_at: run.row.started_at,
@@ -120,7 +124,7 @@ pub(super) fn render(run: &Loaded, rights: DeploymentRights, live: &Live, mentio
 }
 
 /// What the last look at the node found: of the restore, if one put something back, else of the verification.
-fn receipt(state: &State) -> Option<Receipt> {
+pub(crate) fn receipt(state: &State) -> Option<Receipt> {
     let output = |kind: &str| {
         let found = state.spec.plan.steps.iter().zip(&state.steps).find(|(planned, _)| planned.kind == kind);
         let output = found.and_then(|(_, step)| step.output.clone()).filter(|output| !output.is_null())?;

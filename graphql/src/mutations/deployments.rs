@@ -1,14 +1,18 @@
 //! Deployments.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use deployer::deployments;
+use deployer::deployments::{self, Deletion};
 
 use super::payload;
 use crate::{
     error::{Refusal, Result, settle},
     scalars::Long,
     session::Asked,
-    types::deployment::{Deployment, DeploymentSettingsInput},
+    types::{
+        deployment::{Deployment, DeploymentSettingsInput},
+        enums::OnNode,
+        update::Update,
+    },
 };
 
 payload!(
@@ -29,8 +33,10 @@ payload!(
 /// The answer of `deleteDeployment`.
 #[derive(SimpleObject)]
 pub(crate) struct DeleteDeploymentPayload {
-    /// The id that is gone; null if refused.
+    /// The id that is gone; null if refused, or if an update does something on the node first.
     deleted_id: Option<ID>,
+    /// The update that does on the node what was asked for; the deployment goes some seconds after it has succeeded, with its history, and stays if it fails.
+    update: Option<Update>,
     /// Why nothing was done; empty if it was.
     refusals: Vec<Refusal>,
 }
@@ -108,15 +114,28 @@ impl Deployments {
         )
     }
 
-    /// Deletes a deployment that has no unfinished update. What is on the node stays there. Needs the right to deploy on both.
+    /// Deletes a deployment that has no unfinished update. What becomes of its project on the node is `onNode`; what is done there is done by an update (of
+    /// type DELETE) before the deployment goes. Needs the right to deploy on both.
     async fn delete_deployment(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The deployment's id.")] id: ID,
+        #[graphql(desc = "What becomes of the project on the node; it stays as it is if not given.")] on_node: Option<
+            OnNode,
+        >,
+        #[graphql(desc = "As for startUpdate; of no effect when nothing is to be done on the node.")]
+        idempotency_key: Option<String>,
     ) -> Result<DeleteDeploymentPayload> {
         let session = ctx.session()?;
-        let answer = deployments::delete(&session.deployer, &session.viewer(), &id).await.map(|()| id);
-        let (deleted_id, refusals) = settle(answer)?;
-        Ok(DeleteDeploymentPayload { deleted_id, refusals })
+        let on_node = on_node.map_or_else(Default::default, Into::into);
+        let key = idempotency_key.as_deref();
+        let answer = deployments::delete_with(&session.deployer, &session.viewer(), &id, on_node, key).await;
+        let (deletion, refusals) = settle::<_, Deletion>(answer)?;
+        let (deleted_id, update) = match deletion {
+            None => (None, None),
+            Some(Deletion::Gone) => (Some(id), None),
+            Some(Deletion::Requested(accepted)) => (None, Some(accepted.update.into())),
+        };
+        Ok(DeleteDeploymentPayload { deleted_id, update, refusals })
     }
 }

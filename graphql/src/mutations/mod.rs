@@ -3,6 +3,7 @@
 mod accounts;
 mod deployments;
 mod infrastructures;
+mod live;
 mod places;
 mod projects;
 mod updates;
@@ -17,6 +18,7 @@ pub struct Mutation(
     projects::Projects,
     deployments::Deployments,
     updates::Updates,
+    live::LiveDeployments,
     accounts::Accounts,
 );
 

@@ -14,7 +14,7 @@ use crate::{
     types::update::{Update, run_id},
 };
 
-/// The answer of `startUpdate` and `retryUpdate`.
+/// The answer of whatever asks for an update: `startUpdate`, `retryUpdate`, `restoreDeployment`, `disableDeployment`, `enableDeployment`.
 #[derive(SimpleObject)]
 pub(crate) struct StartUpdatePayload {
     /// The update; null if refused. Once you have it, it ends, or is STUCK and says what somebody must decide.
@@ -34,7 +34,7 @@ payload!(
 );
 
 impl StartUpdatePayload {
-    fn of(answer: deployer::error::Result<Accepted>) -> Result<Self> {
+    pub(super) fn of(answer: deployer::error::Result<Accepted>) -> Result<Self> {
         let (accepted, refusals) = settle::<_, Accepted>(answer)?;
         let repeated = accepted.as_ref().is_some_and(|accepted| accepted.repeated);
         Ok(Self { update: accepted.map(|accepted| accepted.update.into()), repeated, refusals })

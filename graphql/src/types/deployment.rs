@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use async_graphql::{Context, ID, InputObject, Json, MaybeUndefined, Object, SimpleObject, connection::Connection};
-use deployer::{bundles::BundleKey, deployments, rights};
+use deployer::{bundles::BundleKey, deployments, rights, status, testing};
 use serde_json::Value;
 
 use super::{
     enums::{Level, OnFailure, UpdateStatus},
+    health::{DeploymentHealth, Drift, Testing},
     infrastructure::Infrastructure,
     node::all,
     project::{Bundle, ProjectRights, PublishedProject},
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    loaders::{BundleByKey, InfrastructureById, LatestUpdateOf, ProjectByKey, UpdatesOf},
+    loaders::{BundleByKey, DriftOf, InfrastructureById, LatestUpdateOf, ProjectByKey, UpdatesOf},
     page,
     scalars::{DateTime, Long},
     session::Asked,
@@ -66,6 +67,10 @@ pub(crate) struct DeploymentSettings {
     project_folder: Option<String>,
     /// What a failure does, in place of the infrastructure's policy.
     on_failure: Option<OnFailure>,
+    /// Every scenario is off after an update, whatever `scenarios` says. When it is set back, those that `scenarios` does not name stay off.
+    disable_automatic_triggers: bool,
+    /// What people look for deployments by.
+    tags: Vec<String>,
 }
 
 impl From<deployments::Settings> for DeploymentSettings {
@@ -76,6 +81,8 @@ impl From<deployments::Settings> for DeploymentSettings {
             scenarios: settings.scenarios.into_iter().map(|(id, on)| ScenarioSwitch { id, on }).collect(),
             project_folder: settings.project_folder,
             on_failure: settings.on_failure.map(Into::into),
+            disable_automatic_triggers: settings.disable_automatic_triggers,
+            tags: settings.tags,
         }
     }
 }
@@ -93,6 +100,10 @@ pub(crate) struct DeploymentSettingsInput {
     project_folder: MaybeUndefined<String>,
     /// What a failure does; null is the infrastructure's policy.
     on_failure: MaybeUndefined<OnFailure>,
+    /// Every scenario is off after an update, whatever `scenarios` says.
+    disable_automatic_triggers: Option<bool>,
+    /// All tags, in place of those before.
+    tags: Option<Vec<String>>,
 }
 
 impl From<DeploymentSettingsInput> for deployments::SettingsChange {
@@ -105,6 +116,8 @@ impl From<DeploymentSettingsInput> for deployments::SettingsChange {
             scenarios: input.scenarios.map(switches),
             project_folder: named(input.project_folder),
             on_failure: named(input.on_failure).map(|policy| policy.map(Into::into)),
+            disable_automatic_triggers: input.disable_automatic_triggers,
+            tags: input.tags,
         }
     }
 }
@@ -222,6 +235,35 @@ impl Deployment {
     /// What you may do with it.
     async fn rights(&self) -> DeploymentRights {
         self.0.rights.into()
+    }
+
+    /// How it is. Asks its node, within ten seconds; a node that does not answer is bad health, no error.
+    #[graphql(complexity = "50 + child_complexity")]
+    async fn health(&self, ctx: &Context<'_>) -> Result<DeploymentHealth> {
+        let session = ctx.session()?;
+        Ok(status::heavy(&session.deployer, &session.viewer(), &self.0.id).await?.into())
+    }
+
+    /// What is otherwise on the node than its last successful update left it, as it was last compared; null if it was not yet. See `checkDrift`.
+    async fn drift(&self, ctx: &Context<'_>) -> Result<Option<Drift>> {
+        Ok(ctx.loader()?.load_one(DriftOf(self.0.id.clone())).await?.map(Into::into))
+    }
+
+    /// How the test scenarios of the deployed project ended last. Asks its node.
+    #[graphql(complexity = "50 + child_complexity")]
+    async fn testing_status(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Only what ran under this bundle; any if not given.")] bundle_id: Option<ID>,
+    ) -> Result<Testing> {
+        let session = ctx.session()?;
+        let bundle = bundle_id.as_deref().map(String::as_str);
+        Ok(testing::status(&session.deployer, &session.viewer(), &self.0.id, bundle).await?.into())
+    }
+
+    /// Whether it is disabled: switched off on its node, and taking no update but the one that enables it.
+    async fn disabled(&self) -> bool {
+        self.0.settings.disabled
     }
 
     /// Its newest update; null before the first.

@@ -98,6 +98,66 @@ pub(crate) enum UpdateStatus {
     Stuck,
 }
 
+/// What an update is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "deployer::updates::UpdateType")]
+pub(crate) enum UpdateType {
+    /// It makes the deployment so, as it is set.
+    Update,
+    /// It puts back what was live before.
+    Restore,
+    /// It makes a disabled deployment so again, with its scenarios as they were.
+    Enable,
+    /// It switches the project on the node off.
+    Disable,
+    /// It does on the node what the deployment's deletion asks for.
+    Delete,
+}
+
+/// The health of a deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "deployer::status::Health")]
+pub(crate) enum Health {
+    /// It is on the node as it is set, and works.
+    Healthy,
+    /// Nobody can say: it was never deployed, or it is disabled.
+    Unknown,
+    /// It works, with something to look at.
+    Warning,
+    /// It is on the node as it is set, but a scenario fails or a web app stopped.
+    Unhealthy,
+    /// What is on the node is otherwise than it is set, or than it was left.
+    OutOfSync,
+    /// Its last update failed, or its node can't be asked.
+    Error,
+}
+
+/// How bad a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "deployer::status::Severity")]
+pub(crate) enum Severity {
+    /// All is well.
+    Success,
+    /// Good to know.
+    Info,
+    /// Look at it.
+    Warning,
+    /// Mend it.
+    Error,
+}
+
+/// What becomes of the project on the node when its deployment is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "deployer::deployments::OnNode")]
+pub(crate) enum OnNode {
+    /// It stays as it is, and works on.
+    Leave,
+    /// It stays, with every scenario off and every web app stopped.
+    SwitchOff,
+    /// It is deleted, with its scenarios and bundles. Data that it manages stays where it lies.
+    DeleteProject,
+}
+
 /// Where a step stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "deployer::updates::steps::StepStatus")]

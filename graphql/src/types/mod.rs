@@ -3,6 +3,7 @@
 pub(crate) mod accounts;
 pub(crate) mod deployment;
 pub(crate) mod enums;
+pub(crate) mod health;
 pub(crate) mod hook;
 pub(crate) mod infrastructure;
 pub(crate) mod node;

@@ -11,7 +11,7 @@ use engine::ids::RunId;
 
 use super::{
     deployment::{Deployment, DeploymentRights},
-    enums::UpdateStatus,
+    enums::{UpdateStatus, UpdateType},
     hook::HookCounts,
     infrastructure::Infrastructure,
     node::{Receipt, all},
@@ -181,6 +181,12 @@ impl Update {
     #[graphql(complexity = "10")]
     async fn acting_user(&self, ctx: &Context<'_>) -> Result<String> {
         Ok(self.frozen(ctx).await?.acting_user)
+    }
+
+    /// What it is for.
+    #[graphql(name = "type", complexity = "10")]
+    async fn update_type(&self, ctx: &Context<'_>) -> Result<UpdateType> {
+        Ok(self.frozen(ctx).await?.kind.into())
     }
 
     /// The id of the update that this one retries.

@@ -40,7 +40,7 @@ async fn attempt(session: &Session<'_>) -> StepResult {
 }
 
 /// Notes the switches as they are before anything turns them off, once.
-async fn note_states(session: &Session<'_>) -> Result<(), StepError> {
+pub(super) async fn note_states(session: &Session<'_>) -> Result<(), StepError> {
     if session.run().note(notes::STATES).is_some() {
         return Ok(());
     }

@@ -8,7 +8,10 @@ use super::{
     client::{Api, As, id, list, object, unexpected},
     report::Report,
 };
-use crate::http::{CallError, Upload};
+use crate::{
+    codes,
+    http::{CallError, Effect, Upload},
+};
 
 /// One item of the node's list of projects.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +25,12 @@ pub(super) struct Project {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Scenario {
     pub(super) id: String,
+    pub(super) name: Option<String>,
     pub(super) active: bool,
+    /// A run of it is under way.
+    pub(super) running: bool,
+    /// It is marked as a test.
+    pub(super) test: bool,
 }
 
 /// A user of the node.
@@ -51,6 +59,16 @@ impl Api {
                 active_state.get("bundleId").and_then(Value::as_str).filter(|id| !id.is_empty()).map(str::to_owned);
             Project { active_bundle, active_state }
         }))
+    }
+
+    /// The project, which must be there.
+    pub(super) async fn existing_project(&self, key: &str) -> Result<Project, CallError> {
+        self.project(key).await?.ok_or_else(|| {
+            let message = format!(
+                "The project {key} is not on the node (any more). Start the update again: it creates the project."
+            );
+            CallError::permanent(codes::PROJECT_MISSING, message, Effect::None)
+        })
     }
 
     /// The ids of the bundles that the project has on the node.
@@ -130,8 +148,15 @@ impl Api {
         let doing = "listing the scenarios";
         let items = list(self.get(&["projects", key, "scenarios", ""], doing).await?, doing)?;
         let read = |item: &Value| {
-            let active = item.get("active").and_then(Value::as_bool).unwrap_or_default();
-            Ok(Scenario { id: id(item, "id", doing)?, active })
+            let is = |key: &str| item.get(key).and_then(Value::as_bool).unwrap_or_default();
+            let name = item.get("name").and_then(Value::as_str).filter(|name| !name.is_empty()).map(str::to_owned);
+            Ok(Scenario {
+                id: id(item, "id", doing)?,
+                name,
+                active: is("active"),
+                running: is("running"),
+                test: is("markedAsTest"),
+            })
         };
         items.iter().map(read).collect()
     }
@@ -191,6 +216,11 @@ impl Api {
     pub(super) async fn restart_backend(&self, key: &str, webapp: &str) -> Result<(), CallError> {
         let path = ["projects", key, "webapps", webapp, "backend", "actions", "restart"];
         self.put_action(&path, As::Admin, "restarting a web app's backend").await
+    }
+
+    pub(super) async fn stop_backend(&self, key: &str, webapp: &str) -> Result<(), CallError> {
+        let path = ["projects", key, "webapps", webapp, "backend", "actions", "stop"];
+        self.put_action(&path, As::Admin, "stopping a web app's backend").await
     }
 
     /// Name and type of every connection.

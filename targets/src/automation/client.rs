@@ -81,6 +81,17 @@ impl Api {
         self.node.json(self.request(Method::GET, &path, &[], As::Admin, Body::None, doing)).await
     }
 
+    /// Reads with a query, as administrator.
+    pub(super) async fn get_with(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        doing: &str,
+    ) -> Result<Value, CallError> {
+        let path = full(path);
+        self.node.json(self.request(Method::GET, &path, query, As::Admin, Body::None, doing)).await
+    }
+
     /// Reads an object, as administrator.
     pub(super) async fn get_object(&self, path: &[&str], doing: &str) -> Result<Map<String, Value>, CallError> {
         object(self.get(path, doing).await?, doing)
@@ -108,6 +119,25 @@ impl Api {
     ) -> Result<(), CallError> {
         let path = full(path);
         self.silent(self.request(Method::POST, &path, query, As::Actor, Body::Json(body), doing)).await
+    }
+
+    /// Does something and answers what the node says of it.
+    pub(super) async fn act(&self, path: &[&str], who: As, body: Value, doing: &str) -> Result<Value, CallError> {
+        let path = full(path);
+        self.node.json(self.request(Method::POST, &path, &[], who, Body::Json(body), doing)).await
+    }
+
+    /// Deletes: a call that blocks for as long as it takes.
+    pub(super) async fn delete(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        who: As,
+        doing: &str,
+    ) -> Result<(), CallError> {
+        let path = full(path);
+        let request = self.request(Method::DELETE, &path, query, who, Body::None, doing);
+        self.silent(Request { timeout: Some(self.blocking), ..request }).await
     }
 
     /// Uploads as the acting user: a call that blocks for as long as it takes.

@@ -22,6 +22,8 @@ pub const IMPORT: &str = "import";
 pub const PRELOAD: &str = "preload";
 /// The intent of the activation.
 pub const ACTIVATE: &str = "activate";
+/// When the deletion of the project was asked for, by the database's clock.
+pub const DELETE: &str = "delete";
 /// The intent of the activation of what was there before.
 pub const RESTORE: &str = "restore";
 /// Web app backends to restart: [`Restart`] by id.

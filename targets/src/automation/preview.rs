@@ -39,7 +39,7 @@ async fn on_node(api: &Api, spec: &DeploySpec, preview: &mut Preview) -> Result<
     let (key, infrastructure) = (spec.deployed_project_key.as_str(), &spec.infrastructure);
     for scenario in api.scenarios(key).await? {
         let shown = api.clean(&scenario.id);
-        if let Some(&wanted) = spec.scenarios.get(&scenario.id).filter(|on| **on != scenario.active) {
+        if let Some(wanted) = spec.switch(&scenario.id).filter(|on| *on != scenario.active) {
             preview.scenarios.push(Difference {
                 what: format!("scenario {shown}"),
                 found: json!(scenario.active),
@@ -83,7 +83,7 @@ async fn new_in_bundle(
     }
     for scenario in contents.scenarios.iter().filter(|scenario| !scenarios.contains(&scenario.id)) {
         let what = format!("scenario {}", scenario.id);
-        if spec.scenarios.get(&scenario.id) == Some(&true) {
+        if spec.switch(&scenario.id) == Some(true) {
             preview.scenarios.push(Difference { what: what.clone(), found: Value::Null, wanted: json!(true) });
         }
         if let Some(user) = &spec.infrastructure.run_as_scenarios {

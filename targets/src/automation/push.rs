@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     flight::{EffectCall, Flown},
+    folders,
     import::ensure_imported,
     notes::{self, Prior},
     permissions,
@@ -22,6 +23,7 @@ pub(super) async fn push(session: &Session<'_>) -> StepResult {
         Flown::Wait(check_in) => return Ok(StepOutcome::NotYet { check_in }),
     };
     warnings.extend(permissions::propagate(session).await?);
+    folders::ensure(session).await?;
     let spec = session.spec();
     settings::write_remapping(session, &spec.connection_remapping).await?;
     if let Some(local) = &spec.local_variables {

@@ -13,8 +13,7 @@ use super::{
     flight::{EffectCall, Flown, perform},
 };
 use crate::{
-    codes,
-    http::{CallError, Effect, Http},
+    http::{CallError, Http},
     spec::{DeploySpec, InfrastructureSpec},
     target::{ImportLedger, Work},
 };
@@ -74,12 +73,6 @@ impl<'a> Session<'a> {
 
     /// The project, which must be there.
     pub(super) async fn project(&self) -> Result<Project, CallError> {
-        self.api.project(self.key()).await?.ok_or_else(|| {
-            let message = format!(
-                "The project {} is not on the node (any more). Start the update again: it creates the project.",
-                self.key()
-            );
-            CallError::permanent(codes::PROJECT_MISSING, message, Effect::None)
-        })
+        self.api.existing_project(self.key()).await
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{
     activate::RUN_AS_USER,
     calls::is_running,
+    client::Api,
     goal::{Goal, RunAs, read_remapping},
     notes::{self, States},
     session::Session,
@@ -14,12 +15,12 @@ use super::{
     webapps::run_as,
 };
 use crate::{
-    spec::ConnectionRemapping,
+    spec::{BundleContents, ConnectionRemapping},
     target::{Difference, Receipt, ReceiptItem},
 };
 
 /// So many scenarios, web apps and differences stand in a receipt; all are compared.
-const MAX_LISTED: usize = 500;
+pub(super) const MAX_LISTED: usize = 500;
 /// So many differences are warned of by name.
 const MAX_WARNED: usize = 50;
 
@@ -43,14 +44,23 @@ pub(super) fn outcome(receipt: Receipt) -> StepResult {
 
 /// Reads everything back and compares.
 pub(super) async fn receipt(session: &Session<'_>, goal: &Goal<'_>) -> Result<Receipt, StepError> {
-    let (api, key) = (&session.api, session.key());
-    let project = session.project().await?;
+    receipt_of(&session.api, session.key(), session.work.contents, goal).await
+}
+
+/// The same, without a run.
+pub(super) async fn receipt_of(
+    api: &Api,
+    key: &str,
+    contents: &BundleContents,
+    goal: &Goal<'_>,
+) -> Result<Receipt, StepError> {
+    let project = api.existing_project(key).await?;
     let in_force = settings::connections(&api.settings(key).await?).map(read_remapping).unwrap_or_default();
     let on_node = api.connections().await?;
     let mut receipt = Receipt {
         project_key: key.to_owned(),
         bundle: project.active_bundle.as_deref().map(|bundle| api.clean(bundle)),
-        connections: previews(&on_node, &in_force, session.work.contents, api),
+        connections: previews(&on_node, &in_force, contents, api),
         ..Receipt::default()
     };
     let mut differ = |what: String, found: Value, wanted: Value| {
@@ -85,14 +95,14 @@ pub(super) async fn receipt(session: &Session<'_>, goal: &Goal<'_>) -> Result<Re
                 wanted.told(),
             );
         }
-        if scenario.active != goal.scenario_on(id) {
+        if goal.scenario_wanted(id).is_some_and(|on| on != scenario.active) {
             differ(format!("scenario {shown}"), on_off(scenario.active), on_off(!scenario.active));
         }
         let run_as = run_as(&definition, RUN_AS_USER).map(|user| api.clean(&user));
         scenarios.push((scenario.id, ReceiptItem { id: shown, run_as, active: scenario.active }));
     }
     for (id, on) in goal.switches.iter().filter(|(id, _)| scenarios.iter().all(|(there, _)| there != **id)) {
-        differ(format!("scenario {id}"), json!("not there"), on_off(*on));
+        differ(format!("scenario {id}"), json!("not there"), on_off(*on && goal.scenario_on(id)));
     }
     let mut webapps = Vec::new();
     for id in api.webapps(key).await? {

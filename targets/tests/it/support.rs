@@ -181,6 +181,7 @@ impl World {
             connection_remapping: vec![remap("sql-dev", "sql-prod"), remap("files-dev", "files-prod")],
             local_variables: Some(json!({"env": "prod"}).as_object().unwrap().clone()),
             scenarios: BTreeMap::from([("DAILY".into(), true), ("CHECKS".into(), false)]),
+            disable_automatic_triggers: false,
             acting_user: "deployer".into(),
         };
         let mut world = Self {

@@ -1,0 +1,117 @@
+//! Deleting a deployment, with a choice of what becomes of its project on the node. What is done there is done by a recorded update; the deployment goes
+//! when that has succeeded.
+
+use engine::db::{Db, Tx, clock_sql, sql_with};
+use engine::runs;
+use entities::{api_key, deployment, drift, idempotency_key, removal, run};
+use sea_orm::{ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _, sea_query::Query};
+
+use super::write;
+use crate::{
+    Deployer,
+    error::Result,
+    updates::{self, Accepted, purpose::Purpose},
+    viewer::Viewer,
+};
+
+/// What becomes of the project on the node when its deployment is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnNode {
+    /// It stays as it is, and works on.
+    #[default]
+    Leave,
+    /// It stays, with every scenario off and every web app stopped.
+    SwitchOff,
+    /// It is deleted.
+    DeleteProject,
+}
+
+impl OnNode {
+    /// Its stable name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Leave => "LEAVE",
+            Self::SwitchOff => "SWITCH_OFF",
+            Self::DeleteProject => "DELETE_PROJECT",
+        }
+    }
+}
+
+/// What became of a deletion.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Deletion {
+    /// The deployment is gone.
+    Gone,
+    /// It goes when this update has done its work on the node; if it fails, the deployment stays.
+    Requested(Box<Accepted>),
+}
+
+/// Those who follow the update of a deletion see its end for so long, in µs.
+const GRACE: i64 = 10_000_000;
+
+/// Deletes a deployment with the history of its updates.
+///
+/// # Errors
+/// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `UPDATE_RUNNING` while an update has not ended. If something is to be done on the node, also
+/// `IDEMPOTENCY_KEY_INVALID`, `IDEMPOTENCY_MISMATCH`, `DEPLOYMENT_DELETED` and `ADMIN_KEY_MISSING`.
+pub async fn delete_with(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    id: &str,
+    on_node: OnNode,
+    idempotency_key: Option<&str>,
+) -> Result<Deletion> {
+    if on_node == OnNode::Leave {
+        write::delete(deployer, viewer, id).await?;
+        return Ok(Deletion::Gone);
+    }
+    let accepted = updates::ask::ask(deployer, viewer, id, Purpose::Delete(on_node), idempotency_key).await?;
+    Ok(Deletion::Requested(Box::new(accepted)))
+}
+
+/// Removes the deployments whose deletion has done its work on the node; answers how many. For a worker, in nobody's name: the right was asked for when the
+/// deletion was.
+///
+/// # Errors
+/// The database's.
+pub async fn sweep(db: &Db) -> Result<u64> {
+    let pool = db.pool();
+    let clock = clock_sql(pool.get_database_backend());
+    let sql = format!(
+        "SELECT m.deployment_id AS id FROM removal m JOIN run r ON r.id = m.run_id \
+         WHERE r.status IN ('SUCCEEDED', 'WARNING') AND r.ended_at <= {clock} - $1 LIMIT 100"
+    );
+    let mut gone = 0;
+    for row in pool.query_all_raw(sql_with(pool, sql, [GRACE.into()])).await? {
+        let id: String = row.try_get("", "id")?;
+        let tx = db.begin().await?;
+        tx.lock("deployment", "id = $1", id.as_str()).await?;
+        let Some(due) = removal::Entity::find_by_id(&id).one(&*tx).await? else { continue };
+        let ended = run::Entity::find_by_id(due.run_id).one(&*tx).await?;
+        if ended.is_none_or(|run| run.ended_at.is_none()) {
+            continue;
+        }
+        erase(&tx, &id).await?;
+        tx.commit().await?;
+        tracing::info!(deployment = id, "a deployment was deleted, after its update on the node");
+        gone += 1;
+    }
+    Ok(gone)
+}
+
+/// Removes a deployment and all that hangs on it. The caller holds its lock, and has seen that no update of it is unfinished.
+pub(super) async fn erase(tx: &Tx, id: &str) -> Result<()> {
+    let runs = Query::select()
+        .column(run::Column::Id)
+        .from(run::Entity)
+        .and_where(run::Column::DeploymentId.eq(id))
+        .to_owned();
+    // Dead with their runs, and of no use to anybody.
+    api_key::Entity::delete_many().filter(api_key::Column::HooksRunId.in_subquery(runs)).exec(&**tx).await?;
+    runs::forget(tx, id).await?;
+    idempotency_key::Entity::delete_many().filter(idempotency_key::Column::DeploymentId.eq(id)).exec(&**tx).await?;
+    drift::Entity::delete_by_id(id).exec(&**tx).await?;
+    removal::Entity::delete_by_id(id).exec(&**tx).await?;
+    deployment::Entity::delete_by_id(id.to_owned()).exec(&**tx).await?;
+    Ok(())
+}

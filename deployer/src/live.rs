@@ -1,0 +1,126 @@
+//! What a deployment's updates left on the node, as their journals tell it: for its health, for the search for drift, and for restoring.
+
+use engine::{
+    ids::RunId,
+    journal::{State, Status},
+    runs::{self, Loaded},
+};
+use entities::run;
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
+};
+use targets::{spec::DeploySpec, target::Receipt};
+
+use crate::{
+    error::Result,
+    updates::{UpdateType, view},
+};
+
+/// So many updates back are looked through.
+const DEPTH: u64 = 50;
+/// The kinds of step that may change the node.
+const CHANGING: [&str; 6] = ["push_bundle", "activate", "enforce_run_as", "restore", "switch_off", "delete_project"];
+
+/// An update that succeeded, perhaps with warnings.
+#[derive(Clone, Debug)]
+pub(crate) struct Success {
+    pub(crate) run: RunId,
+    pub(crate) number: i64,
+    pub(crate) kind: UpdateType,
+    pub(crate) requester: String,
+    pub(crate) requested_at: i64,
+    pub(crate) ended_at: i64,
+    pub(crate) body: DeploySpec,
+    pub(crate) receipt: Option<Receipt>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Where a deployment stands by its updates.
+pub(crate) struct Standing {
+    /// An update has not ended: what is on the node may be changing.
+    pub(crate) unfinished: Option<RunId>,
+    /// The newest update that ended, or is stuck, and was not called off before it changed anything.
+    pub(crate) last: Option<Loaded>,
+    /// The newest success.
+    pub(crate) live: Option<Success>,
+}
+
+impl Standing {
+    /// Reads it: a handful of queries.
+    pub(crate) async fn read<C: ConnectionTrait>(db: &C, deployment: &str) -> Result<Self> {
+        let rows = run::Entity::find()
+            .filter(run::Column::DeploymentId.eq(deployment))
+            .order_by_desc(run::Column::RunNo)
+            .limit(DEPTH)
+            .all(db)
+            .await?;
+        let stuck = Status::Stuck.as_str();
+        let unfinished = rows.iter().find(|run| run.ended_at.is_none() && run.status != stuck).map(|run| RunId(run.id));
+        let mut last = None;
+        for row in rows.iter().filter(|run| run.ended_at.is_some() || run.status == stuck) {
+            let Some(loaded) = runs::load(db, RunId(row.id)).await? else { continue };
+            if loaded.state.status() == Status::Cancelled && !may_have_changed(&loaded.state) {
+                continue;
+            }
+            last = Some(loaded);
+            break;
+        }
+        let live = match last.as_ref().map(Success::of).transpose()?.flatten() {
+            Some(live) => Some(live),
+            None => successes(db, deployment, 1).await?.pop(),
+        };
+        Ok(Self { unfinished, last, live })
+    }
+}
+
+impl Success {
+    fn of(run: &Loaded) -> Result<Option<Self>> {
+        if !matches!(run.state.status(), Status::Succeeded | Status::Warning) {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            run: RunId(run.row.id),
+            number: run.row.run_no,
+            kind: UpdateType::of(&run.state.spec),
+            requested_at: run.row.requested_at,
+            requester: run.state.spec.requester.clone(),
+            ended_at: run.row.ended_at.unwrap_or_default(),
+            body: serde_json::from_value(run.state.spec.body.clone())?,
+            receipt: view::receipt(&run.state),
+            warnings: run.state.steps.iter().flat_map(|step| step.warnings.iter().cloned()).collect(),
+        }))
+    }
+}
+
+/// The newest successes of a deployment, newest first.
+pub(crate) async fn successes<C: ConnectionTrait>(db: &C, deployment: &str, most: u64) -> Result<Vec<Success>> {
+    let ids: Vec<i64> = run::Entity::find()
+        .select_only()
+        .column(run::Column::Id)
+        .filter(run::Column::DeploymentId.eq(deployment))
+        .filter(run::Column::Status.is_in([Status::Succeeded.as_str(), Status::Warning.as_str()]))
+        .order_by_desc(run::Column::RunNo)
+        .limit(most)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let ids: Vec<_> = ids.into_iter().map(RunId).collect();
+    let mut found = runs::load_many(db, &ids).await?;
+    found.sort_by_key(|run| std::cmp::Reverse(run.row.run_no));
+    Ok(found.iter().map(Success::of).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+/// Whether any update of this deployment ever succeeded.
+pub(crate) async fn ever_deployed<C: ConnectionTrait>(db: &C, deployment: &str) -> Result<bool> {
+    let succeeded = run::Entity::find()
+        .filter(run::Column::DeploymentId.eq(deployment))
+        .filter(run::Column::Status.is_in([Status::Succeeded.as_str(), Status::Warning.as_str()]));
+    Ok(succeeded.count(db).await? > 0)
+}
+
+/// Whether an update began with something that changes the node.
+pub(crate) fn may_have_changed(state: &State) -> bool {
+    let mut steps = state.spec.plan.steps.iter().zip(&state.steps);
+    steps.any(|(planned, step)| CHANGING.contains(&planned.kind.as_str()) && !step.attempts.is_empty())
+}

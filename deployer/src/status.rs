@@ -1,0 +1,317 @@
+//! How a deployment is: what is known of it here, and, with a look at its node, its health.
+//!
+//! * [`light`]: without asking the node.
+//! * [`heavy`]: its health, with messages, and how its scenarios ended. A node that does not answer is bad health, never an error.
+//! * [`changes`](mod@changes): what is set otherwise than it was deployed.
+
+pub mod changes;
+mod judge;
+
+use std::collections::BTreeMap;
+
+use engine::failure::{Code, Failure};
+use entities::{bundle, deployment, infrastructure};
+use sea_orm::EntityTrait as _;
+use serde_json::json;
+use targets::{
+    TargetType,
+    on_node::{OnNode, Outcome},
+    spec::{DeploySpec, NodeSpec},
+};
+
+use crate::{
+    Deployer,
+    bundles::{self, Bundle},
+    deployments::{self, Deployment},
+    drift,
+    error::{Error, Result},
+    freeze,
+    infrastructures::{self, Infrastructure},
+    live::{self, Standing},
+    paging::Page,
+    projects::{self, Project},
+    rights::{self, Access, Level},
+    sealed,
+    updates::Trouble,
+    viewer::Viewer,
+};
+
+/// What is known of a deployment without asking its node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Light {
+    /// The deployment.
+    pub deployment: Deployment,
+    /// Its infrastructure, as far as the viewer may see it.
+    pub infrastructure: Infrastructure,
+    /// Its published project.
+    pub project: Project,
+    /// The bundles of its published project, newest first; at most [`MOST_PACKAGES`].
+    pub packages: Vec<Bundle>,
+    /// No update of it ever succeeded.
+    pub never_ever_deployed: bool,
+}
+
+/// So many bundles are listed.
+pub const MOST_PACKAGES: usize = 1_000;
+
+/// How a deployment is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heavy {
+    /// Its id.
+    pub deployment_id: String,
+    /// At a glance: the worst of what the messages say.
+    pub health: Health,
+    /// Why, the worst first.
+    pub messages: Vec<Message>,
+    /// How its scenarios are.
+    pub monitoring: Monitoring,
+}
+
+/// The health of a deployment, from good to bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Health {
+    /// It is on the node as it is set, and works.
+    Healthy,
+    /// Nobody can say: it was never deployed, or it is disabled.
+    Unknown,
+    /// It works, with something to look at.
+    Warning,
+    /// It is on the node as it is set, but a scenario fails or a web app stopped.
+    Unhealthy,
+    /// What is on the node is otherwise than it is set, or than it was left.
+    OutOfSync,
+    /// Its last update failed, or its node can't be asked.
+    Error,
+}
+
+impl Health {
+    /// Its stable name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "HEALTHY",
+            Self::Unknown => "UNKNOWN",
+            Self::Warning => "WARNING",
+            Self::Unhealthy => "UNHEALTHY",
+            Self::OutOfSync => "OUT_OF_SYNC",
+            Self::Error => "ERROR",
+        }
+    }
+}
+
+/// How bad a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// All is well.
+    Success,
+    /// Good to know.
+    Info,
+    /// Look at it.
+    Warning,
+    /// Mend it.
+    Error,
+}
+
+impl Severity {
+    /// Its stable name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "SUCCESS",
+            Self::Info => "INFO",
+            Self::Warning => "WARNING",
+            Self::Error => "ERROR",
+        }
+    }
+}
+
+/// One thing to know about a deployment's health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// How bad it is.
+    pub severity: Severity,
+    /// A stable code: of docs/HEALTH.md, or of a failure.
+    pub code: String,
+    /// A few words.
+    pub title: String,
+    /// What is, and what to do.
+    pub message: String,
+    /// What we saw, if the viewer may see it.
+    pub details: Option<String>,
+}
+
+/// The scenarios of a deployed project: names by how their last run ended, each list in alphabetical order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Monitoring {
+    /// It has any.
+    pub has_scenarios: bool,
+    /// The triggers of any are on.
+    pub has_active_scenarios: bool,
+    /// Those that failed.
+    pub failed: Vec<String>,
+    /// Those that ended with a warning.
+    pub warning: Vec<String>,
+    /// Those that succeeded.
+    pub successful: Vec<String>,
+    /// Those that somebody stopped.
+    pub aborted: Vec<String>,
+    /// Those that run now.
+    pub running: Vec<String>,
+}
+
+impl Monitoring {
+    fn of(there: &OnNode) -> Self {
+        let mut each: BTreeMap<Option<Outcome>, Vec<String>> = BTreeMap::new();
+        for scenario in &there.scenarios {
+            let outcome = match (scenario.running, scenario.last) {
+                (true, _) => None,
+                (false, Some(last)) => Some(last.outcome),
+                (false, None) => continue,
+            };
+            each.entry(outcome).or_default().push(scenario.name.clone());
+        }
+        let mut named = |outcome: Option<Outcome>| {
+            let mut names = each.remove(&outcome).unwrap_or_default();
+            names.sort();
+            names
+        };
+        Self {
+            has_scenarios: !there.scenarios.is_empty(),
+            has_active_scenarios: there.scenarios.iter().any(|scenario| scenario.active),
+            failed: named(Some(Outcome::Failed)),
+            warning: named(Some(Outcome::Warning)),
+            successful: named(Some(Outcome::Success)),
+            aborted: named(Some(Outcome::Aborted)),
+            running: named(None),
+        }
+    }
+}
+
+/// What is known of a deployment without asking its node.
+///
+/// # Errors
+/// `NOT_FOUND`.
+pub async fn light(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Light> {
+    let absent = || Error::not_found("id");
+    let deployment = deployments::get(deployer, viewer, id).await?.ok_or_else(absent)?;
+    let place = infrastructures::get(deployer, viewer, &deployment.infrastructure_id).await?.ok_or_else(absent)?;
+    let project = projects::get(deployer, viewer, &deployment.project_key).await?.ok_or_else(absent)?;
+    let mut packages = Vec::new();
+    let mut page = Page::new(Some(100), None)?;
+    loop {
+        let listing = bundles::list(deployer, viewer, &deployment.project_key, &page).await?.ok_or_else(absent)?;
+        let more = listing.has_next;
+        let last = listing.items.last().map(|(cursor, _)| cursor.clone());
+        packages.extend(listing.items.into_iter().map(|(_, bundle)| bundle));
+        match last.filter(|_| more && packages.len() < MOST_PACKAGES) {
+            Some(cursor) => page = Page::new(Some(100), Some(&cursor))?,
+            None => break,
+        }
+    }
+    let never_ever_deployed = !live::ever_deployed(deployer.db.pool(), id).await?;
+    Ok(Light { deployment, infrastructure: place, project, packages, never_ever_deployed })
+}
+
+/// The health of a deployment. Asks its node, unless nothing of it is there; looks are kept for a moment, so that many questions in a row are quick.
+///
+/// # Errors
+/// `NOT_FOUND`.
+pub async fn heavy(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Heavy> {
+    let db = deployer.db.pool();
+    let row = rights::require_deployment(db, viewer, id, Access::See, "id").await?;
+    let admin = rights::infrastructure_level(db, viewer, &row.infrastructure_id).await? >= Level::Admin;
+    let standing = Standing::read(db, id).await?;
+    let mut facts = judge::Facts { standing: &standing, now: None, node: None, drift: None, admin };
+    if let Some(live) = standing.live.as_ref().filter(|live| live.kind.deploys()) {
+        let now = present(deployer, &row, &live.requester).await;
+        let (now, refused) = split(now)?;
+        let node = match (&now, refused) {
+            (Some(now), _) => Some(look(deployer, &row, &now.infrastructure.node, live.run.0).await?),
+            (None, Some(refused)) => Some(Err(refused)),
+            (None, None) => None,
+        };
+        (facts.now, facts.node) = (now, node);
+        facts.drift = drift::found_since(deployer, id, live.run).await?;
+    }
+    let monitoring = match &facts.node {
+        Some(Ok(there)) => Monitoring::of(there),
+        _ => Monitoring::default(),
+    };
+    let (health, messages) = judge::judge(&facts)?;
+    Ok(Heavy { deployment_id: row.id, health, messages, monitoring })
+}
+
+/// What an update would deploy now, if `login` asked for it.
+async fn present(deployer: &Deployer, row: &deployment::Model, login: &str) -> Result<DeploySpec> {
+    let db = deployer.db.pool();
+    let package = bundle::Entity::find_by_id((row.project_key.clone(), row.bundle_id.clone())).one(db).await?;
+    let package = package.ok_or_else(|| {
+        Error::field("BUNDLE_UNKNOWN", "bundleId", "The deployment's bundle was deleted. Choose another one.")
+    })?;
+    Ok(freeze::read(db, row, &package, login).await?.0)
+}
+
+/// What is refused, such as a missing key, is bad health.
+pub(crate) fn split<T>(answer: Result<T>) -> Result<(Option<T>, Option<Failure>)> {
+    match answer {
+        Ok(value) => Ok((Some(value), None)),
+        Err(Error::Refused(refusals)) => {
+            let first = refusals.into_iter().next();
+            Ok((None, first.map(|refusal| Failure::new(Code::new(refusal.code), refusal.message))))
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Looks at the project on the node, or remembers that somebody just did.
+pub(crate) async fn look(
+    deployer: &Deployer,
+    row: &deployment::Model,
+    node: &NodeSpec,
+    live: i64,
+) -> Result<std::result::Result<OnNode, Failure>> {
+    let (target, key) = match node_of(deployer, row, node).await {
+        Ok(found) => found,
+        Err(refused) => {
+            let (_, failure) = split::<()>(Err(refused))?;
+            return Ok(Err(failure.unwrap_or_else(|| Failure::new(Code::new("INTERNAL"), "The node can't be asked."))));
+        }
+    };
+    // Another key, another address or a newer update: another look.
+    let mark = json!([node, row.deployed_project_key, live]).to_string();
+    let look = target.observe(node, &key, &row.deployed_project_key);
+    Ok(deployer.targets.looks().get(&row.id, &mark, look).await.map(|there| (*there).clone()))
+}
+
+/// The platform behind a deployment, and the key of its node.
+pub(crate) async fn node_of(
+    deployer: &Deployer,
+    row: &deployment::Model,
+    node: &NodeSpec,
+) -> Result<(std::sync::Arc<dyn targets::target::Target>, engine::secrets::Secret)> {
+    let place = infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(deployer.db.pool()).await?;
+    let place = place.ok_or_else(|| Error::fault(format!("deployment {} has no infrastructure", row.id)))?;
+    let kind = place.kind.parse::<TargetType>().map_err(|error| Error::fault(error.to_string()))?;
+    let target = deployer.targets.find(kind).ok_or_else(|| Error::fault(format!("this build lacks {kind}")))?;
+    let key = sealed::open(&deployer.db, &deployer.keyring, &node.key).await?;
+    let key = key.ok_or_else(|| {
+        Error::refused("ADMIN_KEY_MISSING", "The administrator key of the node was replaced meanwhile. Try again.")
+    })?;
+    Ok((target, key))
+}
+
+impl Message {
+    fn new(severity: Severity, code: &str, title: &str, message: impl Into<String>) -> Self {
+        let (code, title) = (code.to_owned(), title.to_owned());
+        Self { severity, code, title, message: message.into(), details: None }
+    }
+
+    fn of(failure: &Failure, title: &str, admin: bool) -> Self {
+        let trouble = Trouble::of(failure, admin);
+        Self {
+            severity: Severity::Error,
+            code: trouble.code,
+            title: title.to_owned(),
+            message: trouble.message,
+            details: trouble.detail,
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What an update is asked for, and the spec that comes of it. The caller holds the deployment's lock; what a purpose changes of the deployment itself is
+//! part of the same transaction.
+
+use engine::{
+    db::{Tx, sql_with},
+    ids::RunId,
+    journal::Status,
+    runs::{self},
+    spec::{Inherited, RunSpec},
+};
+use entities::{deployment, removal, run};
+use sea_orm::{
+    ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, EntityTrait as _,
+    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+};
+use serde_json::{Value, json};
+use targets::automation::notes;
+
+use super::{kind::UpdateType, restore};
+use crate::{
+    deployments::{OnNode, Settings},
+    error::{Error, Result},
+    freeze,
+    viewer::Viewer,
+};
+
+/// What somebody asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Update,
+    /// To an update, or to what was live before.
+    Restore(Option<RunId>),
+    Enable,
+    Disable,
+    Delete(OnNode),
+}
+
+impl Purpose {
+    /// The request's own arguments, by which an idempotency key knows it again.
+    pub(super) fn arguments(self) -> Value {
+        match self {
+            Self::Update => json!({ "operation": "startUpdate" }),
+            Self::Restore(to) => json!({ "operation": "restoreDeployment", "update": to.map(|run| run.to_string()) }),
+            Self::Enable => json!({ "operation": "enableDeployment" }),
+            Self::Disable => json!({ "operation": "disableDeployment" }),
+            Self::Delete(on_node) => json!({ "operation": "deleteDeployment", "onNode": on_node.as_str() }),
+        }
+    }
+
+    /// Refuses what does not fit where the deployment stands.
+    pub(super) async fn check(self, tx: &Tx, row: &deployment::Model) -> Result<()> {
+        refuse_deleted(tx, &row.id).await?;
+        let disabled = Settings::read(&row.settings)?.disabled;
+        match self {
+            Self::Update | Self::Restore(_) if disabled => Err(disabled_refusal()),
+            Self::Enable if !disabled => {
+                Err(Error::field("DEPLOYMENT_NOT_DISABLED", "deploymentId", "This deployment is not disabled."))
+            }
+            Self::Restore(_) | Self::Delete(_) => refuse_unfinished(tx, &row.id).await,
+            Self::Update | Self::Enable | Self::Disable => Ok(()),
+        }
+    }
+
+    /// The spec, and what changes of the deployment.
+    pub(super) async fn spec(self, tx: &Tx, row: deployment::Model, viewer: &Viewer) -> Result<RunSpec> {
+        let login = viewer.login.as_str();
+        match self {
+            Self::Update => freeze::freeze(tx, &row, login).await,
+            Self::Restore(to) => restore::spec(tx, row, to, login).await,
+            Self::Enable => {
+                let row = set_disabled(tx, row, false, login).await?;
+                let mut spec = freeze::freeze(tx, &row, login).await?;
+                spec.inherited = as_it_was(tx, &row.id).await?;
+                UpdateType::Enable.mark(&mut spec);
+                Ok(spec)
+            }
+            Self::Disable => {
+                let row = set_disabled(tx, row, true, login).await?;
+                let mut spec = freeze::freeze_acting(tx, &row, login, freeze::SWITCH_OFF).await?;
+                UpdateType::Disable.mark(&mut spec);
+                Ok(spec)
+            }
+            Self::Delete(on_node) => {
+                let step = match on_node {
+                    OnNode::DeleteProject => freeze::DELETE_PROJECT,
+                    OnNode::SwitchOff | OnNode::Leave => freeze::SWITCH_OFF,
+                };
+                let mut spec = freeze::freeze_acting(tx, &row, login, step).await?;
+                UpdateType::Delete.mark(&mut spec);
+                Ok(spec)
+            }
+        }
+    }
+
+    /// What is kept beside the run.
+    pub(super) async fn requested(self, tx: &Tx, deployment: &str, run: RunId) -> Result<()> {
+        if matches!(self, Self::Delete(_)) { goes_with(tx, deployment, run).await } else { Ok(()) }
+    }
+}
+
+/// The deployment goes when this update succeeds.
+pub(super) async fn goes_with(tx: &Tx, deployment: &str, run: RunId) -> Result<()> {
+    let sql = "INSERT INTO removal (deployment_id, run_id) VALUES ($1, $2) \
+               ON CONFLICT (deployment_id) DO UPDATE SET run_id = excluded.run_id";
+    tx.execute_raw(sql_with(&**tx, sql, [deployment.into(), run.0.into()])).await?;
+    Ok(())
+}
+
+/// Nothing is asked of a deployment that goes; one whose deletion failed stays, as if nothing had been.
+async fn refuse_deleted(tx: &Tx, deployment: &str) -> Result<()> {
+    let Some(row) = removal::Entity::find_by_id(deployment).one(&**tx).await? else { return Ok(()) };
+    let run = run::Entity::find_by_id(row.run_id).one(&**tx).await?;
+    let failed =
+        run.is_none_or(|run| [Status::Failed, Status::Cancelled].map(Status::as_str).contains(&run.status.as_str()));
+    if failed {
+        removal::Entity::delete_by_id(deployment).exec(&**tx).await?;
+        return Ok(());
+    }
+    let message = "This deployment is being deleted. If its update fails, it stays and can be used again.";
+    Err(Error::field("DEPLOYMENT_DELETED", "deploymentId", message))
+}
+
+pub(super) fn disabled_refusal() -> Error {
+    let message = "This deployment is disabled. Enable it: that deploys it, with its scenarios as they were.";
+    Error::field("DEPLOYMENT_DISABLED", "deploymentId", message)
+}
+
+async fn refuse_unfinished(tx: &Tx, deployment: &str) -> Result<()> {
+    let unfinished = run::Entity::find()
+        .filter(run::Column::DeploymentId.eq(deployment))
+        .filter(run::Column::EndedAt.is_null())
+        .limit(1)
+        .one(&**tx)
+        .await?;
+    if unfinished.is_none() {
+        return Ok(());
+    }
+    let message =
+        "An update of this deployment has not ended. Wait for it, or cancel it (or abandon it, if it is stuck).";
+    Err(Error::field("UPDATE_RUNNING", "deploymentId", message))
+}
+
+/// Changes the switch of the deployment itself.
+async fn set_disabled(tx: &Tx, row: deployment::Model, disabled: bool, login: &str) -> Result<deployment::Model> {
+    let settings = Settings::read(&row.settings)?;
+    if settings.disabled == disabled {
+        return Ok(row);
+    }
+    let version = row.version + 1;
+    let mut row = row.into_active_model();
+    row.settings = Set(serde_json::to_string(&Settings { disabled, ..settings })?);
+    row.version = Set(version);
+    row.updated_at = Set(tx.now().await?);
+    row.updated_by = Set(login.to_owned());
+    Ok(row.update(&**tx).await?)
+}
+
+/// So many updates back are looked through.
+const DEPTH: u64 = 200;
+
+/// The switches as the first update noted them that did not leave the deployment live: what an enabled deployment's scenarios go back to.
+async fn as_it_was(tx: &Tx, deployment: &str) -> Result<Option<Inherited>> {
+    let rows = run::Entity::find()
+        .filter(run::Column::DeploymentId.eq(deployment))
+        .order_by_desc(run::Column::RunNo)
+        .limit(DEPTH)
+        .all(&**tx)
+        .await?;
+    let mut found = None;
+    for row in rows {
+        let Some(loaded) = runs::load(&**tx, RunId(row.id)).await? else { continue };
+        let state = loaded.state;
+        let deployed = matches!(state.status(), Status::Succeeded | Status::Warning);
+        if deployed && UpdateType::of(&state.spec).deploys() {
+            break;
+        }
+        if let Some(states) = state.notes.get(notes::STATES) {
+            let notes = [(notes::STATES.to_owned(), states.clone())].into();
+            found = Some(Inherited { from: RunId(row.id), steps: Default::default(), notes });
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,105 @@
+//! What is done with a deployment beside ordinary updates: restoring, disabling, enabling, looking for drift, running tests.
+
+use async_graphql::{Context, ID, Object};
+use deployer::{drift, error::Error, testing, updates};
+
+use super::{payload, updates::StartUpdatePayload};
+use crate::{
+    error::Result,
+    session::Asked,
+    types::{
+        health::{Drift, Testing},
+        update::run_id,
+    },
+};
+
+payload!(
+    /// The answer of `checkDrift`.
+    CheckDriftPayload {
+        /// What was found; null if refused.
+        drift: Drift
+    }
+);
+payload!(
+    /// The answer of `runTestScenarios`.
+    RunTestScenariosPayload {
+        /// What the node said; null if refused.
+        testing: Testing
+    }
+);
+
+#[derive(Default)]
+pub(super) struct LiveDeployments;
+
+#[Object]
+impl LiveDeployments {
+    /// Puts back what was live before, by an update of its own (of type RESTORE): what the last successful update before the live one deployed (bundle,
+    /// remapping, local variables, switches), or the one that `updateId` names. Where an update failed half-way, that is what was live before it. Run-as
+    /// users, hooks and how the node is reached are as they are set now. The deployment itself is set to match, so that the next ordinary update does not
+    /// undo it. Needs the right to deploy on both.
+    async fn restore_deployment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The deployment's id.")] deployment_id: ID,
+        #[graphql(desc = "A successful update of it; what was live before if not given.")] update_id: Option<ID>,
+        #[graphql(desc = "As for startUpdate.")] idempotency_key: Option<String>,
+    ) -> Result<StartUpdatePayload> {
+        let session = ctx.session()?;
+        let to = update_id.map(|id| run_id(&id).ok_or_else(|| Error::not_found("updateId"))).transpose();
+        let answer = match to {
+            Ok(to) => {
+                let key = idempotency_key.as_deref();
+                updates::restore(&session.deployer, &session.viewer(), &deployment_id, to, key).await
+            }
+            Err(refused) => Err(refused),
+        };
+        StartUpdatePayload::of(answer)
+    }
+
+    /// Disables a deployment: an update (of type DISABLE) switches every scenario off and stops every web app on the node, and notes what was on. The project,
+    /// its bundle and its data stay. From now on the deployment takes no update but the one that enables it. Needs the right to deploy on both.
+    async fn disable_deployment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The deployment's id.")] deployment_id: ID,
+        #[graphql(desc = "As for startUpdate.")] idempotency_key: Option<String>,
+    ) -> Result<StartUpdatePayload> {
+        let session = ctx.session()?;
+        let key = idempotency_key.as_deref();
+        StartUpdatePayload::of(updates::disable(&session.deployer, &session.viewer(), &deployment_id, key).await)
+    }
+
+    /// Enables a disabled deployment: an update (of type ENABLE) deploys it as it is set, with scenarios and web apps as they were before it was disabled.
+    /// Needs the right to deploy on both.
+    async fn enable_deployment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The deployment's id.")] deployment_id: ID,
+        #[graphql(desc = "As for startUpdate.")] idempotency_key: Option<String>,
+    ) -> Result<StartUpdatePayload> {
+        let session = ctx.session()?;
+        let key = idempotency_key.as_deref();
+        StartUpdatePayload::of(updates::enable(&session.deployer, &session.viewer(), &deployment_id, key).await)
+    }
+
+    /// Compares a deployment's node with its last successful update, now. Changes nothing on the node. Refused while an update has not ended. Needs the right
+    /// to see the deployment.
+    async fn check_drift(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The deployment's id.")] deployment_id: ID,
+    ) -> Result<CheckDriftPayload> {
+        let session = ctx.session()?;
+        CheckDriftPayload::of(drift::check(&session.deployer, &session.viewer(), &deployment_id).await)
+    }
+
+    /// Runs the test scenarios of the deployed project on the node, and waits until they have ended, at most ten minutes. Needs the right to deploy on both.
+    async fn run_test_scenarios(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The deployment's id.")] deployment_id: ID,
+    ) -> Result<RunTestScenariosPayload> {
+        let session = ctx.session()?;
+        RunTestScenariosPayload::of(testing::run(&session.deployer, &session.viewer(), &deployment_id).await)
+    }
+}
