@@ -1,4 +1,4 @@
-//! What a CI system says of the job that this runs in: it makes a job's request the same when it is made again.
+//! What a CI system says of the CI job that this runs in: it makes the job's request the same when it is made again.
 
 use sha2::{Digest as _, Sha256};
 

@@ -1,4 +1,4 @@
-//! Text of others, before it goes to a terminal or into a job's log: nothing in it may move the cursor or command the CI system.
+//! Text of others, before it goes to a terminal or into a CI job's log: nothing in it may move the cursor or command the CI system.
 
 /// Without control characters (a tab apart), and without what CI systems take for commands of their own within a line.
 pub(crate) fn plain(text: &str) -> String {

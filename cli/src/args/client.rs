@@ -36,6 +36,11 @@ pub(crate) enum ClientCommand {
     /// Asks an update to stop. What its steps did so far stands, unless its deployment restores.
     #[command(after_help = EXIT_CODES)]
     Cancel(Cancel),
+    /// Puts back what was live before, by an update of its own: what the last successful update before the live one deployed.
+    ///
+    /// The deployment is set to match, so that its next ordinary update does not undo it.
+    #[command(after_help = EXIT_CODES)]
+    Restore(Restore),
     /// Prints a shell's completions: `source <(slipway completions bash)`.
     Completions {
         /// The shell.
@@ -198,6 +203,17 @@ pub(crate) struct Deploy {
     /// The published project [default: the deployment's, else the one that the bundle was made from].
     #[arg(long, value_name = "KEY")]
     pub(crate) project: Option<String>,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+}
+
+/// Whether and how an update is waited for, and what its request is called.
+#[derive(Args)]
+pub(crate) struct Waiting {
     /// Waits for the update's end, and shows its steps.
     #[arg(long)]
     pub(crate) wait: bool,
@@ -212,10 +228,6 @@ pub(crate) struct Deploy {
     /// Names this request: with the same name it is the same update [default: of deployment, bundle, CI run and attempt; without a CI a fresh one].
     #[arg(long, value_name = "TEXT")]
     pub(crate) idempotency_key: Option<String>,
-    #[command(flatten)]
-    pub(crate) output: Output,
-    #[command(flatten)]
-    pub(crate) connect: Connect,
 }
 
 /// For how long something is waited for.
@@ -248,6 +260,21 @@ pub(crate) struct Cancel {
     pub(crate) wait: bool,
     #[command(flatten)]
     pub(crate) patience: Patience,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+}
+
+#[derive(Args)]
+pub(crate) struct Restore {
+    /// The deployment's id.
+    pub(crate) deployment: String,
+    /// A successful update of it, whose state is put back [default: what was live before].
+    #[arg(long, value_name = "ID")]
+    pub(crate) update: Option<String>,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
     #[command(flatten)]
     pub(crate) output: Output,
     #[command(flatten)]

@@ -11,6 +11,7 @@ mod login;
 mod logs;
 mod prompt;
 mod report;
+mod restore;
 mod wait;
 
 use std::process::ExitCode;
@@ -46,6 +47,7 @@ async fn dispatch(command: ClientCommand) -> Result<ExitCode, Failure> {
         ClientCommand::Deploy(args) => return deploy::run(args).await,
         ClientCommand::Logs(args) => return logs::run(args).await,
         ClientCommand::Cancel(args) => return cancel::run(args).await,
+        ClientCommand::Restore(args) => return restore::run(args).await,
         ClientCommand::Completions { shell } => completions::run(shell)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -63,6 +65,7 @@ fn writes_json(command: &ClientCommand) -> bool {
         ClientCommand::Deploy(args) => args.output.json,
         ClientCommand::Logs(args) => args.output.json,
         ClientCommand::Cancel(args) => args.output.json,
+        ClientCommand::Restore(args) => args.output.json,
         ClientCommand::Login(_) | ClientCommand::Logout | ClientCommand::Completions { .. } => false,
     }
 }

@@ -71,6 +71,7 @@ fn each_command_explains_itself() {
         "deploy",
         "logs",
         "cancel",
+        "restore",
         "completions",
     ];
     for command in commands {

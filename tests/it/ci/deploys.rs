@@ -170,3 +170,23 @@ async fn a_certificate_is_checked_and_a_ca_file_helps() {
         job.run(&["deployment", "list", "--ca-file", &certificates.at("ca.pem")]).is(0, &["churn"]);
     });
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_live_before_is_put_back() {
+    let (fleet, _node) = place().await;
+    let job = Job::of(&fleet.client).of_run("7005", "1");
+    let restore = ["restore", "churn", "--wait"];
+    let refused = job.run(&[&restore[..], &["--json"]].concat());
+    assert_eq!(refused.is(2, &[]).result()["type"], "error", "nothing was live: {refused:#?}");
+    job.run(&["deploy", "--bundle", "v1", "--deployment", "churn", "--wait"]).is(0, &["SUCCEEDED"]);
+    let file = job.bundle(&BundleSpec::new("CHURN", "v2"));
+    job.run(&["deploy", "--bundle", &file, "--deployment", "churn", "--wait"]).is(0, &["bundle      v2"]);
+    let restored = job.run(&restore);
+    restored.is(0, &["Update 3 of churn", "SUCCEEDED", "bundle      v1"]);
+    // The same attempt asks for the same once; another one would go back and forth.
+    job.run(&restore).is(0, &["Update 3 of churn", "asked for before"]);
+    job.run(&["deployment", "status", "churn"]).is(0, &["Bundle          v1", "HEALTHY"]);
+    let outsider = Job::of(&fleet.user("outsider", &[]));
+    let of = |id| outsider.run(&["restore", id]);
+    assert_eq!(of("churn").is(2, &["NOT_FOUND"]).err, of("never").err);
+}

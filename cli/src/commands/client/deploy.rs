@@ -7,8 +7,8 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{bundle, deployment, find, list, report, wait::Wait};
-use crate::{args::Deploy, ci, client::Client, commands::say, failure::Failure, login::Login, plain::plain};
+use super::{bundle, deployment, find, list, report};
+use crate::{args::Deploy, client::Client, commands::say, failure::Failure, login::Login, plain::plain};
 
 pub(super) async fn run(args: Deploy) -> Result<ExitCode, Failure> {
     let client = Client::of(&Login::find(&args.connect)?)?;
@@ -46,12 +46,7 @@ pub(super) async fn run(args: Deploy) -> Result<ExitCode, Failure> {
         );
         return Err(Failure::new("VERSION_CONFLICT", message).about(Some("bundleId")));
     }
-    if !args.wait {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let Deploy { logs, cancel_on_interrupt, patience, .. } = args;
-    let wait = Wait { timeout: patience.timeout, logs, json, cancel_on_interrupt };
-    wait.on(&client, &update).await.map(ExitCode::from)
+    args.waiting.go_on(&client, &update, json).await
 }
 
 /// A file to upload; None for the id of a bundle. What looks like a path is never taken for an id.
@@ -124,16 +119,14 @@ async fn set(
 /// Starts the update: asked again without an answer, it is the same one.
 async fn start(client: &Client, args: &Deploy, bundle: &str) -> Result<Value, Failure> {
     let id = &args.deployment;
-    let key = match &args.idempotency_key {
-        Some(key) => key.clone(),
-        None => ci::idempotency_key(|name| std::env::var(name).ok(), id, bundle).unwrap_or_else(ci::fresh_key),
-    };
+    let key = args.waiting.key(id, bundle);
     let document = "mutation($id: ID!, $key: String) { startUpdate(deploymentId: $id, idempotencyKey: $key) {
   repeated update { id } refusals { code field message } } }";
     client.ask(document, json!({ "id": id, "key": key })).await
 }
 
-fn tell(update: &Value, repeated: bool, json: bool) -> Result<(), Failure> {
+/// Says which update it is.
+pub(super) fn tell(update: &Value, repeated: bool, json: bool) -> Result<(), Failure> {
     if json {
         let (id, deployment, bundle) = (&update["id"], &update["deploymentId"], &update["bundleId"]);
         return say(json!({

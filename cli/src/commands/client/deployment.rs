@@ -137,16 +137,26 @@ fn read(file: &Path) -> Result<Map<String, Value>, Failure> {
 }
 
 async fn show(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
-    let found = find::deployment(client, id).await?.ok_or_else(|| list::absent("id"))?;
+    let mut found = find::deployment(client, id).await?.ok_or_else(|| list::absent("id"))?;
+    let asked = find::health(client, id).await?;
+    (found["disabled"], found["health"]) = (asked["disabled"].clone(), asked["health"].clone());
     if json {
         return say(found);
     }
     let version = &found["version"];
-    say(format!("Deployment      {} (version {version})", text(&found["id"])))?;
+    let disabled = if found["disabled"] == true { ", disabled" } else { "" };
+    say(format!("Deployment      {} (version {version}{disabled})", text(&found["id"])))?;
     say(format!("Project         {}, on the node {}", text(&found["projectKey"]), text(&found["deployedProjectKey"])))?;
     say(format!("Infrastructure  {}", text(&found["infrastructureId"])))?;
     say(format!("Bundle          {}", text(&found["bundleId"])))?;
-    let newest = &found["latestUpdate"];
+    say(format!("Health          {}", text(&found["health"]["health"])))?;
+    for message in found["health"]["messages"].as_array().into_iter().flatten() {
+        say(format!("  {:<13} {}", text(&message["severity"]), text(&message["message"])))?;
+    }
+    newest(&found["latestUpdate"])
+}
+
+fn newest(newest: &Value) -> Result<(), Failure> {
     if newest.is_null() {
         return say("Newest update   none yet");
     }

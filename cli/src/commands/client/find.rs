@@ -15,6 +15,12 @@ pub(super) async fn deployment(client: &Client, id: &str) -> Result<Option<Value
     Ok(Some(client.ask(STATUS, json!({ "id": id })).await?).filter(|found| !found.is_null()))
 }
 
+/// How a deployment is; its node is asked.
+pub(super) async fn health(client: &Client, id: &str) -> Result<Value, Failure> {
+    let document = "query($id: ID!) { deployment(id: $id) { disabled health { health messages { severity code title message } } } }";
+    client.ask(document, json!({ "id": id })).await
+}
+
 /// Which updates a deployment's id stands for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Which {

@@ -1,12 +1,14 @@
 //! Waits for an update's end and shows it coming: it outlives the loss of any connection.
 
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use super::{logs, report};
 use crate::{
+    args::Waiting,
+    ci,
     client::{Client, Following, Pauses},
     commands::{say, show::Show, signals::Signals},
     failure::{Failure, Kind},
@@ -25,6 +27,23 @@ pub(super) struct Wait {
     pub(super) json: bool,
     /// An interrupt cancels it.
     pub(super) cancel_on_interrupt: bool,
+}
+
+impl Waiting {
+    /// The idempotency key of a request about this deployment.
+    pub(super) fn key(&self, deployment: &str, what: &str) -> String {
+        let of_job = || ci::idempotency_key(|name| std::env::var(name).ok(), deployment, what);
+        self.idempotency_key.clone().or_else(of_job).unwrap_or_else(ci::fresh_key)
+    }
+
+    /// What becomes of the command once its update has begun.
+    pub(super) async fn go_on(&self, client: &Client, update: &Value, json: bool) -> Result<ExitCode, Failure> {
+        if !self.wait {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let (timeout, logs, cancel_on_interrupt) = (self.patience.timeout, self.logs, self.cancel_on_interrupt);
+        Wait { timeout, logs, json, cancel_on_interrupt }.on(client, update).await.map(ExitCode::from)
+    }
 }
 
 /// Why nobody waits any more.
