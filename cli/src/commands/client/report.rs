@@ -126,8 +126,8 @@ impl Trouble {
             None if self.message.is_empty() => {}
             None => line(format!("  why         {}", self.message))?,
         }
-        if let Some(detail) = &self.detail {
-            line(format!("  seen        {detail}"))?;
+        for (at, detail) in self.detail.iter().flat_map(|detail| detail.lines()).take(TAIL).enumerate() {
+            line(format!("  {:<11} {detail}", if at == 0 { "seen" } else { "" }))?;
         }
         if let Some(advice) = self.what_to_do() {
             line(format!("  what to do  {advice}"))?;
