@@ -27,7 +27,7 @@ use crate::{
     edge::Login,
     failure::Failure,
     graphql::declared_length,
-    house::{ByteStream, House},
+    house::{self, ByteStream, House},
     settings::Settings,
 };
 
@@ -37,18 +37,68 @@ const PREAMBLE: u64 = 64 << 10;
 /// A client's pace is judged from this on: a slow start is no slow upload.
 const PACE_FROM: Duration = Duration::from_secs(30);
 
-/// The uploads' endpoint.
-pub(crate) struct Upload<H> {
-    house: Arc<H>,
+/// Where uploads come in, whatever their address: so many at once.
+pub(crate) struct Intake {
     settings: Arc<Settings>,
     seats: Semaphore,
 }
 
-impl<H> Upload<H> {
-    pub(crate) fn new(house: Arc<H>, settings: Arc<Settings>) -> Self {
+impl Intake {
+    pub(crate) fn new(settings: Arc<Settings>) -> Self {
         let seats = Semaphore::new(settings.uploads_at_once.min(Semaphore::MAX_PERMITS));
-        Self { house, settings, seats }
+        Self { settings, seats }
     }
+
+    /// Hands the part `file` of a form to whoever stores it: its name, and its content as a stream.
+    pub(crate) async fn take<T, F>(
+        &self,
+        request: Request,
+        store: impl FnOnce(String, ByteStream) -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let limit = self.settings.upload_limit;
+        if declared_length(&request).is_some_and(|length| length > limit) {
+            return Err(Failure::too_large(limit));
+        }
+        let _seat = self.seats.try_acquire().map_err(|_| {
+            Failure::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "UPLOADS_BUSY",
+                "As many uploads as this server takes at once are under way. Try again in a minute.",
+            )
+        })?;
+        let (request, mut body) = request.split();
+        let trouble = Trouble::default();
+        let body = body.take().map_err(|_| Failure::bad_request("There is no body."))?;
+        let bounds =
+            Bounds { limit, idle: self.settings.upload_idle(), pace: self.settings.upload_pace, begun: Arc::default() };
+        let begun = bounds.begun.clone();
+        let body = watched(body, bounds, trouble.clone());
+        let mut form = Multipart::from_request(&request, &mut RequestBody::new(body)).await.map_err(|_| no_form())?;
+        let stored = loop {
+            match form.next_field().await {
+                Ok(Some(field)) if field.name() == Some("file") => {
+                    begun.store(true, Ordering::Relaxed);
+                    let file_name = field.file_name().unwrap_or("file").to_owned();
+                    let content: ByteStream = ReaderStream::with_capacity(field.into_async_read(), 64 << 10).boxed();
+                    break store(file_name, content).await;
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => break Err(no_form().about("file")),
+                Err(_) => break Err(no_form()),
+            }
+        };
+        // A body that broke off looks like a broken archive to whoever read it; say what really happened.
+        stored.map_err(|failure| trouble.failure(limit).unwrap_or(failure))
+    }
+}
+
+/// The uploads' endpoint.
+pub(crate) struct Upload<H> {
+    pub(crate) house: Arc<H>,
+    pub(crate) intake: Arc<Intake>,
 }
 
 /// The downloads' endpoint.
@@ -79,40 +129,11 @@ impl<H: House> Upload<H> {
         let target: Target = request.params().map_err(|_| {
             Failure::bad_request("Name the published project: POST /bundles?projectKey=KEY.").about("projectKey")
         })?;
-        let limit = self.settings.upload_limit;
-        if declared_length(&request).is_some_and(|length| length > limit) {
-            return Err(Failure::too_large(limit));
-        }
-        let _seat = self.seats.try_acquire().map_err(|_| {
-            Failure::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "UPLOADS_BUSY",
-                "As many uploads as this server takes at once are under way. Try again in a minute.",
-            )
-        })?;
-        let (request, mut body) = request.split();
-        let trouble = Trouble::default();
-        let body = body.take().map_err(|_| Failure::bad_request("There is no body."))?;
-        let bounds =
-            Bounds { limit, idle: self.settings.upload_idle(), pace: self.settings.upload_pace, begun: Arc::default() };
-        let begun = bounds.begun.clone();
-        let body = watched(body, bounds, trouble.clone());
-        let mut form = Multipart::from_request(&request, &mut RequestBody::new(body)).await.map_err(|_| no_form())?;
-        let stored = loop {
-            match form.next_field().await {
-                Ok(Some(field)) if field.name() == Some("file") => {
-                    begun.store(true, Ordering::Relaxed);
-                    let file_name = field.file_name().unwrap_or("file").to_owned();
-                    let content: ByteStream = ReaderStream::with_capacity(field.into_async_read(), 64 << 10).boxed();
-                    break self.house.upload(&pass.viewer, target.project_key.as_deref(), &file_name, content).await;
-                }
-                Ok(Some(_)) => {}
-                Ok(None) => break Err(no_form().about("file")),
-                Err(_) => break Err(no_form()),
-            }
-        };
-        // A body that broke off looks like a broken archive to whoever read it; say what really happened.
-        let stored = stored.map_err(|failure| trouble.failure(limit).unwrap_or(failure))?;
+        let stored = self.intake.take(request, |file_name, content| async {
+            let file_name = file_name;
+            self.house.upload(&pass.viewer, target.project_key.as_deref(), &file_name, content).await
+        });
+        let stored = stored.await?;
         let json = serde_json::to_vec(&stored).map_err(|_| Failure::internal())?;
         let mut response =
             Response::builder().status(StatusCode::CREATED).content_type("application/json; charset=utf-8").body(json);
@@ -241,14 +262,19 @@ impl<H: House> Download<H> {
         let pass = auth::enter(&*self.house, &request).await?;
         let (key, id): (String, String) = request.path_params().map_err(|_| Failure::not_found())?;
         let bundle = self.house.download(&pass.viewer, &key, &id).await?;
-        let name = utf8_percent_encode(&bundle.file_name, NON_ALPHANUMERIC);
-        let mut response = Response::builder()
-            .content_type("application/zip")
-            .header("content-length", bundle.size)
-            .header("content-disposition", format!("attachment; filename*=UTF-8''{name}"))
-            .header("etag", format!("\"{}\"", bundle.sha256))
-            .body(Body::from_bytes_stream(bundle.content));
+        let mut response = archive(bundle);
         response.set_data(Login(self.house.login(&pass.viewer).into()));
         Ok(response)
     }
+}
+
+/// A bundle as an answer.
+pub(crate) fn archive(bundle: house::Download) -> Response {
+    let name = utf8_percent_encode(&bundle.file_name, NON_ALPHANUMERIC);
+    Response::builder()
+        .content_type("application/zip")
+        .header("content-length", bundle.size)
+        .header("content-disposition", format!("attachment; filename*=UTF-8''{name}"))
+        .header("etag", format!("\"{}\"", bundle.sha256))
+        .body(Body::from_bytes_stream(bundle.content))
 }

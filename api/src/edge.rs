@@ -11,7 +11,7 @@ use poem::{
 };
 use tracing::Instrument;
 
-use crate::{failure::Failure, metrics::HttpMetrics, origin};
+use crate::{failure::Failure, metrics::HttpMetrics, origin, rest};
 
 /// The number of a request, in the header `x-request-id` of question and answer, and in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,19 +80,20 @@ impl<I: Endpoint> Endpoint for Edge<I> {
 
 impl<I: Endpoint> Edge<I> {
     async fn answer(&self, request: Request) -> Response {
+        let shape = if rest::is_below(request.uri().path()) { Failure::into_rest } else { Failure::into_response };
         let page = match origin::check(&request, &self.allowed_origins) {
             Ok(()) => request.headers().get(header::ORIGIN).cloned(),
-            Err(failure) => return failure.into_response(),
+            Err(failure) => return shape(failure),
         };
         let mut response = match origin::preflight(&request) {
             Some(response) => response,
             None => match AssertUnwindSafe(self.inner.call(request)).catch_unwind().await {
                 Ok(Ok(response)) => response.into_response(),
-                Ok(Err(error)) => refused(error),
+                Ok(Err(error)) => refused(error, shape),
                 Err(_) => {
                     // The panic hook has logged where.
                     tracing::error!("a request's handler panicked");
-                    Failure::internal().into_response()
+                    shape(Failure::internal())
                 }
             },
         };
@@ -102,7 +103,7 @@ impl<I: Endpoint> Edge<I> {
 }
 
 /// A library's error: its status is right, its words are not for clients.
-fn refused(error: poem::Error) -> Response {
+fn refused(error: poem::Error, shape: impl FnOnce(Failure) -> Response) -> Response {
     if error.is_from_response() {
         return error.into_response();
     }
@@ -110,7 +111,7 @@ fn refused(error: poem::Error) -> Response {
     if error.status().is_server_error() {
         tracing::error!(error = %error, "a request failed");
     }
-    failure.into_response()
+    shape(failure)
 }
 
 /// The client's number, if it is one that can be logged; else a fresh one.
@@ -134,6 +135,6 @@ fn route(path: &str) -> &'static str {
         "/metrics" => "/metrics",
         _ if path == "/graphiql" || path.starts_with("/graphiql/") => "/graphiql",
         _ if path.starts_with("/projects/") => "/projects/{key}/bundles/{id}",
-        _ => "other",
+        _ => rest::name(path).unwrap_or("other"),
     }
 }

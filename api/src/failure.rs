@@ -37,6 +37,16 @@ struct Extensions<'a> {
     code: &'a str,
 }
 
+/// The same for the REST API, as its clients read it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RestBody<'a> {
+    error_type: &'a str,
+    message: String,
+    detailed_message: String,
+    errors: &'a [Problem],
+}
+
 #[derive(Serialize)]
 struct Body<'a> {
     errors: Vec<Shown<'a>>,
@@ -106,6 +116,25 @@ impl Failure {
             _ if status.is_client_error() => Self::new(status, "BAD_REQUEST", "This request cannot be read."),
             _ => Self::internal(),
         }
+    }
+
+    /// The answer to a call of the REST API.
+    pub(crate) fn into_rest(self) -> Response {
+        let told = |problem: &Problem| match &problem.field {
+            Some(field) => format!("{field}: {}", problem.message),
+            None => problem.message.clone(),
+        };
+        let text = self.problems.iter().map(told).collect::<Vec<_>>().join(" ");
+        let body = RestBody {
+            error_type: self.problems.first().map_or("INTERNAL", Problem::code),
+            message: text.clone(),
+            detailed_message: text,
+            errors: &self.problems,
+        };
+        let body = serde_json::to_vec(&body).unwrap_or_else(|_| b"{}".to_vec());
+        let mut response = self.into_response();
+        response.set_body(body);
+        response
     }
 
     pub(crate) fn json(&self) -> Vec<u8> {

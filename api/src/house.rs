@@ -54,6 +54,62 @@ pub trait House: Send + Sync + 'static {
         project_key: &str,
         bundle_id: &str,
     ) -> impl Future<Output = Result<Download, Failure>> + Send;
+
+    /// Somebody else, as whom this viewer may act.
+    ///
+    /// # Errors
+    /// When it may not, or there is nobody of this login.
+    fn act_for(
+        &self,
+        viewer: &Self::Viewer,
+        login: &str,
+    ) -> impl Future<Output = Result<Self::Viewer, Failure>> + Send;
+
+    /// Whether this call may take as long as what it waits for.
+    fn is_patient(&self, call: &RestCall) -> bool;
+
+    /// Answers a call of the REST API.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn rest(
+        &self,
+        viewer: &Self::Viewer,
+        call: RestCall,
+    ) -> impl Future<Output = Result<RestAnswer, Failure>> + Send;
+
+    /// Takes what a form of the REST API carries in its part `file`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn rest_upload(
+        &self,
+        viewer: &Self::Viewer,
+        call: RestCall,
+        file_name: &str,
+        content: ByteStream,
+    ) -> impl Future<Output = Result<RestAnswer, Failure>> + Send;
+}
+
+/// A call of the REST API, without HTTP.
+#[derive(Clone, Debug)]
+pub struct RestCall {
+    /// The HTTP method.
+    pub method: String,
+    /// The parts of the path below the API's base, decoded; none is empty.
+    pub path: Vec<String>,
+    /// The query, decoded.
+    pub query: Vec<(String, String)>,
+    /// The body; empty for an upload, whose content comes as a stream.
+    pub body: Bytes,
+}
+
+/// What a call of the REST API comes to.
+pub enum RestAnswer {
+    /// A document.
+    Json(serde_json::Value),
+    /// A bundle.
+    Bundle(Download),
 }
 
 /// A bundle on its way out.

@@ -5,6 +5,7 @@
 //! * `auth`: finding the key. [`Failure`]: the one shape of an error.
 //! * `graphql`: GraphQL over HTTP, server-sent events and WebSocket; [`limits`]: bounds on what a document may ask.
 //! * `rate`: how fast requests are taken, and how many at once; `connections`: a bound on those.
+//! * `rest`: the REST API of Dataiku's client, as calls of the house.
 //! * `bundles`: uploads and downloads. `graphiql`: the page. [`health`]: health, readiness, metrics.
 
 mod auth;
@@ -20,13 +21,14 @@ pub mod limits;
 mod metrics;
 mod origin;
 mod rate;
+mod rest;
 mod routes;
 mod server;
 mod settings;
 
 pub use edge::RequestId;
 pub use failure::{Failure, Problem};
-pub use house::{ByteStream, Download, House, Key, Pass, Readiness};
+pub use house::{ByteStream, Download, House, Key, Pass, Readiness, RestAnswer, RestCall};
 pub use metrics::HttpMetrics;
 pub use poem::http::StatusCode;
 pub use routes::{app, worker_app};

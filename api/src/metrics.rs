@@ -62,6 +62,8 @@ impl HttpMetrics {
             "POST" => "POST",
             "OPTIONS" => "OPTIONS",
             "HEAD" => "HEAD",
+            "PUT" => "PUT",
+            "DELETE" => "DELETE",
             _ => "other",
         };
         self.requests.get_or_create(&Answered { method, route, status }).inc();

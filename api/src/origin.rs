@@ -28,7 +28,7 @@ pub(crate) fn preflight(request: &Request) -> Option<Response> {
     asks.then(|| {
         Response::builder()
             .status(StatusCode::NO_CONTENT)
-            .header("access-control-allow-methods", "GET, POST")
+            .header("access-control-allow-methods", "GET, POST, PUT, DELETE")
             .header("access-control-allow-headers", "authorization, content-type, accept, last-event-id, x-request-id")
             .header("access-control-max-age", "600")
             .finish()

@@ -7,7 +7,7 @@ use poem::{Endpoint, EndpointExt, Response, Route, endpoint::BoxEndpoint};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    bundles::{Download, Upload},
+    bundles::{Download, Intake, Upload},
     edge::Edge,
     graphiql::Graphiql,
     graphql::{GraphqlEndpoint, Shared},
@@ -15,10 +15,11 @@ use crate::{
     house::House,
     metrics::HttpMetrics,
     rate::Rates,
+    rest::{Fork, Rest},
     settings::Settings,
 };
 
-/// The addresses of `slipway api`: GraphQL, GraphiQL, bundles, health.
+/// The addresses of `slipway api`: GraphQL, GraphiQL, the REST API of Dataiku's client, bundles, health.
 ///
 /// `numbers` is what `/metrics` shows; `metrics` was registered there by the caller. Streams end when `shutdown` is cancelled.
 pub fn app<E: Executor, H: House>(
@@ -36,10 +37,13 @@ pub fn app<E: Executor, H: House>(
         let house = asked.clone();
         Box::pin(async move { house.readiness().await })
     });
+    let rates = Arc::new(Rates::new(&settings));
+    let intake = Arc::new(Intake::new(settings.clone()));
+    let rest = Rest { house: house.clone(), rates: rates.clone(), settings: settings.clone(), intake: intake.clone() };
     let shared = Shared {
         executor,
         house: house.clone(),
-        rates: Rates::new(&settings),
+        rates,
         settings: settings.clone(),
         metrics: metrics.clone(),
         shutdown,
@@ -48,9 +52,10 @@ pub fn app<E: Executor, H: House>(
         .at("/graphql", GraphqlEndpoint(Arc::new(shared)))
         .at("/graphiql", Graphiql)
         .at("/graphiql/*file", Graphiql)
-        .at("/bundles", Upload::new(house.clone(), settings.clone()))
+        .at("/bundles", Upload { house: house.clone(), intake })
         .at("/projects/:key/bundles/:id", Download { house });
-    edge(health::mount(route, ready, numbers.into()), settings.allowed_origins.clone(), metrics)
+    let inner = Fork { rest, others: health::mount(route, ready, numbers.into()) };
+    edge(inner, settings.allowed_origins.clone(), metrics)
 }
 
 /// The addresses of a worker: health and metrics alone.

@@ -48,6 +48,8 @@ pub struct Settings {
     pub send_timeout_s: u64,
     /// How long running requests may take at a shutdown, in seconds.
     pub drain_s: u64,
+    /// What this installation calls itself towards clients of the REST API.
+    pub node_id: String,
     /// What one GraphQL document may ask.
     pub limits: Limits,
 }
@@ -97,6 +99,7 @@ impl Default for Settings {
             recheck_s: 30,
             send_timeout_s: 30,
             drain_s: 30,
+            node_id: "slipway".to_owned(),
             limits: Limits::default(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::{ByteStream, Download, Failure, House, Key, Pass, Problem, Readiness, StatusCode};
+use api::{ByteStream, Download, Failure, House, Key, Pass, Problem, Readiness, RestAnswer, RestCall, StatusCode};
 use deployer::{
     Deployer,
     bundles::{self, BundleKey},
@@ -19,12 +19,13 @@ pub(crate) struct Deployment {
     tail: graphql::Tail,
     /// The largest bundle, in bytes.
     largest: u64,
+    instance: rest::Instance,
 }
 
 impl Deployment {
-    pub(crate) fn new(deployer: Deployer, bell: &Bell, largest: u64) -> Self {
+    pub(crate) fn new(deployer: Deployer, bell: &Bell, largest: u64, node_id: &str) -> Self {
         let tail = graphql::Tail::start(&deployer, bell);
-        Self { deployer, tail, largest }
+        Self { deployer, tail, largest, instance: rest::Instance { node_id: node_id.to_owned() } }
     }
 }
 
@@ -94,6 +95,46 @@ impl House for Deployment {
             file_name: format!("{bundle_id}.zip"),
         })
     }
+
+    async fn act_for(&self, viewer: &Viewer, login: &str) -> Result<Viewer, Failure> {
+        deployer::keys::act_for(&self.deployer, viewer, login).await.map_err(failure)
+    }
+
+    fn is_patient(&self, call: &RestCall) -> bool {
+        read(call.clone()).is_ok_and(|call| rest::is_patient(&call))
+    }
+
+    async fn rest(&self, viewer: &Viewer, call: RestCall) -> Result<RestAnswer, Failure> {
+        let call = read(call)?;
+        match rest::answer(&self.deployer, viewer, &self.instance, &call).await.map_err(failure)? {
+            rest::Answer::Json(document) => Ok(RestAnswer::Json(document)),
+            rest::Answer::Bundle(key) => {
+                self.download(viewer, &key.project_key, &key.bundle_id).await.map(RestAnswer::Bundle)
+            }
+        }
+    }
+
+    async fn rest_upload(
+        &self,
+        viewer: &Viewer,
+        call: RestCall,
+        file_name: &str,
+        content: ByteStream,
+    ) -> Result<RestAnswer, Failure> {
+        let call = read(call)?;
+        let project_key = rest::upload_to(&call).map_err(failure)?;
+        self.upload(viewer, project_key, file_name, content).await.map(RestAnswer::Json)
+    }
+}
+
+/// A call, as the REST API's room reads it.
+fn read(call: RestCall) -> Result<rest::Call, Failure> {
+    let RestCall { method, path, query, body } = call;
+    let method = rest::Method::of(&method).ok_or_else(|| {
+        let message = "This address does not know this method.";
+        Failure::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message)
+    })?;
+    Ok(rest::Call { method, path, query, body })
 }
 
 /// A refusal with its status; a fault is logged here, once.
@@ -108,7 +149,13 @@ fn failure(error: Error) -> Failure {
     let status = match refusals.first().map(|refusal| refusal.code) {
         Some("NOT_FOUND") => StatusCode::NOT_FOUND,
         Some("FORBIDDEN") => StatusCode::FORBIDDEN,
-        Some("ID_NOT_AVAILABLE" | "BUNDLE_EXISTS" | "BUNDLE_ID_BOUND" | "IN_USE") => StatusCode::CONFLICT,
+        Some("METHOD_NOT_ALLOWED") => StatusCode::METHOD_NOT_ALLOWED,
+        Some("NODE_FAILED") => StatusCode::BAD_GATEWAY,
+        Some("CONTENT_TYPE_INVALID") => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Some(
+            "ID_NOT_AVAILABLE" | "BUNDLE_EXISTS" | "BUNDLE_ID_BOUND" | "IN_USE" | "VERSION_CONFLICT" | "UPDATE_RUNNING"
+            | "DEPLOYMENT_STUCK" | "DEPLOYED_PROJECT_KEY_TAKEN",
+        ) => StatusCode::CONFLICT,
         Some("PACKAGE_TOO_LARGE" | "BUNDLE_TOO_LARGE") => StatusCode::PAYLOAD_TOO_LARGE,
         _ => StatusCode::BAD_REQUEST,
     };

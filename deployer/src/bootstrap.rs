@@ -71,8 +71,9 @@ pub async fn first_start(db: &Db, given: Option<&Secret>) -> Result<Option<ApiKe
         );
         return Ok(None);
     }
-    changes::insert_user(&tx, FIRST_LOGIN, "Administrator", &BTreeSet::from([ADMINISTRATORS.to_owned()])).await?;
-    let (_, key) = keys::insert_in(&tx, FIRST_LOGIN, "first administrator", None, None, given).await?;
+    changes::insert_user(&tx, FIRST_LOGIN, "Administrator", None, &BTreeSet::from([ADMINISTRATORS.to_owned()]))
+        .await?;
+    let (_, key) = keys::insert_in(&tx, FIRST_LOGIN, "first administrator", None, None, given, keys::About::default()).await?;
     tx.commit().await?;
     Ok(Some(key))
 }
@@ -108,7 +109,7 @@ pub async fn create_user(
 ) -> Result<()> {
     let tx = db.begin().await?;
     ensure_administrators(&tx).await?;
-    changes::insert_user(&tx, login, display_name.unwrap_or(login), groups).await?;
+    changes::insert_user(&tx, login, display_name.unwrap_or(login), None, groups).await?;
     Ok(tx.commit().await?)
 }
 

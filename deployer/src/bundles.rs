@@ -17,6 +17,7 @@ use sea_orm::{
     QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _, Select,
     sea_query::{Expr, ExprTrait as _, Func},
 };
+use serde_json::{Map, Value};
 use targets::spec::DeploySpec;
 
 pub use self::{
@@ -61,6 +62,14 @@ pub struct Bundle {
     pub uploaded_at: i64,
     /// Who: a login.
     pub uploaded_by: String,
+    /// Where it was made: `projectKey`, and what else its manifest says, such as `nodeId` and `url`.
+    pub design_node: Map<String, Value>,
+}
+
+/// What a row says of the design node.
+fn design_node(text: Option<String>) -> Map<String, Value> {
+    // Written by us; of a later version, perhaps.
+    text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
 }
 
 /// The most characters of release notes that are shown.
@@ -78,6 +87,7 @@ impl Bundle {
             release_notes: row.release_notes.chars().take(most).collect(),
             uploaded_at: row.uploaded_at,
             uploaded_by: row.uploaded_by,
+            design_node: design_node(row.design_node),
         }
     }
 }
@@ -94,6 +104,7 @@ struct Row {
     release_notes: String,
     uploaded_at: i64,
     uploaded_by: String,
+    design_node: Option<String>,
 }
 
 /// The same query, for [`Row`] alone.
@@ -111,6 +122,7 @@ fn narrow(query: Select<bundle::Entity>) -> Select<bundle::Entity> {
             C::Inferred,
             C::UploadedAt,
             C::UploadedBy,
+            C::DesignNode,
         ])
         .expr_as(notes, "release_notes")
 }
@@ -126,6 +138,7 @@ impl From<Row> for Bundle {
             release_notes: row.release_notes,
             uploaded_at: row.uploaded_at,
             uploaded_by: row.uploaded_by,
+            design_node: design_node(row.design_node),
         }
     }
 }
@@ -259,7 +272,7 @@ async fn delete_once(deployer: &Deployer, viewer: &Viewer, key: &BundleKey) -> R
 }
 
 /// Removes the bytes that no bundle has any more.
-async fn drop_package(deployer: &Deployer, sha256: &str) -> Result<()> {
+pub(crate) async fn drop_package(deployer: &Deployer, sha256: &str) -> Result<()> {
     let package = PackageKey::of(sha256).map_err(store_error)?;
     let tx = deployer.db.begin().await?;
     hold_content(&tx, sha256).await?;

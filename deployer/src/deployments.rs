@@ -2,11 +2,13 @@
 //!
 //! * [`settings`]: what can be set, and what is wrong with it.
 //! * [`mod@write`]: making, changing and deleting one.
+//! * [`mod@remapping`]: what is in force, and where it is otherwise than the infrastructure's.
 //! * [`removal`]: deleting one, with a choice of what becomes of its project on the node.
 //! * [`mod@list`]: finding them; [`mod@of_parents`]: those of many infrastructures or projects at once.
 
 pub mod list;
 pub mod of_parents;
+pub mod remapping;
 pub mod removal;
 pub mod settings;
 pub mod write;
@@ -16,6 +18,7 @@ use entities::deployment;
 pub use self::{
     list::{Filter, by_ids, get, list},
     of_parents::{Parent, of_parents},
+    remapping::{Remapped, RemappingDifference, RemappingKind, Remappings, remapped_otherwise},
     removal::{Deletion, OnNode, delete_with},
     settings::{Change, Settings, SettingsChange},
     write::{NewDeployment, create, delete, update_settings},

@@ -141,6 +141,7 @@ pub(crate) async fn read<C: ConnectionTrait>(
     let hooks = hooks::enabled_hooks_for_plan(db, &row.infrastructure_id).await?;
     let settings: deployments::Settings = serde_json::from_str(&row.settings)?;
     let plan = plan(&place.settings, settings.on_failure, &hooks)?;
+    let remappings = settings.remappings(&deployments::Remappings::of(&place.settings));
     let body = DeploySpec {
         deployment: row.id.clone(),
         infrastructure: place.spec,
@@ -152,7 +153,10 @@ pub(crate) async fn read<C: ConnectionTrait>(
         },
         deployed_project_key: row.deployed_project_key.clone(),
         project_folder: settings.project_folder,
-        connection_remapping: settings.connection_remapping,
+        connection_remapping: remappings.connections,
+        code_env_remapping: Some(remappings.code_envs),
+        container_exec_remapping: Some(remappings.container_execs),
+        code_envs_behavior: settings.code_envs_behavior,
         local_variables: settings.local_variables,
         scenarios: settings.scenarios,
         disable_automatic_triggers: settings.disable_automatic_triggers,

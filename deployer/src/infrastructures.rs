@@ -14,7 +14,7 @@ mod check;
 mod patch;
 mod read;
 mod settings;
-mod validate;
+pub(crate) mod validate;
 
 pub use change::{NewInfrastructure, create, delete, set_permissions, update};
 pub(crate) use change::{another_node, lock, require_version, touch};
@@ -22,3 +22,4 @@ pub use check::{CheckOutcome, check, to_spec};
 pub use patch::{InfrastructurePatch, SettingsPatch};
 pub use read::{Filter, Infrastructure, Permission, by_ids, count, get, list, permissions_by_ids};
 pub use settings::{STEP_KINDS, Settings, StepOverride};
+pub(crate) use validate::remappings;

@@ -45,11 +45,17 @@ pub struct Key {
     pub last_used_at: Option<i64>,
     /// µs; a revoked key stays dead.
     pub revoked_at: Option<i64>,
+    /// What it is for.
+    pub description: String,
+    /// Who made it: a login.
+    pub created_by: String,
 }
 
 impl From<api_key::Model> for Key {
     fn from(row: api_key::Model) -> Self {
         Self {
+            description: row.description.unwrap_or_default(),
+            created_by: row.created_by.unwrap_or_else(|| row.login.clone()),
             id: row.id,
             login: row.login,
             label: row.label,
@@ -70,6 +76,8 @@ pub struct NewKey {
     pub label: String,
     /// µs since the Unix epoch, in the future; None never expires.
     pub expires_at: Option<i64>,
+    /// What it is for.
+    pub description: String,
 }
 
 /// Makes a key. The second part of the answer is shown once, and never again.
@@ -89,7 +97,20 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewKey) -> Result
         let message = "The key that you use expires, and one that it makes must not outlive it. Choose its expiry or an earlier time.";
         return Err(Error::field("EXPIRY_INVALID", "expiresAt", message));
     }
-    insert(&deployer.db, login, &new.label, new.expires_at, None).await
+    let about = About { description: &new.description, created_by: Some(&viewer.login) };
+    let tx = deployer.db.begin().await?;
+    let made = insert_in(&tx, login, &new.label, new.expires_at, None, None, about).await?;
+    tx.commit().await?;
+    Ok(made)
+}
+
+/// What a key says of itself besides its label.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct About<'a> {
+    /// What it is for.
+    pub(crate) description: &'a str,
+    /// Who made it; None is its user, or the operator.
+    pub(crate) created_by: Option<&'a str>,
 }
 
 /// The row of the key that the viewer uses; None without one.
@@ -127,7 +148,7 @@ pub(crate) async fn insert(
     run: Option<RunId>,
 ) -> Result<(Key, ApiKey)> {
     let tx = db.begin().await?;
-    let made = insert_in(&tx, login, label, expires_at, run, None).await?;
+    let made = insert_in(&tx, login, label, expires_at, run, None, About::default()).await?;
     tx.commit().await?;
     Ok(made)
 }
@@ -140,6 +161,7 @@ pub(crate) async fn insert_in(
     expires_at: Option<i64>,
     run: Option<RunId>,
     given: Option<ApiKey>,
+    about: About<'_>,
 ) -> Result<(Key, ApiKey)> {
     if !text::storable(login) || !tx.lock("account", "login = $1 AND enabled", login).await? {
         return Err(Error::not_found("login"));
@@ -147,6 +169,7 @@ pub(crate) async fn insert_in(
     let now = tx.now().await?;
     let mut problems = Problems::default();
     text::required_line(label, text::LINE, "label", &mut problems);
+    text::lines(about.description, text::DESCRIPTION, "description", &mut problems);
     if expires_at.is_some_and(|at| at <= now) {
         problems.add("EXPIRY_INVALID", "expiresAt", "The key would have expired already. Choose a time in the future.");
     }
@@ -179,6 +202,8 @@ pub(crate) async fn insert_in(
             last_used_at: Set(None),
             revoked_at: Set(None),
             hooks_run_id: Set(run.map(|run| run.0)),
+            description: Set((!about.description.is_empty()).then(|| about.description.to_owned())),
+            created_by: Set(about.created_by.map(ToOwned::to_owned)),
         };
         let result = api_key::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(&**tx).await?;
         if inserted(&result) {
@@ -199,6 +224,8 @@ pub(crate) async fn insert_in(
         expires_at,
         last_used_at: None,
         revoked_at: None,
+        description: about.description.to_owned(),
+        created_by: about.created_by.unwrap_or(login).to_owned(),
     };
     Ok((view, key))
 }
@@ -229,6 +256,58 @@ pub async fn revoke(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Ke
         tracing::info!(key.id = id, key.login = row.login, by = viewer.login, "API key revoked");
     }
     Ok(row.into())
+}
+
+/// Calls a key otherwise: one's own, or any as a global administrator. None leaves a thing alone.
+///
+/// # Errors
+/// `NOT_FOUND` when there is no such living key, or it is somebody else's; `FORBIDDEN` with a key that was minted for a run's hooks; `TEXT_INVALID`.
+pub async fn describe(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    id: &str,
+    label: Option<&str>,
+    description: Option<&str>,
+) -> Result<Key> {
+    own_key(deployer, viewer).await?;
+    let mut row = living(deployer, viewer, id).await?;
+    let mut problems = Problems::default();
+    if let Some(label) = label {
+        text::required_line(label, text::LINE, "label", &mut problems);
+        label.clone_into(&mut row.label);
+    }
+    if let Some(description) = description {
+        text::lines(description, text::DESCRIPTION, "description", &mut problems);
+        row.description = Some(description.to_owned());
+    }
+    problems.check()?;
+    let tx = deployer.db.begin().await?;
+    api_key::Entity::update_many()
+        .col_expr(api_key::Column::Label, row.label.as_str().into())
+        .col_expr(api_key::Column::Description, row.description.clone().into())
+        .filter(api_key::Column::Id.eq(id))
+        .exec(&*tx)
+        .await?;
+    tx.commit().await?;
+    Ok(row.into())
+}
+
+/// A key that was not revoked: one's own, or any as a global administrator.
+///
+/// # Errors
+/// `NOT_FOUND` when there is no such living key, or it is somebody else's.
+pub async fn get(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Key> {
+    living(deployer, viewer, id).await.map(Key::from)
+}
+
+async fn living(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<api_key::Model> {
+    if !text::storable(id) {
+        return Err(Error::not_found("id"));
+    }
+    let row = api_key::Entity::find_by_id(id).one(deployer.db.pool()).await?;
+    row.filter(|row| viewer.is_admin() || row.login == viewer.login)
+        .filter(|row| row.revoked_at.is_none() && row.hooks_run_id.is_none())
+        .ok_or_else(|| Error::not_found("id"))
 }
 
 /// A page of a user's keys, the revoked and expired ones, too, by id; None is the viewer. Keys that were minted for hooks are not listed.
@@ -299,6 +378,23 @@ pub async fn viewer_of(db: &Db, login: &str) -> Result<Option<Viewer>> {
         groups: groups.into_iter().map(|row| row.group_name).collect(),
         key_id: None,
     }))
+}
+
+/// An enabled user as whom a global administrator acts: what it does is done with that user's rights alone, and by the administrator's key.
+///
+/// # Errors
+/// `FORBIDDEN` for somebody else, unless the viewer is a global administrator; `USER_UNKNOWN` when there is no enabled user with this login.
+pub async fn act_for(deployer: &Deployer, viewer: &Viewer, login: &str) -> Result<Viewer> {
+    if login == viewer.login {
+        return Ok(viewer.clone());
+    }
+    rights::require_global_admin(viewer)?;
+    let unknown = || Error::field("USER_UNKNOWN", "login", "There is no enabled user with this login.");
+    if !text::storable(login) {
+        return Err(unknown());
+    }
+    let other = viewer_of(&deployer.db, login).await?.ok_or_else(unknown)?;
+    Ok(Viewer { key_id: viewer.key_id.clone(), ..other })
 }
 
 struct Found {

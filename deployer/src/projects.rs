@@ -8,6 +8,7 @@ use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _,
     IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
+use serde_json::{Map, Value};
 
 use crate::{
     Deployer,
@@ -16,7 +17,9 @@ use crate::{
         users::contains,
     },
     again::again,
+    bundles,
     error::{Error, Problems, Result},
+    infrastructures::validate::MOST_OTHER,
     names,
     paging::{Listing, Page},
     rights::{self, ProjectRights, Right},
@@ -46,6 +49,10 @@ pub struct Project {
     pub rights: ProjectRights,
     /// What each group may do; None unless the viewer administers the project.
     pub permissions: Option<Vec<Permission>>,
+    /// What clients keep here that means nothing to us; None unless the viewer administers the project.
+    pub other: Option<Map<String, Value>>,
+    /// Who changed it last: a login.
+    pub updated_by: String,
 }
 
 /// What a group may do on a published project.
@@ -74,6 +81,8 @@ pub struct Change {
     pub owner: Option<String>,
     /// All groups with rights, in place of those before.
     pub permissions: Option<Vec<Permission>>,
+    /// All that clients keep.
+    pub other: Option<Map<String, Value>>,
 }
 
 /// Makes a published project that belongs to the viewer. Open to whoever is signed in, as is uploading the first bundle of one, which makes it, too.
@@ -110,6 +119,8 @@ pub(crate) async fn insert(tx: &Tx, key: &str, name: &str, viewer: &Viewer) -> R
         version: Set(1),
         created_at: Set(now),
         created_by: Set(viewer.login.clone()),
+        other: Set(None),
+        updated_by: Set(None),
     };
     let result = published_project::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(&**tx).await?;
     // After the row: whoever changes a project locks it before accounts.
@@ -183,11 +194,15 @@ async fn update_once(deployer: &Deployer, viewer: &Viewer, key: &str, change: Ch
     let version = row.version + 1;
     let mut row = row.into_active_model();
     row.version = Set(version);
+    row.updated_by = Set(Some(viewer.login.clone()));
     if let Some(name) = change.name {
         row.name = Set(name);
     }
     if let Some(owner) = change.owner {
         row.owner = Set(owner);
+    }
+    if let Some(other) = change.other {
+        row.other = Set(Some(serde_json::to_string(&other)?));
     }
     let row = row.update(&*tx).await?;
     if let Some(permissions) = change.permissions {
@@ -228,7 +243,47 @@ async fn delete_once(deployer: &Deployer, viewer: &Viewer, key: &str) -> Result<
     rights::require_published_project(deployer.db.pool(), viewer, key, Right::Admin, "key").await?;
     let tx = deployer.db.begin().await?;
     lock(&tx, viewer, key).await?;
-    let deployments = deployment::Entity::find().filter(deployment::Column::ProjectKey.eq(key)).count(&*tx).await?;
+    remove(&tx, key).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Removes a published project with its bundles. Ids that a node has imported stay bound to their content.
+///
+/// # Errors
+/// `NOT_FOUND`, `FORBIDDEN` without Admin, `IN_USE` while a deployment uses it.
+pub async fn delete_with_bundles(deployer: &Deployer, viewer: &Viewer, key: &str) -> Result<()> {
+    let packages = again(|| delete_all_once(deployer, viewer, key)).await?;
+    for sha256 in packages {
+        if let Err(error) = bundles::drop_package(deployer, &sha256).await {
+            // The bundle is gone; its bytes only take room.
+            tracing::warn!(error = ?error, sha256, "the package of a deleted bundle could not be removed");
+        }
+    }
+    Ok(())
+}
+
+async fn delete_all_once(deployer: &Deployer, viewer: &Viewer, key: &str) -> Result<Vec<String>> {
+    rights::require_published_project(deployer.db.pool(), viewer, key, Right::Admin, "key").await?;
+    let tx = deployer.db.begin().await?;
+    lock(&tx, viewer, key).await?;
+    let packages: Vec<String> = bundle::Entity::find()
+        .select_only()
+        .column(bundle::Column::Sha256)
+        .filter(bundle::Column::ProjectKey.eq(key))
+        .into_tuple()
+        .all(&*tx)
+        .await?;
+    // Whoever makes a deployment holds its bundle: after this none is made, and one that was made meanwhile is seen below.
+    bundle::Entity::delete_many().filter(bundle::Column::ProjectKey.eq(key)).exec(&*tx).await?;
+    remove(&tx, key).await?;
+    tx.commit().await?;
+    Ok(packages)
+}
+
+/// Removes the rows of a project that nothing uses.
+async fn remove(tx: &Tx, key: &str) -> Result<()> {
+    let deployments = deployment::Entity::find().filter(deployment::Column::ProjectKey.eq(key)).count(&**tx).await?;
     if deployments > 0 {
         return Err(Error::field(
             "IN_USE",
@@ -236,16 +291,15 @@ async fn delete_once(deployer: &Deployer, viewer: &Viewer, key: &str) -> Result<
             "A deployment uses this published project. Delete its deployments first.",
         ));
     }
-    let bundles = bundle::Entity::find().filter(bundle::Column::ProjectKey.eq(key)).count(&*tx).await?;
+    let bundles = bundle::Entity::find().filter(bundle::Column::ProjectKey.eq(key)).count(&**tx).await?;
     if bundles > 0 {
         return Err(Error::field("IN_USE", "key", "This published project has bundles. Delete its bundles first."));
     }
     published_project_permission::Entity::delete_many()
         .filter(published_project_permission::Column::ProjectKey.eq(key))
-        .exec(&*tx)
+        .exec(&**tx)
         .await?;
-    published_project::Entity::delete_by_id(key.to_owned()).exec(&*tx).await?;
-    tx.commit().await?;
+    published_project::Entity::delete_by_id(key.to_owned()).exec(&**tx).await?;
     Ok(())
 }
 
@@ -271,6 +325,14 @@ async fn check_change(tx: &Tx, change: &Change) -> Result<()> {
         && !(text::storable(owner) && tx.lock("account", "login = $1", owner.as_str()).await?)
     {
         problems.add("USER_UNKNOWN", "owner", "There is no user with this login.");
+    }
+    let other = change.other.as_ref().map_or(0, |other| serde_json::to_vec(other).map_or(usize::MAX, |json| json.len()));
+    if other > MOST_OTHER {
+        problems.add(
+            "SETTINGS_TOO_LARGE",
+            "other",
+            format!("At most {MOST_OTHER} bytes of keys that Slipway does not know."),
+        );
     }
     if let Some(permissions) = &change.permissions {
         if permissions.len() > MOST_GROUPS {
@@ -315,7 +377,13 @@ async fn views<C: ConnectionTrait>(
             deploy: p.can_deploy,
             admin: p.can_admin,
         };
-        Project {
+        Ok(Project {
+            updated_by: row.updated_by.unwrap_or_else(|| row.created_by.clone()),
+            other: match (rights.admin, &row.other) {
+                (true, Some(other)) => Some(serde_json::from_str(other)?),
+                (true, None) => Some(Map::new()),
+                (false, _) => None,
+            },
             permissions: rights.admin.then(|| groups.into_iter().map(shown).collect()),
             key: row.key,
             name: row.name,
@@ -324,7 +392,7 @@ async fn views<C: ConnectionTrait>(
             created_at: row.created_at,
             created_by: row.created_by,
             rights,
-        }
+        })
     };
-    Ok(rows.into_iter().map(view).collect())
+    rows.into_iter().map(view).collect()
 }

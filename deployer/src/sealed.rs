@@ -20,10 +20,17 @@ pub const KEY_UNKNOWN: &str = "SECRET_KEY_UNKNOWN";
 
 /// What the owner of an infrastructure's secrets begins with; its id follows.
 const OWNER: &str = "infrastructure/";
+/// The same for keys of governance sources. A name of its own: the version before removes what it takes for an infrastructure's unused keys.
+const GOVERNANCE_OWNER: &str = "governance/";
 
 /// The owner of an infrastructure's secrets.
 pub(crate) fn owner_of(infrastructure: &str) -> String {
     format!("{OWNER}{infrastructure}")
+}
+
+/// The owner of the keys of an infrastructure's governance source.
+pub(crate) fn governance_owner_of(infrastructure: &str) -> String {
+    format!("{GOVERNANCE_OWNER}{infrastructure}")
 }
 
 /// Seals `plain` into a new row and answers its id, by which specs and settings name it. `owner` says what it belongs to, such as
@@ -83,12 +90,14 @@ pub async fn unknown_keys(db: &Db, keyring: Option<&Keyring>) -> Result<BTreeSet
 
 /// Removes an infrastructure's secrets but `kept` and those that an update which has not ended works with. The caller holds the infrastructure's
 /// lock, so that no update is being requested with one of them. A retry takes the key of its own moment: an ended update needs none.
-pub(crate) async fn forget_unused(tx: &Tx, infrastructure: &str, kept: Option<&str>) -> Result<u64> {
+pub(crate) async fn forget_unused(tx: &Tx, infrastructure: &str, kept: &[Option<String>; 2]) -> Result<u64> {
     // The spec is in the first event, and names secrets by random ids.
-    let sql = "DELETE FROM secret WHERE owner = $1 AND id <> $2 AND NOT EXISTS (SELECT 1 FROM deployment d \
+    let sql = "DELETE FROM secret WHERE owner IN ($1, $2) AND id NOT IN ($3, $4) AND NOT EXISTS (SELECT 1 FROM deployment d \
                JOIN run r ON r.deployment_id = d.id JOIN run_event e ON e.run_id = r.id AND e.seq = 1 \
-               WHERE d.infrastructure_id = $3 AND r.ended_at IS NULL AND e.data LIKE '%' || secret.id || '%')";
-    let values = [owner_of(infrastructure).into(), kept.unwrap_or_default().into(), infrastructure.into()];
+               WHERE d.infrastructure_id = $5 AND r.ended_at IS NULL AND e.data LIKE '%' || secret.id || '%')";
+    let [first, second] = kept.clone().map(Option::unwrap_or_default);
+    let owners = [owner_of(infrastructure), governance_owner_of(infrastructure)];
+    let values = owners.into_iter().chain([first, second, infrastructure.to_owned()]).map(Into::into);
     Ok(tx.execute_raw(sql_with(&**tx, sql, values)).await?.rows_affected())
 }
 
@@ -100,15 +109,17 @@ pub(crate) async fn forget_unused(tx: &Tx, infrastructure: &str, kept: Option<&s
 pub async fn sweep(db: &Db) -> Result<u64> {
     let pool = db.pool();
     let sql = "SELECT DISTINCT s.owner FROM secret s \
-               WHERE NOT EXISTS (SELECT 1 FROM infrastructure i WHERE i.key_ref = s.id)";
+               WHERE NOT EXISTS (SELECT 1 FROM infrastructure i WHERE i.key_ref = s.id OR i.governance_key_ref = s.id)";
     let mut gone = 0;
     for row in pool.query_all_raw(sql_with(pool, sql, [])).await? {
         let owner: String = row.try_get("", "owner")?;
-        let Some(id) = owner.strip_prefix(OWNER) else { continue };
+        let id = owner.strip_prefix(OWNER).or_else(|| owner.strip_prefix(GOVERNANCE_OWNER));
+        let Some(id) = id else { continue };
         let tx = db.begin().await?;
         tx.lock("infrastructure", "id = $1", id).await?;
         let row = infrastructure::Entity::find_by_id(id).one(&*tx).await?;
-        gone += forget_unused(&tx, id, row.and_then(|row| row.key_ref).as_deref()).await?;
+        let kept = row.map_or([None, None], |row| [row.key_ref, row.governance_key_ref]);
+        gone += forget_unused(&tx, id, &kept).await?;
         tx.commit().await?;
     }
     Ok(gone)

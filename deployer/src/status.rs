@@ -7,11 +7,14 @@
 pub mod changes;
 mod judge;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use engine::failure::{Code, Failure};
-use entities::{bundle, deployment, infrastructure};
-use sea_orm::EntityTrait as _;
+use engine::{
+    failure::{Code, Failure},
+    journal::Status,
+};
+use entities::{bundle, deployment, infrastructure, run};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _, sea_query::Query};
 use serde_json::json;
 use targets::{
     TargetType,
@@ -208,6 +211,29 @@ pub async fn light(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Lig
     }
     let never_ever_deployed = !live::ever_deployed(deployer.db.pool(), id).await?;
     Ok(Light { deployment, infrastructure: place, project, packages, never_ever_deployed })
+}
+
+/// Those of these deployments of which an update ever succeeded, as far as the viewer may see them. One query, however many.
+///
+/// # Errors
+/// Faults only.
+pub async fn ever_deployed(deployer: &Deployer, viewer: &Viewer, ids: &[String]) -> Result<BTreeSet<String>> {
+    let seen = Query::select()
+        .column(deployment::Column::Id)
+        .from(deployment::Entity)
+        .and_where(deployment::Column::Id.is_in(projects::storable(ids)))
+        .cond_where(rights::deployments_where(viewer, Access::See))
+        .to_owned();
+    let found: Vec<String> = run::Entity::find()
+        .select_only()
+        .column(run::Column::DeploymentId)
+        .distinct()
+        .filter(run::Column::DeploymentId.in_subquery(seen))
+        .filter(run::Column::Status.is_in([Status::Succeeded.as_str(), Status::Warning.as_str()]))
+        .into_tuple()
+        .all(deployer.db.pool())
+        .await?;
+    Ok(found.into_iter().collect())
 }
 
 /// The health of a deployment. Asks its node, unless nothing of it is there; looks are kept for a moment, so that many questions in a row are quick.

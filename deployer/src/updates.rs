@@ -31,7 +31,7 @@ pub use self::{
     events::{LogLine, UpdateEvent, events, events_of, log, log_of},
     frozen::{Frozen, frozen},
     kind::UpdateType,
-    list::{Filter, by_ids, get, latest_of, list},
+    list::{Filter, at, by_ids, get, latest_of, list},
     of_deployments::of_deployments,
     steps::{Attempt, SlotWait, Step, StepStatus, Trouble},
     view::{HookCounts, Update},

@@ -15,6 +15,8 @@ pub struct Model {
     pub enabled: bool,
     /// When, in µs since the Unix epoch.
     pub created_at: i64,
+    /// For people; nothing is sent there.
+    pub email: Option<String>,
 }
 
 /// Rows are joined by named queries, not by declared relations.

@@ -25,6 +25,10 @@ pub struct Model {
     pub revoked_at: Option<i64>,
     /// Minted for the hooks of this run, and dead at its end.
     pub hooks_run_id: Option<i64>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Who made it: a login; None is its user.
+    pub created_by: Option<String>,
 }
 
 /// Rows are joined by named queries, not by declared relations.

@@ -32,6 +32,8 @@ pub struct Model {
     pub uploaded_at: i64,
     /// Who: a login.
     pub uploaded_by: String,
+    /// JSON: where it was made, as its manifest says; None for bundles of an earlier version of Slipway.
+    pub design_node: Option<String>,
 }
 
 /// Rows are joined by named queries, not by declared relations.

@@ -17,6 +17,8 @@ pub struct Model {
     pub settings: String,
     /// The admin key: a row of `secret`, or none was entered yet.
     pub key_ref: Option<String>,
+    /// The governance source's key: a row of `secret`, or none was entered.
+    pub governance_key_ref: Option<String>,
     /// Counts changes; editors name the one they saw.
     pub version: i64,
     /// When, in µs since the Unix epoch.

@@ -19,6 +19,10 @@ pub struct Model {
     pub created_at: i64,
     /// Who: a login.
     pub created_by: String,
+    /// JSON: what clients keep here that means nothing to us.
+    pub other: Option<String>,
+    /// Who changed it last: a login; None is whoever made it.
+    pub updated_by: Option<String>,
 }
 
 /// Rows are joined by named queries, not by declared relations.

@@ -12,7 +12,7 @@ use crate::{
     session::Asked,
     types::{
         accounts::{ApiKey, Group, User, UserFilter, Viewer},
-        deployment::{Deployment, DeploymentFilter},
+        deployment::{Deployment, DeploymentFilter, RemappedDeployment},
         enums::StageKind,
         infrastructure::{Infrastructure, InfrastructureFilter, Stage},
         node::all,
@@ -131,6 +131,22 @@ impl Query {
         let (session, page) = (ctx.session()?, page::page(first, after.as_deref())?);
         let filter = filter.unwrap_or_default().into();
         Ok(page::connection(&page, deployments::list(&session.deployer, &session.viewer(), &filter, &page).await?))
+    }
+
+    /// The deployments that remap otherwise than their infrastructure does today, by id: of those that you may see, on infrastructures that you may
+    /// deploy on. An infrastructure's remappings are copied into new deployments alone.
+    #[graphql(complexity = "page::cost(first, child_complexity)")]
+    async fn remapped_deployments(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "On this infrastructure; on all if not given.")] infrastructure_id: Option<ID>,
+        #[graphql(desc = "How many, 1 to 100; 50 if not given.")] first: Option<i32>,
+        #[graphql(desc = "The endCursor of the page before.")] after: Option<String>,
+    ) -> Result<Connection<String, RemappedDeployment>> {
+        let (session, page) = (ctx.session()?, page::page(first, after.as_deref())?);
+        let on = infrastructure_id.as_ref().map(|id| id.as_str());
+        let found = deployments::remapped_otherwise(&session.deployer, &session.viewer(), on, &page).await?;
+        Ok(page::connection(&page, found))
     }
 
     /// What an update of a deployment would change on the node, and what would stop it. Nothing is touched. Needs the right to deploy.

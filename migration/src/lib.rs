@@ -13,7 +13,9 @@ use sea_orm_migration::{
 
 mod m20261122_000001_first;
 mod m20261122_000002_came_back;
+mod m20261128_000004_governance_key;
 mod m20261128_000005_drift;
+mod m20261128_000006_client;
 
 /// All migrations, in order.
 struct Migrator;
@@ -23,7 +25,9 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261122_000001_first::Migration),
             Box::new(m20261122_000002_came_back::Migration),
+            Box::new(m20261128_000004_governance_key::Migration),
             Box::new(m20261128_000005_drift::Migration),
+            Box::new(m20261128_000006_client::Migration),
         ]
     }
 }

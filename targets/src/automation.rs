@@ -4,7 +4,7 @@
 //! * `report`: the node's own verdicts inside a success.
 //! * [`notes`]: what a run remembers; `flight`: calls whose answer may be lost.
 //! * `goal`: what the node should show at the end of an update, or of a restore.
-//! * One file per step: `validate`, `push` (with `import`, `folders`, `settings`, `permissions`), `activate`, `run_as` (with `webapps`, `switches`), `verify`.
+//! * One file per step: `validate`, `push` (with `import`, `folders`, `settings`, `container`, `permissions`), `activate`, `run_as` (with `webapps`, `switches`), `verify`.
 //! * `restore`, `preview`, `check`; `observe`, `drift`: how a deployed project is, by reading alone.
 //! * `turn_off`: switching a project off, and deleting it; `tests_of_project`: its test scenarios.
 
@@ -12,6 +12,7 @@ mod activate;
 mod calls;
 mod check;
 mod client;
+mod container;
 mod drift;
 mod flight;
 mod folders;

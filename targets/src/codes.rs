@@ -60,6 +60,8 @@ codes! {
     CONNECTION_TYPE_DIFFERS,
     /// Several kinds of problem with the bundle's connections.
     CONNECTIONS_INVALID,
+    /// A code env that the bundle uses must be on the node, and is not.
+    CODE_ENV_MISSING,
     /// The user as whom changes are made is not on the node.
     ACTING_USER_MISSING,
     /// A run-as user is not on the node.

@@ -22,6 +22,15 @@ pub struct DeploySpec {
     /// The deployment's own copy of the remappings.
     #[serde(default)]
     pub connection_remapping: Vec<ConnectionRemapping>,
+    /// Of code envs; None leaves the node's alone (a spec of an earlier version).
+    #[serde(default)]
+    pub code_env_remapping: Option<Vec<Remapping>>,
+    /// Of container configurations; None leaves the node's alone (a spec of an earlier version).
+    #[serde(default)]
+    pub container_exec_remapping: Option<Vec<Remapping>>,
+    /// How the node imports the bundle's code envs; None leaves the node's own way alone.
+    #[serde(default)]
+    pub code_envs_behavior: Option<CodeEnvsBehavior>,
     /// Written to the node as the project's local variables; None leaves the node's alone.
     #[serde(default)]
     pub local_variables: Option<Map<String, Value>>,
@@ -60,6 +69,51 @@ pub struct InfrastructureSpec {
     /// A bundle id that the node has, and that this run or an earlier one of ours did not import, is taken for ours.
     #[serde(default)]
     pub trust_foreign_bundles: bool,
+    /// What the governance source's answer means.
+    #[serde(default)]
+    pub govern_check_policy: GovernCheckPolicy,
+    /// Whom to ask about bundles; None asks nobody.
+    #[serde(default)]
+    pub governance: Option<GovernanceSource>,
+    /// What the project standards report in the bundle means.
+    #[serde(default)]
+    pub project_standards_policy: ProjectStandardsPolicy,
+}
+
+/// An HTTP endpoint that answers for a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GovernanceSource {
+    /// Its URL, http or https.
+    pub url: String,
+    /// Reference to its key's immutable version; None asks without one.
+    #[serde(default)]
+    pub key: Option<String>,
+}
+
+/// What becomes of a bundle that its governance source does not approve of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum GovernCheckPolicy {
+    /// Nobody is asked.
+    #[default]
+    NoCheck,
+    /// It is told, and whoever deploys may go on.
+    Warn,
+    /// It is not deployed.
+    Prevent,
+}
+
+/// What becomes of a bundle whose project standards report has warnings or errors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ProjectStandardsPolicy {
+    /// The report is not looked at.
+    #[default]
+    Ignore,
+    /// It is told, and whoever deploys may go on.
+    Warn,
+    /// It is not deployed.
+    Prevent,
 }
 
 /// One Automation node.
@@ -95,11 +149,48 @@ pub struct PackageSpec {
 
 /// `source` in the bundle becomes `target` on the node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ConnectionRemapping {
-    /// The connection's name in the bundle.
+pub struct Remapping {
+    /// The name in the bundle.
     pub source: String,
-    /// The connection's name on the node.
+    /// The name on the node.
     pub target: String,
+}
+
+/// The remapping of a connection.
+pub type ConnectionRemapping = Remapping;
+
+/// How a node imports the code envs of a bundle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CodeEnvsBehavior {
+    /// What happens to a code env that the node lacks.
+    pub import_time_mode: ImportTimeMode,
+    /// After which description it is made.
+    pub env_import_specification_mode: EnvImportSpecificationMode,
+}
+
+/// What happens to a code env that the node lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ImportTimeMode {
+    /// The node makes it.
+    #[default]
+    InstallIfMiss,
+    /// The import fails.
+    FailIfMiss,
+    /// Nothing.
+    DoNothing,
+}
+
+/// After which description a code env is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum EnvImportSpecificationMode {
+    /// The packages that its maker asked for.
+    #[default]
+    Specified,
+    /// The packages, with their versions, that the design node had.
+    Actual,
 }
 
 /// What of the design project's rights a new project on the node gets.
@@ -130,6 +221,9 @@ pub struct BundleContents {
     /// Its web apps.
     #[serde(default)]
     pub webapps: Vec<BundleWebApp>,
+    /// The names of the code envs that it uses.
+    #[serde(default)]
+    pub code_envs: Vec<String>,
     /// The design project's permission items, as the node's API spells them (`group` or `user`, then booleans).
     #[serde(default)]
     pub permissions: Vec<Map<String, Value>>,

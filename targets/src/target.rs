@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     on_node::{OnNode, TestRun, TestingStatus},
-    spec::{BundleContents, DeploySpec, NodeSpec},
+    spec::{BundleContents, DeploySpec, NodeSpec, Remapping},
 };
 
 /// What a target works with during one attempt at one step.
@@ -152,6 +152,12 @@ pub struct Preview {
     pub creates_project: bool,
     /// Each connection of the bundle, and what becomes of it.
     pub connections: Vec<ConnectionPreview>,
+    /// Each code env of the bundle, and what becomes of it.
+    #[serde(default)]
+    pub code_envs: Vec<CodeEnvPreview>,
+    /// Remappings, and the import of code envs, that would change.
+    #[serde(default)]
+    pub remapping: Vec<Difference>,
     /// Run-as users that would change.
     pub run_as: Vec<Difference>,
     /// Scenario switches that would change.
@@ -171,6 +177,17 @@ pub struct ConnectionPreview {
     pub wanted_type: Option<String>,
     /// The type found on the node; None when there is no such connection.
     pub found_type: Option<String>,
+}
+
+/// One code env of the bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeEnvPreview {
+    /// Its name in the bundle.
+    pub source: String,
+    /// Its name on the node.
+    pub target: String,
+    /// Whether the node has it; None when the node was not asked, because it does not matter.
+    pub found: Option<bool>,
 }
 
 /// One thing that is, and should be, different.
@@ -202,6 +219,12 @@ pub struct Receipt {
     pub bundle: Option<String>,
     /// The remapping that is in force.
     pub connections: Vec<ConnectionPreview>,
+    /// The remapping of code envs that is in force.
+    #[serde(default)]
+    pub code_envs: Vec<Remapping>,
+    /// The remapping of container configurations that is in force.
+    #[serde(default)]
+    pub container_execs: Vec<Remapping>,
     /// Per scenario: its run-as user and whether it is on.
     pub scenarios: Vec<ReceiptItem>,
     /// Per web app: its run-as user and whether its backend runs.

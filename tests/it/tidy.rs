@@ -18,12 +18,13 @@ const CORRIDOR: &[(&str, &[&str])] = &[
     ("targets", &["entities", "engine"]),
     ("deployer", &["entities", "engine", "targets"]),
     ("graphql", &["entities", "engine", "targets", "deployer"]),
+    ("rest", &["entities", "engine", "targets", "deployer"]),
     ("api", &["entities", "engine", "targets", "deployer", "graphql"]),
     ("worker", &["entities", "engine", "targets", "deployer"]),
     ("lab", &["entities", "migration", "engine", "targets", "deployer", "api", "worker", "sandbox"]),
     (
         "slipway",
-        &["entities", "migration", "engine", "targets", "deployer", "graphql", "api", "worker", "sandbox", "lab"],
+        &["entities", "migration", "engine", "targets", "deployer", "graphql", "rest", "api", "worker", "sandbox", "lab"],
     ),
     (
         "tests",

@@ -32,14 +32,14 @@ use crate::{
     settings::Settings,
 };
 
-const LATE: &str = "This took too long and was given up. Ask for less, or look at what became of it.";
+pub(crate) const LATE: &str = "This took too long and was given up. Ask for less, or look at what became of it.";
 
 /// What all transports work with.
 pub(crate) struct Shared<E, H> {
     pub(crate) executor: E,
     pub(crate) house: Arc<H>,
     pub(crate) settings: Arc<Settings>,
-    pub(crate) rates: Rates,
+    pub(crate) rates: Arc<Rates>,
     pub(crate) metrics: HttpMetrics,
     pub(crate) shutdown: CancellationToken,
 }

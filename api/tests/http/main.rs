@@ -5,5 +5,6 @@ mod basics;
 mod bundles;
 mod events;
 mod graphql;
+mod rest;
 mod socket;
 mod toy;

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use api::{ByteStream, Download, Failure, House, HttpMetrics, Key, Pass, Readiness, Settings};
+use api::{ByteStream, Download, Failure, House, HttpMetrics, Key, Pass, Readiness, RestAnswer, RestCall, Settings};
 use async_graphql::{Context, Data, Object, Schema, SimpleObject, Subscription};
 use futures_util::{Stream, StreamExt, stream};
 use poem::http::StatusCode;
@@ -91,6 +91,39 @@ impl House for Toy {
         let size = bytes.len() as u64;
         let content = stream::iter([Ok(bytes::Bytes::from(bytes))]).boxed();
         Ok(Download { content, size, sha256: "ab12".into(), file_name: "v 1.zip".into() })
+    }
+
+    async fn act_for(&self, _viewer: &Self::Viewer, login: &str) -> Result<Self::Viewer, Failure> {
+        match login {
+            "bob" => Ok(Arc::new(Viewer("bob".into()))),
+            _ => Err(Failure::new(StatusCode::FORBIDDEN, "FORBIDDEN", "Not as them.")),
+        }
+    }
+
+    fn is_patient(&self, _call: &RestCall) -> bool {
+        false
+    }
+
+    async fn rest(&self, viewer: &Self::Viewer, call: RestCall) -> Result<RestAnswer, Failure> {
+        match call.path.first().map(String::as_str) {
+            Some("echo") => Ok(RestAnswer::Json(serde_json::json!({
+                "login": viewer.0, "method": call.method, "path": call.path, "query": call.query,
+                "body": String::from_utf8_lossy(&call.body),
+            }))),
+            Some("bundle") => self.download(viewer, "SALES", "v 1").await.map(RestAnswer::Bundle),
+            _ => Err(Failure::new(StatusCode::NOT_FOUND, "NOT_FOUND", "Nothing.").about("path")),
+        }
+    }
+
+    async fn rest_upload(
+        &self,
+        viewer: &Self::Viewer,
+        call: RestCall,
+        file_name: &str,
+        content: ByteStream,
+    ) -> Result<RestAnswer, Failure> {
+        let project = call.query.iter().find(|(key, _)| key == "projectKey").map(|(_, value)| value.as_str());
+        self.upload(viewer, project, file_name, content).await.map(RestAnswer::Json)
     }
 }
 

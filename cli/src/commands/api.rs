@@ -38,9 +38,9 @@ pub(crate) async fn serve(
         worker.metrics().register(&mut registry);
     }
     let numbers = fleet::numbers(parts.deployer.db.clone(), registry);
-    let house = Deployment::new(parts.deployer.clone(), &parts.bell, config.packages.largest);
+    let house = Deployment::new(parts.deployer.clone(), &parts.bell, config.packages.largest, &config.http.node_id);
     let schema = api::limits::apply(graphql::builder(), &config.http.limits).finish();
     let app = api::app(schema, house, config.http.clone(), metrics, numbers, shutdown.clone());
-    tracing::info!(listen = %address, "serving GraphQL at /graphql, GraphiQL at /graphiql");
+    tracing::info!(listen = %address, "serving GraphQL at /graphql, GraphiQL at /graphiql, REST at /dip/publicapi");
     Ok(api::serve(listener, app, config.http.connections, shutdown, Duration::from_secs(config.http.drain_s)).await?)
 }

@@ -26,16 +26,24 @@ pub(crate) fn inserted(result: &TryInsertResult<u64>) -> bool {
 }
 
 /// Adds an account, enabled, with its groups.
-pub(crate) async fn insert_user(tx: &Tx, login: &str, display_name: &str, groups: &BTreeSet<String>) -> Result<()> {
+pub(crate) async fn insert_user(
+    tx: &Tx,
+    login: &str,
+    display_name: &str,
+    email: Option<&str>,
+    groups: &BTreeSet<String>,
+) -> Result<()> {
     let mut problems = Problems::default();
     text::own_login(login, "login", &mut problems);
     text::required_line(display_name, text::LINE, "displayName", &mut problems);
+    text::line(email.unwrap_or_default(), text::LINE, "email", &mut problems);
     problems.check()?;
     let row = account::ActiveModel {
         login: Set(login.to_owned()),
         display_name: Set(display_name.to_owned()),
         enabled: Set(true),
         created_at: Set(tx.now().await?),
+        email: Set(email.filter(|email| !email.is_empty()).map(ToOwned::to_owned)),
     };
     let result = account::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(&**tx).await?;
     if !inserted(&result) {

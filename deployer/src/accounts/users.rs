@@ -31,6 +31,8 @@ pub struct User {
     pub groups: BTreeSet<String>,
     /// When, in µs since the Unix epoch.
     pub created_at: i64,
+    /// For people; nothing is sent there.
+    pub email: Option<String>,
 }
 
 /// A user to be made.
@@ -42,6 +44,8 @@ pub struct NewUser {
     pub display_name: Option<String>,
     /// Groups that there are.
     pub groups: BTreeSet<String>,
+    /// For people; nothing is sent there.
+    pub email: Option<String>,
 }
 
 /// What to change of a user; None leaves a thing alone.
@@ -53,6 +57,8 @@ pub struct UserPatch {
     pub enabled: Option<bool>,
     /// Exactly these groups.
     pub groups: Option<BTreeSet<String>>,
+    /// For people; `Some(None)` takes it away.
+    pub email: Option<Option<String>>,
 }
 
 /// Which users.
@@ -157,6 +163,7 @@ async fn with_groups<C: ConnectionTrait>(db: &C, rows: Vec<account::Model>) -> R
         display_name: row.display_name,
         enabled: row.enabled,
         created_at: row.created_at,
+        email: row.email,
     };
     Ok(rows.into_iter().map(user).collect())
 }
@@ -169,7 +176,7 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewUser) -> Resul
     rights::require_global_admin(viewer)?;
     let tx = deployer.db.begin().await?;
     let display_name = new.display_name.as_deref().unwrap_or(&new.login);
-    changes::insert_user(&tx, &new.login, display_name, &new.groups).await?;
+    changes::insert_user(&tx, &new.login, display_name, new.email.as_deref(), &new.groups).await?;
     tx.commit().await?;
     read_back(deployer, viewer, &new.login).await
 }
@@ -195,6 +202,16 @@ async fn update_once(deployer: &Deployer, viewer: &Viewer, login: &str, patch: &
         problems.check()?;
         account::Entity::update_many()
             .col_expr(account::Column::DisplayName, name.into())
+            .filter(account::Column::Login.eq(login))
+            .exec(&*tx)
+            .await?;
+    }
+    if let Some(email) = &patch.email {
+        let mut problems = Problems::default();
+        text::line(email.as_deref().unwrap_or_default(), text::LINE, "email", &mut problems);
+        problems.check()?;
+        account::Entity::update_many()
+            .col_expr(account::Column::Email, email.clone().filter(|email| !email.is_empty()).into())
             .filter(account::Column::Login.eq(login))
             .exec(&*tx)
             .await?;

@@ -194,11 +194,16 @@ impl BundleManifest {
             item.extend(p.user.as_deref().map(|user| ("user".to_owned(), Value::String(shown(user)))));
             item
         });
+        let code_envs = self.code_envs.iter().filter_map(|env| {
+            let name = ["name", "envName"].iter().find_map(|key| env.get(*key)?.as_str())?;
+            (!name.trim().is_empty() && name == shown(name)).then(|| name.to_owned())
+        });
         spec::BundleContents {
             project_key: Some(self.project_key.clone()),
             connections: connections.collect(),
             scenarios: scenarios.collect(),
             webapps: webapps.collect(),
+            code_envs: code_envs.collect(),
             permissions: permissions.collect(),
             inferred,
         }

@@ -25,10 +25,14 @@ pub use error::ArchiveError;
 pub use manifest::{
     BundleManifest, ManifestConnection, ManifestDesignNode, ManifestPermission, ManifestScenario, ManifestWebApp,
 };
+use serde_json::{Map, Value};
 pub use service::{ServiceContents, ServiceEndpoint, ServiceManifest};
 use targets::{http::unseen, spec};
 
 use self::entries::Archive;
+
+/// The longest text about the design node that lists of bundles show, in bytes.
+const MOST_OF_NODE: usize = 1_000;
 
 /// The bounds of one archive.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +107,19 @@ impl BundleContents {
     /// What a target must know of it.
     pub fn for_target(&self) -> spec::BundleContents {
         self.manifest.for_target(self.contents == Contents::Inferred)
+    }
+
+    /// Where it was made: `projectKey`, and as far as the manifest says it, `nodeId`, `url` and `installId` of the design node.
+    pub fn design_node(&self) -> Map<String, Value> {
+        let info = self.manifest.design_node_info.as_ref();
+        let told = [
+            ("projectKey", info.and_then(|info| info.project_key.as_deref()).or(Some(&self.project_key))),
+            ("nodeId", info.and_then(|info| info.node_id.as_deref())),
+            ("url", info.and_then(|info| info.url.as_deref())),
+            ("installId", info.and_then(|info| info.extra.get("installId")?.as_str())),
+        ];
+        let short = |text: &&str| text.len() <= MOST_OF_NODE;
+        told.into_iter().filter_map(|(key, text)| Some((key.to_owned(), text.filter(short)?.into()))).collect()
     }
 }
 

@@ -111,6 +111,7 @@ async fn publish(
             inferred: Set(read.contents == Contents::Inferred),
             release_notes: Set(read.manifest.release_notes.clone().unwrap_or_default().replace('\0', "")),
             uploaded_by: Set(viewer.login.clone()),
+            design_node: Set(Some(serde_json::to_string(&read.design_node())?)),
             ..Default::default()
         })
     })

@@ -1,19 +1,18 @@
 //! What can be set on a deployment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use engine::plan::OnFailure;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use targets::spec::ConnectionRemapping;
+use targets::spec::{CodeEnvsBehavior, ConnectionRemapping, Remapping};
 
 use crate::{
     error::{Problems, Result},
+    infrastructures::{remappings, validate::MOST_OTHER},
     names, text,
 };
 
-/// The most remapped connections.
-const MOST_CONNECTIONS: usize = 1_000;
 /// The most scenarios that are switched.
 const MOST_SCENARIOS: usize = 10_000;
 /// The most local variables, as JSON, in bytes.
@@ -29,6 +28,14 @@ const LONGEST_TAG: usize = 100;
 pub struct Settings {
     /// The deployment's own copy of the remappings.
     pub connection_remapping: Vec<ConnectionRemapping>,
+    /// Of code envs.
+    pub code_env_remapping: Vec<Remapping>,
+    /// Of container configurations.
+    pub container_exec_remapping: Vec<Remapping>,
+    /// At each update, the infrastructure's remappings of then are put to these; where both remap a name, these win.
+    pub merge_infrastructure_remapping: bool,
+    /// How the node imports the bundle's code envs; None leaves the node's own way alone.
+    pub code_envs_behavior: Option<CodeEnvsBehavior>,
     /// Written to the node as the project's local variables; None leaves the node's alone.
     pub local_variables: Option<Map<String, Value>>,
     /// Per scenario id: on or off. A scenario that is not named is left alone.
@@ -43,6 +50,8 @@ pub struct Settings {
     pub tags: Vec<String>,
     /// It is switched off on its node, and takes no update but the one that enables it. Changed by that, and by disabling, alone.
     pub disabled: bool,
+    /// What clients keep here that means nothing to us: answered as it was given.
+    pub other: Map<String, Value>,
 }
 
 /// What to change of a deployment; None leaves it as it is.
@@ -63,6 +72,14 @@ pub struct Change {
 pub struct SettingsChange {
     /// All remappings, in place of those before.
     pub connection_remapping: Option<Vec<ConnectionRemapping>>,
+    /// All remappings of code envs.
+    pub code_env_remapping: Option<Vec<Remapping>>,
+    /// All remappings of container configurations.
+    pub container_exec_remapping: Option<Vec<Remapping>>,
+    /// Whether the infrastructure's remappings are put to these.
+    pub merge_infrastructure_remapping: Option<bool>,
+    /// How code envs are imported.
+    pub code_envs_behavior: Option<Option<CodeEnvsBehavior>>,
     /// All local variables.
     pub local_variables: Option<Option<Map<String, Value>>>,
     /// All scenario switches.
@@ -75,6 +92,8 @@ pub struct SettingsChange {
     pub disable_automatic_triggers: Option<bool>,
     /// All tags.
     pub tags: Option<Vec<String>>,
+    /// All that clients keep.
+    pub other: Option<Map<String, Value>>,
 }
 
 impl Settings {
@@ -88,6 +107,18 @@ impl Settings {
     pub fn with(mut self, change: &SettingsChange) -> Self {
         if let Some(remapping) = &change.connection_remapping {
             self.connection_remapping.clone_from(remapping);
+        }
+        if let Some(remapping) = &change.code_env_remapping {
+            self.code_env_remapping.clone_from(remapping);
+        }
+        if let Some(remapping) = &change.container_exec_remapping {
+            self.container_exec_remapping.clone_from(remapping);
+        }
+        if let Some(merge) = change.merge_infrastructure_remapping {
+            self.merge_infrastructure_remapping = merge;
+        }
+        if let Some(behavior) = change.code_envs_behavior {
+            self.code_envs_behavior = behavior;
         }
         if let Some(variables) = &change.local_variables {
             self.local_variables.clone_from(variables);
@@ -107,38 +138,17 @@ impl Settings {
         if let Some(tags) = &change.tags {
             self.tags.clone_from(tags);
         }
+        if let Some(other) = &change.other {
+            self.other.clone_from(other);
+        }
         self
     }
 
     /// Notes all that is wrong.
     pub(crate) fn check(&self, problems: &mut Problems) {
-        if self.connection_remapping.len() > MOST_CONNECTIONS {
-            problems.add(
-                "REMAPPING_INVALID",
-                "connectionRemapping",
-                format!("At most {MOST_CONNECTIONS} connections can be remapped."),
-            );
-        } else {
-            let mut sources = BTreeSet::new();
-            for (index, pair) in self.connection_remapping.iter().enumerate() {
-                text::required_line(
-                    &pair.source,
-                    text::LINE,
-                    &format!("connectionRemapping[{index}].source"),
-                    problems,
-                );
-                text::required_line(
-                    &pair.target,
-                    text::LINE,
-                    &format!("connectionRemapping[{index}].target"),
-                    problems,
-                );
-                if !sources.insert(&pair.source) {
-                    let field = format!("connectionRemapping[{index}].source");
-                    problems.add("REMAPPING_INVALID", field, "This connection is remapped twice. Keep one of the two.");
-                }
-            }
-        }
+        remappings(&self.connection_remapping, "connectionRemapping", problems);
+        remappings(&self.code_env_remapping, "codeEnvRemapping", problems);
+        remappings(&self.container_exec_remapping, "containerExecRemapping", problems);
         if self.scenarios.len() > MOST_SCENARIOS {
             problems.add("TOO_MANY", "scenarios", format!("At most {MOST_SCENARIOS} scenarios can be switched."));
         } else {
@@ -174,6 +184,14 @@ impl Settings {
                 }
             }
         }
+        let other = serde_json::to_vec(&self.other).map_or(usize::MAX, |json| json.len());
+        if other > MOST_OTHER {
+            problems.add(
+                "SETTINGS_TOO_LARGE",
+                "other",
+                format!("At most {MOST_OTHER} bytes of keys that Slipway does not know."),
+            );
+        }
     }
 }
 
@@ -195,8 +213,8 @@ mod tests {
         }
     }
 
-    fn remap(source: &str, target: &str) -> ConnectionRemapping {
-        ConnectionRemapping { source: source.to_owned(), target: target.to_owned() }
+    fn remap(source: &str, target: &str) -> Remapping {
+        Remapping { source: source.to_owned(), target: target.to_owned() }
     }
 
     #[test]
@@ -204,14 +222,18 @@ mod tests {
         let long = Value::String("x".repeat(MOST_VARIABLES));
         let settings = Settings {
             connection_remapping: vec![remap("a", "b"), remap("a", "c"), remap(" ", "c")],
+            code_env_remapping: vec![remap("py", "py\n")],
+            container_exec_remapping: vec![remap("big", "huge"), remap("big", "small")],
             local_variables: Some([("v".to_owned(), long)].into_iter().collect()),
             scenarios: [("a\nb".to_owned(), true)].into_iter().collect(),
             project_folder: Some("a/b".to_owned()),
-            on_failure: None,
+            ..Settings::default()
         };
         let expected = [
             ("REMAPPING_INVALID", "connectionRemapping[1].source"),
             ("TEXT_INVALID", "connectionRemapping[2].source"),
+            ("TEXT_INVALID", "codeEnvRemapping[0].target"),
+            ("REMAPPING_INVALID", "containerExecRemapping[1].source"),
             ("TEXT_INVALID", "scenarios[0].id"),
             ("LOCAL_VARIABLES_TOO_LARGE", "localVariables"),
             ("ID_INVALID", "projectFolder"),

@@ -56,8 +56,11 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewDeployment) ->
 async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment) -> Result<Deployment> {
     let both = sides(deployer.db.pool(), viewer, &new).await?;
     let deployed = new.deployed_project_key.clone().unwrap_or_else(|| new.project_key.clone());
+    let place = infrastructures::Settings::read(&both.settings)?;
     let defaults = Settings {
-        connection_remapping: serde_json::from_str::<infrastructures::Settings>(&both.settings)?.connection_remapping,
+        connection_remapping: place.connection_remapping,
+        code_env_remapping: place.code_env_remapping,
+        container_exec_remapping: place.container_exec_remapping,
         ..Settings::default()
     };
     let settings = defaults.with(&new.settings);

@@ -40,6 +40,8 @@ pub struct NewInfrastructure {
     pub settings: SettingsPatch,
     /// The node's administrator key, write-only.
     pub admin_key: Option<Secret>,
+    /// The governance source's key, write-only.
+    pub governance_key: Option<Secret>,
     /// What groups may do.
     pub permissions: Vec<Permission>,
 }
@@ -91,7 +93,10 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewInfrastructure
     let mut settings = new.settings.apply(Settings::default());
     validate::settings(&mut settings, &deployer.targets, &mut problems);
     if let Some(key) = &new.admin_key {
-        validate::admin_key(key, &mut problems);
+        validate::key(key, "adminKey", &mut problems);
+    }
+    if let Some(key) = &new.governance_key {
+        validate::key(key, "governanceKey", &mut problems);
     }
     let permissions = permission_rows(&new.permissions, &mut problems);
     problems.check()?;
@@ -105,12 +110,17 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewInfrastructure
         Some(key) => Some(sealed::put(&tx, &deployer.keyring, &sealed::owner_of(&new.id), key).await?),
         None => None,
     };
+    let governance_key_ref = match &new.governance_key {
+        Some(key) => Some(sealed::put(&tx, &deployer.keyring, &sealed::governance_owner_of(&new.id), key).await?),
+        None => None,
+    };
     let row = infrastructure::ActiveModel {
         id: Set(new.id.clone()),
         kind: Set(new.kind.as_str().to_owned()),
         stage: Set(new.stage),
         settings: Set(settings.write()?),
         key_ref: Set(key_ref),
+        governance_key_ref: Set(governance_key_ref),
         version: Set(1),
         created_at: Set(now),
         created_by: Set(viewer.login.clone()),
@@ -128,11 +138,12 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewInfrastructure
     read_back(deployer, viewer, &new.id).await
 }
 
-/// Changes an infrastructure's stage, settings or key. A change of the node's scheme, host, port or certificate trust clears the stored key unless a
-/// new one comes with it: the old one must not be sent elsewhere. Its administrators alone.
+/// Changes an infrastructure's stage, settings, keys or rights. A change of the node's scheme, host, port or certificate trust clears the stored key unless a
+/// new one comes with it: the old one must not be sent elsewhere. The same holds for the governance source and its key. Its administrators alone.
 ///
 /// # Errors
-/// `NOT_FOUND`, `FORBIDDEN`, `VERSION_CONFLICT`, `STAGE_UNKNOWN`, `USER_UNKNOWN`; one for each setting that is wrong.
+/// `NOT_FOUND`, `FORBIDDEN`, `VERSION_CONFLICT`, `STAGE_UNKNOWN`, `USER_UNKNOWN`, `ADMIN_KEY_MASKED`, `GROUP_UNKNOWN`; one for each setting that is
+/// wrong.
 pub async fn update(
     deployer: &Deployer,
     viewer: &Viewer,
@@ -164,9 +175,30 @@ async fn update_once(
     let mut problems = Problems::default();
     validate::settings(&mut new, &deployer.targets, &mut problems);
     if let Some(Some(key)) = &patch.admin_key {
-        validate::admin_key(key, &mut problems);
+        validate::key(key, "adminKey", &mut problems);
     }
+    if let Some(Some(key)) = &patch.governance_key {
+        validate::key(key, "governanceKey", &mut problems);
+    }
+    if patch.keeps_key && (row.key_ref.is_none() || another_place(&old, &new)) {
+        problems.add(
+            "ADMIN_KEY_MASKED",
+            "adminKey",
+            "The stored key cannot be kept: there is none, or this changes the node's scheme, host, port or certificate trust. Enter the node's key itself.",
+        );
+    }
+    if patch.keeps_governance_key && (row.governance_key_ref.is_none() || another_source(&old, &new)) {
+        problems.add(
+            "ADMIN_KEY_MASKED",
+            "governanceKey",
+            "The stored key cannot be kept: there is none, or this changes the governance source's address. Enter the key itself.",
+        );
+    }
+    let permissions = patch.permissions.as_ref().map(|given| permission_rows(given, &mut problems));
     problems.check()?;
+    if let Some(permissions) = &permissions {
+        lock_administrators(&tx, &names_of(permissions)).await?;
+    }
     require_hooks_user(&tx, viewer, &old, &new).await?;
     let key_ref = match &patch.admin_key {
         Some(Some(key)) => Some(sealed::put(&tx, &deployer.keyring, &sealed::owner_of(id), key).await?),
@@ -174,22 +206,44 @@ async fn update_once(
         None if another_place(&old, &new) => None,
         None => row.key_ref.clone(),
     };
+    let governance_key_ref = match &patch.governance_key {
+        Some(Some(key)) => Some(sealed::put(&tx, &deployer.keyring, &sealed::governance_owner_of(id), key).await?),
+        Some(None) => None,
+        None if another_source(&old, &new) => None,
+        None => row.governance_key_ref.clone(),
+    };
     infrastructure::Entity::update_many()
         .col_expr(infrastructure::Column::Stage, patch.stage.as_ref().unwrap_or(&row.stage).as_str().into())
         .col_expr(infrastructure::Column::Settings, new.write()?.into())
         .col_expr(infrastructure::Column::KeyRef, key_ref.clone().into())
+        .col_expr(infrastructure::Column::GovernanceKeyRef, governance_key_ref.clone().into())
         .filter(infrastructure::Column::Id.eq(id))
         .exec(&*tx)
         .await?;
-    sealed::forget_unused(&tx, id, key_ref.as_deref()).await?;
+    sealed::forget_unused(&tx, id, &[key_ref, governance_key_ref]).await?;
+    if let Some(permissions) = &permissions {
+        put_permissions(&tx, id, permissions).await?;
+    }
     touch(&tx, viewer, &row).await?;
+    let row = infrastructure::Entity::find_by_id(id).one(&*tx).await?;
+    // Whoever gave their own rights away learns that it worked all the same.
+    let changed = read::view(row.ok_or_else(|| Error::fault("a locked row vanished"))?, Level::Admin)?;
     tx.commit().await?;
-    read_back(deployer, viewer, id).await
+    Ok(changed)
 }
 
 /// Whether a key would go to another place, or over a less trusted way.
 fn another_place(old: &Settings, new: &Settings) -> bool {
     differs((&old.node_url, old.trust_all_certificates), (&new.node_url, new.trust_all_certificates))
+}
+
+/// Whether the governance source's key would go to another place.
+fn another_source(old: &Settings, new: &Settings) -> bool {
+    match (&old.governance_url, &new.governance_url) {
+        (None, None) => false,
+        (Some(old), Some(new)) => differs((old, false), (new, false)),
+        _ => true,
+    }
 }
 
 /// Whether these are two nodes: a key that was entered for one must not be sent to the other.
@@ -318,7 +372,8 @@ async fn delete_once(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<(
         .await?;
     hook::Entity::delete_many().filter(hook::Column::InfrastructureId.eq(id)).exec(&*tx).await?;
     hook_code::Entity::delete_many().filter(hook_code::Column::InfrastructureId.eq(id)).exec(&*tx).await?;
-    secret::Entity::delete_many().filter(secret::Column::Owner.eq(sealed::owner_of(id))).exec(&*tx).await?;
+    let owners = [sealed::owner_of(id), sealed::governance_owner_of(id)];
+    secret::Entity::delete_many().filter(secret::Column::Owner.is_in(owners)).exec(&*tx).await?;
     infrastructure::Entity::delete_by_id(id).exec(&*tx).await?;
     Ok(tx.commit().await?)
 }

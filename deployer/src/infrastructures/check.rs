@@ -4,7 +4,7 @@ use engine::{failure::Failure, secrets::Secret};
 use entities::infrastructure;
 use targets::{
     TargetType,
-    spec::{InfrastructureSpec, NodeSpec},
+    spec::{GovernanceSource, InfrastructureSpec, NodeSpec},
     target::NodeReport,
 };
 
@@ -29,7 +29,7 @@ pub enum CheckOutcome {
 /// Reaches the node with the stored key, and changes nothing there. Its administrators alone.
 ///
 /// # Errors
-/// `NOT_FOUND`, `FORBIDDEN`, `ADMIN_KEY_MISSING`.
+/// `NOT_FOUND`, `FORBIDDEN`, `NODE_URL_MISSING`, `ADMIN_KEY_MISSING`.
 pub async fn check(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<CheckOutcome> {
     let row = rights::require_infrastructure(deployer.db.pool(), viewer, id, Level::Admin, "id").await?;
     let spec = to_spec(&row, &Settings::read(&row.settings)?)?;
@@ -57,8 +57,14 @@ fn missing() -> Error {
 /// The settings as a run's spec holds them: the key by reference.
 ///
 /// # Errors
-/// `ADMIN_KEY_MISSING` when none was entered, or a change of the node cleared it.
+/// `NODE_URL_MISSING` before somebody entered one; `ADMIN_KEY_MISSING` when none was entered, or a change of the node cleared it.
 pub fn to_spec(row: &infrastructure::Model, settings: &Settings) -> Result<InfrastructureSpec> {
+    if settings.node_url.is_empty() {
+        return Err(Error::refused(
+            "NODE_URL_MISSING",
+            "This infrastructure has no node URL yet. An administrator of the infrastructure must enter one.",
+        ));
+    }
     Ok(InfrastructureSpec {
         id: row.id.clone(),
         node: NodeSpec {
@@ -73,5 +79,11 @@ pub fn to_spec(row: &infrastructure::Model, settings: &Settings) -> Result<Infra
         run_as_scenarios: settings.run_as_scenarios.clone(),
         run_as_webapps: settings.run_as_webapps.clone(),
         trust_foreign_bundles: settings.trust_foreign_bundles,
+        govern_check_policy: settings.govern_check_policy,
+        governance: settings
+            .governance_url
+            .clone()
+            .map(|url| GovernanceSource { url, key: row.governance_key_ref.clone() }),
+        project_standards_policy: settings.project_standards_policy,
     })
 }

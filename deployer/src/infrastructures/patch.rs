@@ -4,9 +4,15 @@ use std::collections::BTreeMap;
 
 use engine::{plan::OnFailure, secrets::Secret};
 use serde::{Deserialize, Deserializer};
-use targets::spec::{ConnectionRemapping, PermissionsPropagation};
+use serde_json::{Map, Value};
+use targets::spec::{
+    ConnectionRemapping, GovernCheckPolicy, PermissionsPropagation, ProjectStandardsPolicy, Remapping,
+};
 
-use super::settings::{Settings, StepOverride};
+use super::{
+    read::Permission,
+    settings::{Settings, StepOverride},
+};
 
 /// Changes of [`Settings`]. An unknown key is refused.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -18,6 +24,12 @@ pub struct SettingsPatch {
     pub external_url: Option<Option<String>>,
     pub trust_all_certificates: Option<bool>,
     pub connection_remapping: Option<Vec<ConnectionRemapping>>,
+    pub code_env_remapping: Option<Vec<Remapping>>,
+    pub container_exec_remapping: Option<Vec<Remapping>>,
+    pub govern_check_policy: Option<GovernCheckPolicy>,
+    #[serde(deserialize_with = "named")]
+    pub governance_url: Option<Option<String>>,
+    pub project_standards_policy: Option<ProjectStandardsPolicy>,
     pub permissions_propagation: Option<PermissionsPropagation>,
     #[serde(deserialize_with = "named")]
     pub deploy_as_user: Option<Option<String>>,
@@ -35,6 +47,7 @@ pub struct SettingsPatch {
     pub call_timeout_ms: Option<u64>,
     pub pre_hook_wait_ms: Option<u64>,
     pub post_hook_wait_ms: Option<u64>,
+    pub other: Option<Map<String, Value>>,
 }
 
 /// A key with the value null is named, too.
@@ -54,6 +67,11 @@ impl SettingsPatch {
             external_url: text(self.external_url, to.external_url),
             trust_all_certificates: self.trust_all_certificates.unwrap_or(to.trust_all_certificates),
             connection_remapping: self.connection_remapping.unwrap_or(to.connection_remapping),
+            code_env_remapping: self.code_env_remapping.unwrap_or(to.code_env_remapping),
+            container_exec_remapping: self.container_exec_remapping.unwrap_or(to.container_exec_remapping),
+            govern_check_policy: self.govern_check_policy.unwrap_or(to.govern_check_policy),
+            governance_url: text(self.governance_url, to.governance_url),
+            project_standards_policy: self.project_standards_policy.unwrap_or(to.project_standards_policy),
             permissions_propagation: self.permissions_propagation.unwrap_or(to.permissions_propagation),
             deploy_as_user: text(self.deploy_as_user, to.deploy_as_user),
             run_as_scenarios: text(self.run_as_scenarios, to.run_as_scenarios),
@@ -67,6 +85,7 @@ impl SettingsPatch {
             call_timeout_ms: self.call_timeout_ms.unwrap_or(to.call_timeout_ms),
             pre_hook_wait_ms: self.pre_hook_wait_ms.unwrap_or(to.pre_hook_wait_ms),
             post_hook_wait_ms: self.post_hook_wait_ms.unwrap_or(to.post_hook_wait_ms),
+            other: self.other.unwrap_or(to.other),
         }
     }
 }
@@ -80,6 +99,14 @@ pub struct InfrastructurePatch {
     pub settings: SettingsPatch,
     /// The node's administrator key, write-only: `Some(None)` removes it.
     pub admin_key: Option<Option<Secret>>,
+    /// The stored key must still be good after the change: the editor saw that there is one, and relies on it.
+    pub keeps_key: bool,
+    /// The same of the governance source's key.
+    pub keeps_governance_key: bool,
+    /// All groups with rights, in place of those before.
+    pub permissions: Option<Vec<Permission>>,
+    /// The governance source's key, write-only: `Some(None)` removes it.
+    pub governance_key: Option<Option<Secret>>,
 }
 
 #[cfg(test)]

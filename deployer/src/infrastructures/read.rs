@@ -6,7 +6,7 @@ use entities::{infrastructure, infrastructure_permission};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
-use targets::TargetType;
+use targets::{TargetType, spec::GovernCheckPolicy};
 
 use super::settings::Settings;
 use crate::{
@@ -44,10 +44,14 @@ pub struct Infrastructure {
     pub updated_at: i64,
     /// Who: a login.
     pub updated_by: String,
+    /// What becomes of a bundle that the governance source does not approve of.
+    pub govern_check_policy: GovernCheckPolicy,
     /// For its administrators alone: None for others.
     pub settings: Option<Settings>,
     /// For its administrators alone: whether a node key was entered. The key itself is for nobody.
     pub has_admin_key: Option<bool>,
+    /// For its administrators alone: whether a key of the governance source was entered.
+    pub has_governance_key: Option<bool>,
 }
 
 /// A group's level on an infrastructure.
@@ -109,8 +113,10 @@ pub(super) fn view(row: infrastructure::Model, level: Level) -> Result<Infrastru
         created_by: row.created_by,
         updated_at: row.updated_at,
         updated_by: row.updated_by,
+        govern_check_policy: settings.govern_check_policy,
         settings: admin.then_some(settings),
         has_admin_key: admin.then_some(row.key_ref.is_some()),
+        has_governance_key: admin.then_some(row.governance_key_ref.is_some()),
     })
 }
 

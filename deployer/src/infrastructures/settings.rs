@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use engine::{plan::OnFailure, retry::RetryPolicy};
 use serde::{Deserialize, Serialize};
-use targets::spec::{ConnectionRemapping, PermissionsPropagation};
+use serde_json::{Map, Value};
+use targets::spec::{
+    ConnectionRemapping, GovernCheckPolicy, PermissionsPropagation, ProjectStandardsPolicy, Remapping,
+};
 
 use crate::error::Result;
 
@@ -16,7 +19,7 @@ pub const STEP_KINDS: [&str; 8] =
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Settings {
-    /// Where we reach the node: http or https.
+    /// Where we reach the node: http or https. Empty until somebody enters it: nothing can be deployed there before.
     pub node_url: String,
     /// What people open in a browser; None is the node URL.
     pub external_url: Option<String>,
@@ -24,6 +27,16 @@ pub struct Settings {
     pub trust_all_certificates: bool,
     /// Copied into each new deployment.
     pub connection_remapping: Vec<ConnectionRemapping>,
+    /// Of code envs; copied into each new deployment.
+    pub code_env_remapping: Vec<Remapping>,
+    /// Of container configurations; copied into each new deployment.
+    pub container_exec_remapping: Vec<Remapping>,
+    /// What becomes of a bundle that the governance source does not approve of.
+    pub govern_check_policy: GovernCheckPolicy,
+    /// The governance source, an HTTP endpoint that answers for a bundle: http or https. None asks nobody.
+    pub governance_url: Option<String>,
+    /// What becomes of a bundle whose project standards report has warnings or errors.
+    pub project_standards_policy: ProjectStandardsPolicy,
     /// What of the design project's rights a new project on the node gets.
     pub permissions_propagation: PermissionsPropagation,
     /// The login on the node as whom changes are made; None is who asks for the update.
@@ -50,6 +63,8 @@ pub struct Settings {
     pub pre_hook_wait_ms: u64,
     /// How long a post-deployment hook waits for a slot, in milliseconds.
     pub post_hook_wait_ms: u64,
+    /// What clients keep here that means nothing to us: answered as it was given.
+    pub other: Map<String, Value>,
 }
 
 impl Default for Settings {
@@ -59,6 +74,11 @@ impl Default for Settings {
             external_url: None,
             trust_all_certificates: false,
             connection_remapping: Vec::new(),
+            code_env_remapping: Vec::new(),
+            container_exec_remapping: Vec::new(),
+            govern_check_policy: GovernCheckPolicy::default(),
+            governance_url: None,
+            project_standards_policy: ProjectStandardsPolicy::default(),
             permissions_propagation: PermissionsPropagation::default(),
             deploy_as_user: None,
             run_as_scenarios: None,
@@ -72,6 +92,7 @@ impl Default for Settings {
             call_timeout_ms: 1_800_000,
             pre_hook_wait_ms: 10_000,
             post_hook_wait_ms: 60_000,
+            other: Map::new(),
         }
     }
 }

@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 
 use engine::{retry::RetryPolicy, secrets::Secret};
-use targets::{Targets, spec::ConnectionRemapping};
+use targets::{Targets, spec::Remapping};
 
 use super::settings::{STEP_KINDS, Settings};
 use crate::{error::Problems, text};
 
 /// More remappings than any bundle has connections.
 const MOST_REMAPPINGS: usize = 1_000;
-/// The longest connection name, in characters.
-const LONGEST_CONNECTION: usize = 200;
+/// The most that clients may keep in settings, as JSON, in bytes.
+pub(crate) const MOST_OTHER: usize = 64 << 10;
+/// The longest name of a connection, code env or container configuration, in characters.
+const LONGEST_NAME: usize = 200;
 /// The longest node key, in characters.
 const LONGEST_KEY: usize = 1_000;
 const SECOND: u64 = 1_000;
@@ -20,9 +22,17 @@ const DAY: u64 = 24 * HOUR;
 
 /// Notes what is wrong with the settings, and brings the node URL into its one spelling.
 pub(super) fn settings(settings: &mut Settings, targets: &Targets, problems: &mut Problems) {
-    match targets.node_url(&settings.node_url) {
-        Ok(url) => settings.node_url = url.as_str().to_owned(),
-        Err(error) => problems.add(url_code(&error), "nodeUrl", error.to_string()),
+    settings.node_url = settings.node_url.trim().to_owned();
+    // It may come later, and go again.
+    if !settings.node_url.is_empty() {
+        match targets.node_url(&settings.node_url) {
+            Ok(url) => settings.node_url = url.as_str().to_owned(),
+            Err(error) => problems.add(url_code(&error), "nodeUrl", error.to_string()),
+        }
+    }
+    let other = serde_json::to_vec(&settings.other).map_or(usize::MAX, |json| json.len());
+    if other > MOST_OTHER {
+        problems.add("SETTINGS_TOO_LARGE", "other", format!("At most {MOST_OTHER} bytes of keys that Slipway does not know."));
     }
     if let Some(url) = &settings.external_url {
         // We never connect to it: a browser does.
@@ -31,7 +41,16 @@ pub(super) fn settings(settings: &mut Settings, targets: &Targets, problems: &mu
             problems.add("URL_INVALID", "externalUrl", "Write a whole URL that begins with http:// or https://.");
         }
     }
+    if let Some(url) = &mut settings.governance_url {
+        // We send it a key: the rules are those of a node's URL.
+        match targets.node_url(url) {
+            Ok(read) => *url = read.as_str().to_owned(),
+            Err(error) => problems.add(url_code(&error), "governanceUrl", error.to_string()),
+        }
+    }
     remappings(&settings.connection_remapping, "connectionRemapping", problems);
+    remappings(&settings.code_env_remapping, "codeEnvRemapping", problems);
+    remappings(&settings.container_exec_remapping, "containerExecRemapping", problems);
     for (user, field) in [
         (&settings.deploy_as_user, "deployAsUser"),
         (&settings.run_as_scenarios, "runAsScenarios"),
@@ -66,7 +85,7 @@ fn url_code(error: &targets::http::NodeUrlError) -> &'static str {
 }
 
 /// Notes what is wrong with a list of remappings, of an infrastructure or of a deployment.
-pub(crate) fn remappings(list: &[ConnectionRemapping], field: &str, problems: &mut Problems) {
+pub(crate) fn remappings(list: &[Remapping], field: &str, problems: &mut Problems) {
     if list.len() > MOST_REMAPPINGS {
         problems.add("REMAPPING_INVALID", field, format!("At most {MOST_REMAPPINGS} remappings."));
         return;
@@ -74,13 +93,13 @@ pub(crate) fn remappings(list: &[ConnectionRemapping], field: &str, problems: &m
     let mut sources = BTreeSet::new();
     for (at, remapping) in list.iter().enumerate() {
         for (name, part) in [(&remapping.source, "source"), (&remapping.target, "target")] {
-            text::required_line(name, LONGEST_CONNECTION, &format!("{field}[{at}].{part}"), problems);
+            text::required_line(name, LONGEST_NAME, &format!("{field}[{at}].{part}"), problems);
         }
         if !sources.insert(&remapping.source) {
             problems.add(
                 "REMAPPING_INVALID",
                 format!("{field}[{at}].source"),
-                "This connection is remapped twice. Keep one of the two.",
+                "This name is remapped twice. Keep one of the two.",
             );
         }
     }
@@ -119,13 +138,13 @@ fn step_policies(settings: &Settings, problems: &mut Problems) {
     }
 }
 
-/// Notes what is wrong with a node's key: it goes into a header of requests.
-pub(super) fn admin_key(key: &Secret, problems: &mut Problems) {
+/// Notes what is wrong with a key of the node or of the governance source: it goes into a header of requests.
+pub(super) fn key(key: &Secret, field: &str, problems: &mut Problems) {
     let text = key.expose();
     if text.is_empty() || text.len() > LONGEST_KEY || !text.bytes().all(|b| b.is_ascii_graphic()) {
         problems.add(
             "ADMIN_KEY_INVALID",
-            "adminKey",
+            field,
             "A key has 1 to 1000 ASCII letters, digits and signs, no blanks. Copy it again.",
         );
     }
@@ -166,8 +185,8 @@ mod tests {
         all.into_iter().next().unwrap()
     }
 
-    fn remapping(source: &str, target: &str) -> ConnectionRemapping {
-        ConnectionRemapping { source: source.to_owned(), target: target.to_owned() }
+    fn remapping(source: &str, target: &str) -> Remapping {
+        Remapping { source: source.to_owned(), target: target.to_owned() }
     }
 
     #[test]
@@ -177,6 +196,11 @@ mod tests {
         assert_eq!(one(|s| s.node_url = "ftp://n".to_owned()), is("NODE_URL_INVALID", "nodeUrl"));
         assert_eq!(one(|s| s.node_url = "http://169.254.169.254".to_owned()), is("NODE_ADDRESS_FORBIDDEN", "nodeUrl"));
         assert_eq!(one(|s| s.external_url = Some("javascript:alert(1)".to_owned())), is("URL_INVALID", "externalUrl"));
+        for bad in ["ftp://g", "http://me@g", "http://g?x=1", "g"] {
+            assert_eq!(one(|s| s.governance_url = Some(bad.to_owned())), is("NODE_URL_INVALID", "governanceUrl"));
+        }
+        let metadata = "http://169.254.169.254/check".to_owned();
+        assert_eq!(one(|s| s.governance_url = Some(metadata)), is("NODE_ADDRESS_FORBIDDEN", "governanceUrl"));
         for bad in ["a b", "ü", "a\nb", &"x".repeat(101)] {
             assert_eq!(one(|s| s.deploy_as_user = Some(bad.to_owned())), is("LOGIN_INVALID", "deployAsUser"));
             assert_eq!(one(|s| s.run_as_scenarios = Some(bad.to_owned())), is("LOGIN_INVALID", "runAsScenarios"));
@@ -201,6 +225,15 @@ mod tests {
         assert_eq!(
             one(|s| s.connection_remapping = blank),
             ("TEXT_INVALID", "connectionRemapping[0].target".to_owned())
+        );
+        let twice = vec![remapping("py", "py39"), remapping("py", "py311")];
+        assert_eq!(
+            problems(|s| {
+                s.code_env_remapping = twice.clone();
+                s.container_exec_remapping = twice;
+            }),
+            ["codeEnvRemapping[1].source", "containerExecRemapping[1].source"]
+                .map(|field| ("REMAPPING_INVALID", field.to_owned()))
         );
         let many = (0..=MOST_REMAPPINGS).map(|n| remapping(&n.to_string(), "x")).collect();
         assert_eq!(one(|s| s.connection_remapping = many), ("REMAPPING_INVALID", "connectionRemapping".to_owned()));
@@ -230,7 +263,7 @@ mod tests {
     #[test]
     fn all_problems_at_once() {
         let all = problems(|s| {
-            s.node_url = String::new();
+            s.node_url = "x".to_owned();
             s.external_url = Some("x".to_owned());
             s.settle_ms = u64::MAX;
         });
@@ -245,7 +278,7 @@ mod tests {
         for (key, good) in [("abc-DEF_123", true), ("", false), ("a b", false), ("a\r\nX-Evil: 1", false), ("ü", false)]
         {
             let mut problems = Problems::default();
-            admin_key(&Secret::from(key.to_owned()), &mut problems);
+            super::key(&Secret::from(key.to_owned()), "adminKey", &mut problems);
             assert_eq!(problems.check().is_ok(), good, "{key:?}");
         }
     }

@@ -69,6 +69,28 @@ pub async fn by_ids(deployer: &Deployer, viewer: &Viewer, ids: &[RunId]) -> Resu
     Ok(updates.into_iter().map(|update| (update.id, update)).collect())
 }
 
+/// The update of this deployment that was asked for in this millisecond of the Unix epoch; None if there is none that the viewer may see.
+///
+/// # Errors
+/// Faults only.
+pub async fn at(deployer: &Deployer, viewer: &Viewer, deployment_id: &str, millis: i64) -> Result<Option<Update>> {
+    let from = millis.saturating_mul(1_000);
+    let filter = Filter { deployment: Some(deployment_id.to_owned()), ..Filter::default() };
+    if !text::storable(deployment_id) {
+        return Ok(None);
+    }
+    let ids: Vec<i64> = run::Entity::find()
+        .select_only()
+        .column(run::Column::Id)
+        .filter(run::Column::DeploymentId.in_subquery(deployments(viewer, &filter)))
+        .filter(run::Column::RequestedAt.gte(from))
+        .filter(run::Column::RequestedAt.lt(from.saturating_add(1_000)))
+        .into_tuple()
+        .all(deployer.db.pool())
+        .await?;
+    Ok(views(deployer, viewer, &ids).await?.pop())
+}
+
 /// The newest update of each of these deployments, as far as the viewer may see it.
 ///
 /// # Errors

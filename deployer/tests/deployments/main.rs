@@ -7,6 +7,7 @@ mod imports;
 mod lists;
 mod policy;
 mod previews;
+mod remapping;
 mod rights;
 mod support;
 mod updates;

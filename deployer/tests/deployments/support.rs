@@ -143,7 +143,7 @@ impl World {
         let login = format!("{level}-{right}");
         let groups = [format!("on-{level}"), format!("of-{right}")];
         let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
-        let new = users::NewUser { login: login.clone(), display_name: None, groups: viewer("", &groups).groups };
+        let new = users::NewUser { login: login.clone(), groups: viewer("", &groups).groups, ..Default::default() };
         users::create(&self.deployer, &self.root, new).await.unwrap();
         viewer(&login, &groups)
     }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod accounts;
+mod governance;
 mod hooks;
 mod infrastructures;
 mod keys;

@@ -77,7 +77,7 @@ pub(crate) fn set(texts: &[&str]) -> BTreeSet<String> {
 
 impl House {
     pub(crate) async fn user(&self, login: &str, groups: &[&str]) -> Viewer {
-        let new = users::NewUser { login: login.to_owned(), display_name: None, groups: set(groups) };
+        let new = users::NewUser { login: login.to_owned(), groups: set(groups), ..Default::default() };
         users::create(&self.deployer, &self.admin, new).await.unwrap();
         viewer(login, groups)
     }

@@ -103,7 +103,7 @@ impl Accounts {
     ) -> Result<UserPayload> {
         let session = ctx.session()?;
         let CreateUserInput { login, display_name, groups } = input;
-        let new = users::NewUser { login, display_name, groups: groups.into_iter().collect() };
+        let new = users::NewUser { login, display_name, groups: groups.into_iter().collect(), email: None };
         UserPayload::of(users::create(&session.deployer, &session.viewer(), new).await)
     }
 
@@ -116,7 +116,7 @@ impl Accounts {
         let session = ctx.session()?;
         let UpdateUserInput { login, display_name, enabled, groups } = input;
         let patch =
-            users::UserPatch { display_name, enabled, groups: groups.map(|groups| groups.into_iter().collect()) };
+            users::UserPatch { display_name, enabled, groups: groups.map(|groups| groups.into_iter().collect()), email: None };
         UserPayload::of(users::update(&session.deployer, &session.viewer(), &login, patch).await)
     }
 
@@ -175,7 +175,7 @@ impl Accounts {
         #[graphql(desc = "When it expires; never if not given.")] expires_at: Option<DateTime>,
     ) -> Result<CreateApiKeyPayload> {
         let session = ctx.session()?;
-        let new = keys::NewKey { login, label, expires_at: expires_at.map(|at| at.0) };
+        let new = keys::NewKey { login, label, expires_at: expires_at.map(|at| at.0), ..Default::default() };
         let answer = keys::create(&session.deployer, &session.viewer(), new).await;
         let (made, refusals) = settle::<_, (keys::Key, engine::secrets::ApiKey)>(answer)?;
         let (key, secret) = made.map(|(key, secret)| (key.into(), secret.expose().to_owned())).unzip();

@@ -86,6 +86,9 @@ pub(crate) struct CreateInfrastructureInput {
     /// A key of an administrator of the node. Write-only: it is encrypted, and never answered again.
     #[graphql(secret)]
     admin_key: Option<String>,
+    /// A key of the governance source, sent to it as a bearer token. Write-only.
+    #[graphql(secret)]
+    governance_key: Option<String>,
     /// What groups may do.
     #[graphql(default)]
     permissions: Vec<InfrastructurePermission>,
@@ -105,6 +108,9 @@ pub(crate) struct UpdateInfrastructureInput {
     /// A key of an administrator of the node; null removes it. Write-only.
     #[graphql(secret)]
     admin_key: MaybeUndefined<String>,
+    /// A key of the governance source; null removes it. Write-only.
+    #[graphql(secret)]
+    governance_key: MaybeUndefined<String>,
 }
 
 #[derive(Default)]
@@ -125,6 +131,7 @@ impl Infrastructures {
             stage: input.stage,
             settings: input.settings.into(),
             admin_key: input.admin_key.map(Secret::new),
+            governance_key: input.governance_key.map(Secret::new),
             permissions: all(input.permissions),
         };
         CreateInfrastructurePayload::of(infrastructures::create(&session.deployer, &session.viewer(), new).await)
@@ -141,6 +148,8 @@ impl Infrastructures {
             stage: input.stage,
             settings: input.settings.unwrap_or_default().into(),
             admin_key: named(input.admin_key).map(|key| key.map(Secret::new)),
+            governance_key: named(input.governance_key).map(|key| key.map(Secret::new)),
+            ..Default::default()
         };
         let answer =
             infrastructures::update(&session.deployer, &session.viewer(), &input.id, input.expected_version.0, patch)

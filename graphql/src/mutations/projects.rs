@@ -93,6 +93,7 @@ impl Projects {
             name: input.name,
             owner: input.owner,
             permissions: input.permissions.map(all),
+            other: None,
         };
         UpdatePublishedProjectPayload::of(
             projects::update(&session.deployer, &session.viewer(), &input.key, change).await,

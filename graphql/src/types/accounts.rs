@@ -41,12 +41,21 @@ pub(crate) struct User {
     groups: Vec<String>,
     /// When it was made.
     created_at: DateTime,
+    /// For people; nothing is sent there.
+    email: Option<String>,
 }
 
 impl From<accounts::users::User> for User {
     fn from(user: accounts::users::User) -> Self {
-        let accounts::users::User { login, display_name, enabled, groups, created_at } = user;
-        Self { login, display_name, enabled, groups: groups.into_iter().collect(), created_at: created_at.into() }
+        let accounts::users::User { login, display_name, enabled, groups, created_at, email } = user;
+        Self {
+            login,
+            display_name,
+            enabled,
+            groups: groups.into_iter().collect(),
+            created_at: created_at.into(),
+            email,
+        }
     }
 }
 
@@ -85,11 +94,15 @@ pub(crate) struct ApiKey {
     last_used_at: Option<DateTime>,
     /// When it was revoked.
     revoked_at: Option<DateTime>,
+    /// What it is for.
+    description: String,
+    /// Who made it: a login.
+    created_by: String,
 }
 
 impl From<keys::Key> for ApiKey {
     fn from(key: keys::Key) -> Self {
-        let keys::Key { id, login, label, created_at, expires_at, last_used_at, revoked_at } = key;
+        let keys::Key { id, login, label, created_at, expires_at, last_used_at, revoked_at, description, created_by } = key;
         Self {
             id: ID(id),
             login,
@@ -98,6 +111,8 @@ impl From<keys::Key> for ApiKey {
             expires_at: expires_at.map(Into::into),
             last_used_at: last_used_at.map(Into::into),
             revoked_at: revoked_at.map(Into::into),
+            description,
+            created_by,
         }
     }
 }

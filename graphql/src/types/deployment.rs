@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use async_graphql::{Context, ID, InputObject, Json, MaybeUndefined, Object, SimpleObject, connection::Connection};
 use deployer::{bundles::BundleKey, deployments, rights, status, testing};
 use serde_json::Value;
+use targets::spec;
 
 use super::{
-    enums::{Level, OnFailure, UpdateStatus},
+    enums::{EnvImportSpecificationMode, ImportTimeMode, Level, OnFailure, RemappingKind, UpdateStatus},
     health::{DeploymentHealth, Drift, Testing},
     infrastructure::Infrastructure,
     node::all,
     project::{Bundle, ProjectRights, PublishedProject},
-    settings::{ConnectionRemapping, named},
+    settings::{ConnectionRemapping, Remapping, named},
     update::Update,
 };
 use crate::{
@@ -54,11 +55,47 @@ pub(crate) struct ScenarioSwitch {
     on: bool,
 }
 
+/// How a node imports the code envs of a bundle.
+#[derive(Clone, Copy, Debug, SimpleObject, InputObject)]
+#[graphql(input_name = "CodeEnvsBehaviorInput")]
+pub(crate) struct CodeEnvsBehavior {
+    /// What happens to a code env that the node lacks.
+    import_time_mode: ImportTimeMode,
+    /// After which description it is made.
+    env_import_specification_mode: EnvImportSpecificationMode,
+}
+
+impl From<spec::CodeEnvsBehavior> for CodeEnvsBehavior {
+    fn from(one: spec::CodeEnvsBehavior) -> Self {
+        Self {
+            import_time_mode: one.import_time_mode.into(),
+            env_import_specification_mode: one.env_import_specification_mode.into(),
+        }
+    }
+}
+
+impl From<CodeEnvsBehavior> for spec::CodeEnvsBehavior {
+    fn from(one: CodeEnvsBehavior) -> Self {
+        Self {
+            import_time_mode: one.import_time_mode.into(),
+            env_import_specification_mode: one.env_import_specification_mode.into(),
+        }
+    }
+}
+
 /// How a deployment's bundle is put on its infrastructure.
 #[derive(Clone, Debug, SimpleObject)]
 pub(crate) struct DeploymentSettings {
     /// The deployment's own copy of the remappings.
     connection_remapping: Vec<ConnectionRemapping>,
+    /// Of code envs.
+    code_env_remapping: Vec<Remapping>,
+    /// Of container configurations.
+    container_exec_remapping: Vec<Remapping>,
+    /// At each update, the infrastructure's remappings of then are put to these; where both remap a name, these win.
+    merge_infrastructure_remapping: bool,
+    /// How the node imports the bundle's code envs; null leaves the node's own way alone.
+    code_envs_behavior: Option<CodeEnvsBehavior>,
     /// Written to the node as the project's local variables; null leaves the node's alone.
     local_variables: Option<Json<Value>>,
     /// Scenarios that are switched; the others are left alone.
@@ -77,6 +114,10 @@ impl From<deployments::Settings> for DeploymentSettings {
     fn from(settings: deployments::Settings) -> Self {
         Self {
             connection_remapping: all(settings.connection_remapping),
+            code_env_remapping: all(settings.code_env_remapping),
+            container_exec_remapping: all(settings.container_exec_remapping),
+            merge_infrastructure_remapping: settings.merge_infrastructure_remapping,
+            code_envs_behavior: settings.code_envs_behavior.map(Into::into),
             local_variables: settings.local_variables.map(|variables| Json(Value::Object(variables))),
             scenarios: settings.scenarios.into_iter().map(|(id, on)| ScenarioSwitch { id, on }).collect(),
             project_folder: settings.project_folder,
@@ -92,6 +133,14 @@ impl From<deployments::Settings> for DeploymentSettings {
 pub(crate) struct DeploymentSettingsInput {
     /// All remappings, in place of those before.
     connection_remapping: Option<Vec<ConnectionRemapping>>,
+    /// All remappings of code envs, in place of those before.
+    code_env_remapping: Option<Vec<Remapping>>,
+    /// All remappings of container configurations, in place of those before.
+    container_exec_remapping: Option<Vec<Remapping>>,
+    /// At each update, the infrastructure's remappings of then are put to these; where both remap a name, these win.
+    merge_infrastructure_remapping: Option<bool>,
+    /// How the node imports the bundle's code envs; null leaves the node's own way alone.
+    code_envs_behavior: MaybeUndefined<CodeEnvsBehavior>,
     /// Written to the node as the project's local variables; null leaves the node's alone.
     local_variables: MaybeUndefined<Json<serde_json::Map<String, Value>>>,
     /// All scenario switches, in place of those before.
@@ -112,12 +161,17 @@ impl From<DeploymentSettingsInput> for deployments::SettingsChange {
             |all: Vec<ScenarioSwitch>| all.into_iter().map(|one| (one.id, one.on)).collect::<BTreeMap<_, _>>();
         Self {
             connection_remapping: input.connection_remapping.map(all),
+            code_env_remapping: input.code_env_remapping.map(all),
+            container_exec_remapping: input.container_exec_remapping.map(all),
+            merge_infrastructure_remapping: input.merge_infrastructure_remapping,
+            code_envs_behavior: named(input.code_envs_behavior).map(|behavior| behavior.map(Into::into)),
             local_variables: named(input.local_variables).map(|variables| variables.map(|json| json.0)),
             scenarios: input.scenarios.map(switches),
             project_folder: named(input.project_folder),
             on_failure: named(input.on_failure).map(|policy| policy.map(Into::into)),
             disable_automatic_triggers: input.disable_automatic_triggers,
             tags: input.tags,
+            other: None,
         }
     }
 }
@@ -145,6 +199,45 @@ impl From<DeploymentFilter> for deployments::Filter {
             stage: filter.stage,
             status: filter.status.map(all),
             text: filter.text,
+        }
+    }
+}
+
+/// A deployment that remaps otherwise than its infrastructure does today.
+#[derive(SimpleObject)]
+pub(crate) struct RemappedDeployment {
+    /// The deployment.
+    deployment: Deployment,
+    /// What is different.
+    differences: Vec<RemappingDifference>,
+}
+
+impl From<deployments::Remapped> for RemappedDeployment {
+    fn from(one: deployments::Remapped) -> Self {
+        Self { deployment: one.deployment.into(), differences: all(one.differences) }
+    }
+}
+
+/// One name that a deployment remaps otherwise than its infrastructure does today.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct RemappingDifference {
+    /// What it names.
+    kind: RemappingKind,
+    /// The name in the bundle.
+    source: String,
+    /// What the deployment makes of it; null leaves the name.
+    deployment: Option<String>,
+    /// What the infrastructure makes of it; null leaves the name.
+    infrastructure: Option<String>,
+}
+
+impl From<deployments::RemappingDifference> for RemappingDifference {
+    fn from(one: deployments::RemappingDifference) -> Self {
+        Self {
+            kind: one.kind.into(),
+            source: one.source,
+            deployment: one.deployment,
+            infrastructure: one.infrastructure,
         }
     }
 }

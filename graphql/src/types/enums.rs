@@ -46,6 +46,64 @@ pub(crate) enum PermissionsPropagation {
     Full,
 }
 
+/// What becomes of a bundle that the governance source does not approve of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "targets::spec::GovernCheckPolicy")]
+pub(crate) enum GovernCheckPolicy {
+    /// Nobody is asked.
+    NoCheck,
+    /// It is told, and whoever deploys may go on.
+    Warn,
+    /// It is not deployed.
+    Prevent,
+}
+
+/// What becomes of a bundle whose project standards report has warnings or errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "targets::spec::ProjectStandardsPolicy")]
+pub(crate) enum ProjectStandardsPolicy {
+    /// The report is not looked at.
+    Ignore,
+    /// It is told, and whoever deploys may go on.
+    Warn,
+    /// It is not deployed.
+    Prevent,
+}
+
+/// What is remapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "deployer::deployments::RemappingKind")]
+pub(crate) enum RemappingKind {
+    /// A connection.
+    Connection,
+    /// A code env.
+    CodeEnv,
+    /// A container configuration.
+    ContainerExec,
+}
+
+/// What happens to a code env that the node lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "targets::spec::ImportTimeMode")]
+pub(crate) enum ImportTimeMode {
+    /// The node makes it.
+    InstallIfMiss,
+    /// The import fails.
+    FailIfMiss,
+    /// Nothing.
+    DoNothing,
+}
+
+/// After which description a code env is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "targets::spec::EnvImportSpecificationMode")]
+pub(crate) enum EnvImportSpecificationMode {
+    /// The packages that its maker asked for.
+    Specified,
+    /// The packages, with their versions, that the design node had.
+    Actual,
+}
+
 /// What an update does when it fails for good, or is cancelled, after it may have changed the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "engine::plan::OnFailure")]

@@ -125,14 +125,14 @@ impl Infrastructure {
         &self.0.stage
     }
 
-    /// Where Slipway reaches the node.
-    async fn node_url(&self) -> &str {
-        &self.0.node_url
+    /// Where Slipway reaches the node; null until somebody enters it.
+    async fn node_url(&self) -> Option<&str> {
+        Some(self.0.node_url.as_str()).filter(|url| !url.is_empty())
     }
 
-    /// What people open in a browser.
-    async fn external_url(&self) -> &str {
-        &self.0.external_url
+    /// What people open in a browser; null until somebody enters it, or the node URL.
+    async fn external_url(&self) -> Option<&str> {
+        Some(self.0.external_url.as_str()).filter(|url| !url.is_empty())
     }
 
     /// What you may do here.
@@ -173,6 +173,11 @@ impl Infrastructure {
     /// Whether a key of the node was entered; null unless you administer it. The key itself is for nobody.
     async fn has_admin_key(&self) -> Option<bool> {
         self.0.has_admin_key
+    }
+
+    /// Whether a key of the governance source was entered; null unless you administer it. The key itself is for nobody.
+    async fn has_governance_key(&self) -> Option<bool> {
+        self.0.has_governance_key
     }
 
     /// What groups may do; null unless you administer it.

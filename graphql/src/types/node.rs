@@ -4,6 +4,8 @@ use async_graphql::{Json, SimpleObject};
 use serde_json::Value;
 use targets::target;
 
+use super::settings::Remapping;
+
 /// What a check of an infrastructure found on its node.
 #[derive(Clone, Debug, SimpleObject)]
 pub(crate) struct NodeReport {
@@ -75,6 +77,10 @@ pub(crate) struct Receipt {
     bundle: Option<String>,
     /// The remapping that is in force.
     connections: Vec<ConnectionOnNode>,
+    /// The remapping of code envs that is in force.
+    code_envs: Vec<Remapping>,
+    /// The remapping of container configurations that is in force.
+    container_execs: Vec<Remapping>,
     /// The scenarios.
     scenarios: Vec<ReceiptItem>,
     /// The web apps.
@@ -85,11 +91,22 @@ pub(crate) struct Receipt {
 
 impl From<target::Receipt> for Receipt {
     fn from(receipt: target::Receipt) -> Self {
-        let target::Receipt { project_key, bundle, connections, scenarios, webapps, differences } = receipt;
+        let target::Receipt {
+            project_key,
+            bundle,
+            connections,
+            code_envs,
+            container_execs,
+            scenarios,
+            webapps,
+            differences,
+        } = receipt;
         Self {
             project_key,
             bundle,
             connections: all(connections),
+            code_envs: all(code_envs),
+            container_execs: all(container_execs),
             scenarios: all(scenarios),
             webapps: all(webapps),
             differences: all(differences),

@@ -45,12 +45,33 @@ pub(crate) struct Preview {
     creates_project: bool,
     /// Each connection of the bundle, and what becomes of it.
     connections: Vec<ConnectionOnNode>,
+    /// Each code env of the bundle, and what becomes of it.
+    code_envs: Vec<CodeEnvOnNode>,
+    /// Remappings, and the import of code envs, that would change.
+    remapping: Vec<Difference>,
     /// Run-as users that would change.
     run_as: Vec<Difference>,
     /// Scenario switches that would change.
     scenarios: Vec<Difference>,
     /// What would stop the update.
     problems: Vec<Problem>,
+}
+
+/// A code env of the bundle.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct CodeEnvOnNode {
+    /// Its name in the bundle.
+    source: String,
+    /// Its name on the node.
+    target: String,
+    /// Whether the node has it; null if it was not asked, because a node makes what it lacks.
+    found: Option<bool>,
+}
+
+impl From<target::CodeEnvPreview> for CodeEnvOnNode {
+    fn from(env: target::CodeEnvPreview) -> Self {
+        Self { source: env.source, target: env.target, found: env.found }
+    }
 }
 
 /// Something that would stop an update.
@@ -75,6 +96,8 @@ impl From<target::Preview> for Preview {
             bundle: preview.bundle,
             creates_project: preview.creates_project,
             connections: all(preview.connections),
+            code_envs: all(preview.code_envs),
+            remapping: all(preview.remapping),
             run_as: all(preview.run_as),
             scenarios: all(preview.scenarios),
             problems: all(preview.problems),

@@ -8,7 +8,7 @@ use engine::retry::RetryPolicy;
 use targets::spec;
 
 use super::{
-    enums::{OnFailure, PermissionsPropagation},
+    enums::{GovernCheckPolicy, OnFailure, PermissionsPropagation, ProjectStandardsPolicy},
     node::all,
 };
 use crate::scalars::Long;
@@ -31,6 +31,28 @@ impl From<spec::ConnectionRemapping> for ConnectionRemapping {
 
 impl From<ConnectionRemapping> for spec::ConnectionRemapping {
     fn from(one: ConnectionRemapping) -> Self {
+        Self { source: one.source, target: one.target }
+    }
+}
+
+/// A code env, or a container configuration, of the bundle and its name on the node.
+#[derive(Clone, Debug, SimpleObject, InputObject)]
+#[graphql(input_name = "RemappingInput")]
+pub(crate) struct Remapping {
+    /// The name in the bundle.
+    source: String,
+    /// The name on the node.
+    target: String,
+}
+
+impl From<spec::Remapping> for Remapping {
+    fn from(one: spec::Remapping) -> Self {
+        Self { source: one.source, target: one.target }
+    }
+}
+
+impl From<Remapping> for spec::Remapping {
+    fn from(one: Remapping) -> Self {
         Self { source: one.source, target: one.target }
     }
 }
@@ -66,6 +88,16 @@ pub(crate) struct InfrastructureSettings {
     trust_all_certificates: bool,
     /// Copied into each new deployment.
     connection_remapping: Vec<ConnectionRemapping>,
+    /// Of code envs; copied into each new deployment.
+    code_env_remapping: Vec<Remapping>,
+    /// Of container configurations; copied into each new deployment.
+    container_exec_remapping: Vec<Remapping>,
+    /// What becomes of a bundle that the governance source does not approve of.
+    govern_check_policy: GovernCheckPolicy,
+    /// The governance source, an HTTP endpoint that answers for a bundle; null asks nobody.
+    governance_url: Option<String>,
+    /// What becomes of a bundle whose project standards report has warnings or errors.
+    project_standards_policy: ProjectStandardsPolicy,
     /// What of the design project's rights a new project on the node gets.
     permissions_propagation: PermissionsPropagation,
     /// The login on the node as whom changes are made; null is whoever asks for the update.
@@ -99,6 +131,11 @@ impl From<infrastructures::Settings> for InfrastructureSettings {
         Self {
             trust_all_certificates: settings.trust_all_certificates,
             connection_remapping: all(settings.connection_remapping),
+            code_env_remapping: all(settings.code_env_remapping),
+            container_exec_remapping: all(settings.container_exec_remapping),
+            govern_check_policy: settings.govern_check_policy.into(),
+            governance_url: settings.governance_url,
+            project_standards_policy: settings.project_standards_policy.into(),
             permissions_propagation: settings.permissions_propagation.into(),
             deploy_as_user: settings.deploy_as_user,
             run_as_scenarios: settings.run_as_scenarios,
@@ -128,7 +165,7 @@ fn step_policy((kind, policy): (String, infrastructures::StepOverride)) -> StepP
 /// What to set of an infrastructure. A field that is not given is left as it is, or at its default; null empties a field that may be empty.
 #[derive(Clone, Debug, Default, InputObject)]
 pub(crate) struct InfrastructureSettingsInput {
-    /// Where Slipway reaches the node: http or https. Needed for a new infrastructure. Another scheme, host or port clears the stored key.
+    /// Where Slipway reaches the node: http or https. Nothing can be deployed before it is entered; an empty text takes it away. Another scheme, host or port clears the stored key.
     pub(crate) node_url: Option<String>,
     /// What people open in a browser; null is the node URL.
     external_url: MaybeUndefined<String>,
@@ -136,6 +173,17 @@ pub(crate) struct InfrastructureSettingsInput {
     trust_all_certificates: Option<bool>,
     /// All remappings, in place of those before. Copied into each new deployment; deployments that exist keep theirs.
     connection_remapping: Option<Vec<ConnectionRemapping>>,
+    /// All remappings of code envs, in place of those before. Copied into each new deployment; deployments that exist keep theirs.
+    code_env_remapping: Option<Vec<Remapping>>,
+    /// All remappings of container configurations, in place of those before. Copied into each new deployment; deployments that exist keep theirs.
+    container_exec_remapping: Option<Vec<Remapping>>,
+    /// What becomes of a bundle that the governance source does not approve of; `NO_CHECK` by default.
+    govern_check_policy: Option<GovernCheckPolicy>,
+    /// The governance source, an HTTP endpoint that answers for a bundle: http or https; null asks nobody. Another scheme, host or port clears its
+    /// stored key.
+    governance_url: MaybeUndefined<String>,
+    /// What becomes of a bundle whose project standards report has warnings or errors; `IGNORE` by default.
+    project_standards_policy: Option<ProjectStandardsPolicy>,
     /// What of the design project's rights a new project on the node gets.
     permissions_propagation: Option<PermissionsPropagation>,
     /// The login on the node as whom changes are made; null is whoever asks for the update.
@@ -171,6 +219,11 @@ impl From<InfrastructureSettingsInput> for infrastructures::SettingsPatch {
             external_url: named(input.external_url),
             trust_all_certificates: input.trust_all_certificates,
             connection_remapping: input.connection_remapping.map(all),
+            code_env_remapping: input.code_env_remapping.map(all),
+            container_exec_remapping: input.container_exec_remapping.map(all),
+            govern_check_policy: input.govern_check_policy.map(Into::into),
+            governance_url: named(input.governance_url),
+            project_standards_policy: input.project_standards_policy.map(Into::into),
             permissions_propagation: input.permissions_propagation.map(Into::into),
             deploy_as_user: named(input.deploy_as_user),
             run_as_scenarios: named(input.run_as_scenarios),
@@ -184,6 +237,7 @@ impl From<InfrastructureSettingsInput> for infrastructures::SettingsPatch {
             call_timeout_ms: input.call_timeout_ms.map(Long::to_u64),
             pre_hook_wait_ms: input.pre_hook_wait_ms.map(Long::to_u64),
             post_hook_wait_ms: input.post_hook_wait_ms.map(Long::to_u64),
+            other: None,
         }
     }
 }

@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 
 use super::{
     calls::is_running,
+    container::Container,
     flight::{EffectCall, Flight, Flown, unknown},
     notes::{self, State, States},
     report::Report,
     session::Session,
 };
-use crate::{http::CallError, spec::ConnectionRemapping};
+use crate::http::CallError;
 
 /// A scenario's run-as field.
 pub(super) const RUN_AS_USER: &str = "runAsUser";
@@ -31,8 +32,8 @@ async fn attempt(session: &Session<'_>) -> StepResult {
     note_states(session).await?;
     let in_bundle = session.work.contents.scenarios.iter().map(|scenario| scenario.id.as_str());
     let off = every_scenario(session, in_bundle).await?;
-    let remapping = &session.spec().connection_remapping;
-    let call = Activation { session, note: notes::ACTIVATE, bundle: session.bundle(), remapping, off };
+    let container = &Container::of(session.spec());
+    let call = Activation { session, note: notes::ACTIVATE, bundle: session.bundle(), container, off };
     match session.perform(&call).await? {
         Flown::Done(warnings) => Ok(StepOutcome::Done { output: Value::Null, warnings }),
         Flown::Wait(check_in) => Ok(StepOutcome::NotYet { check_in }),
@@ -69,7 +70,7 @@ pub(super) struct Activation<'a> {
     pub(super) note: &'static str,
     pub(super) bundle: &'a str,
     /// What the project's settings say when it is called: an activation under another remapping is another one.
-    pub(super) remapping: &'a [ConnectionRemapping],
+    pub(super) container: &'a Container,
     /// The scenarios to switch off.
     pub(super) off: BTreeSet<String>,
 }
@@ -90,7 +91,7 @@ impl EffectCall for Activation<'_> {
     }
 
     fn purpose(&self) -> Value {
-        json!({"bundle": self.bundle, "remapping": self.remapping})
+        json!({"bundle": self.bundle, "remapping": self.container.identity()})
     }
 
     async fn look(&self) -> Result<Value, StepError> {

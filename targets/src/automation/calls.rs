@@ -233,6 +233,13 @@ impl Api {
         all.iter().map(|(name, value)| Ok((name.clone(), kind(value)?))).collect()
     }
 
+    /// The names of the code envs, whatever their language.
+    pub(super) async fn code_envs(&self) -> Result<BTreeSet<String>, CallError> {
+        let doing = "listing the code envs";
+        let items = list(self.get(&["admin", "code-envs", ""], doing).await?, doing)?;
+        items.iter().map(|item| id(item, "envName", doing)).collect()
+    }
+
     pub(super) async fn users(&self) -> Result<Vec<User>, CallError> {
         let doing = "listing the users";
         let items = list(self.get(&["admin", "users", ""], doing).await?, doing)?;

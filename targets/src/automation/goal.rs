@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::notes::{self, Prior, State, States};
+use super::{
+    container::Container,
+    notes::{self, Prior, State, States},
+};
 use crate::{
-    spec::{ConnectionRemapping, DeploySpec},
+    spec::DeploySpec,
     target::{Receipt, ReceiptItem},
 };
 
 /// The wanted end.
 pub(super) struct Goal<'a> {
     pub(super) bundle: &'a str,
-    pub(super) remapping: Vec<ConnectionRemapping>,
+    pub(super) container: Container,
     pub(super) local: Option<&'a Map<String, Value>>,
     /// Switches that are set whatever was before.
     pub(super) switches: BTreeMap<&'a str, bool>,
@@ -48,7 +51,7 @@ impl<'a> Goal<'a> {
     pub(super) fn update(spec: &'a DeploySpec, states: States) -> Self {
         Self {
             bundle: &spec.package.bundle_id,
-            remapping: spec.connection_remapping.clone(),
+            container: Container::of(spec),
             local: spec.local_variables.as_ref(),
             switches: spec.scenarios.iter().map(|(id, on)| (id.as_str(), *on)).collect(),
             all_off: spec.disable_automatic_triggers,
@@ -65,7 +68,7 @@ impl<'a> Goal<'a> {
     pub(super) fn restore(spec: &'a DeploySpec, prior: &'a Prior, states: States) -> Option<Self> {
         Some(Self {
             bundle: prior.bundle.as_deref()?,
-            remapping: prior.remapping.as_ref().map(read_remapping).unwrap_or_default(),
+            container: Container::noted(spec, prior.remapping.as_ref(), prior.container.as_ref()),
             // Only if this run may have written them.
             local: prior.local.as_ref().filter(|_| spec.local_variables.is_some()),
             switches: BTreeMap::new(),
@@ -159,17 +162,4 @@ impl RunAs {
             Self::Recorded(value) => value.clone().unwrap_or_default(),
         }
     }
-}
-
-/// The node's list of connection remappings.
-pub(super) fn read_remapping(connections: &Value) -> Vec<ConnectionRemapping> {
-    let text = |item: &Value, key: &str| item.get(key).and_then(Value::as_str).map(str::to_owned);
-    let read =
-        |item: &Value| Some(ConnectionRemapping { source: text(item, "source")?, target: text(item, "target")? });
-    connections.as_array().into_iter().flatten().filter_map(read).collect()
-}
-
-/// The connection's name on the node. The first entry wins, as it does there.
-pub(super) fn remapped<'a>(remapping: &'a [ConnectionRemapping], source: &'a str) -> &'a str {
-    remapping.iter().find(|entry| entry.source == source).map_or(source, |entry| &entry.target)
 }

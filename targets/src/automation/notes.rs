@@ -49,6 +49,9 @@ pub struct Prior {
     pub bundle: Option<String>,
     /// The node's list of connection remappings, as it was; None when it had none.
     pub remapping: Option<Value>,
+    /// What else of the container settings an update may write, as it was; None in a note of an earlier version.
+    #[serde(default)]
+    pub container: Option<Value>,
     /// The local variables.
     pub local: Option<Map<String, Value>>,
 }

@@ -5,7 +5,12 @@ use std::collections::BTreeSet;
 use engine::failure::Failure;
 use serde_json::{Value, json};
 
-use super::{activate::RUN_AS_USER, client::Api, validate};
+use super::{
+    activate::RUN_AS_USER,
+    client::Api,
+    container::{Container, Found},
+    validate,
+};
 use crate::{
     http::CallError,
     spec::{BundleContents, DeploySpec},
@@ -24,12 +29,19 @@ pub(super) async fn preview(api: &Api, spec: &DeploySpec, contents: &BundleConte
         bundle: spec.package.bundle_id.clone(),
         creates_project: project.is_none(),
         connections: found.connections,
+        code_envs: found.code_envs,
         problems: found.problems,
         ..Preview::default()
     };
+    let mut settings = Found::default();
     if project.is_some() {
+        settings = Found::read(&api.settings(key).await?);
         on_node(api, spec, &mut preview).await?;
     }
+    Container::of(spec).compare(&settings, &mut |what, found, wanted| {
+        let what = api.clean(&what);
+        preview.remapping.push(Difference { what, found: api.clean_value(&found), wanted: api.clean_value(&wanted) });
+    });
     new_in_bundle(api, spec, contents, &mut preview, project.is_some()).await?;
     Ok(preview)
 }

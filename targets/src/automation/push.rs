@@ -5,6 +5,7 @@ use engine::failure::{StepError, StepOutcome, StepResult};
 use serde_json::{Value, json};
 
 use super::{
+    container::{self, Container},
     flight::{EffectCall, Flown},
     folders,
     import::ensure_imported,
@@ -25,7 +26,7 @@ pub(super) async fn push(session: &Session<'_>) -> StepResult {
     warnings.extend(permissions::propagate(session).await?);
     folders::ensure(session).await?;
     let spec = session.spec();
-    settings::write_remapping(session, &spec.connection_remapping).await?;
+    settings::write_container(session, &Container::of(spec)).await?;
     if let Some(local) = &spec.local_variables {
         settings::write_local(session, local).await?;
     }
@@ -42,7 +43,7 @@ async fn note_prior(session: &Session<'_>) -> Result<(), StepError> {
         return Ok(());
     }
     let prior = match session.api.project(session.key()).await? {
-        None => Prior { exists: false, bundle: None, remapping: None, local: None },
+        None => Prior { exists: false, bundle: None, remapping: None, container: None, local: None },
         Some(project) => {
             let node_settings = session.api.settings(session.key()).await?;
             let mut variables = session.api.variables(session.key()).await?;
@@ -50,8 +51,9 @@ async fn note_prior(session: &Session<'_>) -> Result<(), StepError> {
                 Some(Value::Object(local)) => Some(local),
                 _ => None,
             };
-            let remapping = settings::connections(&node_settings).cloned();
-            Prior { exists: true, bundle: project.active_bundle, remapping, local }
+            let remapping = container::connections(&node_settings).cloned();
+            let container = Some(container::written(&node_settings));
+            Prior { exists: true, bundle: project.active_bundle, remapping, container, local }
         }
     };
     notes::write(session.run(), notes::PRIOR, &prior).await

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{
     activate::{Activation, every_scenario, read_states},
+    container::Container,
     flight::{Flight, Flown, Intent, check_in, unknown},
     goal::Goal,
     notes::{self, Prior, States},
@@ -37,7 +38,7 @@ async fn put_back(session: &Session<'_>) -> StepResult {
     };
     let Some(goal) = Goal::restore(session.spec(), &prior, states.clone()) else { return leave(session).await };
 
-    settings::put_back_remapping(session, prior.remapping.as_ref()).await?;
+    settings::put_back_container(session, &prior).await?;
     if let Some(local) = goal.local {
         settings::write_local(session, local).await?;
     }
@@ -50,7 +51,7 @@ async fn put_back(session: &Session<'_>) -> StepResult {
             return Err(Failure::new(codes::NODE_NOT_FOUND, message).permanent());
         }
         let off = every_scenario(session, states.scenarios.keys().map(String::as_str)).await?;
-        let call = Activation { session, note: notes::RESTORE, bundle: goal.bundle, remapping: &goal.remapping, off };
+        let call = Activation { session, note: notes::RESTORE, bundle: goal.bundle, container: &goal.container, off };
         if let Flown::Wait(check_in) = session.perform(&call).await? {
             return Ok(StepOutcome::NotYet { check_in });
         }
@@ -89,7 +90,7 @@ async fn in_flight(
         session,
         note: notes::ACTIVATE,
         bundle: session.bundle(),
-        remapping: &session.spec().connection_remapping,
+        container: &Container::of(session.spec()),
         off: Default::default(),
     };
     if intent.is_seen(&call).await? { Ok(None) } else { flight.rest(&mut intent).await }

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use engine::failure::{Code, Failure, StepOutcome, StepResult};
 use serde_json::json;
 
-use super::{calls::User, client::Api, goal::remapped, session::Session};
+use super::{calls::User, client::Api, container::remapped, session::Session};
 use crate::{
     codes,
     http::CallError,
-    spec::{BundleContents, DeploySpec},
-    target::{ConnectionPreview, Problem},
+    spec::{BundleContents, CodeEnvsBehavior, DeploySpec, ImportTimeMode},
+    target::{CodeEnvPreview, ConnectionPreview, Problem},
 };
 
 /// So many problems are named; the rest is counted.
@@ -22,6 +22,7 @@ const LONGEST_MESSAGE: usize = 8 * 1024;
 /// What was found, without changing anything.
 pub(super) struct Findings {
     pub(super) connections: Vec<ConnectionPreview>,
+    pub(super) code_envs: Vec<CodeEnvPreview>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -39,16 +40,18 @@ pub(super) async fn validate(session: &Session<'_>) -> StepResult {
     } else {
         Vec::new()
     };
-    Ok(StepOutcome::Done { output: json!({"connections": found.connections}), warnings })
+    Ok(StepOutcome::Done { output: json!({"connections": found.connections, "code_envs": found.code_envs}), warnings })
 }
 
-/// Looks at connections and users.
+/// Looks at connections, code envs and users.
 pub(super) async fn look(api: &Api, spec: &DeploySpec, contents: &BundleContents) -> Result<Findings, CallError> {
     let on_node = api.connections().await?;
     let users = api.users().await?;
     let (connections, mut problems) = compare(&on_node, spec, contents, api);
+    let code_envs = code_envs(api, spec, contents).await?;
+    problems.extend(code_envs.iter().filter_map(code_env_problem));
     problems.extend(user_problems(&users, spec));
-    Ok(Findings { connections, problems })
+    Ok(Findings { connections, code_envs, problems })
 }
 
 /// Each connection of the bundle, with its name and type on the node.
@@ -114,6 +117,33 @@ fn shortened(names: &[String]) -> String {
     if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
 
+/// Each code env of the bundle. One that is remapped must be on the node, since the bundle does not describe it; the others when the deployment says
+/// that a missing one fails the import. Else the node makes it, or goes its own way.
+async fn code_envs(api: &Api, spec: &DeploySpec, contents: &BundleContents) -> Result<Vec<CodeEnvPreview>, CallError> {
+    let remapping = spec.code_env_remapping.as_deref().unwrap_or_default();
+    let fail =
+        matches!(spec.code_envs_behavior, Some(CodeEnvsBehavior { import_time_mode: ImportTimeMode::FailIfMiss, .. }));
+    let must_exist = |source: &str| fail || remapping.iter().any(|entry| entry.source == source);
+    let there = if contents.code_envs.iter().any(|source| must_exist(source)) {
+        api.code_envs().await?
+    } else {
+        BTreeSet::new()
+    };
+    let preview = |source: &String| {
+        let target = remapped(remapping, source);
+        let found = must_exist(source).then(|| there.contains(target));
+        CodeEnvPreview { source: source.clone(), target: target.to_owned(), found }
+    };
+    Ok(contents.code_envs.iter().map(preview).collect())
+}
+
+fn code_env_problem(env: &CodeEnvPreview) -> Option<Problem> {
+    let CodeEnvPreview { source, target, found: Some(false) } = env else { return None };
+    let named = if source == target { String::new() } else { format!(", remapped to {target}") };
+    let message = format!("The bundle needs code env {source}{named}, but the node has no code env {target}.");
+    Some(Problem { code: codes::CODE_ENV_MISSING.to_string(), message })
+}
+
 fn user_problems(users: &[User], spec: &DeploySpec) -> Vec<Problem> {
     let infrastructure = &spec.infrastructure;
     let mut wanted = vec![(Some(&spec.acting_user), codes::ACTING_USER_MISSING, "as whom changes are made")];
@@ -137,6 +167,7 @@ fn failure(problems: &[Problem]) -> Option<Failure> {
     let known = [
         codes::CONNECTION_MISSING,
         codes::CONNECTION_TYPE_DIFFERS,
+        codes::CODE_ENV_MISSING,
         codes::ACTING_USER_MISSING,
         codes::RUN_AS_USER_MISSING,
     ];

@@ -7,15 +7,15 @@ use super::{
     activate::RUN_AS_USER,
     calls::is_running,
     client::Api,
-    goal::{Goal, RunAs, read_remapping},
+    container::Found,
+    goal::{Goal, RunAs},
     notes::{self, States},
     session::Session,
-    settings,
     validate::previews,
     webapps::run_as,
 };
 use crate::{
-    spec::{BundleContents, ConnectionRemapping},
+    spec::{BundleContents, Remapping},
     target::{Difference, Receipt, ReceiptItem},
 };
 
@@ -55,21 +55,27 @@ pub(super) async fn receipt_of(
     goal: &Goal<'_>,
 ) -> Result<Receipt, StepError> {
     let project = api.existing_project(key).await?;
-    let in_force = settings::connections(&api.settings(key).await?).map(read_remapping).unwrap_or_default();
+    let in_force = Found::read(&api.settings(key).await?);
     let on_node = api.connections().await?;
     let mut receipt = Receipt {
         project_key: key.to_owned(),
         bundle: project.active_bundle.as_deref().map(|bundle| api.clean(bundle)),
-        connections: previews(&on_node, &in_force, contents, api),
+        connections: previews(&on_node, &in_force.connections, contents, api),
+        code_envs: shown_list(&in_force.code_envs, api),
+        container_execs: shown_list(&in_force.container_execs, api),
         ..Receipt::default()
     };
     let mut differ = |what: String, found: Value, wanted: Value| {
-        receipt.differences.push(Difference { what, found: api.clean_value(&found), wanted: api.clean_value(&wanted) });
+        receipt.differences.push(Difference {
+            what: api.clean(&what),
+            found: api.clean_value(&found),
+            wanted: api.clean_value(&wanted),
+        });
     };
     if project.active_bundle.as_deref() != Some(goal.bundle) {
         differ("the active bundle".to_owned(), json!(project.active_bundle), json!(goal.bundle));
     }
-    compare_remapping(&in_force, &goal.remapping, &mut differ);
+    goal.container.compare(&in_force, &mut differ);
     if let Some(wanted) = goal.local {
         let variables = api.variables(key).await?;
         // Names only: values may be confidential.
@@ -128,23 +134,9 @@ pub(super) async fn receipt_of(
     Ok(receipt)
 }
 
-fn compare_remapping(
-    there: &[ConnectionRemapping],
-    wanted: &[ConnectionRemapping],
-    differ: &mut impl FnMut(String, Value, Value),
-) {
-    let target = |list: &[ConnectionRemapping], source: &str| {
-        list.iter().find(|entry| entry.source == source).map(|entry| entry.target.clone())
-    };
-    for entry in wanted {
-        let found = target(there, &entry.source);
-        if found.as_ref() != Some(&entry.target) {
-            differ(format!("the remapping of connection {}", entry.source), json!(found), json!(entry.target));
-        }
-    }
-    for entry in there.iter().filter(|entry| target(wanted, &entry.source).is_none()) {
-        differ(format!("the remapping of connection {}", entry.source), json!(entry.target), Value::Null);
-    }
+/// A list of the node's, made harmless.
+fn shown_list(list: &[Remapping], api: &Api) -> Vec<Remapping> {
+    list.iter().map(|one| Remapping { source: api.clean(&one.source), target: api.clean(&one.target) }).collect()
 }
 
 fn found_run_as(definition: &serde_json::Map<String, Value>, field: &str) -> Value {
@@ -159,5 +151,7 @@ fn on_off(on: bool) -> Value {
 fn shorten(receipt: &mut Receipt) {
     receipt.scenarios.truncate(MAX_LISTED);
     receipt.webapps.truncate(MAX_LISTED);
+    receipt.code_envs.truncate(MAX_LISTED);
+    receipt.container_execs.truncate(MAX_LISTED);
     receipt.differences.truncate(MAX_LISTED);
 }

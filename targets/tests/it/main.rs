@@ -4,6 +4,7 @@
 
 mod answers;
 mod push;
+mod remapping;
 mod restore;
 mod run_as;
 mod support;

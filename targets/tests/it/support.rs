@@ -24,8 +24,8 @@ use targets::{
     Targets,
     http::HttpSettings,
     spec::{
-        BundleContents, ConnectionRemapping, DeploySpec, InfrastructureSpec, NodeSpec, PackageSpec,
-        PermissionsPropagation,
+        BundleContents, ConnectionRemapping, DeploySpec, GovernCheckPolicy, InfrastructureSpec, NodeSpec, PackageSpec,
+        PermissionsPropagation, ProjectStandardsPolicy,
     },
     target::{Import, ImportLedger, Receipt, Target, Work},
 };
@@ -169,6 +169,9 @@ impl World {
                 run_as_scenarios: Some("runner".into()),
                 run_as_webapps: Some("runner".into()),
                 trust_foreign_bundles: false,
+                govern_check_policy: GovernCheckPolicy::NoCheck,
+                governance: None,
+                project_standards_policy: ProjectStandardsPolicy::Ignore,
             },
             package: PackageSpec {
                 project_key: String::new(),
@@ -179,6 +182,9 @@ impl World {
             deployed_project_key: "CHURN".into(),
             project_folder: None,
             connection_remapping: vec![remap("sql-dev", "sql-prod"), remap("files-dev", "files-prod")],
+            code_env_remapping: Some(Vec::new()),
+            container_exec_remapping: Some(Vec::new()),
+            code_envs_behavior: None,
             local_variables: Some(json!({"env": "prod"}).as_object().unwrap().clone()),
             scenarios: BTreeMap::from([("DAILY".into(), true), ("CHECKS".into(), false)]),
             disable_automatic_triggers: false,
@@ -226,6 +232,7 @@ impl World {
             scenarios: serde_json::from_value(list("scenarios")).unwrap(),
             webapps: serde_json::from_value(list("webapps")).unwrap(),
             permissions: serde_json::from_value(list("permissions")).unwrap(),
+            code_envs: bundle.code_envs.clone(),
             inferred: false,
         };
     }

@@ -1,0 +1,212 @@
+//! Deployments.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use deployer::{
+    accounts::users,
+    deployments::{self, Deployment, NewDeployment, SettingsChange},
+    error::{Error, Result},
+    infrastructures,
+    paging::{Listing, Page},
+    projects, status, testing,
+    updates::Trouble,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    Context,
+    call::Call,
+    documents::{self, DEPLOYMENT_FIELDS},
+    infras::{deployments_where, infra_basic},
+    projects::{packages, project_basic},
+    messages::{Message, report},
+    read::{Document, renamed},
+};
+
+/// All pages of a list.
+pub(crate) async fn all<T, F>(mut list: impl FnMut(Page) -> F) -> Result<Vec<T>>
+where
+    F: Future<Output = Result<Listing<T>>>,
+{
+    let mut found = Vec::new();
+    let mut page = Page::new(Some(100), None)?;
+    loop {
+        let listing = list(page).await?;
+        let (has_next, last) = (listing.has_next, listing.items.last().map(|(cursor, _)| cursor.clone()));
+        found.extend(listing.items.into_iter().map(|(_, item)| item));
+        match last {
+            Some(cursor) if has_next => page = Page::new(Some(100), Some(&cursor))?,
+            _ => return Ok(found),
+        }
+    }
+}
+
+/// What people read for logins.
+pub(crate) struct Names(BTreeMap<String, String>);
+
+impl Names {
+    /// Of whoever made or changed these deployments.
+    pub(crate) async fn of(context: &Context<'_>, deployments: &[Deployment]) -> Result<Self> {
+        let logins: BTreeSet<String> =
+            deployments.iter().flat_map(|one| [one.created_by.clone(), one.updated_by.clone()]).collect();
+        let logins: Vec<String> = logins.into_iter().collect();
+        let found = users::by_logins(context.deployer, context.viewer, &logins).await?;
+        Ok(Self(found.into_iter().map(|(login, user)| (login, user.display_name)).collect()))
+    }
+
+    fn name<'a>(&'a self, login: &'a str) -> &'a str {
+        self.0.get(login).map_or(login, String::as_str)
+    }
+}
+
+/// What lists say of a deployment.
+pub(crate) fn basic(one: &Deployment, names: &Names) -> Value {
+    json!({
+        "id": one.id,
+        "infraId": one.infrastructure_id,
+        "tags": one.settings.tags,
+        "createdByDisplayName": names.name(&one.created_by),
+        "lastModifiedByDisplayName": names.name(&one.updated_by),
+        "publishedProjectKey": one.project_key,
+        "bundleId": one.bundle_id,
+        "deployedProjectKey": one.deployed_project_key,
+    })
+}
+
+/// The light status of these deployments: those whose infrastructure and project the viewer sees, too.
+async fn lights(context: &Context<'_>, deployments: &[Deployment]) -> Result<Vec<Value>> {
+    let names = Names::of(context, deployments).await?;
+    let (infras, keys): (BTreeSet<String>, BTreeSet<String>) =
+        deployments.iter().map(|one| (one.infrastructure_id.clone(), one.project_key.clone())).unzip();
+    let (infras, keys): (Vec<_>, Vec<_>) = (infras.into_iter().collect(), keys.into_iter().collect());
+    let infras = infrastructures::by_ids(context.deployer, context.viewer, &infras).await?;
+    let found = projects::by_keys(context.deployer, context.viewer, &keys).await?;
+    let mut bundles = BTreeMap::new();
+    for key in found.keys() {
+        bundles.insert(key.as_str(), packages(context, key).await?);
+    }
+    let ids: Vec<String> = deployments.iter().map(|one| one.id.clone()).collect();
+    let deployed = status::ever_deployed(context.deployer, context.viewer, &ids).await?;
+    let light = |one: &Deployment| {
+        // A right may have gone since the deployments were read.
+        let (infra, project) = (infras.get(&one.infrastructure_id)?, found.get(&one.project_key)?);
+        Some(json!({
+            "deploymentBasicInfo": basic(one, &names),
+            "infraBasicInfo": infra_basic(infra),
+            "projectBasicInfo": project_basic(project),
+            "packages": bundles.get(one.project_key.as_str()),
+            "neverEverDeployed": !deployed.contains(&one.id),
+        }))
+    };
+    Ok(deployments.iter().filter_map(light).collect())
+}
+
+pub(crate) async fn list(context: &Context<'_>) -> Result<Value> {
+    let deployments = deployments_where(context, deployments::Filter::default()).await?;
+    lights(context, &deployments).await.map(Value::Array)
+}
+
+/// The deployment.
+pub(crate) async fn get(context: &Context<'_>, id: &str) -> Result<Deployment> {
+    deployments::get(context.deployer, context.viewer, id).await?.ok_or_else(|| Error::not_found("deploymentId"))
+}
+
+pub(crate) async fn light(context: &Context<'_>, id: &str) -> Result<Value> {
+    let one = get(context, id).await?;
+    lights(context, &[one]).await?.pop().ok_or_else(|| Error::not_found("deploymentId"))
+}
+
+pub(crate) async fn create(context: &Context<'_>, call: &Call) -> Result<Value> {
+    let mut document = Document::of(call.json()?)?;
+    let new = NewDeployment {
+        id: document.required("deploymentId")?,
+        project_key: document.required("publishedProjectKey")?,
+        infrastructure_id: document.required("infraId")?,
+        bundle_id: document.required("bundleId")?,
+        deployed_project_key: document.text("deployedProjectKey")?.filter(|key| !key.is_empty()),
+        settings: SettingsChange { project_folder: document.named("projectFolderId")?, ..Default::default() },
+    };
+    call.flag("ignoreWarnings")?;
+    let made = deployments::create(context.deployer, context.viewer, new).await;
+    let made = made.map_err(|error| renamed(renamed(error, DEPLOYMENT_FIELDS), &[("id", "deploymentId")]))?;
+    let names = Names::of(context, std::slice::from_ref(&made)).await?;
+    Ok(json!({"deploymentBasicInfo": basic(&made, &names)}))
+}
+
+pub(crate) async fn settings(context: &Context<'_>, id: &str) -> Result<Value> {
+    Ok(documents::deployment(&get(context, id).await?))
+}
+
+pub(crate) async fn save(context: &Context<'_>, id: &str, call: &Call) -> Result<Value> {
+    let one = get(context, id).await?;
+    let mut document = Document::of(call.json()?)?;
+    call.flag("ignoreWarnings")?;
+    let now = (one.version, one.updated_by.as_str());
+    let version = documents::expected_version(call, &mut document, context.viewer, now)?;
+    let change = documents::deployment_change(&one, document, version)?;
+    let saved = deployments::update_settings(context.deployer, context.viewer, id, change).await;
+    saved.map(|_| json!({})).map_err(|error| renamed(error, DEPLOYMENT_FIELDS))
+}
+
+pub(crate) async fn delete(context: &Context<'_>, id: &str) -> Result<Value> {
+    let deleted = deployments::delete(context.deployer, context.viewer, id).await;
+    deleted.map(|()| json!({})).map_err(|error| renamed(error, &[("id", "deploymentId")]))
+}
+
+/// The health, asked of the node. A node that does not answer is bad health, and no error.
+pub(crate) async fn heavy(context: &Context<'_>, id: &str) -> Result<Value> {
+    let heavy = status::heavy(context.deployer, context.viewer, id).await;
+    let heavy = heavy.map_err(|error| renamed(error, &[("id", "deploymentId")]))?;
+    let message = |one: status::Message| Message {
+        severity: one.severity.into(),
+        code: one.code,
+        title: one.title,
+        message: one.message,
+        details: one.details,
+    };
+    let messages: Vec<Message> = heavy.messages.into_iter().map(message).collect();
+    let scenarios = heavy.monitoring;
+    Ok(json!({
+        "deploymentId": heavy.deployment_id,
+        "health": heavy.health.as_str(),
+        "healthMessages": report(&messages),
+        "monitoring": {
+            "hasScenarios": scenarios.has_scenarios,
+            "hasActiveScenarios": scenarios.has_active_scenarios,
+            "failed": scenarios.failed,
+            "warning": scenarios.warning,
+            "successful": scenarios.successful,
+            "aborted": scenarios.aborted,
+            "running": scenarios.running,
+        },
+    }))
+}
+
+fn testing(status: &targets::on_node::TestingStatus) -> Value {
+    json!({"nbTotalRanScenarios": status.ran, "nbScenariosPerOutcome": status.per_outcome})
+}
+
+/// What the node said, or why it said nothing.
+fn told<T>(told: testing::Told<T>) -> Result<T> {
+    match told {
+        testing::Told::Found(found) => Ok(found),
+        testing::Told::Failed(Trouble { code, message, .. }) => {
+            Err(Error::refused("NODE_FAILED", format!("{message} ({code})")))
+        }
+    }
+}
+
+pub(crate) async fn testing_status(context: &Context<'_>, id: &str, call: &Call) -> Result<Value> {
+    let found = testing::status(context.deployer, context.viewer, id, call.text("bundleId")).await;
+    let found = found.map_err(|error| renamed(error, &[("id", "deploymentId")]))?;
+    told(found).map(|status| testing(&status))
+}
+
+/// Waits until the test scenarios have ended.
+pub(crate) async fn run_tests(context: &Context<'_>, id: &str) -> Result<Value> {
+    let ran = testing::run(context.deployer, context.viewer, id).await;
+    let ran = told(ran.map_err(|error| renamed(error, &[("id", "deploymentId")]))?)?;
+    let mut answer = testing(&ran.status);
+    answer["unfinished"] = json!(ran.unfinished);
+    Ok(answer)
+}

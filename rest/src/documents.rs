@@ -1,0 +1,296 @@
+//! What settings look like to clients, and back. What a client keeps in them that means nothing to us is kept as it is.
+
+use deployer::{
+    deployments::{self, Deployment},
+    error::{Error, Result},
+    infrastructures::{self, Infrastructure, Permission, SettingsPatch},
+    rights::Level,
+    viewer::Viewer,
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use targets::spec::CodeEnvsBehavior;
+
+use crate::{
+    call::Call,
+    read::{Document, object, over, wrong},
+};
+
+/// What stands for a stored key.
+pub(crate) const MASK: &str = "**********";
+
+/// Our names of settings, and a client's.
+pub(crate) const INFRA_FIELDS: &[(&str, &str)] = &[
+    ("nodeUrl", "automationNodeUrl"),
+    ("externalUrl", "automationNodeExternalUrl"),
+    ("adminKey", "adminApiKey"),
+    ("trustAllCertificates", "trustAllSSLCertificates"),
+    ("connectionRemapping", "bundleContainerSettings.remapping.connections"),
+    ("codeEnvRemapping", "bundleContainerSettings.remapping.codeEnvs"),
+    ("containerExecRemapping", "bundleContainerSettings.remapping.containerExecs"),
+];
+/// The same of a deployment.
+pub(crate) const DEPLOYMENT_FIELDS: &[(&str, &str)] = &[
+    ("infrastructureId", "infraId"),
+    ("projectKey", "publishedProjectKey"),
+    ("projectFolder", "projectFolderId"),
+    ("scenarios", "scenariosToActivate"),
+    ("connectionRemapping", "bundleContainerSettings.remapping.connections"),
+    ("codeEnvRemapping", "bundleContainerSettings.remapping.codeEnvs"),
+    ("containerExecRemapping", "bundleContainerSettings.remapping.containerExecs"),
+];
+
+/// A document's version, as clients see it and give it back.
+pub(crate) fn version_tag(version: i64, by: &str, at: Option<i64>) -> Value {
+    json!({"versionNumber": version, "lastModifiedBy": {"login": by}, "lastModifiedOn": at.map(millis)})
+}
+
+/// The version that a save is about. A document of an earlier version is refused if somebody else changed it since; one's own saves may follow
+/// one another from one copy, as scripts do. A document without a version is about the newest one.
+pub(crate) fn expected_version(
+    call: &Call,
+    document: &mut Document,
+    viewer: &Viewer,
+    now: (i64, &str),
+) -> Result<i64> {
+    if let Some(given) = call.text("expectedVersion") {
+        return given.parse().map_err(|_| wrong("expectedVersion", "a number"));
+    }
+    let seen = match document.object("versionTag")?.and_then(|tag| tag.get("versionNumber").cloned()) {
+        None | Some(Value::Null) => None,
+        Some(number) => Some(number.as_i64().ok_or_else(|| wrong("versionTag.versionNumber", "a number"))?),
+    };
+    let (version, by) = now;
+    match seen {
+        Some(seen) if seen < version && by != viewer.login => Ok(seen),
+        _ => Ok(version),
+    }
+}
+
+/// Milliseconds of our microseconds.
+pub(crate) fn millis(micros: i64) -> i64 {
+    micros.div_euclid(1_000)
+}
+
+/// Reads a part of a document into what it must be.
+pub(crate) fn typed<T: DeserializeOwned>(value: Value, field: &str) -> Result<T> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let field = match (field.is_empty(), path.as_str()) {
+            (false, ".") => field.to_owned(),
+            (false, path) if path.starts_with('[') => format!("{field}{path}"),
+            (false, path) => format!("{field}.{path}"),
+            (true, path) => path.to_owned(),
+        };
+        Error::field("FIELD_INVALID", field, format!("This cannot be read: {}.", error.inner()))
+    })
+}
+
+/// An infrastructure's settings, for its administrators.
+pub(crate) fn infra(infra: &Infrastructure, permissions: &[Permission]) -> Result<Value> {
+    let settings = infra.settings.as_ref().ok_or_else(|| Error::forbidden("the right Admin on the infrastructure"))?;
+    let mut known = object(serde_json::to_value(settings)?, "settings")?;
+    let mut moved = |name: &str| known.remove(name).unwrap_or_default();
+    let kept = object(moved("other"), "settings")?;
+    let text = |value: Value| if value.is_null() { json!("") } else { value };
+    let mut document = Map::new();
+    document.insert("id".to_owned(), infra.id.as_str().into());
+    document.insert("stage".to_owned(), infra.stage.as_str().into());
+    document.insert("automationNodeUrl".to_owned(), text(moved("nodeUrl")));
+    document.insert("automationNodeExternalUrl".to_owned(), text(moved("externalUrl")));
+    document.insert("trustAllSSLCertificates".to_owned(), moved("trustAllCertificates"));
+    let stored = infra.has_admin_key == Some(true);
+    document.insert("adminApiKey".to_owned(), if stored { MASK } else { "" }.into());
+    let stored = infra.has_governance_key == Some(true);
+    document.insert("governanceKey".to_owned(), if stored { MASK } else { "" }.into());
+    document.insert("autoconfigureFromNodesDirectory".to_owned(), false.into());
+    let list = |value: Value| if value.is_null() { json!([]) } else { value };
+    document.insert(
+        "bundleContainerSettings".to_owned(),
+        json!({"remapping": {
+            "connections": list(moved("connectionRemapping")),
+            "codeEnvs": list(moved("codeEnvRemapping")),
+            "containerExecs": list(moved("containerExecRemapping")),
+        }}),
+    );
+    document.insert("permissions".to_owned(), permissions.iter().map(permission).collect());
+    document.insert("versionTag".to_owned(), version_tag(infra.version, &infra.updated_by, Some(infra.updated_at)));
+    document.extend(known);
+    let mut document = over(kept, document);
+    document.entry("nodeId").or_insert(Value::Null);
+    Ok(Value::Object(document))
+}
+
+fn permission(one: &Permission) -> Value {
+    json!({
+        "group": one.group,
+        "read": one.level >= Level::View,
+        "deploy": one.level >= Level::Deploy,
+        "admin": one.level >= Level::Admin,
+    })
+}
+
+/// Rights on an infrastructure, as a client writes them. A group without any right has none.
+pub(crate) fn permissions(list: Vec<Value>) -> Result<Vec<Permission>> {
+    let mut all = Vec::with_capacity(list.len());
+    for (at, value) in list.into_iter().enumerate() {
+        let field = |name: &str| format!("permissions[{at}].{name}");
+        let mut one = Document { left: object(value, &format!("permissions[{at}]"))? };
+        let group = one.text("group")?.ok_or_else(|| Error::field("FIELD_INVALID", field("group"), "This is missing."))?;
+        let mut flag = |name: &str| match one.any(name) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(flag),
+            Some(_) => Err(wrong(&field(name), "true or false")),
+        };
+        let (read, deploy, admin) = (flag("read")?, flag("deploy")?, flag("admin")?);
+        let level = match (admin, deploy, read) {
+            (true, ..) => Level::Admin,
+            (_, true, _) => Level::Deploy,
+            (.., true) => Level::View,
+            _ => continue,
+        };
+        all.push(Permission { group, level });
+    }
+    Ok(all)
+}
+
+/// What a document changes of an infrastructure's settings. What is left of it is what the client keeps.
+pub(crate) fn infra_patch(mut document: Document) -> Result<SettingsPatch> {
+    let mut patch = Map::new();
+    for (ours, theirs) in INFRA_FIELDS.iter().filter(|(ours, _)| *ours != "adminKey") {
+        let value = match theirs.strip_prefix("bundleContainerSettings.") {
+            None => document.left.remove(*theirs),
+            Some(path) => inner(&mut document, path)?.filter(|value| !value.is_null()),
+        };
+        // A text that may be empty is emptied by null, too.
+        if let Some(value) = value {
+            patch.insert((*ours).to_owned(), value);
+        }
+    }
+    if document.flag("autoconfigureFromNodesDirectory")? == Some(true) {
+        let message = "Slipway has no directory of nodes. Enter the node's URL and key.";
+        return Err(Error::field("FIELD_INVALID", "autoconfigureFromNodesDirectory", message));
+    }
+    let Value::Object(names) = serde_json::to_value(infrastructures::Settings::default())? else {
+        return Err(Error::fault("settings are no object"));
+    };
+    for name in names.keys().filter(|name| *name != "other" && !INFRA_FIELDS.iter().any(|(ours, _)| ours == name)) {
+        if let Some(value) = document.left.remove(name) {
+            patch.insert(name.clone(), value);
+        }
+    }
+    if patch.get("nodeUrl").is_some_and(Value::is_null) {
+        patch.insert("nodeUrl".to_owned(), json!(""));
+    }
+    patch.insert("other".to_owned(), Value::Object(document.left));
+    typed(Value::Object(patch), "").map_err(|error| crate::read::renamed(error, INFRA_FIELDS))
+}
+
+/// Takes a value out of the object `bundleContainerSettings`, and empty objects with it.
+fn inner(document: &mut Document, path: &str) -> Result<Option<Value>> {
+    let Some(value) = document.left.get_mut("bundleContainerSettings") else { return Ok(None) };
+    let mut at = value;
+    let mut name = "bundleContainerSettings".to_owned();
+    let mut parts = path.split('.').peekable();
+    while let Some(part) = parts.next() {
+        let Value::Object(object) = at else {
+            return if at.is_null() { Ok(None) } else { Err(wrong(&name, "an object")) };
+        };
+        if parts.peek().is_none() {
+            return Ok(object.remove(part));
+        }
+        let Some(next) = object.get_mut(part) else { return Ok(None) };
+        at = next;
+        name = format!("{name}.{part}");
+    }
+    Ok(None)
+}
+
+/// A deployment's settings.
+pub(crate) fn deployment(one: &Deployment) -> Value {
+    let settings = &one.settings;
+    let known = json!({
+        "id": one.id,
+        "infraId": one.infrastructure_id,
+        "publishedProjectKey": one.project_key,
+        "bundleId": one.bundle_id,
+        "deployedProjectKey": one.deployed_project_key,
+        "projectFolderId": settings.project_folder,
+        "tags": settings.tags,
+        "bundleContainerSettings": {
+            "remapping": {
+                "connections": settings.connection_remapping,
+                "codeEnvs": settings.code_env_remapping,
+                "containerExecs": settings.container_exec_remapping,
+            },
+            "codeEnvsBehavior": settings.code_envs_behavior.unwrap_or_default(),
+            "mergeInfrastructureRemapping": settings.merge_infrastructure_remapping,
+        },
+        "localVariables": settings.local_variables.clone().unwrap_or_default(),
+        "scenariosToActivate": settings.scenarios,
+        "disableAutomaticTriggers": settings.disable_automatic_triggers,
+        "onFailure": settings.on_failure,
+        "versionTag": version_tag(one.version, &one.updated_by, Some(one.updated_at)),
+    });
+    match known {
+        Value::Object(known) => Value::Object(over(settings.other.clone(), known)),
+        other => other,
+    }
+}
+
+/// What a document changes of a deployment, and the version that it is about.
+pub(crate) fn deployment_change(
+    one: &Deployment,
+    mut document: Document,
+    expected_version: i64,
+) -> Result<deployments::Change> {
+    document.fixed("id", &one.id)?;
+    document.fixed("infraId", &one.infrastructure_id)?;
+    document.fixed("publishedProjectKey", &one.project_key)?;
+    let bundle_id = document.text("bundleId")?;
+    let deployed_project_key = document.text("deployedProjectKey")?.filter(|key| !key.is_empty());
+    let remapping = |document: &mut Document, part: &str| -> Result<Option<_>> {
+        let value = inner(document, &format!("remapping.{part}"))?.filter(|value| !value.is_null());
+        value.map(|value| typed(value, &format!("bundleContainerSettings.remapping.{part}"))).transpose()
+    };
+    let behavior = inner(&mut document, "codeEnvsBehavior")?.filter(|value| !value.is_null());
+    let behavior: Option<CodeEnvsBehavior> =
+        behavior.map(|value| typed(value, "bundleContainerSettings.codeEnvsBehavior")).transpose()?;
+    let merge = inner(&mut document, "mergeInfrastructureRemapping")?.filter(|value| !value.is_null());
+    let variables = document.object("localVariables")?;
+    // An empty object is what a deployment shows that leaves the node's variables alone.
+    let unset = one.settings.local_variables.is_none();
+    let settings = deployments::SettingsChange {
+        connection_remapping: remapping(&mut document, "connections")?,
+        code_env_remapping: remapping(&mut document, "codeEnvs")?,
+        container_exec_remapping: remapping(&mut document, "containerExecs")?,
+        merge_infrastructure_remapping: merge
+            .map(|value| typed(value, "bundleContainerSettings.mergeInfrastructureRemapping"))
+            .transpose()?,
+        // What a deployment shows that leaves the node's own way alone.
+        code_envs_behavior: behavior
+            .filter(|given| one.settings.code_envs_behavior.is_some() || *given != CodeEnvsBehavior::default())
+            .map(Some),
+        local_variables: variables.filter(|given| !(given.is_empty() && unset)).map(Some),
+        scenarios: document.object("scenariosToActivate")?.map(switches).transpose()?,
+        project_folder: document.named("projectFolderId")?,
+        on_failure: match document.left.remove("onFailure") {
+            None => None,
+            Some(value) => Some(typed(value, "onFailure")?),
+        },
+        disable_automatic_triggers: document.flag("disableAutomaticTriggers")?,
+        tags: document.texts("tags")?,
+        other: Some(document.left),
+    };
+    Ok(deployments::Change { expected_version, bundle_id, deployed_project_key, settings })
+}
+
+fn switches(given: Map<String, Value>) -> Result<std::collections::BTreeMap<String, bool>> {
+    let named = given.into_iter().filter(|(_, on)| !on.is_null());
+    named
+        .map(|(id, on)| match on {
+            Value::Bool(on) => Ok((id, on)),
+            _ => Err(wrong(&format!("scenariosToActivate.{}", id.escape_debug()), "true or false")),
+        })
+        .collect()
+}

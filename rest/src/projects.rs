@@ -1,0 +1,191 @@
+//! Published projects and their bundles.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use deployer::{
+    bundles::{self, Bundle, BundleKey},
+    deployments::{self, Deployment},
+    error::{Error, Result},
+    infrastructures::{self, Infrastructure},
+    projects::{self, Change, Permission, Project},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    Context,
+    call::Call,
+    deployments::{Names, all, basic},
+    documents::{expected_version, millis, version_tag},
+    infras::{deployments_where, infra_basic},
+    read::{Document, object, over, renamed, wrong},
+};
+
+const FIELDS: &[(&str, &str)] = &[("key", "publishedProjectKey"), ("projectKey", "publishedProjectKey")];
+
+/// What everybody who sees a published project learns of it.
+pub(crate) fn project_basic(project: &Project) -> Value {
+    json!({"id": project.key, "name": project.name})
+}
+
+/// A bundle in a list.
+pub(crate) fn package(bundle: &Bundle) -> Value {
+    json!({
+        "id": bundle.key.bundle_id,
+        "publishedOn": millis(bundle.uploaded_at),
+        "publishedBy": bundle.uploaded_by,
+        "designNodeInfo": bundle.design_node,
+        "releaseNotes": bundle.release_notes,
+    })
+}
+
+/// All bundles of a published project that the viewer may see, oldest first: scripts take the last one for the newest.
+pub(crate) async fn packages(context: &Context<'_>, key: &str) -> Result<Vec<Value>> {
+    let found = all(|page| async move {
+        let found = bundles::list(context.deployer, context.viewer, key, &page).await?;
+        Ok(found.unwrap_or_else(|| page.listing(Vec::new(), |_: &Bundle| String::new())))
+    });
+    Ok(found.await?.iter().rev().map(package).collect())
+}
+
+async fn light(
+    context: &Context<'_>,
+    project: &Project,
+    deployments: &[&Deployment],
+    infras: &BTreeMap<String, Infrastructure>,
+    names: &Names,
+) -> Result<Value> {
+    let on: BTreeSet<&str> = deployments.iter().map(|one| one.infrastructure_id.as_str()).collect();
+    Ok(json!({
+        "projectBasicInfo": project_basic(project),
+        "isAdmin": project.rights.admin,
+        "canDeploy": project.rights.deploy,
+        "canWrite": project.rights.write,
+        "packages": packages(context, &project.key).await?,
+        "deployments": deployments.iter().map(|one| basic(one, names)).collect::<Vec<_>>(),
+        "infras": on.into_iter().filter_map(|id| infras.get(id)).map(infra_basic).collect::<Vec<_>>(),
+    }))
+}
+
+/// The infrastructures of these deployments.
+async fn infras_of(context: &Context<'_>, deployments: &[Deployment]) -> Result<BTreeMap<String, Infrastructure>> {
+    let ids: BTreeSet<String> = deployments.iter().map(|one| one.infrastructure_id.clone()).collect();
+    infrastructures::by_ids(context.deployer, context.viewer, &ids.into_iter().collect::<Vec<_>>()).await
+}
+
+pub(crate) async fn list(context: &Context<'_>) -> Result<Value> {
+    let projects =
+        all(|page| async move { projects::list(context.deployer, context.viewer, None, &page).await }).await?;
+    let deployments = deployments_where(context, deployments::Filter::default()).await?;
+    let (infras, names) = (infras_of(context, &deployments).await?, Names::of(context, &deployments).await?);
+    let mut shown = Vec::with_capacity(projects.len());
+    for project in &projects {
+        let own: Vec<_> = deployments.iter().filter(|one| one.project_key == project.key).collect();
+        shown.push(light(context, project, &own, &infras, &names).await?);
+    }
+    Ok(Value::Array(shown))
+}
+
+async fn get(context: &Context<'_>, key: &str) -> Result<Project> {
+    let found = projects::get(context.deployer, context.viewer, key).await?;
+    found.ok_or_else(|| Error::not_found("publishedProjectKey"))
+}
+
+pub(crate) async fn status(context: &Context<'_>, key: &str) -> Result<Value> {
+    let project = get(context, key).await?;
+    let filter = deployments::Filter { project: Some(key.to_owned()), ..Default::default() };
+    let deployments = deployments_where(context, filter).await?;
+    let (infras, names) = (infras_of(context, &deployments).await?, Names::of(context, &deployments).await?);
+    light(context, &project, &deployments.iter().collect::<Vec<_>>(), &infras, &names).await
+}
+
+pub(crate) async fn create(context: &Context<'_>, body: Value) -> Result<Value> {
+    let mut document = Document::of(body)?;
+    let key = document.required("publishedProjectKey")?;
+    let made = projects::create(context.deployer, context.viewer, &key, None).await;
+    let made = made.map_err(|error| renamed(error, FIELDS))?;
+    Ok(json!({"publishedProjectKey": made.key, "projectBasicInfo": project_basic(&made)}))
+}
+
+pub(crate) async fn settings(context: &Context<'_>, key: &str) -> Result<Value> {
+    let project = get(context, key).await?;
+    let (Some(permissions), Some(other)) = (&project.permissions, &project.other) else {
+        return Err(Error::forbidden("the right Admin on the published project"));
+    };
+    let permission = |one: &Permission| {
+        json!({"group": one.group, "read": one.read, "write": one.write, "deploy": one.deploy, "admin": one.admin})
+    };
+    let known = json!({
+        "id": project.key,
+        "name": project.name,
+        "owner": project.owner,
+        "permissions": permissions.iter().map(permission).collect::<Vec<_>>(),
+        "versionTag": version_tag(project.version, &project.updated_by, None),
+    });
+    let mut document = over(other.clone(), object(known, "settings")?);
+    document.entry("basicImageInfo").or_insert(json!({}));
+    Ok(Value::Object(document))
+}
+
+pub(crate) async fn save(context: &Context<'_>, key: &str, call: &Call) -> Result<Value> {
+    let project = get(context, key).await?;
+    if project.permissions.is_none() {
+        return Err(Error::forbidden("the right Admin on the published project"));
+    }
+    let mut document = Document::of(call.json()?)?;
+    let now = (project.version, project.updated_by.as_str());
+    let expected_version = expected_version(call, &mut document, context.viewer, now)?;
+    document.fixed("id", key)?;
+    let permissions = document.list("permissions")?.map(permissions).transpose()?;
+    let change = Change {
+        expected_version,
+        name: document.text("name")?,
+        owner: document.text("owner")?,
+        permissions,
+        other: Some(document.left),
+    };
+    let saved = projects::update(context.deployer, context.viewer, key, change).await;
+    saved.map(|_| json!({})).map_err(|error| renamed(error, FIELDS))
+}
+
+fn permissions(list: Vec<Value>) -> Result<Vec<Permission>> {
+    let one = |(at, value): (usize, Value)| {
+        let field = |name: &str| format!("permissions[{at}].{name}");
+        let mut given = Document { left: object(value, &format!("permissions[{at}]"))? };
+        let group = match given.any("group") {
+            Some(Value::String(group)) => group,
+            None => return Err(Error::field("FIELD_INVALID", field("group"), "This is missing.")),
+            Some(_) => return Err(wrong(&field("group"), "a text")),
+        };
+        let mut flag = |name: &str| match given.any(name) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(flag),
+            Some(_) => Err(wrong(&field(name), "true or false")),
+        };
+        Ok(Permission {
+            group,
+            read: flag("read")?,
+            write: flag("write")?,
+            deploy: flag("deploy")?,
+            admin: flag("admin")?,
+        })
+    };
+    list.into_iter().enumerate().map(one).collect()
+}
+
+pub(crate) async fn delete(context: &Context<'_>, key: &str) -> Result<Value> {
+    let deleted = projects::delete_with_bundles(context.deployer, context.viewer, key).await;
+    deleted.map(|()| json!({})).map_err(|error| renamed(error, FIELDS))
+}
+
+pub(crate) async fn delete_bundle(context: &Context<'_>, key: &str, id: &str) -> Result<Value> {
+    let bundle = BundleKey { project_key: key.to_owned(), bundle_id: id.to_owned() };
+    let deleted = bundles::delete(context.deployer, context.viewer, &bundle).await;
+    deleted.map(|()| json!({})).map_err(|error| renamed(error, &[("id", "bundleId"), FIELDS[1]]))
+}
+
+pub(crate) async fn standards_report(context: &Context<'_>, key: &str, id: &str) -> Result<Value> {
+    let bundle = BundleKey { project_key: key.to_owned(), bundle_id: id.to_owned() };
+    let mut found = bundles::manifests_of(context.deployer, context.viewer, std::slice::from_ref(&bundle)).await?;
+    let manifest = found.remove(&bundle).ok_or_else(|| Error::not_found("bundleId"))?;
+    Ok(manifest.get("projectStandardsReport").cloned().unwrap_or_default())
+}
