@@ -153,8 +153,14 @@ fn failure(error: Error) -> Failure {
         Some("NODE_FAILED") => StatusCode::BAD_GATEWAY,
         Some("CONTENT_TYPE_INVALID") => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Some(
-            "ID_NOT_AVAILABLE" | "BUNDLE_EXISTS" | "BUNDLE_ID_BOUND" | "IN_USE" | "VERSION_CONFLICT" | "UPDATE_RUNNING"
-            | "DEPLOYMENT_STUCK" | "DEPLOYED_PROJECT_KEY_TAKEN",
+            "ID_NOT_AVAILABLE"
+            | "BUNDLE_EXISTS"
+            | "BUNDLE_ID_BOUND"
+            | "IN_USE"
+            | "VERSION_CONFLICT"
+            | "UPDATE_RUNNING"
+            | "DEPLOYMENT_STUCK"
+            | "DEPLOYED_PROJECT_KEY_TAKEN",
         ) => StatusCode::CONFLICT,
         Some("PACKAGE_TOO_LARGE" | "BUNDLE_TOO_LARGE") => StatusCode::PAYLOAD_TOO_LARGE,
         _ => StatusCode::BAD_REQUEST,

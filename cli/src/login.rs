@@ -155,7 +155,8 @@ fn stored() -> Result<Login, Failure> {
     let text = match fs::read_to_string(&file) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let message = "You are not logged in. Run `slipway login`; in a CI job, set SLIPWAY_URL and SLIPWAY_API_KEY.";
+            let message =
+                "You are not logged in. Run `slipway login`; in a CI job, set SLIPWAY_URL and SLIPWAY_API_KEY.";
             return Err(Failure::refused("NOT_LOGGED_IN", message));
         }
         Err(error) => return Err(Failure::refused("CONFIG_UNREADABLE", format!("{}: {error}", file.display()))),

@@ -15,6 +15,7 @@ import time
 import zipfile
 
 import dataikuapi
+import requests  # which Dataiku's client brings
 from dataikuapi.utils import DataikuException
 
 FAILED, REFUSED, TIMED_OUT = 1, 2, 3
@@ -35,6 +36,8 @@ def main():
         project, bundle = bring(deployer, asked.bundle)
         deployment = place(deployer, asked, project, bundle)
         future = deployment.start_update()
+    except requests.RequestException as error:
+        return end(FAILED, f"no answer: {error}")
     except (DataikuException, OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         return end(REFUSED, error)
     return follow(deployment, future, asked.timeout)
@@ -82,7 +85,7 @@ def follow(deployment, future, patience):
                 break
         except DataikuException as error:
             return end(FAILED, error)
-        except OSError as error:  # requests' errors are OSErrors
+        except requests.RequestException as error:
             say(f"no answer, asking again: {error}")
         if time.monotonic() > until:
             return end(TIMED_OUT, f"the update is not over after {patience:g} s; it goes on")

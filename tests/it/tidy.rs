@@ -24,7 +24,19 @@ const CORRIDOR: &[(&str, &[&str])] = &[
     ("lab", &["entities", "migration", "engine", "targets", "deployer", "api", "worker", "sandbox"]),
     (
         "slipway",
-        &["entities", "migration", "engine", "targets", "deployer", "graphql", "rest", "api", "worker", "sandbox", "lab"],
+        &[
+            "entities",
+            "migration",
+            "engine",
+            "targets",
+            "deployer",
+            "graphql",
+            "rest",
+            "api",
+            "worker",
+            "sandbox",
+            "lab",
+        ],
     ),
     (
         "tests",

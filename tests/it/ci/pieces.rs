@@ -9,6 +9,7 @@ use std::{
     process::Command,
 };
 
+use sandbox::BundleSpec;
 use saphyr::{LoadableYamlNode as _, Yaml};
 use serde_json::json;
 use tests::{Client, slipway};
@@ -173,23 +174,54 @@ async fn the_jenkins_stages() {
     }
 }
 
+/// Runs the Python script under a code env that has Dataiku's client.
+fn python(job: &Job, arguments: &[&str]) -> Ended {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/ci/deploy.py");
+    let mut command = Command::new(crate::hook_test::python_with_client());
+    // Nothing of it is left in the folder of the sources.
+    command.arg("-B").arg(script).args(arguments).env_clear().envs(&job.variables);
+    Ended::of(command.current_dir(job.scratch.path()).output().unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn the_python_script_refuses_what_it_cannot_do() {
+async fn the_python_script() {
     let (fleet, _node) = place().await;
-    let python = crate::hook_test::python_with_client();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/ci/deploy.py").display().to_string();
-    let job = Job::new();
-    let run = |job: &Job, arguments: &[&str]| {
-        let mut command = Command::new(&python);
-        // Nothing of it is left in the folder of the sources.
-        command.arg("-B").arg(&script).args(arguments).env_clear().envs(&job.variables);
-        Ended::of(command.current_dir(job.scratch.path()).output().unwrap())
-    };
-    run(&job, &["--help"]).is(0, &["--infrastructure", "--timeout"]);
-    run(&job, &["churn.zip", "churn"]).is(2, &["SLIPWAY_URL"]);
     let job = Job::of(&fleet.client);
-    run(&job, &["churn.zip", "churn"]).is(2, &["churn.zip"]);
+    let v2 = BundleSpec::new("CHURN", "v2");
+    let file = job.bundle(&v2);
+    python(&job, &[&file, "churn"]).is(0, &["Uploaded bundle v2 of project CHURN", "Health of churn: HEALTHY"]);
+    assert_eq!(updates(&fleet.client, "churn").await, 1);
+    python(&job, &[&file, "churn"]).is(0, &["there already", "HEALTHY"]);
+    python(&job, &[&file, "second"]).is(2, &["second"]);
+    let sales = job.bundle(&BundleSpec::new("SALES", "v1"));
+    python(&job, &[&sales, "sales", "--infrastructure", "production"]).is(0, &["Making deployment sales", "HEALTHY"]);
+    let other = job.bundle(&BundleSpec { release_notes: "other".to_owned(), ..v2 });
+    python(&job, &[&other, "churn"]).is(2, &["of another content"]);
+    // It waits no longer than it is told to, and tells a failure.
+    let file = job.bundle(&BundleSpec::new("CHURN", "v3"));
+    let go = job.scratch.at("go");
+    fleet.client.set_hooks("production", "PRE", json!([{"name": "gate", "code": super::held_until(&go)}])).await;
+    python(&job, &[&file, "churn", "--timeout", "1"]).is(3, &["it goes on"]);
+    fs::write(&go, "").unwrap();
+    let code = "def execute(**kwargs):\n    raise RuntimeError('there is a freeze')\n";
+    fleet.client.set_hooks("production", "PRE", json!([{"name": "freeze", "code": code}])).await;
+    python(&job, &[&file, "churn"]).is(1, &["there is a freeze", "the update failed"]);
+    // Who may not, may not.
+    let outsider = Job::of(&fleet.user("outsider", &[]));
+    python(&outsider, &[&file, "churn"]).is(2, &[]);
+    python(&job.with("SLIPWAY_API_KEY", "slw_12345678_wrong"), &[&file, "churn"]).is(2, &[]);
+}
+
+#[test]
+fn the_python_script_refuses_what_it_cannot_do() {
+    let job = Job::new();
+    python(&job, &["--help"]).is(0, &["--infrastructure", "--timeout"]);
+    python(&job, &["churn.zip", "churn"]).is(2, &["SLIPWAY_URL"]);
+    let job = job.with("SLIPWAY_URL", "http://127.0.0.1:9").with("SLIPWAY_API_KEY", "slw_key");
+    python(&job, &["churn.zip", "churn"]).is(2, &["churn.zip"]);
     fs::write(job.scratch.at("churn.zip"), "no zip").unwrap();
-    run(&job, &["churn.zip", "churn"]).is(2, &["zip file"]);
-    run(&job, &["churn.zip"]).is(2, &["deployment"]);
+    python(&job, &["churn.zip", "churn"]).is(2, &["zip file"]);
+    python(&job, &["churn.zip"]).is(2, &["deployment"]);
+    let file = job.bundle(&BundleSpec::new("CHURN", "v2"));
+    python(&job, &[&file, "churn"]).is(1, &["Connection refused"]);
 }

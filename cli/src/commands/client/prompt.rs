@@ -23,8 +23,9 @@ pub(super) fn secret(what: &str) -> Result<String, Failure> {
     if !stdin().is_terminal() {
         return first_line();
     }
-    ask(&format!("{what} (it is not shown)"))?;
+    // First: whoever types ahead is not shown either.
     let unseen = Unseen::begin()?;
+    ask(&format!("{what} (it is not shown)"))?;
     let typed = typed();
     drop(unseen);
     let _ = writeln!(stderr());
