@@ -192,7 +192,7 @@ async fn the_python_script() {
     python(&job, &[&file, "churn"]).is(0, &["Uploaded bundle v2 of project CHURN", "Health of churn: HEALTHY"]);
     assert_eq!(updates(&fleet.client, "churn").await, 1);
     python(&job, &[&file, "churn"]).is(0, &["there already", "HEALTHY"]);
-    python(&job, &[&file, "second"]).is(2, &["second"]);
+    python(&job, &[&file, "second"]).is(2, &["NOT_FOUND"]);
     let sales = job.bundle(&BundleSpec::new("SALES", "v1"));
     python(&job, &[&sales, "sales", "--infrastructure", "production"]).is(0, &["Making deployment sales", "HEALTHY"]);
     let other = job.bundle(&BundleSpec { release_notes: "other".to_owned(), ..v2 });
