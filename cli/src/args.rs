@@ -1,8 +1,12 @@
 //! The command line.
 
+mod client;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+
+pub(crate) use self::client::*;
 
 /// Slipway deploys data projects: it takes a bundle and makes an infrastructure run it, safely, repeatably and under the identity that
 /// policy demands.
@@ -26,6 +30,8 @@ pub(crate) enum Command {
     Api(Api),
     /// Runs updates. Start another one, on any machine, and it helps; stop any one, and nothing is lost.
     Worker(WorkerArgs),
+    #[command(flatten)]
+    Client(ClientCommand),
     /// Brings the database's schema up to date. Safe from several processes at once.
     Migrate,
     /// Works straight on the database: for the first steps, and for emergencies.

@@ -1,14 +1,37 @@
-//! A client of Slipway's own GraphQL API: requests over HTTP, subscriptions as server-sent events.
+//! A client of Slipway's own API: GraphQL over HTTP, uploads, subscriptions as server-sent events.
+//!
+//! It follows no redirects: the key goes to the address that it was given for, and nowhere else. Proxies come from the environment
+//! (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`).
 
-use std::collections::VecDeque;
+mod answer;
+mod events;
+mod follow;
+mod upload;
 
-use reqwest::{Client as Http, Response, header::ACCEPT};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use reqwest::{Client as Http, RequestBuilder, Response, header::ACCEPT};
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::failure::Failure;
+pub(crate) use self::{events::Events, follow::Following};
+use crate::{failure::Failure, login::Login};
 
-/// The longest event that is read.
-const LONGEST: usize = 4 << 20;
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(15);
+/// The longest silence of an answer. A stream of events says something every few seconds.
+const SILENCE: Duration = Duration::from_secs(75);
+/// The longest silence of a network that does not even confirm what was sent.
+const UNCONFIRMED: Duration = Duration::from_secs(60);
+/// For how long a request is made again that got no answer, of an API that has answered before.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Talks to one installation with one key.
 #[derive(Clone)]
@@ -16,44 +39,79 @@ pub(crate) struct Client {
     http: Http,
     base: String,
     key: String,
+    /// The API has answered: what goes wrong from now on may pass.
+    heard: Arc<AtomicBool>,
 }
 
 impl Client {
     pub(crate) fn new(base: &str, key: &str) -> Result<Self, Failure> {
-        let http = Http::builder().redirect(reqwest::redirect::Policy::none()).build().map_err(unreachable)?;
-        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), key: key.to_owned() })
+        Self::with(base, key, None)
     }
 
-    /// Runs a query or a mutation and answers the first field of its data. A mutation's refusals are a failure.
-    pub(crate) async fn run(&self, document: &str, variables: Value) -> Result<Value, Failure> {
-        let body = json!({ "query": document, "variables": variables });
-        let answer = self.http.post(self.url("/graphql")).bearer_auth(&self.key).json(&body).send().await;
-        let answer: Value = answer.map_err(unreachable)?.json().await.map_err(unreachable)?;
-        let field = first_field(&answer)?;
-        match field["refusals"].get(0) {
-            Some(refusal) => Err(Failure::new(text(&refusal["code"]), text(&refusal["message"]))),
-            None => Ok(field),
+    /// As whom, where to, and whose certificates are trusted besides those that the system trusts.
+    pub(crate) fn of(login: &Login) -> Result<Self, Failure> {
+        Self::with(&login.url, &login.key, login.ca_file.as_deref())
+    }
+
+    fn with(base: &str, key: &str, ca_file: Option<&Path>) -> Result<Self, Failure> {
+        let mut builder = Http::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("slipway/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT)
+            .tcp_user_timeout(UNCONFIRMED);
+        if let Some(file) = ca_file {
+            let unreadable = |problem: &str| {
+                Failure::refused("CONFIG_UNREADABLE", format!("the CA file {}: {problem}", file.display()))
+            };
+            let pem = std::fs::read(file).map_err(|error| unreadable(&error.to_string()))?;
+            let certificates = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
+            if certificates.is_empty() {
+                return Err(unreadable("it holds no certificate in PEM format."));
+            }
+            builder = builder.tls_certs_merge(certificates);
         }
+        let http = builder.build().map_err(|error| answer::unreachable(&error))?;
+        let base = base.trim_end_matches('/').to_owned();
+        Ok(Self { http, base, key: key.to_owned(), heard: Arc::default() })
     }
 
-    /// Uploads a bundle.
-    pub(crate) async fn upload(&self, file_name: &str, content: Vec<u8>) -> Result<Value, Failure> {
-        let part = reqwest::multipart::Part::bytes(content).file_name(file_name.to_owned());
-        let form = reqwest::multipart::Form::new().part("file", part);
-        let answer = self.http.post(self.url("/bundles")).bearer_auth(&self.key).multipart(form).send().await;
-        let answer: Value = answer.map_err(unreachable)?.json().await.map_err(unreachable)?;
-        match answer["errors"].get(0) {
-            Some(error) => Err(Failure::new(text(&error["code"]), text(&error["message"]))),
-            None => Ok(answer),
+    /// Runs a query or a mutation once, and answers the first field of its data. A mutation's refusals are a failure.
+    pub(crate) async fn run(&self, document: &str, variables: Value) -> Result<Value, Failure> {
+        let response = self.send(self.post(document, &variables)).await?;
+        let answer = answer::json(response).await?;
+        self.heard.store(true, Ordering::Relaxed);
+        answer::field(&answer)
+    }
+
+    /// The same, for what may be asked twice: it is asked again while there is no answer, if there ever was one.
+    pub(crate) async fn ask(&self, document: &str, variables: Value) -> Result<Value, Failure> {
+        let until = Instant::now() + PATIENCE;
+        let mut pauses = Pauses::default();
+        loop {
+            match self.run(document, variables.clone()).await {
+                Err(lost) if lost.is_lost() && self.heard.load(Ordering::Relaxed) && Instant::now() < until => {
+                    pauses.rest().await;
+                }
+                answer => return answer,
+            }
         }
     }
 
     /// Subscribes; each event is the first field of its data.
     pub(crate) async fn subscribe(&self, document: &str, variables: Value) -> Result<Events, Failure> {
+        let response = self.send(self.post(document, &variables).header(ACCEPT, "text/event-stream")).await?;
+        Events::of(response).await
+    }
+
+    fn post(&self, document: &str, variables: &Value) -> RequestBuilder {
         let body = json!({ "query": document, "variables": variables });
-        let request = self.http.post(self.url("/graphql")).bearer_auth(&self.key).header(ACCEPT, "text/event-stream");
-        let response = request.json(&body).send().await.map_err(unreachable)?;
-        Ok(Events { response, buffer: Vec::new(), ready: VecDeque::new() })
+        self.http.post(self.url("/graphql")).json(&body)
+    }
+
+    /// The beginning of an answer, whatever it says.
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let sent = timeout(SILENCE, request.bearer_auth(&self.key).send()).await;
+        sent.map_err(|_| answer::silent())?.map_err(|error| answer::unreachable(&error))
     }
 
     fn url(&self, path: &str) -> String {
@@ -61,53 +119,23 @@ impl Client {
     }
 }
 
-/// A running subscription.
-pub(crate) struct Events {
-    response: Response,
-    buffer: Vec<u8>,
-    ready: VecDeque<Value>,
-}
+/// Pauses between attempts: longer and longer, up to a bound.
+#[derive(Default)]
+pub(crate) struct Pauses(u32);
 
-impl Events {
-    /// The next event; None when the subscription is over.
-    pub(crate) async fn next(&mut self) -> Result<Option<Value>, Failure> {
-        loop {
-            if let Some(event) = self.ready.pop_front() {
-                return first_field(&event).map(Some);
-            }
-            let Some(chunk) = self.response.chunk().await.map_err(unreachable)? else { return Ok(None) };
-            self.buffer.extend_from_slice(&chunk);
-            if self.buffer.len() > LONGEST {
-                return Err(Failure::new("ANSWER_TOO_LARGE", "The server sent an event without an end."));
-            }
-            while let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\n\n") {
-                let block: Vec<u8> = self.buffer.drain(..end + 2).collect();
-                let block = String::from_utf8_lossy(&block).into_owned();
-                let data: String = block.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim).collect();
-                if !data.is_empty() && !block.contains("event: complete") {
-                    self.ready.push_back(serde_json::from_str(&data).map_err(|error| {
-                        Failure::new("ANSWER_INVALID", format!("The server sent an event that is no JSON: {error}"))
-                    })?);
-                }
-            }
-        }
+impl Pauses {
+    const FIRST: Duration = Duration::from_millis(250);
+    const LONGEST: Duration = Duration::from_secs(8);
+
+    /// What was lost is back.
+    pub(crate) fn over(&mut self) {
+        self.0 = 0;
     }
-}
 
-fn first_field(answer: &Value) -> Result<Value, Failure> {
-    if let Some(error) = answer["errors"].get(0) {
-        return Err(Failure::new(text(&error["extensions"]["code"]), text(&error["message"])));
+    pub(crate) async fn rest(&mut self) {
+        let pause = Self::FIRST.saturating_mul(1 << self.0.min(5)).min(Self::LONGEST);
+        self.0 = self.0.saturating_add(1);
+        // Many clients lose one API at the same moment: they should not all come back at the same moment.
+        sleep(pause.mul_f64(0.75 + engine::clock::chance() / 2.0)).await;
     }
-    match answer["data"].as_object().and_then(|data| data.values().next()) {
-        Some(field) => Ok(field.clone()),
-        None => Err(Failure::new("ANSWER_INVALID", "The server's answer holds no data.")),
-    }
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or("UNKNOWN").to_owned()
-}
-
-fn unreachable(error: reqwest::Error) -> Failure {
-    Failure::new("SERVER_UNREACHABLE", error.to_string())
 }

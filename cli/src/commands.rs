@@ -3,6 +3,7 @@
 mod admin;
 mod api;
 mod audit;
+pub(crate) mod client;
 mod demo;
 mod dev;
 #[cfg(feature = "lab")]
@@ -10,6 +11,7 @@ mod hook;
 mod migrate;
 mod sandbox;
 mod secrets;
+pub(crate) mod show;
 mod signals;
 #[cfg(feature = "lab")]
 mod simulate;
@@ -59,7 +61,8 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<ExitCode, Fa
         Command::Soak(args) => return soak::run(args).await,
         #[cfg(feature = "lab")]
         Command::Hook(HookCommand::Test(args)) => return hook::test(args, &config).await,
-        Command::HookExec => {}
+        // Run without a configuration, before this.
+        Command::Client(_) | Command::HookExec => {}
     }
     Ok(ExitCode::SUCCESS)
 }

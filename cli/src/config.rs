@@ -18,7 +18,17 @@ use crate::failure::Failure;
 pub(crate) const DEFAULTS: &str = include_str!("../../config.default.toml");
 
 /// Variables of their own that are no settings.
-const OTHERS: [&str; 4] = ["SLIPWAY_CONFIG", "SLIPWAY_MASTER_KEY", "SLIPWAY_ADMIN_KEY", "SLIPWAY_KEY"];
+const OTHERS: [&str; 8] = [
+    "SLIPWAY_CONFIG",
+    "SLIPWAY_MASTER_KEY",
+    "SLIPWAY_ADMIN_KEY",
+    "SLIPWAY_KEY",
+    // Of a client's commands.
+    "SLIPWAY_URL",
+    "SLIPWAY_API_KEY",
+    "SLIPWAY_API_KEY_FILE",
+    "SLIPWAY_CA_FILE",
+];
 
 // No `Debug`: the addresses of the database and the queue hold passwords.
 #[derive(Clone, Deserialize)]

@@ -1,6 +1,6 @@
 //! What a command says when it cannot do what it was asked.
 
-use std::fmt;
+use std::{fmt, process::ExitCode};
 
 use deployer::error::Refusal;
 
@@ -9,6 +9,21 @@ use deployer::error::Refusal;
 pub(crate) struct Failure {
     code: String,
     message: String,
+    field: Option<String>,
+    kind: Kind,
+}
+
+/// What kind of failure: it decides the exit code, and whether asking again can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It did not work.
+    Failed,
+    /// The request, or the command line, was refused: asked again as it is, it will be refused again.
+    Refused,
+    /// There was no answer, or none that says what was done. It may pass.
+    Lost,
+    /// What was waited for did not come in time.
+    TimedOut,
 }
 
 impl Failure {
@@ -22,7 +37,50 @@ impl Failure {
     }
 
     pub(crate) fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into() }
+        Self::of(Kind::Failed, code, message)
+    }
+
+    pub(crate) fn refused(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::of(Kind::Refused, code, message)
+    }
+
+    pub(crate) fn of(kind: Kind, code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), field: None, kind }
+    }
+
+    /// About this input.
+    pub(crate) fn about(mut self, field: Option<&str>) -> Self {
+        self.field = field.map(str::to_owned);
+        self
+    }
+
+    pub(crate) fn code(&self) -> &str {
+        &self.code
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(crate) fn field(&self) -> Option<&str> {
+        self.field.as_deref()
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.kind == Kind::Lost
+    }
+
+    /// As `docs/CI.md` promises it.
+    pub(crate) fn exit(&self) -> u8 {
+        match self.kind {
+            Kind::Failed | Kind::Lost => 1,
+            Kind::Refused => 2,
+            Kind::TimedOut => 3,
+        }
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.exit())
     }
 }
 
@@ -35,7 +93,11 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.message)
+        write!(f, "{}: {}", self.code, self.message)?;
+        match &self.field {
+            Some(field) => write!(f, " ({field})"),
+            None => Ok(()),
+        }
     }
 }
 

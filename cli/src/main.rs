@@ -1,13 +1,17 @@
 //! `slipway`: one binary for every part. This file only wires.
 
+mod advice;
 mod args;
+mod ci;
 mod client;
 mod commands;
 mod config;
 mod failure;
 mod fleet;
 mod house;
+mod login;
 mod parts;
+mod plain;
 mod telemetry;
 mod unseen;
 
@@ -30,25 +34,39 @@ fn main() -> ExitCode {
         // Single-threaded, and before anything else starts: see the supervisor.
         return worker::hook_exec::main();
     }
+    let is_client = matches!(cli.command, Command::Client(_));
     match run(cli) {
         Ok(code) => code,
         Err(failure) if failure.is_closed_pipe() => ExitCode::from(CLOSED_PIPE),
         Err(failure) => {
-            tell(&failure);
-            ExitCode::FAILURE
+            if is_client {
+                // Its words may be another machine's. Scripts tell its ends apart.
+                tell(plain::plain(&failure.to_string()));
+                failure.exit_code()
+            } else {
+                tell(&failure);
+                ExitCode::FAILURE
+            }
         }
     }
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    let config = Config::load(cli.config.as_deref(), std::env::vars())?;
+    // A client knows nothing of the server's settings: it runs where there are none.
+    let command = match cli.command {
+        Command::Client(command) => Err(command),
+        command => Ok((command, Config::load(cli.config.as_deref(), std::env::vars())?)),
+    };
     // One provider for every client and server of the process.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(commands::run(cli.command, config))
+    match command {
+        Ok((command, config)) => runtime.block_on(commands::run(command, config)),
+        Err(command) => runtime.block_on(commands::client::run(command)),
+    }
 }
 
-/// A command's last word goes to whoever typed it, who may have gone.
-fn tell(failure: &Failure) {
-    let _ = writeln!(std::io::stderr(), "slipway: {failure}");
+/// A word besides the answer goes to whoever typed the command, who may have gone.
+fn tell(word: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "slipway: {word}");
 }

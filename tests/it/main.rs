@@ -4,6 +4,7 @@
 mod api;
 mod backlog;
 mod backup;
+mod ci;
 mod database;
 mod fleet;
 mod flood;

@@ -112,6 +112,7 @@ const NO_CODES: &[&str] = &[
     "NO_PROXY",
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
+    "OUT_DIR",
     // Kinds of the practice node's faults.
     "CUT_ANSWER",
     "LOST_ANSWER",
@@ -133,7 +134,25 @@ const HEALTH_MESSAGES: &[&str] = &[
     "UPDATE_WARNED",
     "WEBAPP_STOPPED",
 ];
-const NO_CODE_PREFIXES: [&str; 4] = ["SLIPWAY_", "CAP_", "CARGO_", "ERR_"];
+const NO_CODE_PREFIXES: &[&str] = &[
+    "SLIPWAY_",
+    "CAP_",
+    "CARGO_",
+    "ERR_",
+    "XDG_",
+    // Variables of CI systems.
+    "BITBUCKET_",
+    "BUILDKITE_",
+    "BUILD_",
+    "CIRCLE_",
+    "CI_",
+    "CODEBUILD_",
+    "GITHUB_",
+    "GITLAB_",
+    "JENKINS_",
+    "SYSTEM_JOB",
+    "TF_BUILD",
+];
 /// Codes of one word: nothing tells them from other words.
 const SHORT_CODES: &[&str] =
     &["ABANDONED", "CANCELLED", "FORBIDDEN", "INTERNAL", "INTERRUPTED", "TIMEOUT", "UNAUTHENTICATED"];

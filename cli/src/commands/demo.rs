@@ -1,7 +1,7 @@
 //! `slipway demo`: one deployment from end to end, on a practice node, through the same API that everybody uses.
 
+mod after;
 mod scene;
-mod show;
 
 use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path, process::ExitCode};
 
@@ -34,7 +34,7 @@ pub(crate) async fn run(args: Demo, mut config: Config) -> Result<ExitCode, Fail
     };
     let shown = match played {
         Ok(true) if args.exit => Ok(true),
-        Ok(true) => match show::what_next(&stage.base, &stage.key) {
+        Ok(true) => match after::what_next(&stage.base, &stage.key) {
             Ok(()) => {
                 signals.next().await;
                 say("").map(|()| true)

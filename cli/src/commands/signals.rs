@@ -17,9 +17,14 @@ impl Signals {
 
     /// Waits for the next one.
     pub(crate) async fn next(&mut self) {
+        self.which().await;
+    }
+
+    /// Waits for the next one: the exit code of who is ended by it.
+    pub(crate) async fn which(&mut self) -> u8 {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => 128 + 15,
+            _ = self.interrupt.recv() => 128 + 2,
         }
     }
 }

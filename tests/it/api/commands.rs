@@ -58,6 +58,21 @@ fn each_command_explains_itself() {
         "config",
         "schema",
         "sandbox",
+        "login",
+        "logout",
+        "bundle",
+        "bundle upload",
+        "bundle list",
+        "deployment",
+        "deployment create",
+        "deployment update",
+        "deployment status",
+        "deployment list",
+        "deploy",
+        "logs",
+        "cancel",
+        "restore",
+        "completions",
     ];
     for command in commands {
         let top = command.split(' ').next().unwrap();

@@ -4,8 +4,14 @@ use engine::secrets::Secret;
 use sandbox::{BundleSpec, SampleConnection, sample_bundle};
 use serde_json::{Value, json};
 
-use super::show::Show;
-use crate::{client::Client, commands::say, failure::Failure};
+use crate::{
+    client::Client,
+    commands::{
+        say,
+        show::{self, Show},
+    },
+    failure::Failure,
+};
 
 const BEFORE: &str = r#"def execute(requesting_user, deployment_id, deployed_project_key, **kwargs):
     print(f"{requesting_user} deploys {deployment_id} to project {deployed_project_key}")
@@ -77,7 +83,7 @@ pub(super) async fn play(client: &Client, node_url: &str, node_key: &Secret, pyt
         )
         .await?;
     let id = started["update"]["id"].clone();
-    let mut show = Show::new();
+    let mut show = Show::new(None);
     let mut events = client.subscribe(EVENTS, json!({ "id": id })).await?;
     while let Some(event) = events.next().await? {
         show.event(&event)?;
@@ -91,7 +97,7 @@ pub(super) async fn play(client: &Client, node_url: &str, node_key: &Secret, pyt
             json!({ "id": id }),
         )
         .await?;
-    super::show::receipt(&update)?;
+    show::receipt(&update)?;
     Ok(matches!(update["status"].as_str(), Some("SUCCEEDED" | "WARNING")))
 }
 

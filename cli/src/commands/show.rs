@@ -1,7 +1,7 @@
-//! What the demo shows: a live display on a terminal, plain lines elsewhere.
+//! What people see of an update: a live display on a terminal, plain lines elsewhere; at the end what is on the node.
 
 use std::{
-    io::{IsTerminal, stdout},
+    io::{IsTerminal, stderr, stdout},
     time::Duration,
 };
 
@@ -9,38 +9,36 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::{commands::say, failure::Failure};
+use crate::{commands::say, failure::Failure, plain::plain};
 
 /// The steps, as they happen.
-pub(super) struct Show {
+pub(crate) struct Show {
     /// The step under way; only on a terminal.
-    spinner: Option<ProgressBar>,
+    live: Option<ProgressBar>,
     began: Option<Timestamp>,
 }
 
 impl Show {
-    pub(super) fn new() -> Self {
-        let spinner = stdout().is_terminal().then(|| {
-            let style =
-                ProgressStyle::with_template("  {spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-            let spinner = ProgressBar::new_spinner().with_style(style);
-            spinner.enable_steady_tick(Duration::from_millis(80));
-            spinner
-        });
-        Self { spinner, began: None }
+    /// Of a plan of so many steps.
+    pub(crate) fn new(steps: Option<u64>) -> Self {
+        let live = (stdout().is_terminal() && stderr().is_terminal()).then(|| live(steps));
+        Self { live, began: None }
     }
 
-    pub(super) fn event(&mut self, event: &Value) -> Result<(), Failure> {
-        let step = event["stepName"].as_str().unwrap_or_default();
+    pub(crate) fn event(&mut self, event: &Value) -> Result<(), Failure> {
+        let step = plain(event["stepName"].as_str().unwrap_or_default());
         let at = event["at"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
         match event["kind"].as_str().unwrap_or_default() {
             "StepStarted" => {
                 self.began = at;
-                self.now(step);
+                if let (Some(live), Some(index)) = (&self.live, event["step"].as_u64()) {
+                    live.set_position(index);
+                }
+                self.now(&step);
             }
             "SlotWaiting" => self.now(&format!("{step}: waits for a slot of pool {}", text(&event["pool"]))),
             "StepSucceeded" => {
-                let warnings: Vec<_> = event["warnings"].as_array().into_iter().flatten().map(text).collect();
+                let warnings: Vec<_> = list(&event["warnings"]).map(text).collect();
                 let mark = if warnings.is_empty() { "✓" } else { "!" };
                 self.line(&format!("  {mark} {step:<16} {}", self.took(at)))?;
                 for warning in warnings {
@@ -52,31 +50,38 @@ impl Show {
                 let failure = &event["failure"];
                 self.line(&format!("  ✗ {step:<16} {}: {}{again}", text(&failure["code"]), text(&failure["message"])))?;
             }
+            "CancelRequested" => self.line(&format!("  {} asked to cancel it", text(&event["by"])))?,
             "Finished" => self.line(&format!("  {}", text(&event["status"])))?,
             _ => {}
         }
         Ok(())
     }
 
-    pub(super) fn end(&self) {
-        if let Some(spinner) = &self.spinner {
-            spinner.finish_and_clear();
+    pub(crate) fn end(&self) {
+        if let Some(live) = &self.live {
+            live.finish_and_clear();
+        }
+    }
+
+    /// A line of standard output, without disturbing what is live.
+    pub(crate) fn line(&self, line: &str) -> Result<(), Failure> {
+        match &self.live {
+            Some(live) => live.suspend(|| say(line)),
+            None => say(line),
+        }
+    }
+
+    /// Something besides, on standard error.
+    pub(crate) fn note(&self, line: &str) {
+        match &self.live {
+            Some(live) => live.suspend(|| crate::tell(line)),
+            None => crate::tell(line),
         }
     }
 
     fn now(&self, what: &str) {
-        if let Some(spinner) = &self.spinner {
-            spinner.set_message(what.to_owned());
-        }
-    }
-
-    fn line(&self, line: &str) -> Result<(), Failure> {
-        match &self.spinner {
-            Some(spinner) => {
-                spinner.println(line);
-                Ok(())
-            }
-            None => say(line),
+        if let Some(live) = &self.live {
+            live.set_message(what.to_owned());
         }
     }
 
@@ -86,8 +91,19 @@ impl Show {
     }
 }
 
+fn live(steps: Option<u64>) -> ProgressBar {
+    let (bar, template) = match steps {
+        Some(steps) => (ProgressBar::new(steps), "  [{bar:24}] {pos}/{len} {msg} {elapsed}"),
+        None => (ProgressBar::new_spinner(), "  {spinner} {msg}"),
+    };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let bar = bar.with_style(style.progress_chars("=> "));
+    bar.enable_steady_tick(Duration::from_millis(80));
+    bar
+}
+
 /// What is on the node now.
-pub(super) fn receipt(update: &Value) -> Result<(), Failure> {
+pub(crate) fn receipt(update: &Value) -> Result<(), Failure> {
     if let Some(code) = update["failure"]["code"].as_str() {
         say(format!("{code}: {}", text(&update["failure"]["message"])))?;
     }
@@ -116,18 +132,6 @@ pub(super) fn receipt(update: &Value) -> Result<(), Failure> {
     }
 }
 
-/// How to go on by hand.
-pub(super) fn what_next(base: &str, key: &str) -> Result<(), Failure> {
-    say("")?;
-    say(format!("GraphiQL            {base}/graphiql"))?;
-    say(format!("Administrator's key {key}"))?;
-    say("Try:")?;
-    say(format!(
-        "  curl -s {base}/graphql -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\\n    -d '{{\"query\":\"{{ updates(first: 1) {{ nodes {{ id status steps {{ name status }} }} }} }}\"}}'"
-    ))?;
-    say("Ctrl-C ends it; nothing is kept.")
-}
-
 fn otherwise(n: usize) -> String {
     if n == 1 { "1 thing is otherwise".to_owned() } else { format!("{n} things are otherwise") }
 }
@@ -136,6 +140,6 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or("-")
+fn text(value: &Value) -> String {
+    plain(value.as_str().unwrap_or("-"))
 }

@@ -1,0 +1,71 @@
+//! Commands that talk to an API: one command, one file.
+
+mod bundle;
+mod cancel;
+mod completions;
+mod deploy;
+mod deployment;
+mod find;
+mod list;
+mod login;
+mod logs;
+mod prompt;
+mod report;
+mod restore;
+mod wait;
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::say;
+use crate::{
+    args::{BundleCommand, ClientCommand, DeploymentCommand},
+    failure::Failure,
+};
+
+/// Runs a command. One that writes JSON says in JSON, too, why it could not do what it was asked.
+pub(crate) async fn run(command: ClientCommand) -> Result<ExitCode, Failure> {
+    let json = writes_json(&command);
+    let ended = dispatch(command).await;
+    if let Err(failure) = &ended
+        && json
+        && !failure.is_closed_pipe()
+    {
+        let (code, message, field) = (failure.code(), failure.message(), failure.field());
+        say(json!({ "type": "error", "code": code, "message": message, "field": field, "exitCode": failure.exit() }))?;
+    }
+    ended
+}
+
+async fn dispatch(command: ClientCommand) -> Result<ExitCode, Failure> {
+    match command {
+        ClientCommand::Login(args) => login::login(args).await?,
+        ClientCommand::Logout => login::logout()?,
+        ClientCommand::Bundle(command) => bundle::run(command).await?,
+        ClientCommand::Deployment(command) => deployment::run(command).await?,
+        ClientCommand::Deploy(args) => return deploy::run(args).await,
+        ClientCommand::Logs(args) => return logs::run(args).await,
+        ClientCommand::Cancel(args) => return cancel::run(args).await,
+        ClientCommand::Restore(args) => return restore::run(args).await,
+        ClientCommand::Completions { shell } => completions::run(shell)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn writes_json(command: &ClientCommand) -> bool {
+    match command {
+        ClientCommand::Bundle(BundleCommand::Upload { output, .. } | BundleCommand::List { output, .. }) => output.json,
+        ClientCommand::Deployment(
+            DeploymentCommand::Create { output, .. }
+            | DeploymentCommand::Update { output, .. }
+            | DeploymentCommand::Status { output, .. }
+            | DeploymentCommand::List { output, .. },
+        ) => output.json,
+        ClientCommand::Deploy(args) => args.output.json,
+        ClientCommand::Logs(args) => args.output.json,
+        ClientCommand::Cancel(args) => args.output.json,
+        ClientCommand::Restore(args) => args.output.json,
+        ClientCommand::Login(_) | ClientCommand::Logout | ClientCommand::Completions { .. } => false,
+    }
+}

@@ -1,0 +1,178 @@
+//! `slipway deployment`: makes, changes and shows deployments.
+
+use std::{io::Read as _, path::Path};
+
+use serde_json::{Map, Value, json};
+
+use super::{find, list};
+use crate::{
+    args::{DeploymentCommand, SettingsArgs},
+    client::Client,
+    commands::say,
+    failure::Failure,
+    login::Login,
+    plain::plain,
+};
+
+/// The longest settings that are read, in bytes.
+const LONGEST: u64 = 4 << 20;
+/// How often a change is tried that somebody else's change comes before.
+const CHANGES: u32 = 5;
+
+pub(super) async fn run(command: DeploymentCommand) -> Result<(), Failure> {
+    match command {
+        DeploymentCommand::Create {
+            id,
+            infrastructure,
+            project,
+            bundle,
+            deployed_project,
+            settings,
+            output,
+            connect,
+        } => {
+            let client = Client::of(&Login::find(&connect)?)?;
+            let input = json!({
+                "id": id, "infrastructureId": infrastructure, "projectKey": project, "bundleId": bundle,
+                "deployedProjectKey": deployed_project, "settings": given(&settings)?,
+            });
+            create(&client, input).await?;
+            show(&client, &id, output.json).await
+        }
+        DeploymentCommand::Update { id, bundle, expected_version, settings, output, connect } => {
+            let client = Client::of(&Login::find(&connect)?)?;
+            let settings = given(&settings)?;
+            if bundle.is_none() && settings.is_null() {
+                let message = "Nothing is to be changed: name a bundle, settings or a remapping.";
+                return Err(Failure::refused("BAD_REQUEST", message));
+            }
+            change(&client, &id, bundle.as_deref(), &settings, expected_version).await?;
+            show(&client, &id, output.json).await
+        }
+        DeploymentCommand::Status { id, output, connect } => {
+            let client = Client::of(&Login::find(&connect)?)?;
+            show(&client, &id, output.json).await
+        }
+        DeploymentCommand::List { infrastructure, project, stage, output, connect } => {
+            let client = Client::of(&Login::find(&connect)?)?;
+            let document = "query($filter: DeploymentFilter, $after: String) { deployments(first: 100, filter: $filter, after: $after) {
+  nodes { id projectKey infrastructureId bundleId deployedProjectKey version latestUpdate { id number status bundleId endedAt } }
+  pageInfo { hasNextPage endCursor } } }";
+            let filter = json!({ "infrastructure": infrastructure, "project": project, "stage": stage });
+            let found = list::all(&client, document, &json!({ "filter": filter, "after": null })).await?;
+            if output.json {
+                return found.iter().try_for_each(say);
+            }
+            let row = |one: &Value| {
+                let newest = &one["latestUpdate"]["status"];
+                let cells = ["id", "projectKey", "infrastructureId", "bundleId"].map(|name| &one[name]);
+                let [id, project, infrastructure, bundle] = cells.map(text);
+                [id, project, infrastructure, bundle, text(newest)]
+            };
+            list::table(["DEPLOYMENT", "PROJECT", "INFRASTRUCTURE", "BUNDLE", "NEWEST UPDATE"], found.iter().map(row))
+        }
+    }
+}
+
+/// Makes a deployment.
+pub(super) async fn create(client: &Client, input: Value) -> Result<(), Failure> {
+    let document = "mutation($input: CreateDeploymentInput!) { createDeployment(input: $input) {
+  deployment { id } refusals { code field message } } }";
+    client.run(document, json!({ "input": input })).await.map(drop)
+}
+
+/// Changes a deployment. Where no version is expected, other people's changes of other things may come between.
+pub(super) async fn change(
+    client: &Client,
+    id: &str,
+    bundle: Option<&str>,
+    settings: &Value,
+    expected: Option<i64>,
+) -> Result<(), Failure> {
+    let document = "mutation($input: UpdateDeploymentSettingsInput!) { updateDeploymentSettings(input: $input) {
+  deployment { version } refusals { code field message } } }";
+    for attempt in 1.. {
+        let version = match expected {
+            Some(version) => json!(version),
+            None => find::deployment(client, id).await?.ok_or_else(|| list::absent("id"))?["version"].clone(),
+        };
+        let mut input = json!({ "id": id, "expectedVersion": version });
+        if let Some(bundle) = bundle {
+            input["bundleId"] = bundle.into();
+        }
+        if !settings.is_null() {
+            input["settings"] = settings.clone();
+        }
+        match client.ask(document, json!({ "input": input })).await {
+            Err(failure) if failure.code() == "VERSION_CONFLICT" && expected.is_none() && attempt < CHANGES => {}
+            changed => return changed.map(drop),
+        }
+    }
+    Ok(())
+}
+
+/// A file's settings with the remappings laid over them; null if nothing is given.
+fn given(arguments: &SettingsArgs) -> Result<Value, Failure> {
+    let mut settings = match &arguments.settings {
+        Some(file) => read(file)?,
+        None => Map::new(),
+    };
+    if !arguments.remap.is_empty() {
+        let remapping = arguments.remap.iter().map(|(source, target)| json!({ "source": source, "target": target }));
+        settings.insert("connectionRemapping".to_owned(), remapping.collect());
+    }
+    Ok(if settings.is_empty() { Value::Null } else { Value::Object(settings) })
+}
+
+fn read(file: &Path) -> Result<Map<String, Value>, Failure> {
+    let wrong = |problem: String| Failure::refused("CONFIG_UNREADABLE", format!("{}: {problem}", file.display()));
+    let mut text = String::new();
+    if file == Path::new("-") {
+        std::io::stdin().lock().take(LONGEST).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|open| open.take(LONGEST).read_to_string(&mut text))
+    }
+    .map_err(|error| wrong(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| wrong(format!("it is no JSON object of settings: {error}")))
+}
+
+async fn show(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
+    let mut found = find::deployment(client, id).await?.ok_or_else(|| list::absent("id"))?;
+    let asked = find::health(client, id).await?;
+    (found["disabled"], found["health"]) = (asked["disabled"].clone(), asked["health"].clone());
+    if json {
+        return say(found);
+    }
+    let version = &found["version"];
+    let disabled = if found["disabled"] == true { ", disabled" } else { "" };
+    say(format!("Deployment      {} (version {version}{disabled})", text(&found["id"])))?;
+    say(format!("Project         {}, on the node {}", text(&found["projectKey"]), text(&found["deployedProjectKey"])))?;
+    say(format!("Infrastructure  {}", text(&found["infrastructureId"])))?;
+    say(format!("Bundle          {}", text(&found["bundleId"])))?;
+    say(format!("Health          {}", text(&found["health"]["health"])))?;
+    for message in found["health"]["messages"].as_array().into_iter().flatten() {
+        say(format!("  {:<13} {}", text(&message["severity"]), text(&message["message"])))?;
+    }
+    newest(&found["latestUpdate"])
+}
+
+fn newest(newest: &Value) -> Result<(), Failure> {
+    if newest.is_null() {
+        return say("Newest update   none yet");
+    }
+    let (number, status, bundle) = (&newest["number"], text(&newest["status"]), text(&newest["bundleId"]));
+    say(format!("Newest update   {number} ({}): {status}, bundle {bundle}", text(&newest["id"])))?;
+    say(format!("  requested     {} by {}", text(&newest["requestedAt"]), text(&newest["requester"])))?;
+    if let Some(ended) = newest["endedAt"].as_str() {
+        say(format!("  ended         {}", plain(ended)))?;
+    }
+    if !newest["failure"].is_null() {
+        let failure = &newest["failure"];
+        say(format!("  failure       {}: {}", text(&failure["code"]), text(&failure["message"])))?;
+    }
+    Ok(())
+}
+
+fn text(value: &Value) -> String {
+    plain(value.as_str().unwrap_or("-"))
+}
