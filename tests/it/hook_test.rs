@@ -7,7 +7,7 @@ use tests::{scratch::Scratch, slipway};
 use crate::api::commands::{run, said};
 
 /// The interpreter of a code env that has Dataiku's client, made once and kept with the build.
-fn python_with_client() -> String {
+pub(crate) fn python_with_client() -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/code-env");
     let folder = concat!(env!("CARGO_TARGET_TMPDIR"), "/code-env");
     let out = Command::new(script).args([folder, &slipway::python()]).output().unwrap();

@@ -7,6 +7,7 @@ mod backup;
 mod database;
 mod fleet;
 mod flood;
+mod hook_clients;
 mod hook_test;
 mod kill;
 mod leaks;
