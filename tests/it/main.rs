@@ -8,6 +8,7 @@ mod ci;
 mod database;
 mod fleet;
 mod flood;
+mod hook_clients;
 mod hook_test;
 mod kill;
 mod leaks;
