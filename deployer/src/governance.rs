@@ -108,22 +108,22 @@ pub(crate) async fn refuse_warnings(
         refusals.push(Refusal { code, field: Some("bundleId".to_owned()), message });
     };
     let source = infrastructures::governance_source(place, &settings);
-    if let (GovernCheckPolicy::Warn, Some(source)) = (settings.govern_check_policy, source) {
-        if let Some(sha256) = sha256_of(db, wish.project_key, wish.bundle_id).await? {
-            let question = Question {
-                deployment_id: wish.deployment_id.to_owned(),
-                infrastructure_id: place.id.clone(),
-                project_key: wish.project_key.to_owned(),
-                deployed_project_key: wish.deployed_project_key.to_owned(),
-                bundle_id: wish.bundle_id.to_owned(),
-                sha256,
-                requester: viewer.login.clone(),
-            };
-            match ask(deployer, &source, &question).await {
-                Ok(verdict) if verdict.status < Severity::Warning => {}
-                Ok(verdict) => warn("GOVERNANCE_WARNING", sentence(verdict)),
-                Err(error) => warn("GOVERNANCE_WARNING", unasked(error)?.message),
-            }
+    if let (GovernCheckPolicy::Warn, Some(source)) = (settings.govern_check_policy, source)
+        && let Some(sha256) = sha256_of(db, wish.project_key, wish.bundle_id).await?
+    {
+        let question = Question {
+            deployment_id: wish.deployment_id.to_owned(),
+            infrastructure_id: place.id.clone(),
+            project_key: wish.project_key.to_owned(),
+            deployed_project_key: wish.deployed_project_key.to_owned(),
+            bundle_id: wish.bundle_id.to_owned(),
+            sha256,
+            requester: viewer.login.clone(),
+        };
+        match ask(deployer, &source, &question).await {
+            Ok(verdict) if verdict.status < Severity::Warning => {}
+            Ok(verdict) => warn("GOVERNANCE_WARNING", sentence(verdict)),
+            Err(error) => warn("GOVERNANCE_WARNING", unasked(error)?.message),
         }
     }
     if settings.project_standards_policy == ProjectStandardsPolicy::Warn {
