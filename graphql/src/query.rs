@@ -2,8 +2,8 @@
 
 use async_graphql::{Context, ID, Object, SimpleObject, connection::Connection};
 use deployer::{
-    accounts, audit, bundles, deployments, governance, infrastructures, keys, pools, preview, projects, stages, updates,
-    workers,
+    accounts, audit, bundles, deployments, governance, infrastructures, keys, pools, preview, projects, stages,
+    updates, workers,
 };
 
 use crate::{

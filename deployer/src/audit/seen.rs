@@ -172,8 +172,12 @@ async fn stages<C: ConnectionTrait>(db: &C, id: &str) -> Result<Map<String, Valu
 
 async fn user<C: ConnectionTrait>(db: &C, login: &str) -> Result<Map<String, Value>> {
     let Some(row) = account::Entity::find_by_id(login).one(db).await? else { return Ok(Map::new()) };
-    let mut fields =
-        map([("displayName", json!(row.display_name)), ("kind", json!(row.kind)), ("email", json!(row.email)), ("enabled", json!(row.enabled))]);
+    let mut fields = map([
+        ("displayName", json!(row.display_name)),
+        ("kind", json!(row.kind)),
+        ("email", json!(row.email)),
+        ("enabled", json!(row.enabled)),
+    ]);
     let groups = membership::Entity::find().filter(membership::Column::Login.eq(login)).all(db).await?;
     fields.extend(groups.into_iter().map(|row| (format!("groups.{}", row.group_name), json!(true))));
     let keys = api_key::Entity::find()

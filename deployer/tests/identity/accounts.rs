@@ -233,7 +233,8 @@ async fn a_technical_account_is_made_by_global_administrators_and_makes_no_keys(
     let filter = users::UserFilter { kind: Some(AccountKind::Technical), ..Default::default() };
     let found = users::list(&house.deployer, &bob, &filter, &page).await.unwrap();
     assert_eq!(found.items.into_iter().map(|(_, user)| user.login).collect::<Vec<_>>(), ["robot"]);
-    let key = |login: &str| keys::NewKey { login: Some(login.to_owned()), label: "ci".to_owned(), ..Default::default() };
+    let key =
+        |login: &str| keys::NewKey { login: Some(login.to_owned()), label: "ci".to_owned(), ..Default::default() };
     let (_, secret) = keys::create(&house.deployer, &house.admin, key("robot")).await.unwrap();
     let robot = keys::authenticate(&house.deployer.db, secret.expose()).await.unwrap().unwrap();
     assert_eq!(refused(keys::create(&house.deployer, &robot, key("robot")).await), "FORBIDDEN");

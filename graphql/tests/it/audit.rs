@@ -119,7 +119,11 @@ async fn every_mutation_leaves_a_record_when_it_is_done() {
         let after = records(&world, "admin").await;
         assert_eq!(after.len(), before + 1, "{name}: one record");
         let record = &after[0];
-        assert_eq!((&record["action"], &record["outcome"]), (&json!(name), &json!(if can { "DONE" } else { "REFUSED" })), "{record}");
+        assert_eq!(
+            (&record["action"], &record["outcome"]),
+            (&json!(name), &json!(if can { "DONE" } else { "REFUSED" })),
+            "{record}"
+        );
         assert!(record["keyId"].as_str().unwrap().starts_with("slw_"), "{record}");
         if name.ends_with("Update") {
             assert!(!record["updateIds"].as_array().unwrap().is_empty(), "{record}");
