@@ -183,7 +183,7 @@ impl Config {
             );
         }
         let url = &worker.hooks.deployer_url;
-        if !url.is_empty() && !is_address_of_an_api(url) {
+        if !url.is_empty() && crate::login::address(url).is_err() {
             return invalid(
                 "worker.hooks.deployer_url must be where hooks reach the API: http or https, a host, nothing after the path, no user and no \
                  password. Such as \"https://slipway.example.org\".",
@@ -191,13 +191,6 @@ impl Config {
         }
         self.nodes.http().map(drop)
     }
-}
-
-fn is_address_of_an_api(url: &str) -> bool {
-    reqwest::Url::parse(url).is_ok_and(|url| {
-        let plain = url.username().is_empty() && url.password().is_none();
-        matches!(url.scheme(), "http" | "https") && plain && url.query().is_none() && url.fragment().is_none()
-    })
 }
 
 /// A table as settings, or which key is wrong and how.

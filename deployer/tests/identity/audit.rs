@@ -243,6 +243,8 @@ fn only_acts_commit_mutations() {
         ("rotate.rs", 2),
         ("sealed.rs", 1),
         ("updates/idempotency.rs", 1),
+        // Cancels that no worker sees: the asking is recorded.
+        ("updates/unseen.rs", 2),
     ];
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
