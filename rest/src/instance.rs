@@ -42,6 +42,6 @@ pub(crate) fn info(context: &Context<'_>) -> Value {
 }
 
 /// Keeps a record of the client's own.
-pub(crate) async fn audit(context: &Context<'_>, kind: &str, data: &Value) -> Result<Value> {
-    audit::custom(context.deployer, context.viewer, kind, data).await.map(|()| json!({}))
+pub(crate) async fn audit(context: &Context<'_>, kind: &str, data: Value) -> Result<Value> {
+    audit::custom(context.deployer, context.viewer, kind, &data).await.map(|()| json!({}))
 }

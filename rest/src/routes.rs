@@ -1,9 +1,16 @@
 //! Which path is which function. A path that this API has under another method answers `METHOD_NOT_ALLOWED`, any other `NOT_FOUND`.
 
+use std::{
+    future::{Future, ready},
+    pin::Pin,
+};
+
 use deployer::{
     bundles::BundleKey,
     error::{Error, Result},
 };
+
+use serde_json::Value;
 
 use crate::{
     Context,
@@ -201,75 +208,83 @@ pub fn is_patient(call: &Call) -> bool {
 }
 
 pub(crate) async fn answer(context: &Context<'_>, call: &Call) -> Result<Answer> {
-    Ok(Answer::Json(match row_of(call)? {
-        Row::Stages => infras::stages(context).await?,
-        Row::Infras => infras::list(context).await?,
-        Row::CreateInfra => infras::create(context, call.json()?).await?,
-        Row::Infra(id) => infras::status(context, id).await?,
-        Row::DeleteInfra(id) => infras::delete(context, id).await?,
-        Row::InfraSettings(id) => infras::settings(context, id).await?,
-        Row::SaveInfraSettings(id) => infras::save(context, id, call).await?,
-        Row::Projects => projects::list(context).await?,
-        Row::CreateProject => projects::create(context, call.json()?).await?,
-        Row::Project(key) => projects::status(context, key).await?,
-        Row::DeleteProject(key) => projects::delete(context, key).await?,
-        Row::ProjectSettings(key) => projects::settings(context, key).await?,
-        Row::SaveProjectSettings(key) => projects::save(context, key, call).await?,
-        Row::ProjectInfras => infras::create(context, call.json()?).await?,
+    match row_of(call)? {
+        Row::Bundle(key, id) => Ok(Answer::Bundle(BundleKey { project_key: key.to_owned(), bundle_id: id.to_owned() })),
+        row => Ok(Answer::Json(document(row, context, call)?.await?)),
+    }
+}
+
+/// A call's answer to be. On the heap: together, the futures of all rows are more than the stack of a thread may hold.
+type Document<'a> = Pin<Box<dyn Future<Output = Result<Value>> + Send + 'a>>;
+
+fn document<'a>(row: Row<'a>, context: &'a Context<'_>, call: &'a Call) -> Result<Document<'a>> {
+    Ok(match row {
+        Row::Stages => Box::pin(infras::stages(context)),
+        Row::Infras => Box::pin(infras::list(context)),
+        Row::CreateInfra => Box::pin(infras::create(context, call.json()?)),
+        Row::Infra(id) => Box::pin(infras::status(context, id)),
+        Row::DeleteInfra(id) => Box::pin(infras::delete(context, id)),
+        Row::InfraSettings(id) => Box::pin(infras::settings(context, id)),
+        Row::SaveInfraSettings(id) => Box::pin(infras::save(context, id, call)),
+        Row::Projects => Box::pin(projects::list(context)),
+        Row::CreateProject => Box::pin(projects::create(context, call.json()?)),
+        Row::Project(key) => Box::pin(projects::status(context, key)),
+        Row::DeleteProject(key) => Box::pin(projects::delete(context, key)),
+        Row::ProjectSettings(key) => Box::pin(projects::settings(context, key)),
+        Row::SaveProjectSettings(key) => Box::pin(projects::save(context, key, call)),
+        Row::ProjectInfras => Box::pin(infras::create(context, call.json()?)),
         Row::UploadBundle => {
             let message = "Send the bundle as multipart/form-data, in a part named file.";
             return Err(Error::field("BAD_REQUEST", "file", message));
         }
-        Row::Bundle(key, id) => {
-            return Ok(Answer::Bundle(BundleKey { project_key: key.to_owned(), bundle_id: id.to_owned() }));
-        }
-        Row::DeleteBundle(key, id) => projects::delete_bundle(context, key, id).await?,
-        Row::StandardsReport(key, id) => projects::standards_report(context, key, id).await?,
-        Row::Deployments => deployments::list(context).await?,
-        Row::CreateDeployment => deployments::create(context, call).await?,
-        Row::Deployment(id) => deployments::light(context, id).await?,
-        Row::DeleteDeployment(id) => deployments::delete(context, id).await?,
-        Row::DeploymentStatus(id) => deployments::heavy(context, id).await?,
-        Row::GovernanceStatus(id) => deployments::governance_status(context, id, call).await?,
-        Row::TestingStatus(id) => deployments::testing_status(context, id, call).await?,
-        Row::RunTests(id) => deployments::run_tests(context, id).await?,
-        Row::DeploymentSettings(id) => deployments::settings(context, id).await?,
-        Row::SaveDeploymentSettings(id) => deployments::save(context, id, call).await?,
-        Row::StartUpdate(id) => futures::start(context, id).await?,
-        Row::Updates(id) => updates::list(context, id).await?,
-        Row::Update(id, at) => updates::at(context, id, at).await?,
-        Row::LastUpdate(id) => updates::last(context, id).await?,
-        Row::Futures => futures::list(context, call).await?,
-        Row::Future(id) => futures::state(context, id, call).await?,
-        Row::Abort(id) => futures::abort(context, id).await?,
-        Row::AuthInfo => instance::auth_info(context, call)?,
-        Row::InstanceInfo => instance::info(context),
-        Row::Users => people::list(context).await?,
-        Row::User(login) => people::one(context, login).await?,
-        Row::AdminUsers => people::admin_list(context).await?,
-        Row::AdminUser(login) => people::admin_one(context, login).await?,
-        Row::OwnUser => people::own(context).await?,
-        Row::CreateUser => people::create(context, call.json()?).await?,
-        Row::SaveUser(login) => people::save(context, login, call.json()?).await?,
-        Row::DeleteUser(login) => people::delete(context, login, call).await?,
-        Row::CreateUsers => people::create_all(context, call.json()?).await?,
-        Row::SaveUsers => people::save_all(context, call.json()?).await?,
-        Row::DeleteUsers => people::delete_all(context, call).await?,
-        Row::Groups => groups::list(context).await?,
-        Row::AdminGroups => groups::admin_list(context).await?,
-        Row::AdminGroup(name) => groups::one(context, name).await?,
-        Row::CreateGroup => groups::create(context, call.json()?).await?,
-        Row::SaveGroup(name) => groups::save(context, name, call.json()?).await?,
-        Row::DeleteGroup(name) => groups::delete(context, name).await?,
-        Row::Keys => keys::list(context).await?,
-        Row::Key(id) => keys::one(context, id).await?,
-        Row::CreateKey => keys::create(context, call.json()?, None).await?,
-        Row::SaveKey(id) => keys::save(context, id, call.json()?).await?,
-        Row::DeleteKey(id) => keys::delete(context, id).await?,
-        Row::AdminKeys => keys::all_keys(context).await?,
-        Row::Audit(kind) => instance::audit(context, kind, &call.json()?).await?,
-        Row::CreateAdminKey => keys::create_for(context, call.json()?).await?,
-    }))
+        Row::Bundle(..) => return Err(Error::fault("a bundle is no document")),
+        Row::DeleteBundle(key, id) => Box::pin(projects::delete_bundle(context, key, id)),
+        Row::StandardsReport(key, id) => Box::pin(projects::standards_report(context, key, id)),
+        Row::Deployments => Box::pin(deployments::list(context)),
+        Row::CreateDeployment => Box::pin(deployments::create(context, call)),
+        Row::Deployment(id) => Box::pin(deployments::light(context, id)),
+        Row::DeleteDeployment(id) => Box::pin(deployments::delete(context, id)),
+        Row::DeploymentStatus(id) => Box::pin(deployments::heavy(context, id)),
+        Row::GovernanceStatus(id) => Box::pin(deployments::governance_status(context, id, call)),
+        Row::TestingStatus(id) => Box::pin(deployments::testing_status(context, id, call)),
+        Row::RunTests(id) => Box::pin(deployments::run_tests(context, id)),
+        Row::DeploymentSettings(id) => Box::pin(deployments::settings(context, id)),
+        Row::SaveDeploymentSettings(id) => Box::pin(deployments::save(context, id, call)),
+        Row::StartUpdate(id) => Box::pin(futures::start(context, id)),
+        Row::Updates(id) => Box::pin(updates::list(context, id)),
+        Row::Update(id, at) => Box::pin(updates::at(context, id, at)),
+        Row::LastUpdate(id) => Box::pin(updates::last(context, id)),
+        Row::Futures => Box::pin(futures::list(context, call)),
+        Row::Future(id) => Box::pin(futures::state(context, id, call)),
+        Row::Abort(id) => Box::pin(futures::abort(context, id)),
+        Row::AuthInfo => Box::pin(ready(instance::auth_info(context, call))),
+        Row::InstanceInfo => Box::pin(ready(Ok(instance::info(context)))),
+        Row::Users => Box::pin(people::list(context)),
+        Row::User(login) => Box::pin(people::one(context, login)),
+        Row::AdminUsers => Box::pin(people::admin_list(context)),
+        Row::AdminUser(login) => Box::pin(people::admin_one(context, login)),
+        Row::OwnUser => Box::pin(people::own(context)),
+        Row::CreateUser => Box::pin(people::create(context, call.json()?)),
+        Row::SaveUser(login) => Box::pin(people::save(context, login, call.json()?)),
+        Row::DeleteUser(login) => Box::pin(people::delete(context, login, call)),
+        Row::CreateUsers => Box::pin(people::create_all(context, call.json()?)),
+        Row::SaveUsers => Box::pin(people::save_all(context, call.json()?)),
+        Row::DeleteUsers => Box::pin(people::delete_all(context, call)),
+        Row::Groups => Box::pin(groups::list(context)),
+        Row::AdminGroups => Box::pin(groups::admin_list(context)),
+        Row::AdminGroup(name) => Box::pin(groups::one(context, name)),
+        Row::CreateGroup => Box::pin(groups::create(context, call.json()?)),
+        Row::SaveGroup(name) => Box::pin(groups::save(context, name, call.json()?)),
+        Row::DeleteGroup(name) => Box::pin(groups::delete(context, name)),
+        Row::Keys => Box::pin(keys::list(context)),
+        Row::Key(id) => Box::pin(keys::one(context, id)),
+        Row::CreateKey => Box::pin(keys::create(context, call.json()?, None)),
+        Row::SaveKey(id) => Box::pin(keys::save(context, id, call.json()?)),
+        Row::DeleteKey(id) => Box::pin(keys::delete(context, id)),
+        Row::AdminKeys => Box::pin(keys::all_keys(context)),
+        Row::Audit(kind) => Box::pin(instance::audit(context, kind, call.json()?)),
+        Row::CreateAdminKey => Box::pin(keys::create_for(context, call.json()?)),
+    })
 }
 
 #[cfg(test)]

@@ -133,7 +133,6 @@ async fn addresses_of_nodes() {
         "mutation($input: CreateInfrastructureInput!) {{ createInfrastructure(input: $input) {{ {REFUSALS} }} }}"
     );
     for (url, code) in [
-        ("", "NODE_URL_INVALID"),
         ("node", "NODE_URL_INVALID"),
         ("ftp://node.example", "NODE_URL_INVALID"),
         ("file:///etc/passwd", "NODE_URL_INVALID"),
