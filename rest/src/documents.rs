@@ -295,3 +295,33 @@ fn switches(given: Map<String, Value>) -> Result<std::collections::BTreeMap<Stri
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use bytes::Bytes;
+    use deployer::viewer::Origin;
+
+    use super::*;
+    use crate::call::Method;
+
+    #[test]
+    fn a_save_is_about_a_version_that_is_there() {
+        let call = Call { method: Method::Put, path: Vec::new(), query: Vec::new(), body: Bytes::new() };
+        let viewer = Viewer {
+            login: "ann".to_owned(),
+            display_name: "Ann".to_owned(),
+            groups: BTreeSet::new(),
+            key_id: None,
+            origin: Origin::default(),
+        };
+        let about = |seen: i64, by: &str| {
+            let mut document = Document::of(json!({"versionTag": {"versionNumber": seen}})).unwrap();
+            expected_version(&call, &mut document, &viewer, (5, by)).unwrap()
+        };
+        assert_eq!((about(5, "bob"), about(4, "bob"), about(4, "ann")), (5, 4, 5));
+        // Neither is 5: both are refused.
+        assert_eq!((about(6, "bob"), about(6, "ann")), (6, 6));
+    }
+}
