@@ -62,6 +62,7 @@ impl House for Deployment {
             via: if from.graphql { Via::GraphQl } else { Via::Rest },
             address: from.address.as_deref().map(str::to_owned),
             request_id: from.request_id.as_deref().map(str::to_owned),
+            acting: None,
         };
     }
 
@@ -169,6 +170,7 @@ fn failure(error: Error) -> Failure {
             | "IN_USE"
             | "VERSION_CONFLICT"
             | "UPDATE_RUNNING"
+            | "TEST_SCENARIOS_BUSY"
             | "DEPLOYMENT_STUCK"
             | "DEPLOYED_PROJECT_KEY_TAKEN",
         ) => StatusCode::CONFLICT,

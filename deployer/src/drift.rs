@@ -20,6 +20,7 @@ use crate::{
     Deployer,
     audit::{Object, ObjectKind, act::Act},
     error::{Error, Result},
+    live::Standing,
     rights::{self, Access, Level},
     updates::Trouble,
     viewer::Viewer,
@@ -97,19 +98,29 @@ pub async fn by_deployments(deployer: &Deployer, viewer: &Viewer, ids: &[String]
 /// `NOT_FOUND`; `NOT_DEPLOYED` when there is nothing to compare; `UPDATE_RUNNING` while an update has not ended, or when one was requested meanwhile.
 pub async fn check(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Drift> {
     let act = Act::new(deployer, viewer, "checkDrift", Object::new(ObjectKind::Deployment, id));
-    act.once(check_once(deployer, viewer, id)).await
+    act.once(check_once(deployer, viewer, id, &act)).await
 }
 
-async fn check_once(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Drift> {
+async fn check_once(deployer: &Deployer, viewer: &Viewer, id: &str, act: &Act<'_>) -> Result<Drift> {
     let db = deployer.db.pool();
     let field = "deploymentId";
     let row = rights::require_deployment(db, viewer, id, Access::See, field).await?;
+    let busy = || {
+        let message =
+            "An update of this deployment has not ended: what is on the node is changing. Check again when it has.";
+        Error::field("UPDATE_RUNNING", field, message)
+    };
+    let standing = Standing::read(db, id).await?;
+    if standing.unfinished.is_some() {
+        return Err(busy());
+    }
+    if !standing.live.is_some_and(|live| live.kind.deploys()) {
+        return Err(not_deployed(field));
+    }
+    // Before the node is asked: whoever asked may not wait for its answer, and the check has its record all the same.
+    act.commit(deployer.db.begin().await?).await?;
     match compare::compare(deployer, &row).await? {
-        Compared::Busy => Err(Error::field(
-            "UPDATE_RUNNING",
-            field,
-            "An update of this deployment has not ended: what is on the node is changing. Check again when it has.",
-        )),
+        Compared::Busy => Err(busy()),
         Compared::NotLive => Err(not_deployed(field)),
         Compared::Found { .. } => {
             let found = by_deployments(deployer, viewer, &[id.to_owned()]).await?.remove(id);

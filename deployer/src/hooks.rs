@@ -183,6 +183,9 @@ async fn set_once(
     expected_version: i64,
     act: &Act<'_>,
 ) -> Result<Vec<Hook>> {
+    // Asked before the lock, too: whoever may not change it must not keep others waiting.
+    rights::require_infrastructure(deployer.db.pool(), viewer, infrastructure, Level::Admin, "infrastructureId")
+        .await?;
     let tx = deployer.db.begin().await?;
     let row = lock(&tx, viewer, infrastructure, Level::Admin, "infrastructureId").await?;
     act.before(&tx).await?;

@@ -149,8 +149,9 @@ async fn own_key(deployer: &Deployer, viewer: &Viewer) -> Result<Option<api_key:
 ///
 /// # Errors
 /// The database's.
-pub async fn mint_for_hooks(db: &Db, run: RunId, login: &str) -> Result<Option<ApiKey>> {
-    let act = Act::unsigned(db, None, Via::Worker, "mintHookKey", Object::new(ObjectKind::User, login));
+pub async fn mint_for_hooks(deployer: &Deployer, run: RunId, login: &str) -> Result<Option<ApiKey>> {
+    let (db, keyring) = (&deployer.db, Some(&*deployer.keyring));
+    let act = Act::unsigned(db, keyring, Via::Worker, "mintHookKey", Object::new(ObjectKind::User, login));
     let label = format!("hooks of update {run}");
     match act.once(insert(db, login, &label, None, Some(run), About::default(), &act)).await {
         Ok((_, key)) => Ok(Some(key)),
@@ -443,7 +444,8 @@ pub async fn act_for(deployer: &Deployer, viewer: &Viewer, login: &str) -> Resul
     }
     let other = viewer_of(&deployer.db, login).await?.ok_or_else(unknown)?;
     // The key and the place are those of whoever asks.
-    Ok(Viewer { key_id: viewer.key_id.clone(), origin: viewer.origin.clone(), ..other })
+    let origin = Origin { acting: Some(viewer.login.clone()), ..viewer.origin.clone() };
+    Ok(Viewer { key_id: viewer.key_id.clone(), origin, ..other })
 }
 
 struct Found {

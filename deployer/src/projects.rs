@@ -27,8 +27,8 @@ use crate::{
     viewer::Viewer,
 };
 
-/// The most groups that have rights on one project.
-const MOST_GROUPS: usize = 200;
+/// The most groups that have rights on one project, or on one infrastructure.
+pub(crate) const MOST_GROUPS: usize = 200;
 
 /// A published project, as one viewer sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]

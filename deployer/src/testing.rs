@@ -1,6 +1,10 @@
 //! Test scenarios: those of a deployed project that are marked as tests, run on the node on request, and how they ended.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use engine::secrets::Secret;
 use entities::deployment;
@@ -26,6 +30,12 @@ use crate::{
 
 /// So long test scenarios may run in one request.
 pub const WITHIN: Duration = Duration::from_secs(600);
+
+/// So many deployments' test scenarios does one process run at once: each waits for its node as long as [`WITHIN`].
+pub const AT_ONCE: usize = 16;
+
+/// The deployments whose test scenarios this process runs.
+static RUNNING: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// The argument that names the deployment.
 const FIELD: &str = "deploymentId";
@@ -60,13 +70,14 @@ pub async fn status(
 /// waits any more. In the name of the infrastructure's deploy-as user, else of whoever asks.
 ///
 /// # Errors
-/// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `UPDATE_RUNNING` while an update has not ended; `NOT_DEPLOYED`; `ADMIN_KEY_MISSING`.
+/// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `UPDATE_RUNNING` while an update has not ended; `NOT_DEPLOYED`; `ADMIN_KEY_MISSING`;
+/// `TEST_SCENARIOS_BUSY` while this process runs those of this deployment already, or those of [`AT_ONCE`] others.
 pub async fn run(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Told<TestRun>> {
     let act = Act::new(deployer, viewer, "runTestScenarios", Object::new(ObjectKind::Deployment, id));
-    act.once(run_once(deployer, viewer, id)).await
+    act.once(run_once(deployer, viewer, id, &act)).await
 }
 
-async fn run_once(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Told<TestRun>> {
+async fn run_once(deployer: &Deployer, viewer: &Viewer, id: &str, act: &Act<'_>) -> Result<Told<TestRun>> {
     let db = deployer.db.pool();
     let row = rights::require_deployment(db, viewer, id, Access::Change, FIELD).await?;
     let standing = Standing::read(db, id).await?;
@@ -78,10 +89,37 @@ async fn run_once(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Told
         return Err(drift::not_deployed(FIELD));
     }
     let node = Node::of(deployer, viewer, &row).await?;
+    let _place = Place::take(id)?;
+    // Before the node is asked: whoever asked may not wait for its answer, and what it began has its record all the same.
+    act.commit(deployer.db.begin().await?).await?;
     let actor = node.deploy_as.as_deref().unwrap_or(&viewer.login);
     tracing::info!(deployment = id, by = viewer.login, "test scenarios are run");
     let told = node.target.run_test_scenarios(&node.spec, &node.key, actor, &row.deployed_project_key, WITHIN).await;
     Ok(node.told(told))
+}
+
+/// One of the places for running test scenarios; free again when it is dropped.
+struct Place(String);
+
+impl Place {
+    fn take(id: &str) -> Result<Self> {
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let message = if running.contains(id) {
+            "The test scenarios of this deployment are being run. Ask again when they have ended."
+        } else if running.len() >= AT_ONCE {
+            "The test scenarios of as many deployments as one process takes are being run. Ask again in a minute."
+        } else {
+            running.insert(id.to_owned());
+            return Ok(Self(id.to_owned()));
+        };
+        Err(Error::field("TEST_SCENARIOS_BUSY", FIELD, message))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        RUNNING.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
 }
 
 struct Node {
@@ -108,5 +146,26 @@ impl Node {
             Ok(found) => Told::Found(found),
             Err(failure) => Told::Failed(Trouble::of(&failure, self.admin)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deployment_has_one_place_and_a_process_a_few() {
+        let code = |answer: Result<Place>| match answer {
+            Err(Error::Refused(refusals)) => refusals[0].code,
+            _ => "",
+        };
+        let first = Place::take("d0").unwrap();
+        assert_eq!(code(Place::take("d0")), "TEST_SCENARIOS_BUSY");
+        let others: Vec<_> = (1..AT_ONCE).map(|n| Place::take(&format!("d{n}")).unwrap()).collect();
+        assert_eq!(code(Place::take("one more")), "TEST_SCENARIOS_BUSY");
+        drop(first);
+        drop(Place::take("d0").unwrap());
+        drop(others);
+        assert!(RUNNING.lock().unwrap().is_empty());
     }
 }

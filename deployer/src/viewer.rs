@@ -29,6 +29,8 @@ pub struct Origin {
     pub address: Option<String>,
     /// The number under which the request is logged.
     pub request_id: Option<String>,
+    /// The login of the global administrator who acts in the viewer's place.
+    pub acting: Option<String>,
 }
 
 /// Which way a request came.

@@ -13,7 +13,7 @@ use targets::spec::CodeEnvsBehavior;
 
 use crate::{
     call::Call,
-    read::{Document, object, over, wrong},
+    read::{Document, no_secrets, object, over, wrong},
 };
 
 /// What stands for a stored key.
@@ -46,7 +46,8 @@ pub(crate) fn version_tag(version: i64, by: &str, at: Option<i64>) -> Value {
 }
 
 /// The version that a save is about. A document of an earlier version is refused if somebody else changed it since; one's own saves may follow
-/// one another from one copy, as scripts do. A document without a version is about the newest one.
+/// one another from one copy, as scripts do. One of a version that is not yet is of another thing, and refused. A document
+/// without a version is about the newest one.
 pub(crate) fn expected_version(call: &Call, document: &mut Document, viewer: &Viewer, now: (i64, &str)) -> Result<i64> {
     if let Some(given) = call.text("expectedVersion") {
         return given.parse().map_err(|_| wrong("expectedVersion", "a number"));
@@ -57,7 +58,7 @@ pub(crate) fn expected_version(call: &Call, document: &mut Document, viewer: &Vi
     };
     let (version, by) = now;
     match seen {
-        Some(seen) if seen < version && by != viewer.login => Ok(seen),
+        Some(seen) if seen > version || (seen < version && by != viewer.login) => Ok(seen),
         _ => Ok(version),
     }
 }
@@ -178,6 +179,7 @@ pub(crate) fn infra_patch(mut document: Document) -> Result<SettingsPatch> {
     if patch.get("nodeUrl").is_some_and(Value::is_null) {
         patch.insert("nodeUrl".to_owned(), json!(""));
     }
+    no_secrets(&document.left)?;
     patch.insert("other".to_owned(), Value::Object(document.left));
     typed(Value::Object(patch), "").map_err(|error| crate::read::renamed(error, INFRA_FIELDS))
 }
@@ -278,6 +280,9 @@ pub(crate) fn deployment_change(
         tags: document.texts("tags")?,
         other: Some(document.left),
     };
+    if let Some(kept) = &settings.other {
+        no_secrets(kept)?;
+    }
     Ok(deployments::Change { expected_version, bundle_id, deployed_project_key, settings, ..Default::default() })
 }
 
@@ -289,4 +294,34 @@ fn switches(given: Map<String, Value>) -> Result<std::collections::BTreeMap<Stri
             _ => Err(wrong(&format!("scenariosToActivate.{}", id.escape_debug()), "true or false")),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use bytes::Bytes;
+    use deployer::viewer::Origin;
+
+    use super::*;
+    use crate::call::Method;
+
+    #[test]
+    fn a_save_is_about_a_version_that_is_there() {
+        let call = Call { method: Method::Put, path: Vec::new(), query: Vec::new(), body: Bytes::new() };
+        let viewer = Viewer {
+            login: "ann".to_owned(),
+            display_name: "Ann".to_owned(),
+            groups: BTreeSet::new(),
+            key_id: None,
+            origin: Origin::default(),
+        };
+        let about = |seen: i64, by: &str| {
+            let mut document = Document::of(json!({"versionTag": {"versionNumber": seen}})).unwrap();
+            expected_version(&call, &mut document, &viewer, (5, by)).unwrap()
+        };
+        assert_eq!((about(5, "bob"), about(4, "bob"), about(4, "ann")), (5, 4, 5));
+        // Neither is 5: both are refused.
+        assert_eq!((about(6, "bob"), about(6, "ann")), (6, 6));
+    }
 }

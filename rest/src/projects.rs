@@ -17,7 +17,7 @@ use crate::{
     deployments::{Names, all, basic},
     documents::{expected_version, millis, version_tag},
     infras::{deployments_where, infra_basic},
-    read::{Document, object, over, renamed, wrong},
+    read::{Document, no_secrets, object, over, renamed, wrong},
 };
 
 const FIELDS: &[(&str, &str)] = &[("key", "publishedProjectKey"), ("projectKey", "publishedProjectKey")];
@@ -134,13 +134,9 @@ pub(crate) async fn save(context: &Context<'_>, key: &str, call: &Call) -> Resul
     let expected_version = expected_version(call, &mut document, context.viewer, now)?;
     document.fixed("id", key)?;
     let permissions = document.list("permissions")?.map(permissions).transpose()?;
-    let change = Change {
-        expected_version,
-        name: document.text("name")?,
-        owner: document.text("owner")?,
-        permissions,
-        other: Some(document.left),
-    };
+    let (name, owner) = (document.text("name")?, document.text("owner")?);
+    no_secrets(&document.left)?;
+    let change = Change { expected_version, name, owner, permissions, other: Some(document.left) };
     let saved = projects::update(context.deployer, context.viewer, key, change).await;
     saved.map(|_| json!({})).map_err(|error| renamed(error, FIELDS))
 }

@@ -252,7 +252,16 @@ impl<'a> Act<'a> {
         let (before, after) = (told.before.as_ref().unwrap_or(&nothing), after.unwrap_or(&nothing));
         let (old, mut new) = seen::changes(before, after);
         new.extend(told.notes.clone());
+        if let Some(acting) = &self.caller.origin.acting {
+            new.insert("actedBy".to_owned(), json!(acting));
+        }
+        // What was not done is filed where whoever asked said: else whoever may read there would learn from a refusal that a hidden thing has this id.
+        let (object, done) = (&told.object, outcome == Outcome::Done);
+        let named = object.infrastructure.is_some() || object.project.is_some();
         let scope = |of: fn(&Seen) -> &Option<String>, own: &Option<String>| {
+            if named && !done {
+                return own.clone();
+            }
             of(after).clone().or_else(|| of(before).clone()).or_else(|| own.clone())
         };
         let runs: Vec<_> = told.runs.iter().map(ToString::to_string).collect();

@@ -1,7 +1,13 @@
 //! What an act is about, and what became of it.
 
+use std::borrow::Cow;
+
+use engine::secrets::ApiKey;
+
 /// The most characters of an id that a record holds.
 const LONGEST: usize = 200;
+/// So many characters has an API key's id. What follows them is secret.
+const KEY_ID: usize = 12;
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$one:meta])* $variant:ident = $text:literal,)+ }) => {
@@ -90,7 +96,7 @@ pub struct Object {
 impl Object {
     /// A thing of this kind. The id may be any text that somebody sent.
     pub fn new(kind: ObjectKind, id: &str) -> Self {
-        let id = tidy(id);
+        let id = if kind == ObjectKind::ApiKey { tidy(&key_id(id)) } else { tidy(id) };
         let infrastructure = (kind == ObjectKind::Infrastructure).then(|| id.clone());
         let project = (kind == ObjectKind::PublishedProject).then(|| id.clone());
         Self { kind, id, infrastructure, project }
@@ -105,6 +111,15 @@ impl Object {
     /// It concerns these, too.
     pub(crate) fn on(self, infrastructure: &str, project: &str) -> Self {
         Self { infrastructure: Some(tidy(infrastructure)), project: Some(tidy(project)), ..self }
+    }
+}
+
+/// Somebody may have sent a whole key for its id, or what they take for one.
+fn key_id(id: &str) -> Cow<'_, str> {
+    match (ApiKey::parse(id), id.char_indices().nth(KEY_ID)) {
+        (Some(key), _) => key.prefix().to_owned().into(),
+        (None, Some((end, _))) => format!("{}…", &id[..end]).into(),
+        (None, None) => id.into(),
     }
 }
 
@@ -126,6 +141,11 @@ mod tests {
         assert_eq!(Object::new(ObjectKind::User, "a\0b\n").id, "a\u{fffd}b\u{fffd}");
         let long = Object::new(ObjectKind::User, &"ä".repeat(1_000)).id;
         assert_eq!(long.chars().count(), 201);
+        let key = ApiKey::generate();
+        assert_eq!(Object::new(ObjectKind::ApiKey, key.expose()).id, key.prefix());
+        assert_eq!(Object::new(ObjectKind::ApiKey, key.prefix()).id, key.prefix());
+        let broken = Object::new(ObjectKind::ApiKey, &format!("{}!", key.expose())).id;
+        assert_eq!(broken, format!("{}…", key.prefix()));
         assert!(ObjectKind::ALL.iter().all(|kind| ObjectKind::of(kind.as_str()) == Some(*kind)));
     }
 }

@@ -27,6 +27,9 @@ const CHANGED: &str = "changed";
 /// Fields whose values are secrets' names: of them a record says that they are there, or changed.
 const SECRETS: [&str; 2] = ["adminKey", "governanceKey"];
 
+/// What clients keep in settings. Nobody knows what it is: a record says that it changed, and not to what.
+const OTHER: &str = "other";
+
 /// A thing as it is, and whom it concerns.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Seen {
@@ -72,7 +75,10 @@ async fn infrastructure<C: ConnectionTrait>(db: &C, id: &str) -> Result<Seen> {
         ("adminKey", json!(row.key_ref)),
         ("governanceKey", json!(row.governance_key_ref)),
     ]);
-    fields.extend(serde_json::from_str::<Map<String, Value>>(&row.settings)?);
+    for (name, value) in serde_json::from_str::<Map<String, Value>>(&row.settings)? {
+        let value = if name == OTHER { unread(&value) } else { value };
+        fields.insert(name, value);
+    }
     let permissions = infrastructure_permission::Entity::find()
         .filter(infrastructure_permission::Column::InfrastructureId.eq(id))
         .all(db)
@@ -105,6 +111,9 @@ async fn infrastructure<C: ConnectionTrait>(db: &C, id: &str) -> Result<Seen> {
 async fn project<C: ConnectionTrait>(db: &C, key: &str) -> Result<Seen> {
     let Some(row) = published_project::Entity::find_by_id(key).one(db).await? else { return Ok(Seen::default()) };
     let mut fields = map([("name", json!(row.name)), ("owner", json!(row.owner))]);
+    if let Some(other) = &row.other {
+        fields.insert(OTHER.to_owned(), unread(&serde_json::from_str(other)?));
+    }
     let permissions = published_project_permission::Entity::find()
         .filter(published_project_permission::Column::ProjectKey.eq(key))
         .all(db)
@@ -137,7 +146,11 @@ async fn deployment<C: ConnectionTrait>(db: &C, id: &str) -> Result<Seen> {
     ]);
     for (name, value) in serde_json::from_str::<Map<String, Value>>(&row.settings)? {
         // People keep passwords in variables, and what is recorded stays for good.
-        let value = if name == "local_variables" && !value.is_null() { digest(&value) } else { value };
+        let value = match name.as_str() {
+            "local_variables" if !value.is_null() => digest(&value),
+            OTHER => unread(&value),
+            _ => value,
+        };
         fields.insert(camel(&name), value);
     }
     Ok(Seen { fields, infrastructure: Some(row.infrastructure_id), project: Some(row.project_key) })
@@ -269,6 +282,12 @@ fn bounded(value: &Value) -> Value {
 fn digest(value: &Value) -> Value {
     let text = value.to_string();
     json!({ "sha256": hex(&Sha256::digest(&text)), "bytes": text.len() })
+}
+
+/// The digest of what clients keep, if they keep anything.
+fn unread(kept: &Value) -> Value {
+    let nothing = kept.is_null() || kept.as_object().is_some_and(Map::is_empty);
+    if nothing { kept.clone() } else { digest(kept) }
 }
 
 fn camel(name: &str) -> String {

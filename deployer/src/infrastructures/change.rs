@@ -21,6 +21,7 @@ use crate::{
     audit::{Object, ObjectKind, act::Act},
     error::{Error, Problems, Refusal, Result},
     names,
+    projects::MOST_GROUPS,
     rights::{self, Level},
     sealed,
     stages::{self, StageKind},
@@ -84,7 +85,7 @@ pub(crate) fn require_version(row: &infrastructure::Model, seen: i64) -> Result<
 /// Makes an infrastructure. Global administrators alone.
 ///
 /// # Errors
-/// `FORBIDDEN`; `ID_INVALID`, `ID_NOT_AVAILABLE` when the id is taken or reserved; `STAGE_UNKNOWN`; `GROUP_UNKNOWN`; `USER_UNKNOWN`; one for each
+/// `FORBIDDEN`; `ID_INVALID`, `ID_NOT_AVAILABLE` when the id is taken or reserved; `STAGE_UNKNOWN`; `TOO_MANY`; `GROUP_UNKNOWN`; `USER_UNKNOWN`; one for each
 /// setting that is wrong.
 pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewInfrastructure) -> Result<Infrastructure> {
     let act = act(deployer, viewer, "createInfrastructure", &new.id);
@@ -102,6 +103,7 @@ async fn create_once(
     act: &Act<'_>,
 ) -> Result<Infrastructure> {
     rights::require_global_admin(viewer)?;
+    bound(&new.permissions)?;
     let mut problems = Problems::default();
     names::check(&new.id, "id", &mut problems);
     let mut settings = new.settings.apply(Settings::default());
@@ -179,6 +181,7 @@ async fn update_once(
 ) -> Result<Infrastructure> {
     // Asked before anything about the input, so that a hidden infrastructure answers like an absent one whatever is sent.
     let row = rights::require_infrastructure(deployer.db.pool(), viewer, id, Level::Admin, "id").await?;
+    bound(patch.permissions.as_deref().unwrap_or_default())?;
     let tx = deployer.db.begin().await?;
     if let Some(stage) = &patch.stage {
         let kind = row.kind.parse::<TargetType>().map_err(|error| Error::fault(error.to_string()))?;
@@ -300,7 +303,7 @@ async fn require_hooks_user(tx: &Tx, viewer: &Viewer, old: &Settings, new: &Sett
 /// Replaces the rights on an infrastructure. Its administrators alone; they may take their own right, global administrators keep theirs.
 ///
 /// # Errors
-/// `NOT_FOUND`, `FORBIDDEN`, `VERSION_CONFLICT`, `PERMISSION_INVALID`, `GROUP_UNKNOWN`.
+/// `NOT_FOUND`, `FORBIDDEN`, `TOO_MANY`, `VERSION_CONFLICT`, `PERMISSION_INVALID`, `GROUP_UNKNOWN`.
 pub async fn set_permissions(
     deployer: &Deployer,
     viewer: &Viewer,
@@ -320,6 +323,9 @@ async fn set_permissions_once(
     permissions: &[Permission],
     act: &Act<'_>,
 ) -> Result<Option<Infrastructure>> {
+    // Asked before the lock, too: whoever may not change it must not keep others waiting.
+    rights::require_infrastructure(deployer.db.pool(), viewer, id, Level::Admin, "id").await?;
+    bound(permissions)?;
     let tx = deployer.db.begin().await?;
     let row = lock(&tx, viewer, id, Level::Admin, "id").await?;
     act.before(&tx).await?;
@@ -331,6 +337,14 @@ async fn set_permissions_once(
     touch(&tx, viewer, &row).await?;
     act.commit(tx).await?;
     read::get(deployer, viewer, id).await
+}
+
+/// Not more rights than anybody needs: each is a row to lock.
+fn bound(permissions: &[Permission]) -> Result<()> {
+    if permissions.len() <= MOST_GROUPS {
+        return Ok(());
+    }
+    Err(Error::field("TOO_MANY", "permissions", format!("At most {MOST_GROUPS} groups can have rights.")))
 }
 
 fn permission_rows(permissions: &[Permission], problems: &mut Problems) -> BTreeMap<String, Level> {
@@ -381,6 +395,7 @@ pub async fn delete(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<()
 }
 
 async fn delete_once(deployer: &Deployer, viewer: &Viewer, id: &str, act: &Act<'_>) -> Result<()> {
+    rights::require_infrastructure(deployer.db.pool(), viewer, id, Level::Admin, "id").await?;
     let tx = deployer.db.begin().await?;
     lock(&tx, viewer, id, Level::Admin, "id").await?;
     act.before(&tx).await?;

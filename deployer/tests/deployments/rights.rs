@@ -1,8 +1,9 @@
 //! Each operation, for each level on the infrastructure and each right on the published project. What may not be seen answers like what is not there.
 
 use deployer::{
-    bundles,
+    audit, bundles,
     deployments::{self, Change, Filter},
+    infrastructures,
     paging::Page,
     preview, projects, updates,
     viewer::Viewer,
@@ -177,4 +178,32 @@ async fn hidden_and_absent_are_the_same() {
     assert!(deployments::get(deployer, &world.root, nul).await.unwrap().is_none());
     assert!(projects::get(deployer, &world.root, nul).await.unwrap().is_none());
     assert!(bundles::get(deployer, &world.root, &key("CHURN", nul)).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn the_audit_of_a_refusal_does_not_tell_of_a_hidden_deployment() {
+    let mut told = Vec::new();
+    for id in ["taken", "deployment"] {
+        let world = world().await;
+        world.infrastructure("ELSEWHERE", "http://127.0.0.1:2").await;
+        let there = infrastructures::get(&world.deployer, &world.root, "ELSEWHERE").await.unwrap().unwrap();
+        infrastructures::set_permissions(&world.deployer, &world.root, "ELSEWHERE", there.version, &[]).await.unwrap();
+        let mut other = new_deployment("taken", "CHURN");
+        other.infrastructure_id = "ELSEWHERE".to_owned();
+        deployments::create(&world.deployer, &world.root, other).await.unwrap();
+        let alice = world.somebody("admin", "deploy").await;
+        // Refused for the one or the other reason.
+        let mut new = new_deployment(id, "CHURN");
+        if id != "taken" {
+            new.bundle_id = "v9".to_owned();
+        }
+        assert!(deployments::create(&world.deployer, &alice, new).await.is_err());
+        let page = Page::new(None, None).unwrap();
+        let filter = audit::list::Filter { login: Some(alice.login.clone()), ..Default::default() };
+        let events = audit::list::list(&world.deployer, &alice, &filter, &page).await.unwrap();
+        let event = &events.items[0].1;
+        told.push((events.items.len(), event.infrastructure_id.clone(), event.project_key.clone()));
+    }
+    assert_eq!(told[0], (1, Some("PROD".to_owned()), Some("CHURN".to_owned())));
+    assert_eq!(told[0], told[1]);
 }

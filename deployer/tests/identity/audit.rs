@@ -9,9 +9,10 @@ use deployer::{
         verify::{self, Report},
     },
     error::Error,
-    infrastructures::{self, InfrastructurePatch, Permission},
+    infrastructures::{self, InfrastructurePatch, Permission, SettingsPatch},
     keys,
     paging::Page,
+    projects,
     rights::Level,
     viewer::{Origin, Via, Viewer},
 };
@@ -44,7 +45,12 @@ async fn unguard(house: &House) {
 async fn a_record_says_who_what_from_where_and_what_changed() {
     let house = house().await;
     house.infrastructure("PROD", Level::View).await;
-    let origin = Origin { via: Via::GraphQl, address: Some("192.0.2.7".to_owned()), request_id: Some("r1".to_owned()) };
+    let origin = Origin {
+        via: Via::GraphQl,
+        address: Some("192.0.2.7".to_owned()),
+        request_id: Some("r1".to_owned()),
+        ..Origin::default()
+    };
     let admin = Viewer { origin, ..house.admin.clone() };
     let patch = InfrastructurePatch {
         stage: Some("Production".to_owned()),
@@ -265,4 +271,40 @@ fn only_acts_commit_mutations() {
     found.sort();
     let known: Vec<_> = known.iter().map(|(file, times)| ((*file).to_owned(), *times)).collect();
     assert_eq!(found, known);
+}
+
+#[tokio::test]
+async fn a_record_says_who_acts_as_somebody_else() {
+    let house = house().await;
+    house.infrastructure("PROD", Level::View).await;
+    house.user("olga", &["ops"]).await;
+    let olga = keys::act_for(&house.deployer, &house.admin, "olga").await.unwrap();
+    let patch = InfrastructurePatch { stage: Some("Production".to_owned()), ..Default::default() };
+    infrastructures::update(&house.deployer, &olga, "PROD", 1, patch).await.unwrap();
+    assert_eq!(refused(groups::create(&house.deployer, &olga, "new", "").await), "FORBIDDEN");
+    for event in &events(&house, &house.admin, Filter::default()).await[..2] {
+        assert_eq!((event.login.as_str(), &event.after["actedBy"]), ("olga", &json!("admin")));
+    }
+}
+
+#[tokio::test]
+async fn no_record_tells_what_clients_keep_nor_a_key() {
+    let house = house().await;
+    house.infrastructure("PROD", Level::View).await;
+    projects::create(&house.deployer, &house.admin, "CHURN", None).await.unwrap();
+    let kept = json!({"note": "hush-hush"}).as_object().cloned();
+    let change = projects::Change { expected_version: 1, other: kept.clone(), ..Default::default() };
+    projects::update(&house.deployer, &house.admin, "CHURN", change).await.unwrap();
+    let settings = SettingsPatch { other: kept, ..Default::default() };
+    let patch = InfrastructurePatch { settings, ..Default::default() };
+    infrastructures::update(&house.deployer, &house.admin, "PROD", 1, patch).await.unwrap();
+    let stranger = engine::secrets::ApiKey::generate();
+    assert_eq!(refused(keys::revoke(&house.deployer, &house.admin, stranger.expose()).await), "NOT_FOUND");
+    let all = events(&house, &house.admin, Filter::default()).await;
+    assert_eq!(all[0].object_id, stranger.prefix());
+    for event in &all[1..3] {
+        assert!(event.after["other"]["sha256"].is_string(), "{event:?}");
+    }
+    let all = format!("{all:?}");
+    assert!(!all.contains("hush-hush") && !all.contains(stranger.expose()), "{all}");
 }

@@ -272,3 +272,19 @@ async fn the_spec_holds_the_settings_and_no_key() {
     let without = infrastructure::Model { key_ref: None, ..row };
     assert_eq!(refused(infrastructures::to_spec(&without, &settings)), "ADMIN_KEY_MISSING");
 }
+
+#[tokio::test]
+async fn rights_are_bounded() {
+    let house = house().await;
+    house.infrastructure("PROD", Level::View).await;
+    let many: Vec<_> = (0..201).map(|n| Permission { group: format!("group-{n}"), level: Level::View }).collect();
+    let set = infrastructures::set_permissions(&house.deployer, &house.admin, "PROD", 1, &many).await;
+    assert_eq!(refused(set), "TOO_MANY");
+    let patch = InfrastructurePatch { permissions: Some(many.clone()), ..Default::default() };
+    assert_eq!(refused(infrastructures::update(&house.deployer, &house.admin, "PROD", 1, patch).await), "TOO_MANY");
+    let new = NewInfrastructure { id: "MORE".to_owned(), permissions: many.clone(), ..Default::default() };
+    assert_eq!(refused(infrastructures::create(&house.deployer, &house.admin, new).await), "TOO_MANY");
+    let bob = viewer("bob", &[]);
+    let hidden = infrastructures::set_permissions(&house.deployer, &bob, "PROD", 1, &many).await;
+    assert_eq!(refused(hidden), "NOT_FOUND");
+}

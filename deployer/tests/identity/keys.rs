@@ -155,7 +155,7 @@ async fn a_hook_key_dies_with_its_run_and_makes_no_other() {
         )
         .await;
     let db = &house.deployer.db;
-    let key = keys::mint_for_hooks(db, RunId(7), "bob").await.unwrap().unwrap();
+    let key = keys::mint_for_hooks(&house.deployer, RunId(7), "bob").await.unwrap().unwrap();
     let viewer = keys::authenticate(db, key.expose()).await.unwrap().unwrap();
     assert_eq!(viewer.login, "bob");
     assert_eq!(refused(keys::create(&house.deployer, &viewer, labelled("more")).await), "FORBIDDEN");
@@ -163,7 +163,7 @@ async fn a_hook_key_dies_with_its_run_and_makes_no_other() {
     assert!(keys::list(&house.deployer, &viewer, None, &page).await.unwrap().items.is_empty());
     house.sql("UPDATE run SET ended_at = 1, status = 'SUCCEEDED'").await;
     assert!(keys::authenticate(db, key.expose()).await.unwrap().is_none());
-    assert!(keys::mint_for_hooks(db, RunId(7), "nobody").await.unwrap().is_none());
+    assert!(keys::mint_for_hooks(&house.deployer, RunId(7), "nobody").await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -154,8 +154,7 @@ async fn deployer_access(
     if url.is_empty() {
         return Ok(Err(NO_ADDRESS));
     }
-    let key =
-        deployer::keys::mint_for_hooks(&steps.deployer.db, context.held.run, user).await.map_err(from_deployer)?;
+    let key = deployer::keys::mint_for_hooks(&steps.deployer, context.held.run, user).await.map_err(from_deployer)?;
     Ok(key.map_or(Err(HOOKS_USER_GONE), |key| {
         Ok(ClientAccess { url: url.clone(), key: Secret::new(key.expose().to_owned()), no_check_certificate: false })
     }))
