@@ -320,6 +320,39 @@ async fn a_disabled_deployment_takes_no_update_but_one() {
 }
 
 #[tokio::test]
+async fn what_was_on_outlives_a_disable_and_an_enable_at_once() {
+    let (world, _node, worker) = scene().await;
+    let (deployer, root) = (&world.deployer, &world.root);
+    succeed(&world, &worker).await;
+    let disabling = updates::disable(deployer, root, "d", None).await.unwrap().update.id;
+    // Nothing was noted yet: the request inherits nothing.
+    let enabling = updates::enable(deployer, root, "d", None).await.unwrap().update.id;
+    assert_eq!(spec_of(&world, enabling).await.0.inherited, None);
+    let states = json!({ "scenarios": { "DAILY": { "active": true } }, "webapps": {} });
+    worker.claim(disabling).await;
+    worker.succeed(disabling, 0, 0, Value::Null).await;
+    worker.write(disabling, &[NewEvent::step(1, 1, Kind::StepStarted)], false).await;
+    let note = Kind::StepNoted { key: "states".to_owned(), value: states.clone() };
+    let done = Kind::StepSucceeded { output: json!({}), warnings: Vec::new() };
+    let end = Kind::Finished { status: Status::Succeeded, failure: None };
+    let events = [NewEvent::step(1, 1, note), NewEvent::step(1, 1, done), NewEvent::run(end)];
+    worker.write(disabling, &events, false).await;
+    let inherited = async |run| {
+        let row = runs::load(deployer.db.pool(), run).await.unwrap().unwrap().row;
+        let until = ["verify", "restore"];
+        runs::due::unfinished_notes(&deployer.db, &row, &["activate", "switch_off"], &until).await.unwrap()
+    };
+    assert_eq!(inherited(enabling).await.get("states"), Some(&states));
+    // It fails before it does anything: an ordinary update inherits as much; the next one after that nothing.
+    fail(&worker, enabling, 1).await;
+    let update = updates::start(deployer, root, "d", None).await.unwrap().update.id;
+    assert_eq!(inherited(update).await.get("states"), Some(&states));
+    finish(&world, &worker, update, json!({ "project_key": "CHURN", "bundle": null, "connections": [], "scenarios": [], "webapps": [], "differences": [] })).await;
+    let next = updates::start(deployer, root, "d", None).await.unwrap().update.id;
+    assert!(inherited(next).await.is_empty());
+}
+
+#[tokio::test]
 async fn deleting_with_a_choice() {
     let (world, _node, worker) = scene().await;
     let (deployer, root) = (&world.deployer, &world.root);
