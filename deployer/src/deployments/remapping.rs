@@ -113,8 +113,11 @@ impl Settings {
         };
         Remappings {
             connections: merged(&self.connection_remapping, &place.connections),
-            code_envs: merged(&self.code_env_remapping, &place.code_envs),
-            container_execs: merged(&self.container_exec_remapping, &place.container_execs),
+            code_envs: merged(self.code_env_remapping.as_deref().unwrap_or_default(), &place.code_envs),
+            container_execs: merged(
+                self.container_exec_remapping.as_deref().unwrap_or_default(),
+                &place.container_execs,
+            ),
         }
     }
 }

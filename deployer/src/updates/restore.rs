@@ -100,6 +100,8 @@ async fn agree(tx: &Tx, row: deployment::Model, body: &DeploySpec, login: &str) 
             }
         }
     }
+    // Its remappings hold what was merged then: what the infrastructure says now would come on top.
+    settings.merge_infrastructure_remapping = false;
     let version = row.version + 1;
     let mut row = row.into_active_model();
     row.bundle_id = Set(body.package.bundle_id.clone());

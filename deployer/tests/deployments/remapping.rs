@@ -38,13 +38,32 @@ async fn all_three_are_copied_into_new_deployments_alone() {
     };
     set(&world, "PROD", patch).await;
     let new = world.deployment("new", "NEW").await;
-    assert_eq!(new.settings.code_env_remapping, [remap("py", "py311")]);
-    assert_eq!(new.settings.container_exec_remapping, [remap("small", "pool")]);
+    assert_eq!(new.settings.code_env_remapping, Some(vec![remap("py", "py311")]));
+    assert_eq!(new.settings.container_exec_remapping, Some(vec![remap("small", "pool")]));
     let spec = frozen(&world, "old").await;
     assert_eq!((spec.code_env_remapping, spec.container_exec_remapping), (Some(vec![]), Some(vec![])));
     assert_eq!(spec.code_envs_behavior, None);
     let spec = frozen(&world, "new").await;
     assert_eq!(spec.code_env_remapping, Some(vec![remap("py", "py311")]));
+    // What is merged at each update is not copied.
+    let settings = SettingsChange { merge_infrastructure_remapping: Some(true), ..Default::default() };
+    let merging = deployments::NewDeployment { settings, ..new_deployment("merging", "MERGING") };
+    let made = deployments::create(&world.deployer, &world.root, merging).await.unwrap();
+    assert_eq!((made.settings.connection_remapping, made.settings.code_env_remapping), (vec![], Some(vec![])));
+}
+
+#[tokio::test]
+async fn lists_that_an_earlier_version_did_not_know_leave_the_nodes_alone() {
+    let world = world().await;
+    let made = world.deployment("d", "CHURN").await;
+    world.sql("UPDATE deployment SET settings = '{\"connection_remapping\":[]}' WHERE id = 'd'").await;
+    let spec = frozen(&world, "d").await;
+    assert_eq!((spec.code_env_remapping, spec.container_exec_remapping), (None, None));
+    let settings = SettingsChange { code_env_remapping: Some(Vec::new()), ..Default::default() };
+    let change = Change { expected_version: made.version, settings, ..Default::default() };
+    deployments::update_settings(&world.deployer, &world.root, "d", change).await.unwrap();
+    let spec = frozen(&world, "d").await;
+    assert_eq!((spec.code_env_remapping, spec.container_exec_remapping), (Some(vec![]), None));
 }
 
 #[tokio::test]
