@@ -10,6 +10,7 @@ use deployer::{
     Deployer, deployments,
     drift::{self, DriftSettings},
     imports::Imports,
+    updates::UpdateType,
 };
 use engine::{
     failure::{Code, Failure, StepError, StepOutcome, StepResult},
@@ -107,9 +108,12 @@ impl Doer for Steps {
     async fn perform(&self, context: &Context, planned: &PlannedStep) -> StepResult {
         if planned.kind == "check_policy" {
             let spec = spec(context)?;
-            let requester = context.held.state().spec.requester.clone();
+            let (requester, kind) = {
+                let state = context.held.state();
+                (state.spec.requester.clone(), UpdateType::of(&state.spec))
+            };
             let last = context.attempt >= planned.policy.retry.max_attempts;
-            let warnings = deployer::policy::check(&self.deployer, &requester, &spec, last).await?;
+            let warnings = deployer::policy::check(&self.deployer, &requester, &spec, kind, last).await?;
             return Ok(StepOutcome::Done { output: serde_json::Value::Null, warnings });
         }
         let prepared = self.prepare(context).await?;

@@ -268,6 +268,9 @@ async fn a_restore_puts_back_what_was_live_before() {
     let retried = updates::retry(deployer, root, restored.id, None).await.unwrap().update;
     assert_eq!((retried.kind, retried.bundle_id.as_str()), (UpdateType::Restore, "v1"));
     updates::cancel(deployer, root, retried.id).await.unwrap();
+    // Another one failed since, before it did anything: what the first one left half-done is there all the same.
+    let early = updates::start(deployer, root, "d", None).await.unwrap().update.id;
+    fail(&worker, early, 1).await;
     let back = restore(None).await.unwrap().update;
     assert_eq!(back.bundle_id, "v2");
     updates::cancel(deployer, root, back.id).await.unwrap();
@@ -288,6 +291,10 @@ async fn a_disabled_deployment_takes_no_update_but_one() {
     let (deployer, root) = (&world.deployer, &world.root);
     assert_eq!(code(&updates::enable(deployer, root, "d", None).await), "DEPLOYMENT_NOT_DISABLED");
     let first = succeed(&world, &worker).await;
+    // Called off before it began: it takes no updates, and nobody calls that healthy.
+    let called_off = updates::disable(deployer, root, "d", None).await.unwrap().update.id;
+    updates::cancel(deployer, root, called_off).await.unwrap();
+    assert_eq!(codes(&health(&world).await), (Health::Unknown, vec!["DEPLOYMENT_DISABLED"]));
     let disabling = updates::disable(deployer, root, "d", None).await.unwrap().update;
     assert_eq!(disabling.kind, UpdateType::Disable);
     let names: Vec<_> = disabling.steps.iter().map(|step| step.kind.as_str()).collect();
@@ -356,8 +363,11 @@ async fn what_was_on_outlives_a_disable_and_an_enable_at_once() {
 async fn deleting_with_a_choice() {
     let (world, _node, worker) = scene().await;
     let (deployer, root) = (&world.deployer, &world.root);
-    succeed(&world, &worker).await;
     let delete = async |on_node| deployments::delete_with(deployer, root, "d", on_node, None).await;
+    for on_node in [OnNode::SwitchOff, OnNode::DeleteProject] {
+        assert_eq!(code(&delete(on_node).await), "NOT_DEPLOYED", "the project there is another's");
+    }
+    succeed(&world, &worker).await;
     let queued = updates::start(deployer, root, "d", None).await.unwrap().update.id;
     for on_node in [OnNode::Leave, OnNode::SwitchOff, OnNode::DeleteProject] {
         assert_eq!(code(&delete(on_node).await), "UPDATE_RUNNING");
