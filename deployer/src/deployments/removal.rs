@@ -56,7 +56,7 @@ const GRACE: i64 = 10_000_000;
 ///
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `UPDATE_RUNNING` while an update has not ended. If something is to be done on the node, also
-/// `IDEMPOTENCY_KEY_INVALID`, `IDEMPOTENCY_MISMATCH`, `DEPLOYMENT_DELETED` and `ADMIN_KEY_MISSING`.
+/// `IDEMPOTENCY_KEY_INVALID`, `IDEMPOTENCY_MISMATCH`, `DEPLOYMENT_DELETED`, `NOT_DEPLOYED` and `ADMIN_KEY_MISSING`.
 pub async fn delete_with(
     deployer: &Deployer,
     viewer: &Viewer,

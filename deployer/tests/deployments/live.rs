@@ -395,6 +395,15 @@ async fn deleting_with_a_choice() {
     assert_eq!(removal::sweep(&deployer.db).await.unwrap(), 0);
     assert_eq!(updates::get(deployer, root, second.id).await.unwrap().unwrap().status, Status::Succeeded);
     world.sql("UPDATE run SET ended_at = ended_at - 60000000").await;
+    // An API of the version before asked for another update meanwhile: it stays.
+    let keep = "INSERT INTO removal (deployment_id, run_id) SELECT deployment_id, id FROM run WHERE id = ";
+    world.sql("DELETE FROM removal").await;
+    let meanwhile = updates::start(deployer, root, "d", None).await.unwrap().update.id;
+    world.sql(&format!("{keep}{}", second.id.0)).await;
+    assert_eq!(removal::sweep(&deployer.db).await.unwrap(), 0);
+    updates::cancel(deployer, root, meanwhile).await.unwrap();
+    assert_eq!(removal::sweep(&deployer.db).await.unwrap(), 0, "it was taken back");
+    world.sql(&format!("{keep}{}", second.id.0)).await;
     assert_eq!(removal::sweep(&deployer.db).await.unwrap(), 1);
     assert!(deployments::get(deployer, root, "d").await.unwrap().is_none());
     assert!(updates::get(deployer, root, second.id).await.unwrap().is_none());
