@@ -94,6 +94,39 @@ async fn an_update_merges_the_infrastructures_of_then_if_it_is_asked_to() {
 }
 
 #[tokio::test]
+async fn a_page_looks_at_so_many_and_the_next_goes_on() {
+    let world = world().await;
+    world.deployment("d", "CHURN").await;
+    let columns = "project_key, infrastructure_id, bundle_id, settings, version, last_run_no, created_at, created_by, updated_at, updated_by";
+    let many = format!(
+        "INSERT INTO deployment (id, deployed_project_key, {columns}) \
+         WITH RECURSIVE n(i) AS (SELECT 1001 UNION ALL SELECT i + 1 FROM n WHERE i < 2100) \
+         SELECT 'n' || n.i, 'N' || n.i, {columns} FROM n, deployment WHERE id = 'd'"
+    );
+    world.sql(&many).await;
+    let list = async |after: Option<&str>| {
+        let page = Page::new(None, after).unwrap();
+        remapped_otherwise(&world.deployer, &world.root, None, &page).await.unwrap()
+    };
+    let empty = list(None).await;
+    let (cursor, end) = &empty.items[0];
+    assert_eq!((empty.items.len(), empty.has_next), (1, true));
+    assert_eq!((end.deployment.id.as_str(), end.differences.len()), ("n1999", 0));
+    let rest = list(Some(cursor)).await;
+    assert_eq!((rest.items.len(), rest.has_next), (0, false));
+
+    let own = SettingsChange { code_env_remapping: Some(vec![remap("py", "ours")]), ..Default::default() };
+    for id in ["n1500", "n2050"] {
+        let change = Change { expected_version: 1, settings: own.clone(), ..Default::default() };
+        deployments::update_settings(&world.deployer, &world.root, id, change).await.unwrap();
+    }
+    let first = list(None).await;
+    assert_eq!((first.items.len(), first.has_next, first.items[0].1.deployment.id.as_str()), (1, true, "n1500"));
+    let second = list(Some(&first.items[0].0)).await;
+    assert_eq!((second.items.len(), second.has_next, second.items[0].1.deployment.id.as_str()), (1, false, "n2050"));
+}
+
+#[tokio::test]
 async fn whose_are_otherwise_is_listed_for_those_who_may_deploy_there() {
     let world = world().await;
     world.infrastructure("TEST", "http://127.0.0.1:2").await;

@@ -212,7 +212,7 @@ impl From<DeploymentFilter> for deployments::Filter {
 pub(crate) struct RemappedDeployment {
     /// The deployment.
     deployment: Deployment,
-    /// What is different.
+    /// What is different. Empty for one alone that ends a page on which none was found: the next page goes on behind it.
     differences: Vec<RemappingDifference>,
 }
 
