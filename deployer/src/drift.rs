@@ -159,7 +159,11 @@ pub async fn sweep(deployer: &Deployer, settings: DriftSettings) -> Result<Swept
     let due = store::due(&deployer.db, before, MOST, SWEEPS.unsigned_abs()).await?;
     let mut checks = stream::iter(due).map(|id| one(deployer, id, before)).buffer_unordered(AT_ONCE);
     while let Some(found) = checks.next().await {
-        match found? {
+        let found = found.unwrap_or_else(|error| {
+            tracing::warn!(?error, "a deployment's node could not be compared with its last update");
+            Some(Found::Failed)
+        });
+        match found {
             Some(Found::Same) => swept.same += 1,
             Some(Found::Different) => swept.differing += 1,
             Some(Found::Failed) => swept.failed += 1,

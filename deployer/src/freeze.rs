@@ -155,6 +155,10 @@ pub(crate) async fn read<C: ConnectionTrait>(
     let settings: deployments::Settings = serde_json::from_str(&row.settings)?;
     let plan = plan(&place.settings, settings.on_failure, &hooks)?;
     let remappings = settings.remappings(&deployments::Remappings::of(&place.settings));
+    // Lists that nobody has set leave the node's alone.
+    let merges = settings.merge_infrastructure_remapping;
+    let code_envs = (merges || settings.code_env_remapping.is_some()).then_some(remappings.code_envs);
+    let container_execs = (merges || settings.container_exec_remapping.is_some()).then_some(remappings.container_execs);
     let body = DeploySpec {
         deployment: row.id.clone(),
         infrastructure: place.spec,
@@ -167,8 +171,8 @@ pub(crate) async fn read<C: ConnectionTrait>(
         deployed_project_key: row.deployed_project_key.clone(),
         project_folder: settings.project_folder,
         connection_remapping: remappings.connections,
-        code_env_remapping: Some(remappings.code_envs),
-        container_exec_remapping: Some(remappings.container_execs),
+        code_env_remapping: code_envs,
+        container_exec_remapping: container_execs,
         code_envs_behavior: settings.code_envs_behavior,
         local_variables: settings.local_variables,
         scenarios: settings.scenarios,

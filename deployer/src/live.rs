@@ -9,6 +9,7 @@ use entities::run;
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _,
     QuerySelect as _,
+    sea_query::{ExprTrait as _, IntoCondition},
 };
 use targets::{spec::DeploySpec, target::Receipt};
 
@@ -19,6 +20,8 @@ use crate::{
 
 /// So many updates back are looked through.
 const DEPTH: u64 = 50;
+/// So many when it is looked for one of a kind.
+const DEEP: u64 = 200;
 /// The kinds of step that may change the node.
 const CHANGING: [&str; 6] = ["push_bundle", "activate", "enforce_run_as", "restore", "switch_off", "delete_project"];
 
@@ -117,6 +120,43 @@ pub(crate) async fn ever_deployed<C: ConnectionTrait>(db: &C, deployment: &str) 
         .filter(run::Column::DeploymentId.eq(deployment))
         .filter(run::Column::Status.is_in([Status::Succeeded.as_str(), Status::Warning.as_str()]));
     Ok(succeeded.count(db).await? > 0)
+}
+
+/// Whether an update after this one ended, was to deploy, and may have changed the node.
+pub(crate) async fn half_done_since<C: ConnectionTrait>(db: &C, deployment: &str, number: i64) -> Result<bool> {
+    let ended = run::Column::RunNo.gt(number).and(run::Column::EndedAt.is_not_null());
+    any(db, deployment, ended, |state| UpdateType::of(&state.spec).deploys() && may_have_changed(state)).await
+}
+
+/// Whether any update of this deployment ever changed its node, or may have.
+pub(crate) async fn ever_changed<C: ConnectionTrait>(db: &C, deployment: &str) -> Result<bool> {
+    let every = run::Column::RunNo.gt(0);
+    Ok(ever_deployed(db, deployment).await? || any(db, deployment, every, may_have_changed).await?)
+}
+
+/// Whether this is so for one of these updates at least; journals are read one by one, newest first.
+async fn any<C: ConnectionTrait>(
+    db: &C,
+    deployment: &str,
+    which: impl IntoCondition,
+    is_so: impl Fn(&State) -> bool,
+) -> Result<bool> {
+    let ids: Vec<i64> = run::Entity::find()
+        .select_only()
+        .column(run::Column::Id)
+        .filter(run::Column::DeploymentId.eq(deployment))
+        .filter(which)
+        .order_by_desc(run::Column::RunNo)
+        .limit(DEEP)
+        .into_tuple()
+        .all(db)
+        .await?;
+    for id in ids {
+        if runs::load(db, RunId(id)).await?.is_some_and(|run| is_so(&run.state)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether an update began with something that changes the node.

@@ -57,6 +57,19 @@ pub struct Listing<T> {
 }
 
 impl<T> Listing<T> {
+    /// More may follow behind this key, up to which was looked: the next page begins there.
+    #[must_use]
+    pub(crate) fn cut(mut self, key: &str) -> Self {
+        if self.has_next {
+            return self;
+        }
+        if let Some((cursor, _)) = self.items.last_mut() {
+            *cursor = encode(key);
+            self.has_next = true;
+        }
+        self
+    }
+
     /// The same page of something else.
     pub fn map<U>(self, f: impl Fn(T) -> U) -> Listing<U> {
         Listing {

@@ -13,6 +13,7 @@ use crate::{
     error::Error,
     governance, keys,
     rights::{self, Access},
+    updates::UpdateType,
 };
 
 /// The requester is no user any more, or disabled.
@@ -25,7 +26,7 @@ pub const POLICY_PACKAGE_GONE: Code = Code::new("POLICY_PACKAGE_GONE");
 pub const POLICY_UNAVAILABLE: Code = Code::new("POLICY_UNAVAILABLE");
 
 /// Whether this update may begin: the requester exists, is enabled and may deploy on the infrastructure and the published project; the package
-/// is there with the content that was asked for; the infrastructure's policies let it be deployed. Answers what they warn of. `last`: no attempt follows this one.
+/// is there with the content that was asked for, if the update deploys it; the infrastructure's policies let it be deployed. Answers what they warn of. `last`: no attempt follows this one.
 ///
 /// # Errors
 /// `POLICY_REQUESTER_GONE`, `POLICY_RIGHT_LOST`, `POLICY_PACKAGE_GONE`, `GOVERNANCE_PREVENTED`, `GOVERNANCE_SOURCE_INVALID`,
@@ -34,6 +35,7 @@ pub async fn check(
     deployer: &Deployer,
     requester: &str,
     spec: &DeploySpec,
+    kind: UpdateType,
     last: bool,
 ) -> Result<Vec<String>, StepError> {
     let Some(viewer) = keys::viewer_of(&deployer.db, requester).await.map_err(unavailable)? else {
@@ -58,19 +60,27 @@ pub async fn check(
         );
         return Err(Failure::new(POLICY_RIGHT_LOST, message).permanent());
     }
+    if kind.deploys() {
+        package(deployer, spec).await?;
+    }
+    governance::check(deployer, requester, spec, last).await
+}
+
+/// The package must be what was asked for.
+async fn package(deployer: &Deployer, spec: &DeploySpec) -> Result<(), StepError> {
     let id = (spec.package.project_key.clone(), spec.package.bundle_id.clone());
-    let bundle = bundle::Entity::find_by_id(id).one(db).await.map_err(|error| unavailable(error.into()))?;
+    let bundle =
+        bundle::Entity::find_by_id(id).one(deployer.db.pool()).await.map_err(|error| unavailable(error.into()))?;
     if bundle.is_none_or(|bundle| bundle.sha256 != spec.package.sha256) {
         return Err(gone());
     }
     let key = PackageKey::of(&spec.package.sha256).map_err(|error| store(&error))?;
     // Opening says that the store has it; its content is checked while it is sent.
     match deployer.packages.open_package(&key).await {
-        Ok((size, _)) if size == spec.package.size => {}
-        Ok(_) | Err(PackageError::NotFound) => return Err(gone()),
-        Err(error) => return Err(store(&error)),
+        Ok((size, _)) if size == spec.package.size => Ok(()),
+        Ok(_) | Err(PackageError::NotFound) => Err(gone()),
+        Err(error) => Err(store(&error)),
     }
-    governance::check(deployer, requester, spec, last).await
 }
 
 fn gone() -> StepError {

@@ -25,6 +25,7 @@ use targets::{
 use crate::{
     Deployer,
     bundles::{self, Bundle},
+    deployments::Settings,
     deployments::{self, Deployment},
     drift,
     error::{Error, Result},
@@ -245,8 +246,9 @@ pub async fn heavy(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Hea
     let row = rights::require_deployment(db, viewer, id, Access::See, "id").await?;
     let admin = rights::infrastructure_level(db, viewer, &row.infrastructure_id).await? >= Level::Admin;
     let standing = Standing::read(db, id).await?;
-    let mut facts = judge::Facts { standing: &standing, now: None, node: None, drift: None, admin };
-    if let Some(live) = standing.live.as_ref().filter(|live| live.kind.deploys()) {
+    let disabled = Settings::read(&row.settings)?.disabled;
+    let mut facts = judge::Facts { standing: &standing, now: None, node: None, drift: None, disabled, admin };
+    if let Some(live) = standing.live.as_ref().filter(|live| live.kind.deploys() && !disabled) {
         let now = present(deployer, &row, &live.requester).await;
         let (now, refused) = split(now)?;
         let node = match (&now, refused) {

@@ -218,8 +218,8 @@ pub(crate) fn deployment(one: &Deployment) -> Value {
         "bundleContainerSettings": {
             "remapping": {
                 "connections": settings.connection_remapping,
-                "codeEnvs": settings.code_env_remapping,
-                "containerExecs": settings.container_exec_remapping,
+                "codeEnvs": settings.code_env_remapping.as_deref().unwrap_or_default(),
+                "containerExecs": settings.container_exec_remapping.as_deref().unwrap_or_default(),
             },
             "codeEnvsBehavior": settings.code_envs_behavior.unwrap_or_default(),
             "mergeInfrastructureRemapping": settings.merge_infrastructure_remapping,
@@ -234,6 +234,11 @@ pub(crate) fn deployment(one: &Deployment) -> Value {
         Value::Object(known) => Value::Object(over(settings.other.clone(), known)),
         other => other,
     }
+}
+
+/// An empty list is what a deployment shows that leaves the node's list alone.
+fn unless_shown<T>(given: Option<Vec<T>>, now: &Option<Vec<T>>) -> Option<Vec<T>> {
+    given.filter(|given| now.is_some() || !given.is_empty())
 }
 
 /// What a document changes of a deployment, and the version that it is about.
@@ -260,8 +265,11 @@ pub(crate) fn deployment_change(
     let unset = one.settings.local_variables.is_none();
     let settings = deployments::SettingsChange {
         connection_remapping: remapping(&mut document, "connections")?,
-        code_env_remapping: remapping(&mut document, "codeEnvs")?,
-        container_exec_remapping: remapping(&mut document, "containerExecs")?,
+        code_env_remapping: unless_shown(remapping(&mut document, "codeEnvs")?, &one.settings.code_env_remapping),
+        container_exec_remapping: unless_shown(
+            remapping(&mut document, "containerExecs")?,
+            &one.settings.container_exec_remapping,
+        ),
         merge_infrastructure_remapping: merge
             .map(|value| typed(value, "bundleContainerSettings.mergeInfrastructureRemapping"))
             .transpose()?,

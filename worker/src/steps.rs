@@ -10,6 +10,7 @@ use deployer::{
     Deployer, deployments,
     drift::{self, DriftSettings},
     imports::Imports,
+    updates::UpdateType,
 };
 use engine::{
     failure::{Code, Failure, StepError, StepOutcome, StepResult},
@@ -34,6 +35,11 @@ use crate::{
 
 /// The code of a plan that this worker is too old for.
 pub const STEP_UNKNOWN: Code = Code::new("STEP_UNKNOWN");
+
+/// The kinds of step that turn scenarios and web apps off, and note before how they were.
+const TURNING_OFF: &[&str] = &["activate", "switch_off"];
+/// The kinds of step after which they are as they should be.
+const PUTTING_BACK: &[&str] = &["verify", "restore"];
 
 /// Whoever does steps in this process.
 pub(crate) struct Steps {
@@ -66,13 +72,13 @@ impl Prepared {
 }
 
 impl Steps {
-    /// What was read before the node was changed, by a run that ended in between, is still what was there before.
+    /// What was read before the node was changed, by a run that ended in between or that switched it off, is still what was there before.
     async fn inherit(&self, context: &Context) -> Result<(), StepError> {
         if context.note(notes::STATES).is_some() {
             return Ok(());
         }
         let db = &self.deployer.db;
-        let found = engine::runs::due::unfinished_notes(db, &context.held.row, "activate", &["verify", "restore"]);
+        let found = engine::runs::due::unfinished_notes(db, &context.held.row, TURNING_OFF, PUTTING_BACK);
         let found = found.await.map_err(unavailable)?;
         for (key, value) in notes::inherited(|key| found.get(key).cloned()) {
             if context.note(key).is_none() {
@@ -102,9 +108,12 @@ impl Doer for Steps {
     async fn perform(&self, context: &Context, planned: &PlannedStep) -> StepResult {
         if planned.kind == "check_policy" {
             let spec = spec(context)?;
-            let requester = context.held.state().spec.requester.clone();
+            let (requester, kind) = {
+                let state = context.held.state();
+                (state.spec.requester.clone(), UpdateType::of(&state.spec))
+            };
             let last = context.attempt >= planned.policy.retry.max_attempts;
-            let warnings = deployer::policy::check(&self.deployer, &requester, &spec, last).await?;
+            let warnings = deployer::policy::check(&self.deployer, &requester, &spec, kind, last).await?;
             return Ok(StepOutcome::Done { output: serde_json::Value::Null, warnings });
         }
         let prepared = self.prepare(context).await?;
@@ -118,7 +127,11 @@ impl Doer for Steps {
             }
             "enforce_run_as" => prepared.target.enforce_run_as(&work).await,
             "verify" => prepared.target.verify(&work).await,
-            "switch_off" => prepared.target.switch_off(&work).await,
+            "switch_off" => {
+                // Kept by each: what a later one inherits are the notes of the newest.
+                self.inherit(&prepared.context).await?;
+                prepared.target.switch_off(&work).await
+            }
             "delete_project" => prepared.target.delete_project(&work).await,
             "restore" => prepared.target.restore(&work).await,
             other => Err(Failure::new(
@@ -151,6 +164,7 @@ impl Doer for Steps {
 
     fn is_in_flight(&self, context: &Context) -> bool {
         notes::inherited(|key| context.note(key)).iter().any(|(key, _)| *key == notes::ACTIVATE)
+            || context.note(notes::DELETE).is_some_and(|asked| !asked.is_null())
     }
 
     fn lacks(&self, planned: &PlannedStep) -> Option<String> {

@@ -19,6 +19,8 @@ use crate::{
 
 /// So many deployments are looked at in one query: each may hold a megabyte of local variables.
 const BATCH: u64 = 50;
+/// So many batches make a page at most, however few were found.
+const BATCHES: usize = 20;
 
 /// What is remapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +62,7 @@ pub struct RemappingDifference {
 pub struct Remapped {
     /// The deployment.
     pub deployment: Deployment,
-    /// What is different; never empty.
+    /// What is different. Empty for one alone that ends a page on which none was found: more were looked at than one page may, and the next goes on behind it.
     pub differences: Vec<RemappingDifference>,
 }
 
@@ -113,14 +115,17 @@ impl Settings {
         };
         Remappings {
             connections: merged(&self.connection_remapping, &place.connections),
-            code_envs: merged(&self.code_env_remapping, &place.code_envs),
-            container_execs: merged(&self.container_exec_remapping, &place.container_execs),
+            code_envs: merged(self.code_env_remapping.as_deref().unwrap_or_default(), &place.code_envs),
+            container_execs: merged(
+                self.container_exec_remapping.as_deref().unwrap_or_default(),
+                &place.container_execs,
+            ),
         }
     }
 }
 
 /// The deployments that the viewer may see, and whose remappings are otherwise than their infrastructure's today, by id. An infrastructure's
-/// remappings are told to those who may deploy on it alone: they get a copy with each deployment that they make.
+/// remappings are told to those who may deploy on it alone: they get a copy with each deployment that they make. A page may be short although more follow.
 ///
 /// # Errors
 /// Faults only.
@@ -135,7 +140,9 @@ pub async fn remapped_otherwise(
     let mut places: HashMap<String, Remappings> = HashMap::new();
     let mut after = page.after.clone();
     let mut more = infrastructure.is_none_or(text::storable);
-    while more && (found.len() as u64) < page.limit() {
+    let (mut batches, mut last) = (0, None);
+    while more && batches < BATCHES && (found.len() as u64) < page.limit() {
+        batches += 1;
         let mut query = deployment::Entity::find()
             .filter(rights::deployments_where(viewer, Access::See))
             .filter(rights::infrastructures_where(viewer, deployment::Column::InfrastructureId, Level::Deploy));
@@ -153,6 +160,7 @@ pub async fn remapped_otherwise(
         for row in infrastructure::Entity::find().filter(infrastructure::Column::Id.is_in(ids)).all(db).await? {
             places.insert(row.id, Remappings::of(&infrastructures::Settings::read(&row.settings)?));
         }
+        last = rows.last().cloned();
         for row in rows {
             // None: the infrastructure went with its deployments meanwhile.
             let Some(place) = places.get(&row.infrastructure_id) else { continue };
@@ -162,6 +170,10 @@ pub async fn remapped_otherwise(
                 found.push((row, differences));
             }
         }
+    }
+    let short = more && (found.len() as u64) < page.limit();
+    if short && found.is_empty() {
+        found.extend(last.map(|row| (row, Vec::new())));
     }
     found.truncate(usize::try_from(page.limit()).unwrap_or(usize::MAX));
     let (rows, mut differences): (Vec<_>, HashMap<_, _>) = found
@@ -175,7 +187,11 @@ pub async fn remapped_otherwise(
         let differences = differences.remove(&deployment.id).unwrap_or_default();
         Remapped { deployment, differences }
     });
-    Ok(page.listing(remapped.collect(), |one| one.deployment.id.clone()))
+    let listing = page.listing(remapped.collect(), |one| one.deployment.id.clone());
+    Ok(match after {
+        Some(after) if short => listing.cut(&after),
+        _ => listing,
+    })
 }
 
 #[cfg(test)]

@@ -2,9 +2,11 @@
 //! when that has succeeded.
 
 use engine::db::{Db, Tx, clock_sql, sql_with};
-use engine::{ids::RunId, runs};
+use engine::{ids::RunId, journal::Status, runs};
 use entities::{api_key, deployment, drift, idempotency_key, removal, run};
-use sea_orm::{ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _, sea_query::Query};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _, sea_query::Query,
+};
 
 use super::write;
 use crate::{
@@ -54,7 +56,7 @@ const GRACE: i64 = 10_000_000;
 ///
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `UPDATE_RUNNING` while an update has not ended. If something is to be done on the node, also
-/// `IDEMPOTENCY_KEY_INVALID`, `IDEMPOTENCY_MISMATCH`, `DEPLOYMENT_DELETED` and `ADMIN_KEY_MISSING`.
+/// `IDEMPOTENCY_KEY_INVALID`, `IDEMPOTENCY_MISMATCH`, `DEPLOYMENT_DELETED`, `NOT_DEPLOYED` and `ADMIN_KEY_MISSING`.
 pub async fn delete_with(
     deployer: &Deployer,
     viewer: &Viewer,
@@ -80,27 +82,54 @@ pub async fn sweep(db: &Db) -> Result<u64> {
     let clock = clock_sql(pool.get_database_backend());
     let sql = format!(
         "SELECT m.deployment_id AS id FROM removal m JOIN run r ON r.id = m.run_id \
-         WHERE r.status IN ('SUCCEEDED', 'WARNING') AND r.ended_at <= {clock} - $1 LIMIT 100"
+         WHERE r.status IN ('SUCCEEDED', 'WARNING') AND r.ended_at <= {clock} - $1 ORDER BY r.ended_at, r.id LIMIT 100"
     );
     let mut gone = 0;
     for row in pool.query_all_raw(sql_with(pool, sql, [GRACE.into()])).await? {
         let id: String = row.try_get("", "id")?;
-        let tx = db.begin().await?;
-        tx.lock("deployment", "id = $1", id.as_str()).await?;
-        let Some(due) = removal::Entity::find_by_id(&id).one(&*tx).await? else { continue };
-        let ended = run::Entity::find_by_id(due.run_id).one(&*tx).await?;
-        if ended.is_none_or(|run| run.ended_at.is_none()) {
-            continue;
+        match remove(db, &id).await {
+            Ok(true) => gone += 1,
+            Ok(false) => {}
+            // The others go all the same.
+            Err(error) => tracing::warn!(deployment = id, ?error, "a deleted deployment could not be removed"),
         }
-        let act = Act::unsigned(db, None, Via::Worker, "deleteDeployment", Object::new(ObjectKind::Deployment, &id));
-        act.before(&tx).await?;
-        act.update(RunId(due.run_id));
-        erase(&tx, &id).await?;
-        act.commit(tx).await?;
-        tracing::info!(deployment = id, "a deployment was deleted, after its update on the node");
-        gone += 1;
     }
     Ok(gone)
+}
+
+/// Removes one, unless its deletion did not succeed, or something was asked of it all the same: then it stays.
+async fn remove(db: &Db, id: &str) -> Result<bool> {
+    let tx = db.begin().await?;
+    tx.lock("deployment", "id = $1", id).await?;
+    let Some(due) = removal::Entity::find_by_id(id).one(&*tx).await? else { return Ok(false) };
+    let ended = run::Entity::find_by_id(due.run_id).one(&*tx).await?;
+    if ended.as_ref().is_some_and(|run| run.ended_at.is_none()) {
+        return Ok(false);
+    }
+    let succeeded = ended
+        .is_some_and(|run| [Status::Succeeded, Status::Warning].map(Status::as_str).contains(&run.status.as_str()));
+    let unfinished = run::Entity::find()
+        .filter(run::Column::DeploymentId.eq(id))
+        .filter(run::Column::EndedAt.is_null())
+        .limit(1)
+        .one(&*tx)
+        .await?;
+    if !succeeded || unfinished.is_some() {
+        removal::Entity::delete_by_id(id).exec(&*tx).await?;
+        tx.commit().await?;
+        tracing::warn!(
+            deployment = id,
+            "a deployment stays: its deletion did not succeed, or another update was asked for after it"
+        );
+        return Ok(false);
+    }
+    let act = Act::unsigned(db, None, Via::Worker, "deleteDeployment", Object::new(ObjectKind::Deployment, id));
+    act.before(&tx).await?;
+    act.update(RunId(due.run_id));
+    erase(&tx, id).await?;
+    act.commit(tx).await?;
+    tracing::info!(deployment = id, "a deployment was deleted, after its update on the node");
+    Ok(true)
 }
 
 /// Removes a deployment and all that hangs on it. The caller holds its lock, and has seen that no update of it is unfinished.

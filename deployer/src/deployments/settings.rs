@@ -28,10 +28,10 @@ const LONGEST_TAG: usize = 100;
 pub struct Settings {
     /// The deployment's own copy of the remappings.
     pub connection_remapping: Vec<ConnectionRemapping>,
-    /// Of code envs.
-    pub code_env_remapping: Vec<Remapping>,
-    /// Of container configurations.
-    pub container_exec_remapping: Vec<Remapping>,
+    /// Of code envs; None (nobody has set any since an earlier version) leaves the node's alone.
+    pub code_env_remapping: Option<Vec<Remapping>>,
+    /// Of container configurations; None as well.
+    pub container_exec_remapping: Option<Vec<Remapping>>,
     /// At each update, the infrastructure's remappings of then are put to these; where both remap a name, these win.
     pub merge_infrastructure_remapping: bool,
     /// How the node imports the bundle's code envs; None leaves the node's own way alone.
@@ -111,10 +111,10 @@ impl Settings {
             self.connection_remapping.clone_from(remapping);
         }
         if let Some(remapping) = &change.code_env_remapping {
-            self.code_env_remapping.clone_from(remapping);
+            self.code_env_remapping = Some(remapping.clone());
         }
         if let Some(remapping) = &change.container_exec_remapping {
-            self.container_exec_remapping.clone_from(remapping);
+            self.container_exec_remapping = Some(remapping.clone());
         }
         if let Some(merge) = change.merge_infrastructure_remapping {
             self.merge_infrastructure_remapping = merge;
@@ -149,8 +149,8 @@ impl Settings {
     /// Notes all that is wrong.
     pub(crate) fn check(&self, problems: &mut Problems) {
         remappings(&self.connection_remapping, "connectionRemapping", problems);
-        remappings(&self.code_env_remapping, "codeEnvRemapping", problems);
-        remappings(&self.container_exec_remapping, "containerExecRemapping", problems);
+        remappings(self.code_env_remapping.as_deref().unwrap_or_default(), "codeEnvRemapping", problems);
+        remappings(self.container_exec_remapping.as_deref().unwrap_or_default(), "containerExecRemapping", problems);
         if self.scenarios.len() > MOST_SCENARIOS {
             problems.add("TOO_MANY", "scenarios", format!("At most {MOST_SCENARIOS} scenarios can be switched."));
         } else {
@@ -224,8 +224,8 @@ mod tests {
         let long = Value::String("x".repeat(MOST_VARIABLES));
         let settings = Settings {
             connection_remapping: vec![remap("a", "b"), remap("a", "c"), remap(" ", "c")],
-            code_env_remapping: vec![remap("py", "py\n")],
-            container_exec_remapping: vec![remap("big", "huge"), remap("big", "small")],
+            code_env_remapping: Some(vec![remap("py", "py\n")]),
+            container_exec_remapping: Some(vec![remap("big", "huge"), remap("big", "small")]),
             local_variables: Some([("v".to_owned(), long)].into_iter().collect()),
             scenarios: [("a\nb".to_owned(), true)].into_iter().collect(),
             project_folder: Some("a/b".to_owned()),

@@ -9,6 +9,7 @@ use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _,
     IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _, sea_query::ExprTrait as _,
 };
+use targets::spec::Remapping;
 
 use super::{
     Deployment,
@@ -41,7 +42,7 @@ pub struct NewDeployment {
     pub bundle_id: String,
     /// The project key on the node; None is the published project's.
     pub deployed_project_key: Option<String>,
-    /// What is set otherwise than by default. Without remappings it gets a copy of the infrastructure's.
+    /// What is set otherwise than by default. Without remappings it gets a copy of the infrastructure's, unless those are merged at each update.
     pub settings: SettingsChange,
     /// Go on where the infrastructure's policies warn of the bundle.
     pub ignore_warnings: bool,
@@ -63,10 +64,15 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment, a
     let both = sides(deployer.db.pool(), viewer, &new).await?;
     let deployed = new.deployed_project_key.clone().unwrap_or_else(|| new.project_key.clone());
     let place = infrastructures::Settings::read(&both.settings)?;
+    // What is merged at each update need not be copied: a copy would win over what the infrastructure says later.
+    let copied = |theirs: Vec<Remapping>| match new.settings.merge_infrastructure_remapping {
+        Some(true) => Vec::new(),
+        _ => theirs,
+    };
     let defaults = Settings {
-        connection_remapping: place.connection_remapping,
-        code_env_remapping: place.code_env_remapping,
-        container_exec_remapping: place.container_exec_remapping,
+        connection_remapping: copied(place.connection_remapping),
+        code_env_remapping: Some(copied(place.code_env_remapping)),
+        container_exec_remapping: Some(copied(place.container_exec_remapping)),
         ..Settings::default()
     };
     let settings = defaults.with(&new.settings);

@@ -33,7 +33,7 @@ pub(super) async fn current<C: ConnectionTrait>(
         return Ok(Vec::new());
     }
     let later = "NOT EXISTS (SELECT 1 FROM run r WHERE r.deployment_id = drift.deployment_id AND r.requested_at > drift.requested_at \
-                 AND r.status IN ('SUCCEEDED', 'WARNING'))";
+                 AND r.status IN ('SUCCEEDED', 'WARNING')) AND EXISTS (SELECT 1 FROM run o WHERE o.id = drift.run_id)";
     let found = drift::Entity::find()
         .filter(drift::Column::DeploymentId.is_in(seen))
         .filter(sea_orm::sea_query::Expr::cust(later))
@@ -68,11 +68,13 @@ pub(super) async fn due(db: &Db, before: i64, most: u64, sweeps: u64) -> Result<
     Ok(rows.iter().map(|row| row.try_get("", "id")).collect::<std::result::Result<_, engine::db::DbErr>>()?)
 }
 
-/// Takes a deployment for a check; false if another process did since `before`.
+/// Takes a deployment for a check; false if another process did since `before`, or if it is gone.
 pub(super) async fn take(db: &Db, deployment: &str, before: i64) -> Result<bool> {
     let tx = db.begin().await?;
+    tx.lock("deployment", "id = $1", deployment).await?;
     let now = tx.now().await?;
-    let sql = "INSERT INTO drift (deployment_id, run_id, requested_at, begun_at, differences) VALUES ($1, 0, 0, $2, '[]') \
+    let sql = "INSERT INTO drift (deployment_id, run_id, requested_at, begun_at, differences) \
+               SELECT d.id, 0, 0, CAST($2 AS BIGINT), '[]' FROM deployment d WHERE d.id = $1 \
                ON CONFLICT (deployment_id) DO UPDATE SET begun_at = excluded.begun_at WHERE drift.begun_at <= $3";
     let values = [deployment.into(), now.into(), before.into()];
     let taken = tx.execute_raw(sql_with(&*tx, sql, values)).await?.rows_affected() == 1;

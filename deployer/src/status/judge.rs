@@ -32,6 +32,8 @@ pub(super) struct Facts<'a> {
     pub(super) node: Option<std::result::Result<OnNode, Failure>>,
     /// When the node was last compared with the last update, and what was otherwise.
     pub(super) drift: Option<(i64, Vec<Difference>)>,
+    /// The deployment is disabled, whatever became of the update that was to do so.
+    pub(super) disabled: bool,
     /// The viewer administers the infrastructure.
     pub(super) admin: bool,
 }
@@ -65,9 +67,17 @@ pub(super) fn judge(facts: &Facts<'_>) -> Result<(Health, Vec<Message>)> {
             verdict.add(Health::Unknown, Message::new(Info, "NEVER_DEPLOYED", "Never deployed", said));
         }
         None => {}
-        Some(live) if live.kind == UpdateType::Disable => {
-            let said = "Its scenarios are off on the node. Enable it to go on.";
+        Some(live) if live.kind == UpdateType::Disable || facts.disabled => {
+            let said = if live.kind.deploys() {
+                "It takes no updates, but none has switched it off on the node. Disable it again, or enable it to go on."
+            } else {
+                "Its scenarios are off on the node. Enable it to go on."
+            };
             verdict.add(Health::Unknown, Message::new(Info, "DEPLOYMENT_DISABLED", "Disabled", said));
+        }
+        Some(live) if live.kind == UpdateType::Unknown => {
+            let said = "The last update is of a later version of Slipway. Ask there.";
+            verdict.add(Health::Unknown, Message::new(Info, "NOT_DEPLOYED", "Not known", said));
         }
         Some(live) if !live.kind.deploys() => {
             let said = "Its project was switched off or deleted on the node. The deployment itself goes in a moment.";

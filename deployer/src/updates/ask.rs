@@ -198,6 +198,10 @@ async fn retry_once(
     let hooks = hooks.filter(|(planned, _)| planned.name.starts_with(freeze::PRE_HOOKS));
     let steps = hooks.filter_map(|(planned, step)| Some((planned.name.clone(), step.output.clone()?))).collect();
     let kind = UpdateType::of(&old.state.spec);
+    if kind == UpdateType::Unknown {
+        let message = "This update is of a later version of Slipway. Retry it there, or start a new update.";
+        return Err(Error::field("RETRY_NOT_POSSIBLE", "id", message));
+    }
     if kind.deploys() && deployments::Settings::read(&deployment.settings)?.disabled {
         return Err(purpose::disabled_refusal());
     }

@@ -20,6 +20,8 @@ pub enum UpdateType {
     Disable,
     /// It does on the node what the deployment's deletion asks for.
     Delete,
+    /// A later version's: this one does not know what it is for.
+    Unknown,
 }
 
 impl UpdateType {
@@ -31,6 +33,7 @@ impl UpdateType {
             Self::Enable => "ENABLE",
             Self::Disable => "DISABLE",
             Self::Delete => "DELETE",
+            Self::Unknown => "UNKNOWN",
         }
     }
 
@@ -39,14 +42,15 @@ impl UpdateType {
         matches!(self, Self::Update | Self::Restore | Self::Enable)
     }
 
-    /// What a spec is for. An unknown word is of a later version, and no ordinary update.
-    pub(crate) fn of(spec: &RunSpec) -> Self {
+    /// What a spec is for. An unknown word is of a later version, and none of these.
+    pub fn of(spec: &RunSpec) -> Self {
         match spec.body.get(KEY).and_then(Value::as_str) {
             None | Some("UPDATE") => Self::Update,
             Some("RESTORE") => Self::Restore,
             Some("ENABLE") => Self::Enable,
             Some("DISABLE") => Self::Disable,
-            Some(_) => Self::Delete,
+            Some("DELETE") => Self::Delete,
+            Some(_) => Self::Unknown,
         }
     }
 
@@ -55,5 +59,24 @@ impl UpdateType {
         if let Value::Object(body) = &mut spec.body {
             body.insert(KEY.to_owned(), json!(self.as_str()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::plan::{OnFailure, PLAN_VERSION, Plan};
+
+    use super::*;
+
+    #[test]
+    fn a_word_of_a_later_version_is_none_of_ours() {
+        let of = |body| {
+            let plan = Plan { version: PLAN_VERSION, steps: Vec::new(), on_failure: OnFailure::Leave };
+            UpdateType::of(&RunSpec { plan, requester: String::new(), body, inherited: None })
+        };
+        assert_eq!(of(json!({})), UpdateType::Update);
+        assert_eq!(of(json!({ KEY: "DELETE" })), UpdateType::Delete);
+        let later = of(json!({ KEY: "MOVE" }));
+        assert_eq!((later, later.deploys()), (UpdateType::Unknown, false));
     }
 }

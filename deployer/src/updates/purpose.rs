@@ -20,7 +20,7 @@ use super::{kind::UpdateType, restore};
 use crate::{
     deployments::{OnNode, Settings},
     error::{Error, Result},
-    freeze,
+    freeze, live,
     viewer::Viewer,
 };
 
@@ -71,7 +71,16 @@ impl Purpose {
             Self::Enable if !disabled => {
                 Err(Error::field("DEPLOYMENT_NOT_DISABLED", "deploymentId", "This deployment is not disabled."))
             }
-            Self::Restore(_) | Self::Delete(_) => refuse_unfinished(tx, &row.id, self.field()).await,
+            Self::Restore(_) => refuse_unfinished(tx, &row.id, self.field()).await,
+            Self::Delete(on_node) => {
+                refuse_unfinished(tx, &row.id, self.field()).await?;
+                // A project of that key that another one put there is none of ours.
+                if on_node != OnNode::Leave && !live::ever_changed(&**tx, &row.id).await? {
+                    let message = "No update of this deployment has changed its node: nothing there is its work. Delete it with onNode LEAVE.";
+                    return Err(Error::field("NOT_DEPLOYED", self.field(), message));
+                }
+                Ok(())
+            }
             Self::Update | Self::Enable | Self::Disable => Ok(()),
         }
     }

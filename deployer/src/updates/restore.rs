@@ -13,7 +13,7 @@ use crate::{
     deployments::Settings,
     error::{Error, Result},
     freeze,
-    live::{self, Standing, Success},
+    live::{self, Success},
     status::changes::changes,
 };
 
@@ -66,14 +66,8 @@ async fn choose(tx: &Tx, deployment: &str, to: Option<RunId>) -> Result<Success>
         Error::field("RESTORE_NOT_POSSIBLE", "deploymentId", message)
     };
     let newest = deployed.next().ok_or_else(nothing)?;
-    let standing = Standing::read(&**tx, deployment).await?;
-    let half_done = standing.last.is_some_and(|last| {
-        last.row.run_no > newest.number
-            && live::may_have_changed(&last.state)
-            && UpdateType::of(&last.state.spec).deploys()
-    });
     // An update that failed half-way left something else: what was live before is what the newest success put there.
-    if half_done {
+    if live::half_done_since(&**tx, deployment, newest.number).await? {
         return Ok(newest);
     }
     for earlier in deployed {
@@ -106,6 +100,8 @@ async fn agree(tx: &Tx, row: deployment::Model, body: &DeploySpec, login: &str) 
             }
         }
     }
+    // Its remappings hold what was merged then: what the infrastructure says now would come on top.
+    settings.merge_infrastructure_remapping = false;
     let version = row.version + 1;
     let mut row = row.into_active_model();
     row.bundle_id = Set(body.package.bundle_id.clone());

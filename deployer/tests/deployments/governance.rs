@@ -3,7 +3,8 @@
 use deployer::{
     deployments::{self, Change, NewDeployment},
     error::Result,
-    governance, infrastructures, policy, updates,
+    governance, infrastructures, policy,
+    updates::{self, UpdateType},
     viewer::Viewer,
 };
 use engine::{failure::StepError, ids::RunId, runs, secrets::Secret};
@@ -53,7 +54,7 @@ async fn spec_of(world: &World, run: RunId) -> DeploySpec {
 
 /// What step `check_policy` comes to: warnings, or a code and whether it is tried again.
 async fn check(world: &World, spec: &DeploySpec, last: bool) -> std::result::Result<Vec<String>, (String, bool)> {
-    match policy::check(&world.deployer, REQUESTER, spec, last).await {
+    match policy::check(&world.deployer, REQUESTER, spec, UpdateType::Update, last).await {
         Ok(warnings) => Ok(warnings),
         Err(StepError::Permanent(failure)) => Err((failure.code.to_string(), false)),
         Err(StepError::Retryable { failure, .. }) => Err((failure.code.to_string(), true)),
@@ -142,7 +143,7 @@ async fn prevented_is_an_update_and_not_the_intention() {
     world.deployment("d", "CHURN").await;
     let run = updates::start(&world.deployer, &world.root, "d", None).await.unwrap().update.id;
     let spec = spec_of(&world, run).await;
-    let prevented = policy::check(&world.deployer, REQUESTER, &spec, false).await;
+    let prevented = policy::check(&world.deployer, REQUESTER, &spec, UpdateType::Update, false).await;
     let Err(StepError::Permanent(failure)) = prevented else { panic!("{prevented:?}") };
     assert_eq!(failure.code.as_str(), "GOVERNANCE_PREVENTED");
     assert!(failure.message.starts_with("Nobody signed. "), "{}", failure.message);

@@ -268,6 +268,9 @@ async fn a_restore_puts_back_what_was_live_before() {
     let retried = updates::retry(deployer, root, restored.id, None).await.unwrap().update;
     assert_eq!((retried.kind, retried.bundle_id.as_str()), (UpdateType::Restore, "v1"));
     updates::cancel(deployer, root, retried.id).await.unwrap();
+    // Another one failed since, before it did anything: what the first one left half-done is there all the same.
+    let early = updates::start(deployer, root, "d", None).await.unwrap().update.id;
+    fail(&worker, early, 1).await;
     let back = restore(None).await.unwrap().update;
     assert_eq!(back.bundle_id, "v2");
     updates::cancel(deployer, root, back.id).await.unwrap();
@@ -288,6 +291,10 @@ async fn a_disabled_deployment_takes_no_update_but_one() {
     let (deployer, root) = (&world.deployer, &world.root);
     assert_eq!(code(&updates::enable(deployer, root, "d", None).await), "DEPLOYMENT_NOT_DISABLED");
     let first = succeed(&world, &worker).await;
+    // Called off before it began: it takes no updates, and nobody calls that healthy.
+    let called_off = updates::disable(deployer, root, "d", None).await.unwrap().update.id;
+    updates::cancel(deployer, root, called_off).await.unwrap();
+    assert_eq!(codes(&health(&world).await), (Health::Unknown, vec!["DEPLOYMENT_DISABLED"]));
     let disabling = updates::disable(deployer, root, "d", None).await.unwrap().update;
     assert_eq!(disabling.kind, UpdateType::Disable);
     let names: Vec<_> = disabling.steps.iter().map(|step| step.kind.as_str()).collect();
@@ -320,11 +327,47 @@ async fn a_disabled_deployment_takes_no_update_but_one() {
 }
 
 #[tokio::test]
-async fn deleting_with_a_choice() {
+async fn what_was_on_outlives_a_disable_and_an_enable_at_once() {
     let (world, _node, worker) = scene().await;
     let (deployer, root) = (&world.deployer, &world.root);
     succeed(&world, &worker).await;
+    let disabling = updates::disable(deployer, root, "d", None).await.unwrap().update.id;
+    // Nothing was noted yet: the request inherits nothing.
+    let enabling = updates::enable(deployer, root, "d", None).await.unwrap().update.id;
+    assert_eq!(spec_of(&world, enabling).await.0.inherited, None);
+    let states = json!({ "scenarios": { "DAILY": { "active": true } }, "webapps": {} });
+    worker.claim(disabling).await;
+    worker.succeed(disabling, 0, 0, Value::Null).await;
+    worker.write(disabling, &[NewEvent::step(1, 1, Kind::StepStarted)], false).await;
+    let note = Kind::StepNoted { key: "states".to_owned(), value: states.clone() };
+    let done = Kind::StepSucceeded { output: json!({}), warnings: Vec::new() };
+    let end = Kind::Finished { status: Status::Succeeded, failure: None };
+    let events = [NewEvent::step(1, 1, note), NewEvent::step(1, 1, done), NewEvent::run(end)];
+    worker.write(disabling, &events, false).await;
+    let inherited = async |run| {
+        let row = runs::load(deployer.db.pool(), run).await.unwrap().unwrap().row;
+        let until = ["verify", "restore"];
+        runs::due::unfinished_notes(&deployer.db, &row, &["activate", "switch_off"], &until).await.unwrap()
+    };
+    assert_eq!(inherited(enabling).await.get("states"), Some(&states));
+    // It fails before it does anything: an ordinary update inherits as much; the next one after that nothing.
+    fail(&worker, enabling, 1).await;
+    let update = updates::start(deployer, root, "d", None).await.unwrap().update.id;
+    assert_eq!(inherited(update).await.get("states"), Some(&states));
+    finish(&world, &worker, update, json!({ "project_key": "CHURN", "bundle": null, "connections": [], "scenarios": [], "webapps": [], "differences": [] })).await;
+    let next = updates::start(deployer, root, "d", None).await.unwrap().update.id;
+    assert!(inherited(next).await.is_empty());
+}
+
+#[tokio::test]
+async fn deleting_with_a_choice() {
+    let (world, _node, worker) = scene().await;
+    let (deployer, root) = (&world.deployer, &world.root);
     let delete = async |on_node| deployments::delete_with(deployer, root, "d", on_node, None).await;
+    for on_node in [OnNode::SwitchOff, OnNode::DeleteProject] {
+        assert_eq!(code(&delete(on_node).await), "NOT_DEPLOYED", "the project there is another's");
+    }
+    succeed(&world, &worker).await;
     let queued = updates::start(deployer, root, "d", None).await.unwrap().update.id;
     for on_node in [OnNode::Leave, OnNode::SwitchOff, OnNode::DeleteProject] {
         assert_eq!(code(&delete(on_node).await), "UPDATE_RUNNING");
@@ -352,6 +395,15 @@ async fn deleting_with_a_choice() {
     assert_eq!(removal::sweep(&deployer.db).await.unwrap(), 0);
     assert_eq!(updates::get(deployer, root, second.id).await.unwrap().unwrap().status, Status::Succeeded);
     world.sql("UPDATE run SET ended_at = ended_at - 60000000").await;
+    // An API of the version before asked for another update meanwhile: it stays.
+    let keep = "INSERT INTO removal (deployment_id, run_id) SELECT deployment_id, id FROM run WHERE id = ";
+    world.sql("DELETE FROM removal").await;
+    let meanwhile = updates::start(deployer, root, "d", None).await.unwrap().update.id;
+    world.sql(&format!("{keep}{}", second.id.0)).await;
+    assert_eq!(removal::sweep(&deployer.db).await.unwrap(), 0);
+    updates::cancel(deployer, root, meanwhile).await.unwrap();
+    assert_eq!(removal::sweep(&deployer.db).await.unwrap(), 0, "it was taken back");
+    world.sql(&format!("{keep}{}", second.id.0)).await;
     assert_eq!(removal::sweep(&deployer.db).await.unwrap(), 1);
     assert!(deployments::get(deployer, root, "d").await.unwrap().is_none());
     assert!(updates::get(deployer, root, second.id).await.unwrap().is_none());

@@ -1,6 +1,10 @@
 //! What must still hold when an update begins.
 
-use deployer::{accounts::users, bundles, deployments, policy, updates};
+use deployer::{
+    accounts::users,
+    bundles, deployments, policy,
+    updates::{self, UpdateType},
+};
 use engine::{failure::StepError, runs};
 use targets::spec::DeploySpec;
 
@@ -23,7 +27,9 @@ async fn each_rule() {
     let run = updates::start(deployer, &alice, "d", None).await.unwrap().update.id;
     let spec = runs::load(deployer.db.pool(), run).await.unwrap().unwrap().state.spec.body.clone();
     let spec: DeploySpec = serde_json::from_value(spec).unwrap();
-    let check = async |login: &str, spec: &DeploySpec| code(policy::check(deployer, login, spec, false).await);
+    let check = async |login: &str, spec: &DeploySpec| {
+        code(policy::check(deployer, login, spec, UpdateType::Update, false).await)
+    };
     assert_eq!(check(&alice.login, &spec).await, "OK");
     assert_eq!(check("nobody", &spec).await, "POLICY_REQUESTER_GONE");
     let mut other = spec.clone();
@@ -49,6 +55,9 @@ async fn each_rule() {
     // Bytes lost from the store.
     std::fs::remove_dir_all(world.folder.path().join("packages")).unwrap();
     assert_eq!(check(&alice.login, &spec).await, "POLICY_PACKAGE_GONE");
+    // What deploys nothing needs none.
+    let off = policy::check(deployer, &alice.login, &spec, UpdateType::Disable, false).await;
+    assert_eq!(code(off), "OK");
     assert_eq!(
         crate::support::code(&bundles::open(deployer, &world.root, &key("CHURN", "v1")).await),
         "PACKAGE_NOT_FOUND"

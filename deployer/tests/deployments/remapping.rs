@@ -38,13 +38,32 @@ async fn all_three_are_copied_into_new_deployments_alone() {
     };
     set(&world, "PROD", patch).await;
     let new = world.deployment("new", "NEW").await;
-    assert_eq!(new.settings.code_env_remapping, [remap("py", "py311")]);
-    assert_eq!(new.settings.container_exec_remapping, [remap("small", "pool")]);
+    assert_eq!(new.settings.code_env_remapping, Some(vec![remap("py", "py311")]));
+    assert_eq!(new.settings.container_exec_remapping, Some(vec![remap("small", "pool")]));
     let spec = frozen(&world, "old").await;
     assert_eq!((spec.code_env_remapping, spec.container_exec_remapping), (Some(vec![]), Some(vec![])));
     assert_eq!(spec.code_envs_behavior, None);
     let spec = frozen(&world, "new").await;
     assert_eq!(spec.code_env_remapping, Some(vec![remap("py", "py311")]));
+    // What is merged at each update is not copied.
+    let settings = SettingsChange { merge_infrastructure_remapping: Some(true), ..Default::default() };
+    let merging = deployments::NewDeployment { settings, ..new_deployment("merging", "MERGING") };
+    let made = deployments::create(&world.deployer, &world.root, merging).await.unwrap();
+    assert_eq!((made.settings.connection_remapping, made.settings.code_env_remapping), (vec![], Some(vec![])));
+}
+
+#[tokio::test]
+async fn lists_that_an_earlier_version_did_not_know_leave_the_nodes_alone() {
+    let world = world().await;
+    let made = world.deployment("d", "CHURN").await;
+    world.sql("UPDATE deployment SET settings = '{\"connection_remapping\":[]}' WHERE id = 'd'").await;
+    let spec = frozen(&world, "d").await;
+    assert_eq!((spec.code_env_remapping, spec.container_exec_remapping), (None, None));
+    let settings = SettingsChange { code_env_remapping: Some(Vec::new()), ..Default::default() };
+    let change = Change { expected_version: made.version, settings, ..Default::default() };
+    deployments::update_settings(&world.deployer, &world.root, "d", change).await.unwrap();
+    let spec = frozen(&world, "d").await;
+    assert_eq!((spec.code_env_remapping, spec.container_exec_remapping), (Some(vec![]), None));
 }
 
 #[tokio::test]
@@ -72,6 +91,39 @@ async fn an_update_merges_the_infrastructures_of_then_if_it_is_asked_to() {
     assert_eq!(spec.code_env_remapping, Some(vec![remap("py", "ours"), remap("r", "r4")]));
     assert_eq!(spec.container_exec_remapping, Some(vec![remap("small", "pool")]));
     assert_eq!(spec.code_envs_behavior, Some(behavior));
+}
+
+#[tokio::test]
+async fn a_page_looks_at_so_many_and_the_next_goes_on() {
+    let world = world().await;
+    world.deployment("d", "CHURN").await;
+    let columns = "project_key, infrastructure_id, bundle_id, settings, version, last_run_no, created_at, created_by, updated_at, updated_by";
+    let many = format!(
+        "INSERT INTO deployment (id, deployed_project_key, {columns}) \
+         WITH RECURSIVE n(i) AS (SELECT 1001 UNION ALL SELECT i + 1 FROM n WHERE i < 2100) \
+         SELECT 'n' || n.i, 'N' || n.i, {columns} FROM n, deployment WHERE id = 'd'"
+    );
+    world.sql(&many).await;
+    let list = async |after: Option<&str>| {
+        let page = Page::new(None, after).unwrap();
+        remapped_otherwise(&world.deployer, &world.root, None, &page).await.unwrap()
+    };
+    let empty = list(None).await;
+    let (cursor, end) = &empty.items[0];
+    assert_eq!((empty.items.len(), empty.has_next), (1, true));
+    assert_eq!((end.deployment.id.as_str(), end.differences.len()), ("n1999", 0));
+    let rest = list(Some(cursor)).await;
+    assert_eq!((rest.items.len(), rest.has_next), (0, false));
+
+    let own = SettingsChange { code_env_remapping: Some(vec![remap("py", "ours")]), ..Default::default() };
+    for id in ["n1500", "n2050"] {
+        let change = Change { expected_version: 1, settings: own.clone(), ..Default::default() };
+        deployments::update_settings(&world.deployer, &world.root, id, change).await.unwrap();
+    }
+    let first = list(None).await;
+    assert_eq!((first.items.len(), first.has_next, first.items[0].1.deployment.id.as_str()), (1, true, "n1500"));
+    let second = list(Some(&first.items[0].0)).await;
+    assert_eq!((second.items.len(), second.has_next, second.items[0].1.deployment.id.as_str()), (1, false, "n2050"));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use deployer::{
     infrastructures::{self, InfrastructurePatch, NewInfrastructure, Permission, SettingsPatch},
     policy, projects,
     rights::Level,
-    updates,
+    updates::{self, UpdateType},
     viewer::Viewer,
 };
 use engine::{runs, secrets::Secret};
@@ -125,9 +125,9 @@ async fn production_by_the_ci_system_alone() {
     // The right goes while the update is in line: it does not begin.
     let spec = runs::load(deployer.db.pool(), run).await.unwrap().unwrap().state.spec.body.clone();
     let spec = serde_json::from_value(spec).unwrap();
-    assert!(policy::check(deployer, "ci", &spec, false).await.is_ok());
+    assert!(policy::check(deployer, "ci", &spec, UpdateType::Update, false).await.is_ok());
     let without = users::UserPatch { groups: Some(viewer("", &["everybody"]).groups), ..Default::default() };
     users::update(deployer, &world.root, "ci", without).await.unwrap();
-    let lost = format!("{:?}", policy::check(deployer, "ci", &spec, false).await);
+    let lost = format!("{:?}", policy::check(deployer, "ci", &spec, UpdateType::Update, false).await);
     assert!(lost.contains("POLICY_RIGHT_LOST"), "{lost}");
 }

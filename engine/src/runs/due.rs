@@ -149,7 +149,7 @@ pub async fn sweep(db: &Db, always: bool, period_us: i64, forget_every_us: i64) 
     Ok(Swept { mine, forget, ended })
 }
 
-/// The notes of the newest run before this one that got to a step of kind `from`, if it ended before one of the kinds `until` was recorded
+/// The notes of the newest run before this one that got to a step of one of the kinds `from`, if it ended before one of the kinds `until` was recorded
 /// with an output: what it read before it changed the node is still what was there before. Else empty.
 ///
 /// # Errors
@@ -157,7 +157,7 @@ pub async fn sweep(db: &Db, always: bool, period_us: i64, forget_every_us: i64) 
 pub async fn unfinished_notes(
     db: &Db,
     before: &run::Model,
-    from: &str,
+    from: &[&str],
     until: &[&str],
 ) -> Result<BTreeMap<String, Value>, RunsError> {
     let earlier = run::Entity::find()
@@ -174,7 +174,7 @@ pub async fn unfinished_notes(
         if steps.clone().any(|(planned, step)| until.contains(&planned.kind.as_str()) && recorded(step)) {
             break;
         }
-        if steps.any(|(planned, step)| planned.kind == from && !step.attempts.is_empty()) {
+        if steps.any(|(planned, step)| from.contains(&planned.kind.as_str()) && !step.attempts.is_empty()) {
             return Ok(state.notes);
         }
     }

@@ -114,8 +114,8 @@ impl From<deployments::Settings> for DeploymentSettings {
     fn from(settings: deployments::Settings) -> Self {
         Self {
             connection_remapping: all(settings.connection_remapping),
-            code_env_remapping: all(settings.code_env_remapping),
-            container_exec_remapping: all(settings.container_exec_remapping),
+            code_env_remapping: all(settings.code_env_remapping.unwrap_or_default()),
+            container_exec_remapping: all(settings.container_exec_remapping.unwrap_or_default()),
             merge_infrastructure_remapping: settings.merge_infrastructure_remapping,
             code_envs_behavior: settings.code_envs_behavior.map(Into::into),
             local_variables: settings.local_variables.map(|variables| Json(Value::Object(variables))),
@@ -212,7 +212,7 @@ impl From<DeploymentFilter> for deployments::Filter {
 pub(crate) struct RemappedDeployment {
     /// The deployment.
     deployment: Deployment,
-    /// What is different.
+    /// What is different. Empty for one alone that ends a page on which none was found: the next page goes on behind it.
     differences: Vec<RemappingDifference>,
 }
 

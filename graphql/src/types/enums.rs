@@ -180,6 +180,8 @@ pub(crate) enum UpdateType {
     Disable,
     /// It does on the node what the deployment's deletion asks for.
     Delete,
+    /// A later version's: this one does not know what it is for.
+    Unknown,
 }
 
 /// The health of a deployment.

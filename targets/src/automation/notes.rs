@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 /// [`Prior`]: what was active before this run changed anything. Written once.
 pub const PRIOR: &str = "prior";
-/// [`States`]: switches before the activation. Written once; a run after one that ended between activate and verify inherits it.
+/// [`States`]: switches before the activation. Written once; a run after one that ended between activate and verify, or that switched the project off, inherits it.
 pub const STATES: &str = "states";
 /// How this run made the project, if it did: [`Created`].
 pub const CREATED: &str = "created";
@@ -31,7 +31,7 @@ pub const RESTARTS: &str = "restarts";
 /// The same during a restore.
 pub const RESTORE_RESTARTS: &str = "restore_restarts";
 
-/// Of the notes of a run that ended after it had begun to activate and before it was verified: what the deployment's next run inherits, even if it is no retry (which
+/// Of the notes of a run that ended after it had begun to activate or to switch off, and before it was verified: what the deployment's next run inherits, even if it is no retry (which
 /// inherits all). The switches as they were before, and an activation whose end nobody knows.
 pub fn inherited(note: impl Fn(&str) -> Option<Value>) -> Vec<(&'static str, Value)> {
     let open = |intent: &Value| intent.get("end").is_none_or(Value::is_null);
