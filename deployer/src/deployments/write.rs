@@ -71,8 +71,9 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment, a
     };
     let defaults = Settings {
         connection_remapping: copied(place.connection_remapping),
-        code_env_remapping: Some(copied(place.code_env_remapping)),
-        container_exec_remapping: Some(copied(place.container_exec_remapping)),
+        // None to copy: what is on the node is left alone until somebody sets some.
+        code_env_remapping: Some(copied(place.code_env_remapping)).filter(|list| !list.is_empty()),
+        container_exec_remapping: Some(copied(place.container_exec_remapping)).filter(|list| !list.is_empty()),
         ..Settings::default()
     };
     let settings = defaults.with(&new.settings);
