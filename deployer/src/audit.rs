@@ -1,6 +1,6 @@
 //! The audit: a record of each change that was made, and of each that was refused.
 //!
-//! Every mutation runs inside an [`act::Act`], which names who asks, what for, and the thing that is meant. The act's `commit` writes the record in the
+//! Every mutation runs inside an `act::Act`, which names who asks, what for, and the thing that is meant. The act's `commit` writes the record in the
 //! mutation's own transaction: there is no change without its record, and no record of a change that was not made. What changed is not told by the
 //! mutation but read, before and after, from the rows themselves. Whatever ends without a commit is recorded by the act's end: a refusal, a failure,
 //! a request that changed nothing.
@@ -8,7 +8,7 @@
 //! Records are never changed and never removed. Each holds the hash of the one before and, where the master key is at hand, a signature; see
 //! [`chain`] for what that finds and what it can't.
 //!
-//! * [`act`]: around every mutation. [`object`]: what is meant. `seen`: what a thing looked like.
+//! * `act`: around every mutation. [`object`]: what is meant. `seen`: what a thing looked like.
 //! * [`chain`]: the rows. [`verify`]: whether they are as they were written; all of them as lines.
 //! * [`ledger`]: refusals in bulk. [`list`]: reading. [`custom`]: what others ask us to keep.
 

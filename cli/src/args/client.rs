@@ -54,7 +54,7 @@ pub(crate) enum ClientCommand {
 #[derive(Args)]
 #[command(next_help_heading = "The API")]
 pub(crate) struct Connect {
-    /// The API's address, such as https://slipway.example.org.
+    /// The API's address, such as `https://slipway.example.org`.
     #[arg(long, env = "SLIPWAY_URL", hide_env_values = true, value_name = "URL")]
     pub(crate) url: Option<String>,
     /// A file that holds the API key. The key itself may stand in the variable SLIPWAY_API_KEY, never on the command line.

@@ -41,7 +41,7 @@ async fn all_three_are_copied_into_new_deployments_alone() {
     assert_eq!(new.settings.code_env_remapping, Some(vec![remap("py", "py311")]));
     assert_eq!(new.settings.container_exec_remapping, Some(vec![remap("small", "pool")]));
     let spec = frozen(&world, "old").await;
-    assert_eq!((spec.code_env_remapping, spec.container_exec_remapping), (Some(vec![]), Some(vec![])));
+    assert_eq!((spec.code_env_remapping, spec.container_exec_remapping), (None, None), "left alone");
     assert_eq!(spec.code_envs_behavior, None);
     let spec = frozen(&world, "new").await;
     assert_eq!(spec.code_env_remapping, Some(vec![remap("py", "py311")]));
