@@ -64,6 +64,8 @@ async fn twenty() -> World {
     world
 }
 
+static EVERYBODY: std::sync::Once = std::sync::Once::new();
+
 #[tokio::test]
 async fn twenty_parents_take_as_many_statements_as_one() {
     let world = twenty().await;
@@ -91,6 +93,8 @@ async fn twenty_parents_take_as_many_statements_as_one() {
         for (list, inner, field) in lists {
             let mut counts = Vec::new();
             for parents in [1, 20] {
+                // Somebody is always interested: else a test beside this one can have it remembered that nobody is.
+                EVERYBODY.call_once(|| tracing::subscriber::set_global_default(Statements::default()).unwrap());
                 let statements = Statements::default();
                 let counting = tracing::subscriber::set_default(statements.clone());
                 let answer = world
