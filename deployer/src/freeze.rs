@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use engine::{
     db::Tx,
-    plan::{OnFailure, OnInterrupt, PLAN_VERSION, Plan, PlannedStep, SlotDemand, StepPolicy},
+    plan::{OnFailure, OnInterrupt, Plan, PlannedStep, SlotDemand, StepPolicy},
     retry::RetryPolicy,
     spec::RunSpec,
 };
@@ -29,9 +29,9 @@ pub const PRE_HOOKS: &str = "pre_hooks/";
 pub const POST_HOOKS: &str = "post_hooks/";
 /// The kind of a step that runs a hook.
 pub const HOOK: &str = "hook";
-/// The kind, and the name, of the step that reads back what is on the node.
+/// The kind of the step that reads back what is on the node; its name, too, where there is one node, else the node's follows.
 pub const VERIFY: &str = "verify";
-/// The kind, and the name, of the step that puts back what was there before.
+/// The kind of the step that puts back what was there before; likewise.
 pub const RESTORE: &str = "restore";
 
 const SECOND: u64 = 1_000;
@@ -107,9 +107,9 @@ pub(crate) async fn freeze(tx: &Tx, row: &deployment::Model, login: &str) -> Res
     Ok(RunSpec { plan, requester: login.to_owned(), body: serde_json::to_value(body)?, inherited: None })
 }
 
-/// The kind, and the name, of the step that switches a project off.
+/// The kind of the step that switches a project off; likewise.
 pub const SWITCH_OFF: &str = "switch_off";
-/// The kind, and the name, of the step that deletes a project on the node.
+/// The kind of the step that deletes a project on the node; likewise.
 pub const DELETE_PROJECT: &str = "delete_project";
 
 /// Freezes an update that deploys nothing, and does one thing with the project on the node. No hooks: those are for deployments.
@@ -122,8 +122,9 @@ pub(crate) async fn freeze_acting(
     let mut spec = freeze(tx, row, login).await?;
     let place = hold_infrastructure(tx, row).await?;
     let settings = Settings::read(&place.settings)?;
-    let steps = vec![step("check_policy", &settings), step(kind, &settings)];
-    spec.plan = Plan { version: PLAN_VERSION, steps, on_failure: OnFailure::Leave };
+    let mut steps = vec![step("check_policy", None, &settings)];
+    steps.extend(settings.node_names().into_iter().map(|node| step(kind, node, &settings)));
+    spec.plan = Plan::new(steps, OnFailure::Leave);
     ungoverned(&mut spec)?;
     Ok(spec)
 }
@@ -182,29 +183,37 @@ pub(crate) async fn read<C: ConnectionTrait>(
     Ok((body, plan))
 }
 
-/// The steps of an update.
+/// The steps of an update. Where there are several nodes, all are validated before the first one gets the bundle, and all have it before the first one
+/// activates it; then one node is done with before the next one begins. What is put back begins with the node that failed.
 fn plan(settings: &Settings, on_failure: Option<OnFailure>, hooks: &[PlannedHook]) -> Result<Plan> {
-    let on_failure = on_failure.unwrap_or(settings.on_failure);
+    let nodes = settings.node_names();
+    let on_failure = match on_failure.unwrap_or(settings.on_failure) {
+        // Nothing is left to go on with.
+        OnFailure::GoOn if !settings.multi_node => OnFailure::Leave,
+        other => other,
+    };
     let phase = |phase: Phase| hooks.iter().filter(move |hook| hook.phase == phase).enumerate();
-    let mut steps = vec![step("check_policy", settings)];
+    let mut steps = vec![step("check_policy", None, settings)];
     for (index, hook) in phase(Phase::Pre) {
         steps.push(hook_step(index + 1, hook, settings)?);
     }
-    steps.extend(
-        ["validate_remap", "push_bundle", "activate", "enforce_run_as", VERIFY].map(|kind| step(kind, settings)),
-    );
+    for kinds in [&["validate_remap"][..], &["push_bundle"], &["activate", "enforce_run_as", VERIFY]] {
+        for node in &nodes {
+            steps.extend(kinds.iter().map(|kind| step(kind, *node, settings)));
+        }
+    }
     for (index, hook) in phase(Phase::Post) {
         steps.push(hook_step(index + 1, hook, settings)?);
     }
     if on_failure == OnFailure::Restore {
-        steps.push(step(RESTORE, settings));
+        steps.extend(nodes.iter().rev().map(|node| step(RESTORE, *node, settings)));
     }
-    Ok(Plan { version: PLAN_VERSION, steps, on_failure })
+    Ok(Plan::new(steps, on_failure))
 }
 
-fn step(kind: &'static str, settings: &Settings) -> PlannedStep {
+fn step(kind: &'static str, node: Option<&str>, settings: &Settings) -> PlannedStep {
     PlannedStep {
-        name: kind.to_owned(),
+        name: node.map_or_else(|| kind.to_owned(), |node| format!("{kind}/{node}")),
         kind: kind.to_owned(),
         policy: policy(kind, &settings.step_policies),
         params: Value::Null,
@@ -213,6 +222,7 @@ fn step(kind: &'static str, settings: &Settings) -> PlannedStep {
         slot: None,
         on_interrupt: OnInterrupt::Rerun,
         failure_warns: false,
+        lane: node.map(str::to_owned),
     }
 }
 
@@ -243,6 +253,7 @@ fn hook_step(index: usize, hook: &PlannedHook, settings: &Settings) -> Result<Pl
         slot: Some(SlotDemand { pool: pools::HOOKS.to_owned(), wait_ms }),
         on_interrupt: hook.on_interrupt,
         failure_warns: !pre,
+        lane: None,
     })
 }
 

@@ -5,22 +5,27 @@
 //!
 //! * [`Settings`] and `patch`: what an administrator sets, and what a change names.
 //! * `validate`: what settings may be.
+//! * `nodes`: several nodes behind one infrastructure, and what a fleet manages of a node.
 //! * [`list`], [`get`], [`by_ids`], [`count`]: reading.
 //! * [`create`], [`update`], [`set_permissions`], [`delete`]: changing.
-//! * [`check`]: reaches the node.
+//! * [`check`]: reaches the nodes; [`generate_personal_keys`]: a key of one user on all of them.
 
 mod change;
 mod check;
+pub(crate) mod nodes;
 mod patch;
+mod personal_keys;
 mod read;
 mod settings;
 pub(crate) mod validate;
 
 pub use change::{NewInfrastructure, create, delete, set_permissions, update};
-pub(crate) use change::{another_node, lock, require_version, touch};
+pub(crate) use change::{lock, other_nodes, require_version, touch};
 pub(crate) use check::governance_source;
-pub use check::{CheckOutcome, check, to_spec};
+pub use check::{CheckOutcome, CheckedNode, check, to_spec};
+pub use nodes::{MOST_NODES, Managed, Node, NodePatch};
 pub use patch::{InfrastructurePatch, SettingsPatch};
-pub use read::{Filter, Infrastructure, Permission, by_ids, count, get, list, permissions_by_ids};
+pub use personal_keys::{NewPersonalKeys, NodeKeyOutcome, PersonalKeys, generate_personal_keys};
+pub use read::{Filter, Infrastructure, Permission, SeenNode, by_ids, count, get, list, permissions_by_ids};
 pub use settings::{STEP_KINDS, Settings, StepOverride};
 pub(crate) use validate::remappings;

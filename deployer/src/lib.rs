@@ -33,6 +33,7 @@ pub mod governance;
 pub mod hooks;
 pub mod imports;
 pub mod infrastructures;
+pub mod kept;
 pub mod keys;
 mod live;
 pub mod names;

@@ -15,7 +15,7 @@ use targets::{spec::DeploySpec, target::Receipt};
 
 use crate::{
     error::Result,
-    updates::{UpdateType, view},
+    updates::{UpdateType, nodes},
 };
 
 /// So many updates back are looked through.
@@ -35,7 +35,8 @@ pub(crate) struct Success {
     pub(crate) requested_at: i64,
     pub(crate) ended_at: i64,
     pub(crate) body: DeploySpec,
-    pub(crate) receipt: Option<Receipt>,
+    /// By node; without a name where there is one. A node that was left out has none.
+    pub(crate) receipts: Vec<(Option<String>, Receipt)>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -90,9 +91,16 @@ impl Success {
             requester: run.state.spec.requester.clone(),
             ended_at: run.row.ended_at.unwrap_or_default(),
             body: serde_json::from_value(run.state.spec.body.clone())?,
-            receipt: view::receipt(&run.state),
+            receipts: nodes::receipts(&run.state),
             warnings: run.state.steps.iter().flat_map(|step| step.warnings.iter().cloned()).collect(),
         }))
+    }
+}
+
+impl Success {
+    /// What was on this node after it.
+    pub(crate) fn receipt(&self, node: Option<&str>) -> Option<&Receipt> {
+        self.receipts.iter().find(|(name, _)| name.as_deref() == node).map(|(_, receipt)| receipt)
     }
 }
 

@@ -1,13 +1,11 @@
 //! What an update would change, found without changing anything.
 
-use std::sync::Arc;
-
 use engine::secrets::Secret;
-use entities::{bundle, deployment, infrastructure};
+use entities::bundle;
+use futures_util::future::try_join_all;
 use sea_orm::EntityTrait as _;
 use targets::{
-    TargetType,
-    spec::{BundleContents, DeploySpec, InfrastructureSpec},
+    spec::{BundleContents, DeploySpec},
     target::{Preview, Target},
 };
 
@@ -16,7 +14,7 @@ use crate::{
     error::{Error, Result},
     freeze,
     rights::{self, Access, Level},
-    sealed,
+    status,
     updates::{HookCounts, Trouble, steps::hook_name},
     viewer::Viewer,
 };
@@ -24,8 +22,10 @@ use crate::{
 /// An update that was not started.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UpdatePreview {
-    /// What the node said.
+    /// What the node said; the first one, where there are several.
     pub outcome: PreviewOutcome,
+    /// What each of several nodes said, by name; empty when there is one.
+    pub nodes: Vec<(String, PreviewOutcome)>,
     /// How many hooks would run.
     pub hooks: HookCounts,
     /// Their steps and names, in order; for administrators of the infrastructure alone.
@@ -57,11 +57,23 @@ pub async fn preview_update(deployer: &Deployer, viewer: &Viewer, deployment_id:
     })?;
     let contents: BundleContents = serde_json::from_str(&package.contents)?;
     let (spec, plan) = freeze::read(db, &row, &package, &viewer.login).await?;
-    let (target, key) = target(deployer, &row, &spec.infrastructure).await?;
     let admin = level >= Level::Admin;
+    let asked = spec.infrastructure.places().into_iter().map(|place| {
+        let (row, contents, name) = (&row, &contents, place.name.map(str::to_owned));
+        // Each is there: the places are the spec's own.
+        let of_node = spec.on(place.name);
+        async move {
+            let spec = of_node.ok_or_else(|| Error::fault("a node that the spec does not name"))?;
+            let (target, key) = status::node_of(deployer, row, &spec.infrastructure.node).await?;
+            Ok::<_, Error>((name, ask(target.as_ref(), &spec, contents, &key, admin).await))
+        }
+    });
+    let asked = try_join_all(asked).await?;
+    let first = asked.first().ok_or_else(|| Error::fault("an infrastructure without a node"))?.1.clone();
     let names = plan.steps.iter().filter_map(|step| Some((step.name.clone(), hook_name(step)?)));
     Ok(UpdatePreview {
-        outcome: ask(target.as_ref(), &spec, &contents, &key, admin).await,
+        outcome: first,
+        nodes: asked.into_iter().filter_map(|(name, outcome)| Some((name?, outcome))).collect(),
         hooks: HookCounts::of(&plan),
         hook_names: admin.then(|| names.collect()),
         acting_user: spec.acting_user.clone(),
@@ -79,21 +91,4 @@ async fn ask(
         Ok(preview) => PreviewOutcome::Found(preview),
         Err(failure) => PreviewOutcome::Failed(Trouble::of(&failure, admin)),
     }
-}
-
-/// The platform behind a deployment, and the key of its node.
-async fn target(
-    deployer: &Deployer,
-    row: &deployment::Model,
-    spec: &InfrastructureSpec,
-) -> Result<(Arc<dyn Target>, Secret)> {
-    let place = infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(deployer.db.pool()).await?;
-    let place = place.ok_or_else(|| Error::fault(format!("deployment {} has no infrastructure", row.id)))?;
-    let kind = place.kind.parse::<TargetType>().map_err(|error| Error::fault(error.to_string()))?;
-    let target = deployer.targets.find(kind).ok_or_else(|| Error::fault(format!("this build lacks {kind}")))?;
-    let key = sealed::open(&deployer.db, &deployer.keyring, &spec.node.key).await?;
-    let key = key.ok_or_else(|| {
-        Error::refused("ADMIN_KEY_MISSING", "The administrator key of the node was replaced meanwhile. Try again.")
-    })?;
-    Ok((target, key))
 }

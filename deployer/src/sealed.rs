@@ -11,9 +11,14 @@ use engine::{
     secrets::{KeyId, Keyring, Secret, SecretsError},
 };
 use entities::{infrastructure, secret};
-use sea_orm::{ActiveValue::Set, ConnectionTrait as _, EntityTrait};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, EntityTrait, QueryFilter as _, sea_query::Expr,
+};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    infrastructures::nodes,
+};
 
 /// The code of a secret whose master key is not here.
 pub const KEY_UNKNOWN: &str = "SECRET_KEY_UNKNOWN";
@@ -22,6 +27,8 @@ pub const KEY_UNKNOWN: &str = "SECRET_KEY_UNKNOWN";
 const OWNER: &str = "infrastructure/";
 /// The same for keys of governance sources. A name of its own: the version before removes what it takes for an infrastructure's unused keys.
 const GOVERNANCE_OWNER: &str = "governance/";
+/// The same for keys of several nodes, for the same reason.
+const NODE_OWNER: &str = "nodes/";
 
 /// The owner of an infrastructure's secrets.
 pub(crate) fn owner_of(infrastructure: &str) -> String {
@@ -31,6 +38,22 @@ pub(crate) fn owner_of(infrastructure: &str) -> String {
 /// The owner of the keys of an infrastructure's governance source.
 pub(crate) fn governance_owner_of(infrastructure: &str) -> String {
     format!("{GOVERNANCE_OWNER}{infrastructure}")
+}
+
+/// The owner of the keys of an infrastructure's several nodes.
+pub(crate) fn node_owner_of(infrastructure: &str) -> String {
+    format!("{NODE_OWNER}{infrastructure}")
+}
+
+/// All owners of an infrastructure's secrets.
+pub(crate) fn owners_of(infrastructure: &str) -> [String; 3] {
+    [owner_of(infrastructure), governance_owner_of(infrastructure), node_owner_of(infrastructure)]
+}
+
+/// The secrets that an infrastructure's settings name.
+pub(crate) fn named_by(row: &infrastructure::Model) -> Result<BTreeSet<String>> {
+    let of_nodes = nodes::key_refs(row.node_key_refs.as_deref())?.into_values();
+    Ok(row.key_ref.iter().chain(&row.governance_key_ref).cloned().chain(of_nodes).collect())
 }
 
 /// Seals `plain` into a new row and answers its id, by which specs and settings name it. `owner` says what it belongs to, such as
@@ -91,15 +114,17 @@ pub async fn unknown_keys(db: &Db, keyring: Option<&Keyring>) -> Result<BTreeSet
 
 /// Removes an infrastructure's secrets but `kept` and those that an update which has not ended works with. The caller holds the infrastructure's
 /// lock, so that no update is being requested with one of them. A retry takes the key of its own moment: an ended update needs none.
-pub(crate) async fn forget_unused(tx: &Tx, infrastructure: &str, kept: &[Option<String>; 2]) -> Result<u64> {
+pub(crate) async fn forget_unused(tx: &Tx, infrastructure: &str, kept: &BTreeSet<String>) -> Result<u64> {
     // The spec is in the first event, and names secrets by random ids.
-    let sql = "DELETE FROM secret WHERE owner IN ($1, $2) AND id NOT IN ($3, $4) AND NOT EXISTS (SELECT 1 FROM deployment d \
-               JOIN run r ON r.deployment_id = d.id JOIN run_event e ON e.run_id = r.id AND e.seq = 1 \
-               WHERE d.infrastructure_id = $5 AND r.ended_at IS NULL AND e.data LIKE '%' || secret.id || '%')";
-    let [first, second] = kept.clone().map(Option::unwrap_or_default);
-    let owners = [owner_of(infrastructure), governance_owner_of(infrastructure)];
-    let values = owners.into_iter().chain([first, second, infrastructure.to_owned()]).map(Into::into);
-    Ok(tx.execute_raw(sql_with(&**tx, sql, values)).await?.rows_affected())
+    let works = "NOT EXISTS (SELECT 1 FROM deployment d JOIN run r ON r.deployment_id = d.id JOIN run_event e ON e.run_id = r.id AND e.seq = 1 \
+                 WHERE d.infrastructure_id = $1 AND r.ended_at IS NULL AND e.data LIKE '%' || secret.id || '%')";
+    let removed = secret::Entity::delete_many()
+        .filter(secret::Column::Owner.is_in(owners_of(infrastructure)))
+        .filter(secret::Column::Id.is_not_in(kept.iter().cloned()))
+        .filter(Expr::cust_with_values(works, [infrastructure]))
+        .exec(&**tx)
+        .await?;
+    Ok(removed.rows_affected)
 }
 
 /// Removes the secrets that nothing needs any more, of every infrastructure; answers how many. A key that was replaced or cleared while updates
@@ -110,16 +135,17 @@ pub(crate) async fn forget_unused(tx: &Tx, infrastructure: &str, kept: &[Option<
 pub async fn sweep(db: &Db) -> Result<u64> {
     let pool = db.pool();
     let sql = "SELECT DISTINCT s.owner FROM secret s \
-               WHERE NOT EXISTS (SELECT 1 FROM infrastructure i WHERE i.key_ref = s.id OR i.governance_key_ref = s.id)";
+               WHERE NOT EXISTS (SELECT 1 FROM infrastructure i WHERE i.key_ref = s.id OR i.governance_key_ref = s.id \
+               OR i.node_key_refs LIKE '%' || s.id || '%')";
     let mut gone = 0;
     for row in pool.query_all_raw(sql_with(pool, sql, [])).await? {
         let owner: String = row.try_get("", "owner")?;
-        let id = owner.strip_prefix(OWNER).or_else(|| owner.strip_prefix(GOVERNANCE_OWNER));
+        let id = [OWNER, GOVERNANCE_OWNER, NODE_OWNER].iter().find_map(|prefix| owner.strip_prefix(prefix));
         let Some(id) = id else { continue };
         let tx = db.begin().await?;
         tx.lock("infrastructure", "id = $1", id).await?;
         let row = infrastructure::Entity::find_by_id(id).one(&*tx).await?;
-        let kept = row.map_or([None, None], |row| [row.key_ref, row.governance_key_ref]);
+        let kept = row.as_ref().map(named_by).transpose()?.unwrap_or_default();
         gone += forget_unused(&tx, id, &kept).await?;
         tx.commit().await?;
     }

@@ -14,12 +14,13 @@ use engine::{
     journal::Status,
 };
 use entities::{bundle, deployment, infrastructure, run};
+use futures_util::future::try_join_all;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _, sea_query::Query};
 use serde_json::json;
 use targets::{
     TargetType,
     on_node::{OnNode, Outcome},
-    spec::{DeploySpec, NodeSpec},
+    spec::{DeploySpec, NodePlace, NodeSpec},
 };
 
 use crate::{
@@ -162,24 +163,22 @@ pub struct Monitoring {
 }
 
 impl Monitoring {
-    fn of(there: &OnNode) -> Self {
-        let mut each: BTreeMap<Option<Outcome>, Vec<String>> = BTreeMap::new();
-        for scenario in &there.scenarios {
+    /// Of all nodes together; what goes differently on two of them is named under both.
+    fn of<'a>(nodes: impl Iterator<Item = &'a OnNode> + Clone) -> Self {
+        let mut each: BTreeMap<Option<Outcome>, BTreeSet<String>> = BTreeMap::new();
+        let scenarios = nodes.flat_map(|there| &there.scenarios);
+        for scenario in scenarios.clone() {
             let outcome = match (scenario.running, scenario.last) {
                 (true, _) => None,
                 (false, Some(last)) => Some(last.outcome),
                 (false, None) => continue,
             };
-            each.entry(outcome).or_default().push(scenario.name.clone());
+            each.entry(outcome).or_default().insert(scenario.name.clone());
         }
-        let mut named = |outcome: Option<Outcome>| {
-            let mut names = each.remove(&outcome).unwrap_or_default();
-            names.sort();
-            names
-        };
+        let mut named = |outcome: Option<Outcome>| each.remove(&outcome).unwrap_or_default().into_iter().collect();
         Self {
-            has_scenarios: !there.scenarios.is_empty(),
-            has_active_scenarios: there.scenarios.iter().any(|scenario| scenario.active),
+            has_scenarios: scenarios.clone().next().is_some(),
+            has_active_scenarios: scenarios.clone().any(|scenario| scenario.active),
             failed: named(Some(Outcome::Failed)),
             warning: named(Some(Outcome::Warning)),
             successful: named(Some(Outcome::Success)),
@@ -247,22 +246,22 @@ pub async fn heavy(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Hea
     let admin = rights::infrastructure_level(db, viewer, &row.infrastructure_id).await? >= Level::Admin;
     let standing = Standing::read(db, id).await?;
     let disabled = Settings::read(&row.settings)?.disabled;
-    let mut facts = judge::Facts { standing: &standing, now: None, node: None, drift: None, disabled, admin };
+    let mut facts =
+        judge::Facts { standing: &standing, now: None, nodes: Vec::new(), refused: None, drift: None, disabled, admin };
     if let Some(live) = standing.live.as_ref().filter(|live| live.kind.deploys() && !disabled) {
         let now = present(deployer, &row, &live.requester).await;
         let (now, refused) = split(now)?;
-        let node = match (&now, refused) {
-            (Some(now), _) => Some(look(deployer, &row, &now.infrastructure.node, live.run.0).await?),
-            (None, Some(refused)) => Some(Err(refused)),
-            (None, None) => None,
-        };
-        (facts.now, facts.node) = (now, node);
+        if let Some(now) = &now {
+            let places = now.infrastructure.places();
+            let looks = places.iter().map(|place| look(deployer, &row, *place, live.run.0));
+            let looks = try_join_all(looks).await?;
+            let named = places.iter().zip(looks).map(|(place, looked)| (place.name.map(str::to_owned), looked));
+            facts.nodes = named.collect();
+        }
+        (facts.now, facts.refused) = (now, refused);
         facts.drift = drift::found_since(deployer, id, live.run).await?;
     }
-    let monitoring = match &facts.node {
-        Some(Ok(there)) => Monitoring::of(there),
-        _ => Monitoring::default(),
-    };
+    let monitoring = Monitoring::of(facts.nodes.iter().filter_map(|(_, looked)| looked.as_ref().ok()));
     let (health, messages) = judge::judge(&facts)?;
     Ok(Heavy { deployment_id: row.id, health, messages, monitoring })
 }
@@ -289,13 +288,14 @@ pub(crate) fn split<T>(answer: Result<T>) -> Result<(Option<T>, Option<Failure>)
     }
 }
 
-/// Looks at the project on the node, or remembers that somebody just did.
+/// Looks at the project on a node, or remembers that somebody just did.
 pub(crate) async fn look(
     deployer: &Deployer,
     row: &deployment::Model,
-    node: &NodeSpec,
+    place: NodePlace<'_>,
     live: i64,
 ) -> Result<std::result::Result<OnNode, Failure>> {
+    let node = place.node;
     let (target, key) = match node_of(deployer, row, node).await {
         Ok(found) => found,
         Err(refused) => {
@@ -306,7 +306,9 @@ pub(crate) async fn look(
     // Another key, another address or a newer update: another look.
     let mark = json!([node, row.deployed_project_key, live]).to_string();
     let look = target.observe(node, &key, &row.deployed_project_key);
-    Ok(deployer.targets.looks().get(&row.id, &mark, look).await.map(|there| (*there).clone()))
+    // Ids and names have no slash.
+    let whose = place.name.map_or_else(|| row.id.clone(), |name| format!("{}/{name}", row.id));
+    Ok(deployer.targets.looks().get(&whose, &mark, look).await.map(|there| (*there).clone()))
 }
 
 /// The platform behind a deployment, and the key of its node.

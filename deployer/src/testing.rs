@@ -11,7 +11,7 @@ use entities::deployment;
 use sea_orm::EntityTrait as _;
 use targets::{
     on_node::{TestRun, TestingStatus},
-    spec::NodeSpec,
+    spec::{InfrastructureSpec, NodeSpec},
     target::Target,
 };
 
@@ -49,18 +49,20 @@ pub enum Told<T> {
     Failed(Trouble),
 }
 
-/// How the test scenarios of a deployed project ended last, under one bundle or under any.
+/// How the test scenarios of a deployed project ended last, under one bundle or under any. Where there are several nodes, on the one that is named, else
+/// on the first.
 ///
 /// # Errors
-/// `NOT_FOUND`; `ADMIN_KEY_MISSING`.
+/// `NOT_FOUND`; `NODE_UNKNOWN`; `ADMIN_KEY_MISSING`.
 pub async fn status(
     deployer: &Deployer,
     viewer: &Viewer,
     id: &str,
     bundle_id: Option<&str>,
+    node: Option<&str>,
 ) -> Result<Told<TestingStatus>> {
     let row = rights::require_deployment(deployer.db.pool(), viewer, id, Access::See, FIELD).await?;
-    let node = Node::of(deployer, viewer, &row).await?;
+    let node = Node::of(deployer, viewer, &row, node).await?;
     let bundle = bundle_id.filter(|bundle| !bundle.is_empty());
     let told = node.target.testing_status(&node.spec, &node.key, &row.deployed_project_key, bundle).await;
     Ok(node.told(told))
@@ -70,14 +72,20 @@ pub async fn status(
 /// waits any more. In the name of the infrastructure's deploy-as user, else of whoever asks.
 ///
 /// # Errors
-/// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `UPDATE_RUNNING` while an update has not ended; `NOT_DEPLOYED`; `ADMIN_KEY_MISSING`;
+/// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `NODE_UNKNOWN`; `UPDATE_RUNNING` while an update has not ended; `NOT_DEPLOYED`; `ADMIN_KEY_MISSING`;
 /// `TEST_SCENARIOS_BUSY` while this process runs those of this deployment already, or those of [`AT_ONCE`] others.
-pub async fn run(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Told<TestRun>> {
+pub async fn run(deployer: &Deployer, viewer: &Viewer, id: &str, node: Option<&str>) -> Result<Told<TestRun>> {
     let act = Act::new(deployer, viewer, "runTestScenarios", Object::new(ObjectKind::Deployment, id));
-    act.once(run_once(deployer, viewer, id, &act)).await
+    act.once(run_once(deployer, viewer, id, node, &act)).await
 }
 
-async fn run_once(deployer: &Deployer, viewer: &Viewer, id: &str, act: &Act<'_>) -> Result<Told<TestRun>> {
+async fn run_once(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    id: &str,
+    node: Option<&str>,
+    act: &Act<'_>,
+) -> Result<Told<TestRun>> {
     let db = deployer.db.pool();
     let row = rights::require_deployment(db, viewer, id, Access::Change, FIELD).await?;
     let standing = Standing::read(db, id).await?;
@@ -88,7 +96,7 @@ async fn run_once(deployer: &Deployer, viewer: &Viewer, id: &str, act: &Act<'_>)
     if !standing.live.is_some_and(|live| live.kind.deploys()) {
         return Err(drift::not_deployed(FIELD));
     }
-    let node = Node::of(deployer, viewer, &row).await?;
+    let node = Node::of(deployer, viewer, &row, node).await?;
     let _place = Place::take(id)?;
     // Before the node is asked: whoever asked may not wait for its answer, and what it began has its record all the same.
     act.commit(deployer.db.begin().await?).await?;
@@ -131,14 +139,15 @@ struct Node {
 }
 
 impl Node {
-    async fn of(deployer: &Deployer, viewer: &Viewer, row: &deployment::Model) -> Result<Self> {
+    async fn of(deployer: &Deployer, viewer: &Viewer, row: &deployment::Model, name: Option<&str>) -> Result<Self> {
         let db = deployer.db.pool();
         let level = rights::infrastructure_level(db, viewer, &row.infrastructure_id).await?;
         let place = entities::infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(db).await?;
         let place = place.ok_or_else(|| Error::fault(format!("deployment {} has no infrastructure", row.id)))?;
         let place = freeze::place(&place)?;
-        let (target, key) = status::node_of(deployer, row, &place.spec.node).await?;
-        Ok(Self { target, key, spec: place.spec.node, deploy_as: place.deploy_as, admin: level >= Level::Admin })
+        let spec = named(&place.spec, name.filter(|name| !name.is_empty()))?;
+        let (target, key) = status::node_of(deployer, row, &spec).await?;
+        Ok(Self { target, key, spec, deploy_as: place.deploy_as, admin: level >= Level::Admin })
     }
 
     fn told<T>(&self, answer: std::result::Result<T, engine::failure::Failure>) -> Told<T> {
@@ -147,6 +156,19 @@ impl Node {
             Err(failure) => Told::Failed(Trouble::of(&failure, self.admin)),
         }
     }
+}
+
+/// The node of this name; without a name the only one, or the first.
+fn named(infrastructure: &InfrastructureSpec, name: Option<&str>) -> Result<NodeSpec> {
+    let Some(name) = name else { return Ok(infrastructure.node.clone()) };
+    let found = infrastructure.places().into_iter().find(|place| place.name == Some(name));
+    found.map(|place| place.node.clone()).ok_or_else(|| {
+        Error::field(
+            "NODE_UNKNOWN",
+            "node",
+            "This infrastructure has no node of this name. An infrastructure of one node has none.",
+        )
+    })
 }
 
 #[cfg(test)]

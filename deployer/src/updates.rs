@@ -16,6 +16,7 @@ pub mod frozen;
 pub mod idempotency;
 pub mod kind;
 pub mod list;
+pub mod nodes;
 pub mod of_deployments;
 pub(crate) mod purpose;
 mod restore;
@@ -34,6 +35,7 @@ pub use self::{
     frozen::{Frozen, frozen},
     kind::UpdateType,
     list::{Filter, at, by_ids, get, latest_of, list},
+    nodes::{NodeStatus, UpdatedNode},
     of_deployments::of_deployments,
     steps::{Attempt, SlotWait, Step, StepStatus, Trouble},
     unseen::Unseen,

@@ -5,19 +5,27 @@ use serde_json::Value;
 
 use crate::retry::RetryPolicy;
 
-/// The version of the plan language. A worker leaves runs of a version that it does not know to those that do.
-pub const PLAN_VERSION: u32 = 1;
+/// The newest version of the plan language: 2 knows lanes. A worker leaves runs of a version that it does not know to those that do.
+pub const PLAN_VERSION: u32 = 2;
 
 /// The steps of one run, in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// The plan language's version, [`PLAN_VERSION`].
+    /// The version of the plan language that it needs, at most [`PLAN_VERSION`].
     pub version: u32,
     /// The steps; indices into this list are what the journal speaks of.
     pub steps: Vec<PlannedStep>,
     /// What a permanent failure or a cancel does inside steps that are marked [`PlannedStep::restorable`].
     #[serde(default)]
     pub on_failure: OnFailure,
+}
+
+impl Plan {
+    /// A plan of the lowest version that can say it, so that workers of the version before know it, too, wherever they can.
+    pub fn new(steps: Vec<PlannedStep>, on_failure: OnFailure) -> Self {
+        let lanes = on_failure == OnFailure::GoOn || steps.iter().any(|step| step.lane.is_some());
+        Self { version: if lanes { 2 } else { 1 }, steps, on_failure }
+    }
 }
 
 /// One step of a plan.
@@ -35,7 +43,7 @@ pub struct PlannedStep {
     /// A failure for good here is put right by `on_failure: RESTORE`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub restorable: bool,
-    /// Runs only after such a failure: the step that puts back what was active before. At most one, the last.
+    /// Runs only after such a failure: the step that puts back what was active before. At most one a lane; these are the last.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_after_failure: bool,
     /// Needs a slot of this pool before it acts.
@@ -47,6 +55,10 @@ pub struct PlannedStep {
     /// A permanent failure of this step is recorded as a warning and the run goes on (post-deployment hooks).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub failure_warns: bool,
+    /// Which of several places (nodes) it works on; None is none of them, or the only one. Under [`OnFailure::GoOn`] a lane of which a step failed for
+    /// good is left out from there on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lane: Option<String>,
 }
 
 /// The limits of one step.
@@ -78,13 +90,16 @@ pub enum OnInterrupt {
     Fail,
 }
 
-/// What a run does when it fails for good after it may have changed the node.
+/// What a run does when it fails for good after it may have changed the node (or one of its nodes).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum OnFailure {
     /// Leave the node as it is, and say what it is.
     #[default]
     Leave,
-    /// Re-activate what was active before.
+    /// Re-activate what was active before; on each node that was changed, where there are several.
     Restore,
+    /// Leave the node that failed as it is, and go on with the others. The run warns; it fails when no node is left. With one node this is
+    /// [`OnFailure::Leave`].
+    GoOn,
 }

@@ -19,6 +19,8 @@ pub struct Model {
     pub key_ref: Option<String>,
     /// The governance source's key: a row of `secret`, or none was entered.
     pub governance_key_ref: Option<String>,
+    /// The admin keys of several nodes. JSON: rows of `secret` by the nodes' names; NULL is none.
+    pub node_key_refs: Option<String>,
     /// Counts changes; editors name the one they saw.
     pub version: i64,
     /// When, in µs since the Unix epoch.

@@ -10,7 +10,7 @@ use engine::{
     ids::{RunId, WorkerId},
     journal::{Kind, NewEvent, Phase, State, follow, outcome},
     leases::LeaseSettings,
-    plan::{OnFailure, OnInterrupt, PLAN_VERSION, Plan, PlannedStep, SlotDemand, StepPolicy},
+    plan::{OnFailure, OnInterrupt, Plan, PlannedStep, SlotDemand, StepPolicy},
     retry::RetryPolicy,
     runs::{self, Loaded, Op, Written, due::Place},
     slots::{Demand, turn::Wishes},
@@ -107,12 +107,13 @@ fn step(name: &str) -> PlannedStep {
         slot: hook.then(|| SlotDemand { pool: POOL.to_owned(), wait_ms: 60_000 }),
         on_interrupt: if name == "post_hooks/1" { OnInterrupt::Fail } else { OnInterrupt::Rerun },
         failure_warns: name == "post_hooks/1",
+        lane: None,
     }
 }
 
 fn spec() -> RunSpec {
     let steps = ["pre_hooks/1", "activate", "post_hooks/1", "restore"].map(step).into();
-    let plan = Plan { version: PLAN_VERSION, steps, on_failure: OnFailure::Restore };
+    let plan = Plan::new(steps, OnFailure::Restore);
     RunSpec { plan, requester: "ada".to_owned(), body: Value::Null, inherited: None }
 }
 
@@ -226,7 +227,7 @@ impl Both {
         };
         let events = match outcome::settle(state, step, attempt, result, 0.0) {
             outcome::Settled::Events(events) => events,
-            outcome::Settled::GivesUp(failure) => outcome::given_up(step, attempt, failure),
+            outcome::Settled::GivesUp(failure) => outcome::given_up(state, step, attempt, failure),
             outcome::Settled::Lost => return None,
         };
         Some(follow::edge(state, state.epoch, events, cancel.then_some("bob"), None))

@@ -18,6 +18,7 @@ mod m20261128_000004_governance_key;
 mod m20261128_000005_drift;
 mod m20261128_000006_client;
 mod m20261128_000007_audit;
+mod m20261129_000008_nodes;
 
 /// All migrations, in order.
 struct Migrator;
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000005_drift::Migration),
             Box::new(m20261128_000006_client::Migration),
             Box::new(m20261128_000007_audit::Migration),
+            Box::new(m20261129_000008_nodes::Migration),
         ]
     }
 }

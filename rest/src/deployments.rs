@@ -182,6 +182,9 @@ pub(crate) async fn heavy(context: &Context<'_>, id: &str) -> Result<Value> {
     }))
 }
 
+/// A client's name for which of several nodes.
+const NODE: &str = "automationNodeId";
+
 fn testing(status: &targets::on_node::TestingStatus) -> Value {
     json!({"nbTotalRanScenarios": status.ran, "nbScenariosPerOutcome": status.per_outcome})
 }
@@ -197,15 +200,15 @@ fn told<T>(told: testing::Told<T>) -> Result<T> {
 }
 
 pub(crate) async fn testing_status(context: &Context<'_>, id: &str, call: &Call) -> Result<Value> {
-    let found = testing::status(context.deployer, context.viewer, id, call.text("bundleId")).await;
-    let found = found.map_err(|error| renamed(error, &[("id", "deploymentId")]))?;
+    let found = testing::status(context.deployer, context.viewer, id, call.text("bundleId"), call.text(NODE)).await;
+    let found = found.map_err(|error| renamed(error, &[("id", "deploymentId"), ("node", NODE)]))?;
     told(found).map(|status| testing(&status))
 }
 
 /// Waits until the test scenarios have ended.
-pub(crate) async fn run_tests(context: &Context<'_>, id: &str) -> Result<Value> {
-    let ran = testing::run(context.deployer, context.viewer, id).await;
-    let ran = told(ran.map_err(|error| renamed(error, &[("id", "deploymentId")]))?)?;
+pub(crate) async fn run_tests(context: &Context<'_>, id: &str, call: &Call) -> Result<Value> {
+    let ran = testing::run(context.deployer, context.viewer, id, call.text(NODE)).await;
+    let ran = told(ran.map_err(|error| renamed(error, &[("id", "deploymentId"), ("node", NODE)]))?)?;
     let mut answer = testing(&ran.status);
     answer["unfinished"] = json!(ran.unfinished);
     Ok(answer)

@@ -3,17 +3,19 @@
 use deployer::{
     deployments::{self, Deployment},
     error::{Error, Result},
-    infrastructures::{self, Infrastructure, Permission, SettingsPatch},
+    infrastructures::{self, Infrastructure, NodePatch, Permission, SettingsPatch},
+    kept,
     rights::Level,
     viewer::Viewer,
 };
+use engine::secrets::Secret;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use targets::spec::CodeEnvsBehavior;
 
 use crate::{
     call::Call,
-    read::{Document, no_secrets, object, over, wrong},
+    read::{Document, object, over, wrong},
 };
 
 /// What stands for a stored key.
@@ -99,7 +101,15 @@ pub(crate) fn infra(infra: &Infrastructure, permissions: &[Permission]) -> Resul
     document.insert("adminApiKey".to_owned(), if stored { MASK } else { "" }.into());
     let stored = infra.has_governance_key == Some(true);
     document.insert("governanceKey".to_owned(), if stored { MASK } else { "" }.into());
-    document.insert("autoconfigureFromNodesDirectory".to_owned(), false.into());
+    document.insert("autoconfigureFromNodesDirectory".to_owned(), infra.managed.into());
+    let managed = moved("managed");
+    if let Some(id) = managed.get("nodeId") {
+        document.insert("nodeId".to_owned(), id.clone());
+    }
+    let nodes: Vec<Map<String, Value>> = typed(moved("nodes"), NODES)?;
+    let nodes =
+        nodes.into_iter().zip(&infra.nodes).map(|(node, seen)| shown_node(node, seen.has_admin_key == Some(true)));
+    document.insert(NODES.to_owned(), nodes.collect());
     let list = |value: Value| if value.is_null() { json!([]) } else { value };
     document.insert(
         "bundleContainerSettings".to_owned(),
@@ -115,6 +125,82 @@ pub(crate) fn infra(infra: &Infrastructure, permissions: &[Permission]) -> Resul
     let mut document = over(kept, document);
     document.entry("nodeId").or_insert(Value::Null);
     Ok(Value::Object(document))
+}
+
+/// A client's name for the list of several nodes.
+const NODES: &str = "automationNodes";
+/// Our names of one node's fields, and a client's: those of an infrastructure of one node.
+const NODE_FIELDS: [(&str, &str); 7] = [
+    ("name", "id"),
+    ("url", "automationNodeUrl"),
+    ("externalUrl", "automationNodeExternalUrl"),
+    ("trustAllCertificates", "trustAllSSLCertificates"),
+    ("adminKey", "adminApiKey"),
+    ("auditing", "auditing"),
+    ("logging", "logging"),
+];
+
+/// One of several nodes, for a client.
+fn shown_node(mut node: Map<String, Value>, has_key: bool) -> Value {
+    let mut shown = Map::new();
+    for (ours, theirs) in NODE_FIELDS {
+        let value = match (ours, node.remove(ours).unwrap_or_default()) {
+            ("adminKey", _) => json!(if has_key { MASK } else { "" }),
+            ("externalUrl", Value::Null) => json!(""),
+            (_, value) => value,
+        };
+        shown.insert(theirs.to_owned(), value);
+    }
+    let managed = node.get("managed").is_some_and(|managed| !managed.is_null());
+    shown.insert("autoconfigureFromNodesDirectory".to_owned(), managed.into());
+    Value::Object(shown)
+}
+
+/// The list of several nodes, as a client writes it.
+pub(crate) fn nodes(document: &mut Document) -> Result<Option<Vec<NodePatch>>> {
+    let Some(list) = document.list(NODES)? else { return Ok(None) };
+    let numbered = list.into_iter().enumerate();
+    numbered.map(|(at, value)| node(value, &format!("{NODES}[{at}]"))).collect::<Result<_>>().map(Some)
+}
+
+fn node(value: Value, field: &str) -> Result<NodePatch> {
+    let mut one = Document { left: object(value, field)? };
+    let read = (|| {
+        // Whether a fleet manages it is not for clients to say.
+        one.any("autoconfigureFromNodesDirectory");
+        let key = one.named("adminApiKey")?;
+        let keeps_key = matches!(&key, Some(Some(key)) if key == MASK);
+        let patch = NodePatch {
+            name: one.required("id")?,
+            url: one.text("automationNodeUrl")?.unwrap_or_default(),
+            external_url: one.named("automationNodeExternalUrl")?.flatten(),
+            trust_all_certificates: one.flag("trustAllSSLCertificates")?.unwrap_or_default(),
+            auditing: one.object("auditing")?,
+            logging: one.object("logging")?,
+            // An empty text is what a node shows that has no key.
+            admin_key: key.filter(|_| !keeps_key).map(|key| key.map(Secret::new)),
+            keeps_key,
+        };
+        match one.left.keys().next() {
+            Some(unknown) => {
+                Err(Error::field("FIELD_INVALID", unknown.escape_debug().to_string(), "A node has no such field."))
+            }
+            None => Ok(patch),
+        }
+    })();
+    read.map_err(|error| kept::below(error, field))
+}
+
+/// The same error with a client's names of a node's fields.
+pub(crate) fn node_fields(error: Error) -> Error {
+    let Error::Refused(mut refusals) = error else { return error };
+    for field in refusals.iter_mut().filter_map(|refusal| refusal.field.as_mut()) {
+        let Some(rest) = field.strip_prefix("nodes") else { continue };
+        let (at, part) = rest.split_once('.').unwrap_or((rest, ""));
+        let theirs = NODE_FIELDS.iter().find(|(ours, _)| *ours == part).map_or(part, |(_, theirs)| theirs);
+        *field = if theirs.is_empty() { format!("{NODES}{at}") } else { format!("{NODES}{at}.{theirs}") };
+    }
+    Error::Refused(refusals)
 }
 
 fn permission(one: &Permission) -> Value {
@@ -152,7 +238,7 @@ pub(crate) fn permissions(list: Vec<Value>) -> Result<Vec<Permission>> {
 }
 
 /// What a document changes of an infrastructure's settings. What is left of it is what the client keeps.
-pub(crate) fn infra_patch(mut document: Document) -> Result<SettingsPatch> {
+pub(crate) fn infra_patch(infra: &Infrastructure, mut document: Document) -> Result<SettingsPatch> {
     let mut patch = Map::new();
     for (ours, theirs) in INFRA_FIELDS.iter().filter(|(ours, _)| *ours != "adminKey") {
         let value = match theirs.strip_prefix("bundleContainerSettings.") {
@@ -164,14 +250,27 @@ pub(crate) fn infra_patch(mut document: Document) -> Result<SettingsPatch> {
             patch.insert((*ours).to_owned(), value);
         }
     }
-    if document.flag("autoconfigureFromNodesDirectory")? == Some(true) {
-        let message = "Slipway has no directory of nodes. Enter the node's URL and key.";
-        return Err(Error::field("FIELD_INVALID", "autoconfigureFromNodesDirectory", message));
+    match document.flag("autoconfigureFromNodesDirectory")? {
+        Some(true) if !infra.managed => {
+            let message =
+                "A node says this of itself when it enrolls. Enter the node's URL and key, or have it enroll.";
+            return Err(Error::field("FIELD_INVALID", "autoconfigureFromNodesDirectory", message));
+        }
+        Some(false) if infra.managed => {
+            let message = "A fleet manages this node. Release it first to change it by hand.";
+            return Err(Error::field("NODE_MANAGED", "autoconfigureFromNodesDirectory", message));
+        }
+        _ => {}
+    }
+    if infra.managed {
+        document.left.remove("nodeId");
     }
     let Value::Object(names) = serde_json::to_value(infrastructures::Settings::default())? else {
         return Err(Error::fault("settings are no object"));
     };
-    for name in names.keys().filter(|name| *name != "other" && !INFRA_FIELDS.iter().any(|(ours, _)| ours == name)) {
+    for name in names.keys().filter(|name| {
+        !["other", "nodes", "managed"].contains(&name.as_str()) && !INFRA_FIELDS.iter().any(|(ours, _)| ours == name)
+    }) {
         if let Some(value) = document.left.remove(name) {
             patch.insert(name.clone(), value);
         }
@@ -179,7 +278,7 @@ pub(crate) fn infra_patch(mut document: Document) -> Result<SettingsPatch> {
     if patch.get("nodeUrl").is_some_and(Value::is_null) {
         patch.insert("nodeUrl".to_owned(), json!(""));
     }
-    no_secrets(&document.left)?;
+    kept::no_secrets(&document.left)?;
     patch.insert("other".to_owned(), Value::Object(document.left));
     typed(Value::Object(patch), "").map_err(|error| crate::read::renamed(error, INFRA_FIELDS))
 }
@@ -289,7 +388,7 @@ pub(crate) fn deployment_change(
         other: Some(document.left),
     };
     if let Some(kept) = &settings.other {
-        no_secrets(kept)?;
+        kept::no_secrets(kept)?;
     }
     Ok(deployments::Change { expected_version, bundle_id, deployed_project_key, settings, ..Default::default() })
 }

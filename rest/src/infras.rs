@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use deployer::{
     deployments::{self, Deployment},
     error::{Error, Result},
-    infrastructures::{self, Infrastructure, InfrastructurePatch, NewInfrastructure},
+    infrastructures::{self, Infrastructure, InfrastructurePatch, NewInfrastructure, NewPersonalKeys, NodeKeyOutcome},
     rights::Level,
     stages::{self, StageKind},
 };
@@ -127,12 +127,57 @@ pub(crate) async fn save(context: &Context<'_>, id: &str, call: &Call) -> Result
         keeps_governance_key,
         governance_key: governance_key.filter(|_| !keeps_governance_key).map(|key| key.map(Secret::new)),
         permissions: document.list("permissions")?.map(documents::permissions).transpose()?,
-        settings: documents::infra_patch(document)?,
+        nodes: documents::nodes(&mut document)?.filter(|nodes| multi_node(&infra, &document) || !nodes.is_empty()),
+        settings: documents::infra_patch(&infra, document)?,
     };
     infrastructures::update(context.deployer, context.viewer, id, version, patch)
         .await
         .map(|_| json!({}))
-        .map_err(|error| renamed(error, INFRA_FIELDS))
+        .map_err(|error| documents::node_fields(renamed(error, INFRA_FIELDS)))
+}
+
+/// Whether the infrastructure is to have several nodes after the save.
+fn multi_node(infra: &Infrastructure, document: &Document) -> bool {
+    document.left.get("multiNode").and_then(Value::as_bool).unwrap_or(infra.multi_node)
+}
+
+/// Makes a personal key of one user on each node.
+pub(crate) async fn personal_keys(context: &Context<'_>, id: &str, call: &Call) -> Result<Value> {
+    let new = NewPersonalKeys {
+        user: call.text("forUser").filter(|user| !user.is_empty()).map(str::to_owned),
+        label: call.text("label").unwrap_or_default().to_owned(),
+        description: call.text("description").unwrap_or_default().to_owned(),
+    };
+    let made = infrastructures::generate_personal_keys(context.deployer, context.viewer, id, new).await;
+    let made = made.map_err(|error| renamed(error, &[("id", "infraId"), ("user", "forUser")]))?;
+    let node = |name: &str| json!({"nodeId": name});
+    let of = |which: fn(&NodeKeyOutcome) -> bool| {
+        made.nodes.iter().filter(|(_, outcome)| which(outcome)).map(|(name, _)| node(name)).collect::<Vec<_>>()
+    };
+    let keys = made.nodes.iter().filter_map(|(name, outcome)| match outcome {
+        NodeKeyOutcome::Made { key_id, own_secret } => {
+            let mut shown = json!({"nodeId": name, "keyId": key_id});
+            if let Some(secret) = own_secret {
+                shown["secret"] = secret.expose().into();
+            }
+            Some(shown)
+        }
+        _ => None,
+    });
+    let mut answer = json!({
+        "createdOnAllNodes": made.on_all_nodes(),
+        "user": made.user,
+        "nodesAndKeys": keys.collect::<Vec<_>>(),
+        "nodesWhereUserDoesNotExist": of(|outcome| matches!(outcome, NodeKeyOutcome::UserMissing)),
+        "nodesWhereUserIsDisabled": of(|outcome| matches!(outcome, NodeKeyOutcome::UserDisabled)),
+    });
+    if let Some(secret) = &made.secret {
+        answer["secret"] = secret.expose().into();
+    }
+    if let Some(error) = made.error() {
+        answer["error"] = error.into();
+    }
+    Ok(answer)
 }
 
 pub(crate) async fn delete(context: &Context<'_>, id: &str) -> Result<Value> {

@@ -17,7 +17,7 @@ use crate::{
     deployments::{Names, all, basic},
     documents::{expected_version, millis, version_tag},
     infras::{deployments_where, infra_basic},
-    read::{Document, no_secrets, object, over, renamed, wrong},
+    read::{Document, object, over, renamed, wrong},
 };
 
 const FIELDS: &[(&str, &str)] = &[("key", "publishedProjectKey"), ("projectKey", "publishedProjectKey")];
@@ -135,7 +135,7 @@ pub(crate) async fn save(context: &Context<'_>, key: &str, call: &Call) -> Resul
     document.fixed("id", key)?;
     let permissions = document.list("permissions")?.map(permissions).transpose()?;
     let (name, owner) = (document.text("name")?, document.text("owner")?);
-    no_secrets(&document.left)?;
+    deployer::kept::no_secrets(&document.left)?;
     let change = Change { expected_version, name, owner, permissions, other: Some(document.left) };
     let saved = projects::update(context.deployer, context.viewer, key, change).await;
     saved.map(|_| json!({})).map_err(|error| renamed(error, FIELDS))

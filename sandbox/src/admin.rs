@@ -6,6 +6,7 @@ use crate::request::{check_id, text};
 use crate::router::Asked;
 use crate::state::{ADMINISTRATORS, Connection, User};
 use serde_json::{Value, json};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 /// `GET /instance-info`.
 pub(crate) fn instance_info(asked: &Asked<'_>) -> Answer {
@@ -74,6 +75,27 @@ pub(crate) fn admin_user(asked: &Asked<'_>, login: &str) -> Answer {
 pub(crate) fn admin_groups(asked: &Asked<'_>) -> Answer {
     let group = |name: &String| json!({"name": name, "sourceType": "LOCAL", "admin": name == ADMINISTRATORS});
     Ok(Reply::Json(asked.core.state().groups.iter().map(group).collect()))
+}
+
+/// `POST /admin/personal-api-keys/` `{"user", "label", "description"}`; with `secret`, the key has that secret.
+pub(crate) fn create_personal_key(asked: &Asked<'_>) -> Answer {
+    let body = asked.json.object()?;
+    let login = text(body, "user").ok_or_else(|| Refusal::bad("user is needed".to_owned()))?;
+    let mut state = asked.core.state();
+    if !state.users.contains_key(login) {
+        return Err(Refusal::missing(format!("there is no user {login}")));
+    }
+    let random = || format!("{:016x}{:016x}", random(), random());
+    let secret = text(body, "secret").map_or_else(random, str::to_owned);
+    state.personal_keys.insert(secret.clone(), login.to_owned());
+    let id = format!("key-{}", state.personal_keys.len());
+    let (label, description) = (text(body, "label"), text(body, "description"));
+    Ok(Reply::Json(json!({"id": id, "user": login, "label": label, "description": description, "key": secret})))
+}
+
+/// Each hasher has keys of its own, drawn from the system's randomness.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 fn connection_value(name: &str, connection: &Connection) -> Value {

@@ -65,9 +65,12 @@ impl Claim {
         Self { secret, proxy_user: header(PROXY_USER).map(str::to_owned) }
     }
 
-    pub(crate) fn kind(&self, keys: &Keys) -> KeyKind {
+    pub(crate) fn kind(&self, keys: &Keys, state: &State) -> KeyKind {
         match self.secret.as_ref().map(|secret| keys.0.get(secret)) {
             None => KeyKind::None,
+            Some(None) if self.secret.as_ref().is_some_and(|secret| state.personal_keys.contains_key(secret)) => {
+                KeyKind::User
+            }
             Some(None) => KeyKind::Unknown,
             Some(Some(Holder::Admin(_))) => KeyKind::Admin,
             Some(Some(Holder::User(_))) => KeyKind::User,
@@ -77,8 +80,10 @@ impl Claim {
     /// Believes the claim, or says why not.
     pub(crate) fn check(&self, keys: &Keys, state: &State) -> Result<Who, Refusal> {
         let secret = self.secret.as_ref().ok_or_else(|| Refusal::unauthenticated("an API key is needed"))?;
-        let holder = keys.0.get(secret).ok_or_else(|| Refusal::unauthenticated("invalid API key"))?;
-        let own = match holder {
+        let made = || state.personal_keys.get(secret).cloned().map(Holder::User);
+        let holder = keys.0.get(secret).cloned().or_else(made);
+        let holder = holder.ok_or_else(|| Refusal::unauthenticated("invalid API key"))?;
+        let own = match &holder {
             Holder::Admin(label) => {
                 let identity = format!("api:{label}");
                 Who { identity, login: None, groups: BTreeSet::new(), admin: true }

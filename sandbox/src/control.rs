@@ -19,7 +19,7 @@ pub(crate) async fn answer(core: &Core, request: &Request, body: Body, segments:
 }
 
 async fn control(core: &Core, request: &Request, body: Body, segments: &[String]) -> Answer {
-    if Claim::of(request).kind(&core.config.keys) != KeyKind::Admin {
+    if Claim::of(request).kind(&core.config.keys, &core.state()) != KeyKind::Admin {
         return Err(Refusal::unauthenticated("an administrator's key is needed"));
     }
     let query = Query::of(request);

@@ -136,6 +136,7 @@ fn of_admin(asked: &Asked<'_>, method: &str, rest: &[&str]) -> Answer {
     match (method, rest) {
         ("GET", ["users"]) => admin::admin_users(asked),
         ("GET", ["users", login]) => admin::admin_user(asked, login),
+        ("POST", ["personal-api-keys"]) => admin::create_personal_key(asked),
         ("GET", ["groups"]) => admin::admin_groups(asked),
         ("GET", ["connections"]) => admin::connections(asked),
         ("GET", ["connections", name]) => admin::connection(asked, name),

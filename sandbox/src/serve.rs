@@ -81,7 +81,7 @@ async fn api(core: &Arc<Core>, request: Request, body: Body, segments: Vec<Strin
         method: request.method().to_string(),
         path: format!("/{}", segments.join("/")),
         query: Query::of(&request).0,
-        key: claim.kind(&core.config.keys),
+        key: claim.kind(&core.config.keys, &core.state()),
         acting: who.as_ref().ok().map(|who| who.identity.clone()),
         proxy_user: claim.proxy_user.clone(),
         body: CallBody::None,

@@ -15,6 +15,8 @@ pub(crate) const ADMINISTRATORS: &str = "administrators";
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) users: BTreeMap<String, User>,
+    /// Logins by the secrets of personal keys that were made by calls.
+    pub(crate) personal_keys: BTreeMap<String, String>,
     pub(crate) groups: BTreeSet<String>,
     pub(crate) connections: BTreeMap<String, Connection>,
     pub(crate) code_envs: BTreeSet<String>,

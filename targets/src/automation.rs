@@ -5,7 +5,7 @@
 //! * [`notes`]: what a run remembers; `flight`: calls whose answer may be lost.
 //! * `goal`: what the node should show at the end of an update, or of a restore.
 //! * One file per step: `validate`, `push` (with `import`, `folders`, `settings`, `container`, `permissions`), `activate`, `run_as` (with `webapps`, `switches`), `verify`.
-//! * `restore`, `preview`, `check`; `observe`, `drift`: how a deployed project is, by reading alone.
+//! * `restore`, `preview`, `check`, `personal_key`; `observe`, `drift`: how a deployed project is, by reading alone.
 //! * `turn_off`: switching a project off, and deleting it; `tests_of_project`: its test scenarios.
 
 mod activate;
@@ -21,6 +21,7 @@ mod import;
 pub mod notes;
 mod observe;
 mod permissions;
+mod personal_key;
 mod preview;
 mod push;
 mod report;
@@ -48,7 +49,7 @@ use crate::{
     http::Http,
     on_node::{OnNode, TestRun, TestingStatus},
     spec::{BundleContents, DeploySpec, NodeSpec},
-    target::{Difference, NodeReport, Preview, Receipt, Target, Work},
+    target::{Difference, NewPersonalKey, NodeReport, PersonalKey, Preview, Receipt, Target, Work},
 };
 
 /// Dataiku's Automation node, as a target.
@@ -108,6 +109,15 @@ impl Target for AutomationNode {
         within: Duration,
     ) -> Result<TestRun, Failure> {
         tests_of_project::run(&Api::new(&self.http, node, key, Some(acting_user))?, project_key, within).await
+    }
+
+    async fn create_personal_key(
+        &self,
+        node: &NodeSpec,
+        key: &Secret,
+        new: NewPersonalKey<'_>,
+    ) -> Result<PersonalKey, Failure> {
+        personal_key::create(&Api::new(&self.http, node, key, None)?, new).await
     }
 
     async fn validate(&self, work: &Work<'_>) -> StepResult {

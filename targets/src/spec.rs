@@ -49,6 +49,42 @@ impl DeploySpec {
     pub fn switch(&self, scenario: &str) -> Option<bool> {
         if self.disable_automatic_triggers { Some(false) } else { self.scenarios.get(scenario).copied() }
     }
+
+    /// The same for one of several nodes; None when there is none of this name. Without a name: the only node.
+    pub fn on(&self, node: Option<&str>) -> Option<Self> {
+        let found = self.infrastructure.places().into_iter().find(|place| place.name == node)?.node.clone();
+        let infrastructure = InfrastructureSpec { node: found, nodes: Vec::new(), ..self.infrastructure.clone() };
+        Some(Self { infrastructure, ..self.clone() })
+    }
+}
+
+/// A node, by the name that it has where there are several.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NodePlace<'a> {
+    /// None: it is the only one.
+    pub name: Option<&'a str>,
+    /// How it is reached.
+    pub node: &'a NodeSpec,
+}
+
+impl InfrastructureSpec {
+    /// Its nodes, in the order in which they are activated: one at least.
+    pub fn places(&self) -> Vec<NodePlace<'_>> {
+        if self.nodes.is_empty() {
+            return vec![NodePlace { name: None, node: &self.node }];
+        }
+        self.nodes.iter().map(|one| NodePlace { name: Some(&one.name), node: &one.node }).collect()
+    }
+}
+
+/// One of several nodes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NamedNode {
+    /// Unique within the infrastructure.
+    pub name: String,
+    /// How it is reached.
+    #[serde(flatten)]
+    pub node: NodeSpec,
 }
 
 /// The infrastructure's settings at the time of the request.
@@ -56,8 +92,11 @@ impl DeploySpec {
 pub struct InfrastructureSpec {
     /// Its id.
     pub id: String,
-    /// The node behind it.
+    /// The node behind it; the first one, where there are several.
     pub node: NodeSpec,
+    /// All nodes behind it, in the order in which they are activated; empty when there is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NamedNode>,
     /// Applied by the run that creates the project on the node.
     pub permissions_propagation: PermissionsPropagation,
     /// The run-as user of every scenario; None leaves them as the bundle says.

@@ -95,6 +95,14 @@ pub trait Target: Send + Sync {
         within: Duration,
     ) -> Result<TestRun, Failure>;
 
+    /// Makes a personal key of a user there.
+    async fn create_personal_key(
+        &self,
+        node: &NodeSpec,
+        key: &Secret,
+        new: NewPersonalKey<'_>,
+    ) -> Result<PersonalKey, Failure>;
+
     /// Step `validate_remap`. Nothing on the node has changed when it fails.
     async fn validate(&self, work: &Work<'_>) -> StepResult;
 
@@ -122,6 +130,35 @@ pub trait Target: Send + Sync {
     /// Puts back what was active before this run, from its notes. Done's output is the [`Receipt`] of what is there now;
     /// an output of null says that nothing was active before, and that everything was left as it is.
     async fn restore(&self, work: &Work<'_>) -> StepResult;
+}
+
+/// A personal key to be made on a node.
+#[derive(Clone, Copy, Debug)]
+pub struct NewPersonalKey<'a> {
+    /// Whose: a login on the node.
+    pub user: &'a str,
+    /// What people call it.
+    pub label: &'a str,
+    /// What it is for.
+    pub description: &'a str,
+    /// The secret that we propose.
+    pub secret: &'a Secret,
+}
+
+/// What came of making a personal key.
+#[derive(Clone, Debug)]
+pub enum PersonalKey {
+    /// It was made.
+    Made {
+        /// The node's id for it.
+        id: Option<String>,
+        /// Its secret, in the node's words; None when the node does not tell.
+        secret: Option<Secret>,
+    },
+    /// The node does not know this user.
+    UserMissing,
+    /// The user is disabled there.
+    UserDisabled,
 }
 
 /// What `checkInfrastructure` found.

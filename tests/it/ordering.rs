@@ -10,7 +10,7 @@ use engine::{
     ids::{self, RunId, WorkerId},
     journal::{Event, Kind, NewEvent, Status, follow},
     leases,
-    plan::{OnFailure, PLAN_VERSION, Plan, PlannedStep, StepPolicy},
+    plan::{OnFailure, Plan, PlannedStep, StepPolicy},
     retry::RetryPolicy,
     runs::{self, Answer, Op, Writer},
     spec::RunSpec,
@@ -130,8 +130,9 @@ async fn bare(store: Store, runs: usize) -> (Base, Vec<RunId>) {
         slot: None,
         on_interrupt: Default::default(),
         failure_warns: false,
+        lane: None,
     };
-    let plan = Plan { version: PLAN_VERSION, steps: vec![step], on_failure: OnFailure::Leave };
+    let plan = Plan::new(vec![step], OnFailure::Leave);
     let spec = RunSpec { plan, requester: "ada".to_owned(), body: json!({}), inherited: None };
     let mut ids = Vec::new();
     for _ in 0..runs {

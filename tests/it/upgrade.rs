@@ -65,6 +65,7 @@ fn spec(version: u32) -> RunSpec {
         slot: None,
         on_interrupt: Default::default(),
         failure_warns: false,
+        lane: None,
     };
     let plan = Plan { version, steps: vec![step], on_failure: OnFailure::Leave };
     RunSpec { plan, requester: "ada".to_owned(), body: json!({}), inherited: None }

@@ -14,6 +14,7 @@ use engine::{
     step::{Audience, StepContext},
 };
 use serde_json::Value;
+use targets::automation::notes;
 
 use crate::held::Held;
 
@@ -74,11 +75,11 @@ impl StepContext for Context {
     }
 
     fn note(&self, key: &str) -> Option<Value> {
-        self.held.state().notes.get(key).cloned()
+        self.held.state().notes.get(&notes::on(self.planned.lane.as_deref(), key)).cloned()
     }
 
     async fn put_note(&self, key: &str, value: Value) -> Result<(), StepError> {
-        let kind = Kind::StepNoted { key: key.to_owned(), value };
+        let kind = Kind::StepNoted { key: notes::on(self.planned.lane.as_deref(), key), value };
         let event = NewEvent::step(self.step, self.attempt, kind);
         self.held.append(vec![event]).await.map_err(|_| StepError::LeaseLost)
     }

@@ -41,7 +41,7 @@ pub trait Doer: Send + Sync + 'static {
 
     /// The versions of plans that this worker knows. Runs of others are left to those who do.
     fn plan_versions(&self) -> RangeInclusive<u32> {
-        PLAN_VERSION..=PLAN_VERSION
+        1..=PLAN_VERSION
     }
 
     /// Whether it [tends](Self::tend) what is not a run.

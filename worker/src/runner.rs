@@ -116,11 +116,12 @@ impl Runner {
         if !cancelled || released || !state.changed_midway() {
             return Ok(());
         }
-        let (step, attempt) =
-            state.under_way().map_or((0, 1), |(step, _)| (step, state.steps[step].attempts.len() as u32));
-        let context = Context::new(Arc::clone(held), step, attempt, state.spec.plan.steps[step].clone());
-        if let Some(off) = self.leave_safe(&context).await? {
-            held.log(step, attempt, "STEP", false, off).await;
+        for step in state.midway() {
+            let attempt = state.steps[step].attempts.len() as u32;
+            let context = Context::new(Arc::clone(held), step, attempt, state.spec.plan.steps[step].clone());
+            if let Some(off) = self.leave_safe(&context).await? {
+                held.log(step, attempt, "STEP", false, off).await;
+            }
         }
         Ok(())
     }
@@ -278,7 +279,7 @@ impl Runner {
         {
             failure.message = format!("{} {more}", failure.message);
         }
-        Ok(outcome::given_up(step, attempt, failure))
+        Ok(outcome::given_up(&held.state(), step, attempt, failure))
     }
 }
 

@@ -78,9 +78,10 @@ impl Steps {
             return Ok(());
         }
         let db = &self.deployer.db;
-        let found = engine::runs::due::unfinished_notes(db, &context.held.row, TURNING_OFF, PUTTING_BACK);
+        let lane = context.planned.lane.as_deref();
+        let found = engine::runs::due::unfinished_notes(db, &context.held.row, lane, TURNING_OFF, PUTTING_BACK);
         let found = found.await.map_err(unavailable)?;
-        for (key, value) in notes::inherited(|key| found.get(key).cloned()) {
+        for (key, value) in notes::inherited(|key| found.get(&notes::on(lane, key)).cloned()) {
             if context.note(key).is_none() {
                 context.put_note(key, value).await?;
             }
@@ -89,7 +90,8 @@ impl Steps {
     }
 
     async fn prepare(&self, context: &Context) -> Result<Prepared, StepError> {
-        let spec = spec(context)?;
+        let lane = context.planned.lane.as_deref();
+        let spec = spec(context)?.on(lane).ok_or_else(|| internal("a step of a node that the spec does not name"))?;
         let package = &spec.package;
         let contents = deployer::contents::of_bundle(&self.deployer, &package.project_key, &package.bundle_id);
         let contents = contents.await.map_err(from_deployer)?.unwrap_or_default();
@@ -101,21 +103,9 @@ impl Steps {
             target: self.deployer.targets.automation_node(),
         })
     }
-}
 
-#[async_trait]
-impl Doer for Steps {
-    async fn perform(&self, context: &Context, planned: &PlannedStep) -> StepResult {
-        if planned.kind == "check_policy" {
-            let spec = spec(context)?;
-            let (requester, kind) = {
-                let state = context.held.state();
-                (state.spec.requester.clone(), UpdateType::of(&state.spec))
-            };
-            let last = context.attempt >= planned.policy.retry.max_attempts;
-            let warnings = deployer::policy::check(&self.deployer, &requester, &spec, kind, last).await?;
-            return Ok(StepOutcome::Done { output: serde_json::Value::Null, warnings });
-        }
+    /// One attempt at a step that works on a node.
+    async fn on_node(&self, context: &Context, planned: &PlannedStep) -> StepResult {
         let prepared = self.prepare(context).await?;
         let work = prepared.work(&self.deployer);
         match planned.kind.as_str() {
@@ -143,22 +133,44 @@ impl Doer for Steps {
             .permanent()),
         }
     }
+}
+
+#[async_trait]
+impl Doer for Steps {
+    async fn perform(&self, context: &Context, planned: &PlannedStep) -> StepResult {
+        if planned.kind == "check_policy" {
+            let spec = spec(context)?;
+            let (requester, kind) = {
+                let state = context.held.state();
+                (state.spec.requester.clone(), UpdateType::of(&state.spec))
+            };
+            let last = context.attempt >= planned.policy.retry.max_attempts;
+            let warnings = deployer::policy::check(&self.deployer, &requester, &spec, kind, last).await?;
+            return Ok(StepOutcome::Done { output: serde_json::Value::Null, warnings });
+        }
+        let result = self.on_node(context, planned).await;
+        match &planned.lane {
+            Some(node) => named(node, result),
+            None => result,
+        }
+    }
 
     async fn leave_safe(&self, context: &Context) -> Result<Option<String>, Lost> {
-        if context.held.state().spec.plan.on_failure != OnFailure::Leave || context.note(notes::STATES).is_none() {
+        if context.held.state().spec.plan.on_failure == OnFailure::Restore || context.note(notes::STATES).is_none() {
             return Ok(None);
         }
         let result = match self.prepare(context).await {
             Ok(prepared) => prepared.target.leave_safe(&prepared.work(&self.deployer)).await,
             Err(error) => Err(error),
         };
+        let place = context.planned.lane.as_ref().map(|node| format!(" on node {node}")).unwrap_or_default();
         match result {
             Ok(off) if off.is_empty() => Ok(None),
             Ok(off) => {
-                Ok(Some(format!("Left off, since their run-as user could not be verified: {}.", off.join(", "))))
+                Ok(Some(format!("Left off{place}, since their run-as user could not be verified: {}.", off.join(", "))))
             }
             Err(StepError::LeaseLost) => Err(Lost),
-            Err(_) => Ok(Some("Scenarios may have been left off: the node could not be asked.".to_owned())),
+            Err(_) => Ok(Some(format!("Scenarios may have been left off{place}: the node could not be asked."))),
         }
     }
 
@@ -166,7 +178,6 @@ impl Doer for Steps {
         notes::inherited(|key| context.note(key)).iter().any(|(key, _)| *key == notes::ACTIVATE)
             || context.note(notes::DELETE).is_some_and(|asked| !asked.is_null())
     }
-
     fn lacks(&self, planned: &PlannedStep) -> Option<String> {
         hook::lacks(&self.hooks, planned)
     }
@@ -213,6 +224,22 @@ impl Doer for Steps {
             Ok(_) => {}
             Err(error) => tracing::warn!(error = %error, "old runs could not be forgotten"),
         }
+    }
+}
+
+/// What a step on one of several nodes answered, with the node's name where people read it.
+fn named(node: &str, result: StepResult) -> StepResult {
+    let told = |failure: Failure| Failure { message: format!("Node {node}: {}", failure.message), ..failure };
+    match result {
+        Ok(StepOutcome::Done { output, warnings }) => {
+            let warnings = warnings.into_iter().map(|warning| format!("Node {node}: {warning}")).collect();
+            Ok(StepOutcome::Done { output, warnings })
+        }
+        Err(StepError::Permanent(failure)) => Err(StepError::Permanent(told(failure))),
+        Err(StepError::Retryable { failure, retry_after }) => {
+            Err(StepError::Retryable { failure: told(failure), retry_after })
+        }
+        other => other,
     }
 }
 

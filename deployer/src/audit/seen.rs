@@ -15,7 +15,7 @@ use super::{
     chain::hex,
     object::{Object, ObjectKind},
 };
-use crate::{error::Result, rights::Level};
+use crate::{error::Result, infrastructures::nodes, rights::Level};
 
 /// A value that is longer than so many bytes of JSON is recorded as its hash and size.
 const LONGEST: usize = 4 << 10;
@@ -29,6 +29,8 @@ const SECRETS: [&str; 2] = ["adminKey", "governanceKey"];
 
 /// What clients keep in settings. Nobody knows what it is: a record says that it changed, and not to what.
 const OTHER: &str = "other";
+/// All of that kind.
+const KEPT: [&str; 3] = [OTHER, "auditing", "logging"];
 
 /// A thing as it is, and whom it concerns.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -75,9 +77,23 @@ async fn infrastructure<C: ConnectionTrait>(db: &C, id: &str) -> Result<Seen> {
         ("adminKey", json!(row.key_ref)),
         ("governanceKey", json!(row.governance_key_ref)),
     ]);
+    for (node, key) in nodes::key_refs(row.node_key_refs.as_deref())? {
+        fields.insert(format!("nodes.{node}.adminKey"), json!(key));
+    }
     for (name, value) in serde_json::from_str::<Map<String, Value>>(&row.settings)? {
-        let value = if name == OTHER { unread(&value) } else { value };
+        let value = if KEPT.contains(&name.as_str()) { unread(&value) } else { value };
         fields.insert(name, value);
+    }
+    // Each on its own, so that a record says which one changed; their order, too.
+    let nodes = fields.remove("nodes").unwrap_or_default();
+    let nodes: Vec<Map<String, Value>> = serde_json::from_value(nodes).unwrap_or_default();
+    for (at, node) in nodes.into_iter().enumerate() {
+        let name = node.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        fields.insert(format!("nodes.{name}.position"), json!(at));
+        for (key, value) in node.into_iter().filter(|(key, _)| key != "name") {
+            let value = if KEPT.contains(&key.as_str()) { unread(&value) } else { value };
+            fields.insert(format!("nodes.{name}.{key}"), value);
+        }
     }
     let permissions = infrastructure_permission::Entity::find()
         .filter(infrastructure_permission::Column::InfrastructureId.eq(id))
@@ -257,7 +273,8 @@ pub(crate) fn changes(before: &Seen, after: &Seen) -> (Map<String, Value>, Map<S
     let differing: Vec<_> =
         names.into_iter().filter(|name| before.fields.get(*name) != after.fields.get(*name)).collect();
     for name in differing.iter().take(MOST_FIELDS) {
-        let secret = SECRETS.contains(&name.as_str());
+        let last = name.rsplit('.').next().unwrap_or(name);
+        let secret = SECRETS.contains(&last);
         if let Some(value) = before.fields.get(*name) {
             old.insert((*name).clone(), if secret { kept(value, SET) } else { bounded(value) });
         }

@@ -1,11 +1,16 @@
-//! One comparison of one node with the receipt of the last success.
+//! One comparison of a deployment's nodes with the receipt of the last success.
 
 use std::time::Duration;
 
 use engine::failure::Failure;
 use entities::deployment;
+use futures_util::future::try_join_all;
 use sea_orm::EntityTrait as _;
-use targets::{codes, spec::BundleContents, target::Difference};
+use targets::{
+    codes,
+    spec::{BundleContents, NodePlace},
+    target::{Difference, Receipt},
+};
 
 use super::store;
 use crate::{
@@ -18,6 +23,9 @@ use crate::{
 
 /// So long one comparison may take.
 const WITHIN: Duration = Duration::from_secs(120);
+
+/// So many differences are kept.
+const MOST: usize = 1_000;
 
 /// What became of a comparison.
 pub(super) enum Compared {
@@ -46,36 +54,69 @@ pub(super) async fn compare(deployer: &Deployer, row: &deployment::Model) -> Res
 type Looked = std::result::Result<Vec<Difference>, Failure>;
 
 async fn look(deployer: &Deployer, row: &deployment::Model, live: &Success) -> Result<Looked> {
-    let Some(receipt) = &live.receipt else {
+    if live.receipts.is_empty() {
         let message = "The receipt of the last update is of another version and can't be compared. Start an update.";
         return Ok(Err(Failure::new(codes::NODE_ANSWER_UNEXPECTED, message)));
-    };
+    }
     let place =
         entities::infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(deployer.db.pool()).await?;
     let Some(place) = place else { return Ok(Err(missing())) };
     // The key goes to the node that it was entered for, whatever the update's node was.
-    let reached = match status::split(freeze::place(&place))? {
-        (Some(place), _) => place.spec.node,
+    let now = match status::split(freeze::place(&place))? {
+        (Some(place), _) => place.spec,
         (None, refused) => return Ok(Err(refused.unwrap_or_else(missing))),
     };
-    let (target, key) = match status::node_of(deployer, row, &reached).await {
+    let package = &live.body.package;
+    let contents = contents::of_bundle(deployer, &package.project_key, &package.bundle_id).await?.unwrap_or_default();
+    // A node that is new since, or was left out then, has nothing to compare: that is a matter of health.
+    let places = now.places();
+    let looks = places.iter().filter_map(|place| {
+        let receipt = live.receipt(place.name)?;
+        Some(look_at(deployer, row, live, &contents, *place, receipt))
+    });
+    let mut all = Vec::new();
+    for looked in try_join_all(looks).await? {
+        match looked {
+            Ok(differences) => all.extend(differences),
+            Err(failure) => return Ok(Err(failure)),
+        }
+    }
+    all.truncate(MOST);
+    Ok(Ok(all))
+}
+
+async fn look_at(
+    deployer: &Deployer,
+    row: &deployment::Model,
+    live: &Success,
+    contents: &BundleContents,
+    place: NodePlace<'_>,
+    receipt: &Receipt,
+) -> Result<Looked> {
+    let said = |text: &str| place.name.map_or_else(|| text.to_owned(), |name| format!("Node {name}: {text}"));
+    let (target, key) = match status::node_of(deployer, row, place.node).await {
         Ok(found) => found,
         Err(refused) => return Ok(Err(status::split::<()>(Err(refused))?.1.unwrap_or_else(missing))),
     };
     let mut spec = live.body.clone();
-    spec.infrastructure.node = reached;
-    let package = &spec.package;
-    let contents: BundleContents =
-        contents::of_bundle(deployer, &package.project_key, &package.bundle_id).await?.unwrap_or_default();
-    let looking = target.drift(&spec, &contents, receipt, &key);
+    (spec.infrastructure.node, spec.infrastructure.nodes) = (place.node.clone(), Vec::new());
+    let looking = target.drift(&spec, contents, receipt, &key);
     Ok(match tokio::time::timeout(WITHIN, looking).await {
-        Ok(looked) => looked,
+        Ok(Ok(differences)) => {
+            Ok(differences.into_iter().map(|one| Difference { what: on(place.name, one.what), ..one }).collect())
+        }
+        Ok(Err(failure)) => Err(Failure { message: said(&failure.message), ..failure }),
         Err(_) => {
             let seconds = WITHIN.as_secs();
             let message = format!("The node did not tell within {seconds} seconds how the project is.");
-            Err(Failure::new(codes::NODE_TIMED_OUT, message))
+            Err(Failure::new(codes::NODE_TIMED_OUT, said(&message)))
         }
     })
+}
+
+/// What differs, with the node's name where there are several.
+fn on(node: Option<&str>, what: String) -> String {
+    node.map_or_else(|| what.clone(), |name| format!("{what} on node {name}"))
 }
 
 fn missing() -> Failure {

@@ -6,10 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use engine::{db::Tx, secrets::Secret};
 use entities::{deployment, hook, hook_code, infrastructure, infrastructure_permission, secret};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
-use targets::{TargetType, spec::NodeSpec};
+use targets::{
+    TargetType,
+    spec::{InfrastructureSpec, NodeSpec},
+};
 use url::Url;
 
 use super::{
+    nodes::{self, Changed, KeyRefs, NodePatch},
     patch::{InfrastructurePatch, SettingsPatch},
     read::{self, Infrastructure, Permission},
     settings::Settings,
@@ -43,6 +47,8 @@ pub struct NewInfrastructure {
     pub admin_key: Option<Secret>,
     /// The governance source's key, write-only.
     pub governance_key: Option<Secret>,
+    /// The nodes of a multi-node infrastructure.
+    pub nodes: Vec<NodePatch>,
     /// What groups may do.
     pub permissions: Vec<Permission>,
 }
@@ -107,6 +113,7 @@ async fn create_once(
     let mut problems = Problems::default();
     names::check(&new.id, "id", &mut problems);
     let mut settings = new.settings.apply(Settings::default());
+    settings.nodes = nodes::applied(&[], &new.nodes);
     validate::settings(&mut settings, &deployer.targets, &mut problems);
     if let Some(key) = &new.admin_key {
         validate::key(key, "adminKey", &mut problems);
@@ -114,6 +121,9 @@ async fn create_once(
     if let Some(key) = &new.governance_key {
         validate::key(key, "governanceKey", &mut problems);
     }
+    let none = Settings::default();
+    nodes::check_keys(&none, &KeyRefs::new(), &new.nodes, &settings.nodes, &mut problems);
+    refuse_lone_key(&settings, new.admin_key.is_some(), &mut problems);
     let permissions = permission_rows(&new.permissions, &mut problems);
     problems.check()?;
     if names::is_reserved(&new.id) {
@@ -130,6 +140,7 @@ async fn create_once(
         Some(key) => Some(sealed::put(&tx, &deployer.keyring, &sealed::governance_owner_of(&new.id), key).await?),
         None => None,
     };
+    let refs = nodes::put_keys(deployer, &tx, &new.id, (&none, &KeyRefs::new()), Some(&new.nodes), &settings).await?;
     let row = infrastructure::ActiveModel {
         id: Set(new.id.clone()),
         kind: Set(new.kind.as_str().to_owned()),
@@ -137,6 +148,7 @@ async fn create_once(
         settings: Set(settings.write()?),
         key_ref: Set(key_ref),
         governance_key_ref: Set(governance_key_ref),
+        node_key_refs: Set(nodes::key_refs_text(&refs)?),
         version: Set(1),
         created_at: Set(now),
         created_by: Set(viewer.login.clone()),
@@ -191,7 +203,11 @@ async fn update_once(
     act.before(&tx).await?;
     require_version(&row, expected_version)?;
     let old = Settings::read(&row.settings)?;
+    let refs = nodes::key_refs(row.node_key_refs.as_deref())?;
     let mut new = patch.settings.apply(old.clone());
+    if let Some(list) = &patch.nodes {
+        new.nodes = nodes::applied(&old.nodes, list);
+    }
     let mut problems = Problems::default();
     validate::settings(&mut new, &deployer.targets, &mut problems);
     if let Some(Some(key)) = &patch.admin_key {
@@ -200,6 +216,12 @@ async fn update_once(
     if let Some(Some(key)) = &patch.governance_key {
         validate::key(key, "governanceKey", &mut problems);
     }
+    let list = patch.nodes.as_deref();
+    nodes::check_keys(&old, &refs, list.unwrap_or_default(), &new.nodes, &mut problems);
+    let entered = list.unwrap_or_default().iter().filter(|node| node.admin_key.is_some());
+    let entered = Changed { only: patch.admin_key.is_some(), of: entered.map(|node| node.name.as_str()).collect() };
+    nodes::check_managed(&old, &new, &entered, &mut problems);
+    refuse_lone_key(&new, matches!(patch.admin_key, Some(Some(_))), &mut problems);
     if patch.keeps_key && (row.key_ref.is_none() || another_place(&old, &new)) {
         problems.add(
             "ADMIN_KEY_MASKED",
@@ -232,15 +254,17 @@ async fn update_once(
         None if another_source(&old, &new) => None,
         None => row.governance_key_ref.clone(),
     };
+    let refs = nodes::put_keys(deployer, &tx, id, (&old, &refs), list, &new).await?;
     infrastructure::Entity::update_many()
         .col_expr(infrastructure::Column::Stage, patch.stage.as_ref().unwrap_or(&row.stage).as_str().into())
         .col_expr(infrastructure::Column::Settings, new.write()?.into())
-        .col_expr(infrastructure::Column::KeyRef, key_ref.clone().into())
-        .col_expr(infrastructure::Column::GovernanceKeyRef, governance_key_ref.clone().into())
+        .col_expr(infrastructure::Column::KeyRef, key_ref.into())
+        .col_expr(infrastructure::Column::GovernanceKeyRef, governance_key_ref.into())
+        .col_expr(infrastructure::Column::NodeKeyRefs, nodes::key_refs_text(&refs)?.into())
         .filter(infrastructure::Column::Id.eq(id))
         .exec(&*tx)
         .await?;
-    sealed::forget_unused(&tx, id, &[key_ref, governance_key_ref]).await?;
+    forget_keys(&tx, id).await?;
     if let Some(permissions) = &permissions {
         put_permissions(&tx, id, permissions).await?;
     }
@@ -250,6 +274,22 @@ async fn update_once(
     let changed = read::whole(&*tx, row.ok_or_else(|| Error::fault("a locked row vanished"))?).await?;
     act.commit(tx).await?;
     Ok(changed)
+}
+
+/// Removes the keys that the infrastructure's row names no more.
+pub(super) async fn forget_keys(tx: &Tx, id: &str) -> Result<()> {
+    let row = infrastructure::Entity::find_by_id(id).one(&**tx).await?;
+    let row = row.ok_or_else(|| Error::fault("a locked row vanished"))?;
+    sealed::forget_unused(tx, id, &sealed::named_by(&row)?).await?;
+    Ok(())
+}
+
+/// The key of the only node has no node to go to where there are several.
+fn refuse_lone_key(settings: &Settings, entered: bool, problems: &mut Problems) {
+    if settings.multi_node && entered {
+        let message = "A multi-node infrastructure has a key for each node. Enter it there.";
+        problems.add("NODE_LIST_INVALID", "adminKey", message);
+    }
 }
 
 /// Whether a key would go to another place, or over a less trusted way.
@@ -266,13 +306,17 @@ fn another_source(old: &Settings, new: &Settings) -> bool {
     }
 }
 
-/// Whether these are two nodes: a key that was entered for one must not be sent to the other.
-pub(crate) fn another_node(old: &NodeSpec, new: &NodeSpec) -> bool {
-    differs((&old.url, old.trust_all_certificates), (&new.url, new.trust_all_certificates))
+/// Whether these are other nodes: a key that was entered for one must not be sent to another.
+pub(crate) fn other_nodes(old: &InfrastructureSpec, new: &InfrastructureSpec) -> bool {
+    let (old, new) = (old.places(), new.places());
+    let differ = |old: &NodeSpec, new: &NodeSpec| {
+        differs((&old.url, old.trust_all_certificates), (&new.url, new.trust_all_certificates))
+    };
+    old.len() != new.len() || old.iter().zip(&new).any(|(old, new)| old.name != new.name || differ(old.node, new.node))
 }
 
 /// Scheme, host, port or trust differ; an address that cannot be read differs from all.
-fn differs(old: (&str, bool), new: (&str, bool)) -> bool {
+pub(super) fn differs(old: (&str, bool), new: (&str, bool)) -> bool {
     let place = |url: &str| {
         let url = Url::parse(url).ok()?;
         Some((url.scheme().to_owned(), url.host_str()?.to_owned(), url.port_or_known_default()))
@@ -409,8 +453,7 @@ async fn delete_once(deployer: &Deployer, viewer: &Viewer, id: &str, act: &Act<'
         .await?;
     hook::Entity::delete_many().filter(hook::Column::InfrastructureId.eq(id)).exec(&*tx).await?;
     hook_code::Entity::delete_many().filter(hook_code::Column::InfrastructureId.eq(id)).exec(&*tx).await?;
-    let owners = [sealed::owner_of(id), sealed::governance_owner_of(id)];
-    secret::Entity::delete_many().filter(secret::Column::Owner.is_in(owners)).exec(&*tx).await?;
+    secret::Entity::delete_many().filter(secret::Column::Owner.is_in(sealed::owners_of(id))).exec(&*tx).await?;
     infrastructure::Entity::delete_by_id(id).exec(&*tx).await?;
     act.commit(tx).await
 }

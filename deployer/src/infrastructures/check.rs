@@ -1,14 +1,15 @@
-//! Reaching an infrastructure's node, and its settings as a run's spec holds them.
+//! Reaching an infrastructure's nodes, and its settings as a run's spec holds them.
 
 use engine::{failure::Failure, secrets::Secret};
 use entities::infrastructure;
+use futures_util::future::try_join_all;
 use targets::{
     TargetType,
-    spec::{GovernCheckPolicy, GovernanceSource, InfrastructureSpec, NodeSpec},
+    spec::{GovernCheckPolicy, GovernanceSource, InfrastructureSpec, NamedNode, NodePlace, NodeSpec},
     target::NodeReport,
 };
 
-use super::settings::Settings;
+use super::{nodes::key_refs, settings::Settings};
 use crate::{
     Deployer,
     audit::{Object, ObjectKind, act::Act},
@@ -27,32 +28,55 @@ pub enum CheckOutcome {
     Failed(Failure),
 }
 
-/// Reaches the node with the stored key, and changes nothing there. Its administrators alone.
+/// What a check came to at one node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckedNode {
+    /// Its name, where there are several.
+    pub name: Option<String>,
+    /// What came of it.
+    pub outcome: CheckOutcome,
+}
+
+/// Reaches each node with its stored key, and changes nothing there. Its administrators alone.
 ///
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN`, `NODE_URL_MISSING`, `ADMIN_KEY_MISSING`.
-pub async fn check(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<CheckOutcome> {
+pub async fn check(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Vec<CheckedNode>> {
     let act = Act::new(deployer, viewer, "checkInfrastructure", Object::new(ObjectKind::Infrastructure, id));
     act.once(ask(deployer, viewer, id)).await
 }
 
-async fn ask(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<CheckOutcome> {
+async fn ask(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Vec<CheckedNode>> {
     let row = rights::require_infrastructure(deployer.db.pool(), viewer, id, Level::Admin, "id").await?;
-    let spec = to_spec(&row, &Settings::read(&row.settings)?)?;
-    let key = node_key(deployer, &spec.node).await?;
+    let settings = Settings::read(&row.settings)?;
+    let spec = to_spec(&row, &settings)?;
     let kind = row.kind.parse::<TargetType>().map_err(|error| Error::fault(error.to_string()))?;
     let target = deployer.targets.find(kind).ok_or_else(|| Error::fault(format!("this build lacks {kind}")))?;
-    Ok(match target.check(&spec.node, &key).await {
-        Ok(mut report) => {
-            let settings = Settings::read(&row.settings)?;
-            if settings.govern_check_policy != GovernCheckPolicy::NoCheck && settings.governance_url.is_none() {
-                let problem = "The govern check policy asks nobody: no governance source is entered.";
-                report.problems.push(problem.to_owned());
+    let problems = problems_of(&settings);
+    let one = async |place: NodePlace<'_>| {
+        let key = node_key(deployer, place.node).await?;
+        let outcome = match target.check(place.node, &key).await {
+            Ok(mut report) => {
+                report.problems.extend(problems.iter().map(|problem| (*problem).to_owned()));
+                CheckOutcome::Reached(report)
             }
-            CheckOutcome::Reached(report)
-        }
-        Err(failure) => CheckOutcome::Failed(failure),
-    })
+            Err(failure) => CheckOutcome::Failed(failure),
+        };
+        Ok(CheckedNode { name: place.name.map(str::to_owned), outcome })
+    };
+    try_join_all(spec.places().into_iter().map(one)).await
+}
+
+/// What is wrong with the settings themselves, whatever the nodes say.
+fn problems_of(settings: &Settings) -> Vec<&'static str> {
+    let mut problems = Vec::new();
+    if settings.govern_check_policy != GovernCheckPolicy::NoCheck && settings.governance_url.is_none() {
+        problems.push("The govern check policy asks nobody: no governance source is entered.");
+    }
+    if settings.multi_node && settings.nodes.len() < 2 {
+        problems.push("This multi-node infrastructure has one node: nothing stands in for it.");
+    }
+    problems
 }
 
 /// The key that a node's spec refers to. For what acts in the deployer's own name, after the caller asked for the right.
@@ -67,33 +91,56 @@ fn missing() -> Error {
     )
 }
 
+fn missing_of(node: &str) -> Error {
+    let message = format!(
+        "Node {node} of this infrastructure has no administrator key. An administrator of the infrastructure must enter one."
+    );
+    Error::refused("ADMIN_KEY_MISSING", message)
+}
+
 /// Whom to ask about bundles, if anybody.
 pub(crate) fn governance_source(row: &infrastructure::Model, settings: &Settings) -> Option<GovernanceSource> {
     let url = settings.governance_url.clone()?;
     Some(GovernanceSource { url, key: row.governance_key_ref.clone() })
 }
 
-/// The settings as a run's spec holds them: the key by reference.
+/// The settings as a run's spec holds them: keys by reference.
 ///
 /// # Errors
 /// `NODE_URL_MISSING` before somebody entered one; `ADMIN_KEY_MISSING` when none was entered, or a change of the node cleared it.
 pub fn to_spec(row: &infrastructure::Model, settings: &Settings) -> Result<InfrastructureSpec> {
-    if settings.node_url.is_empty() {
-        return Err(Error::refused(
+    let node = |url: &str, key: &str, trust_all_certificates: bool| NodeSpec {
+        url: url.to_owned(),
+        key: key.to_owned(),
+        trust_all_certificates,
+        webapp_run_as_field: settings.webapp_run_as_field.clone(),
+        settle_ms: settings.settle_ms,
+        call_timeout_ms: settings.call_timeout_ms,
+    };
+    let no_url = || {
+        Error::refused(
             "NODE_URL_MISSING",
             "This infrastructure has no node URL yet. An administrator of the infrastructure must enter one.",
-        ));
-    }
+        )
+    };
+    let mut nodes = Vec::new();
+    let first = if settings.multi_node {
+        let keys = key_refs(row.node_key_refs.as_deref())?;
+        for one in &settings.nodes {
+            let key = keys.get(&one.name).ok_or_else(|| missing_of(&one.name))?;
+            nodes.push(NamedNode { name: one.name.clone(), node: node(&one.url, key, one.trust_all_certificates) });
+        }
+        nodes.first().ok_or_else(no_url)?.node.clone()
+    } else if settings.node_url.is_empty() {
+        return Err(no_url());
+    } else {
+        let key = row.key_ref.as_deref().ok_or_else(missing)?;
+        node(&settings.node_url, key, settings.trust_all_certificates)
+    };
     Ok(InfrastructureSpec {
         id: row.id.clone(),
-        node: NodeSpec {
-            url: settings.node_url.clone(),
-            key: row.key_ref.clone().ok_or_else(missing)?,
-            trust_all_certificates: settings.trust_all_certificates,
-            webapp_run_as_field: settings.webapp_run_as_field.clone(),
-            settle_ms: settings.settle_ms,
-            call_timeout_ms: settings.call_timeout_ms,
-        },
+        node: first,
+        nodes,
         permissions_propagation: settings.permissions_propagation,
         run_as_scenarios: settings.run_as_scenarios.clone(),
         run_as_webapps: settings.run_as_webapps.clone(),

@@ -10,6 +10,7 @@ use targets::spec::{
 };
 
 use super::{
+    nodes::NodePatch,
     read::Permission,
     settings::{Settings, StepOverride},
 };
@@ -23,6 +24,9 @@ pub struct SettingsPatch {
     #[serde(deserialize_with = "named")]
     pub external_url: Option<Option<String>>,
     pub trust_all_certificates: Option<bool>,
+    pub auditing: Option<Map<String, Value>>,
+    pub logging: Option<Map<String, Value>>,
+    pub multi_node: Option<bool>,
     pub connection_remapping: Option<Vec<ConnectionRemapping>>,
     pub code_env_remapping: Option<Vec<Remapping>>,
     pub container_exec_remapping: Option<Vec<Remapping>>,
@@ -62,10 +66,23 @@ impl SettingsPatch {
             Some(new) => new.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()),
             None => old,
         };
+        // Of the one node nothing is left where several take its place.
+        let multi_node = self.multi_node.unwrap_or(to.multi_node);
+        let grows = multi_node && !to.multi_node;
+        let to = if grows {
+            Settings { node_url: String::new(), external_url: None, trust_all_certificates: false, ..to }
+        } else {
+            to
+        };
         Settings {
             node_url: self.node_url.unwrap_or(to.node_url),
             external_url: text(self.external_url, to.external_url),
             trust_all_certificates: self.trust_all_certificates.unwrap_or(to.trust_all_certificates),
+            auditing: self.auditing.unwrap_or(to.auditing),
+            logging: self.logging.unwrap_or(to.logging),
+            managed: to.managed,
+            multi_node,
+            nodes: if multi_node { to.nodes } else { Vec::new() },
             connection_remapping: self.connection_remapping.unwrap_or(to.connection_remapping),
             code_env_remapping: self.code_env_remapping.unwrap_or(to.code_env_remapping),
             container_exec_remapping: self.container_exec_remapping.unwrap_or(to.container_exec_remapping),
@@ -103,6 +120,8 @@ pub struct InfrastructurePatch {
     pub keeps_key: bool,
     /// The same of the governance source's key.
     pub keeps_governance_key: bool,
+    /// All nodes of a multi-node infrastructure, in place of those before.
+    pub nodes: Option<Vec<NodePatch>>,
     /// All groups with rights, in place of those before.
     pub permissions: Option<Vec<Permission>>,
     /// The governance source's key, write-only: `Some(None)` removes it.

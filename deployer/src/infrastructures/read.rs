@@ -8,7 +8,10 @@ use sea_orm::{
 };
 use targets::{TargetType, spec::GovernCheckPolicy};
 
-use super::settings::Settings;
+use super::{
+    nodes::{self, Node},
+    settings::Settings,
+};
 use crate::{
     Deployer,
     accounts::users::contains,
@@ -34,6 +37,12 @@ pub struct Infrastructure {
     pub node_url: String,
     /// What people open in a browser.
     pub external_url: String,
+    /// Several nodes stand behind each deployment.
+    pub multi_node: bool,
+    /// They, in the order in which they are activated; empty when there is one.
+    pub nodes: Vec<SeenNode>,
+    /// A fleet manages the only node.
+    pub managed: bool,
     /// What this viewer may do here.
     pub level: Level,
     /// Counts changes of settings, rights and hooks.
@@ -54,6 +63,21 @@ pub struct Infrastructure {
     pub has_admin_key: Option<bool>,
     /// For its administrators alone: whether a key of the governance source was entered.
     pub has_governance_key: Option<bool>,
+}
+
+/// One of several nodes, as whoever sees the infrastructure sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenNode {
+    /// Unique within the infrastructure.
+    pub name: String,
+    /// Where we reach it.
+    pub url: String,
+    /// What people open in a browser.
+    pub external_url: String,
+    /// A fleet manages it.
+    pub managed: bool,
+    /// For the infrastructure's administrators alone: whether its key was entered.
+    pub has_admin_key: Option<bool>,
 }
 
 /// A group's level on an infrastructure.
@@ -108,6 +132,14 @@ impl Filter {
 fn view(row: infrastructure::Model, level: Level, stages: &BTreeSet<(String, String)>) -> Result<Infrastructure> {
     let settings = Settings::read(&row.settings)?;
     let admin = level >= Level::Admin;
+    let keys = nodes::key_refs(row.node_key_refs.as_deref())?;
+    let seen = |node: &Node| SeenNode {
+        name: node.name.clone(),
+        url: node.url.clone(),
+        external_url: node.external_url.clone().unwrap_or_else(|| node.url.clone()),
+        managed: node.managed.is_some(),
+        has_admin_key: admin.then_some(keys.contains_key(&node.name)),
+    };
     let place = (row.kind, row.stage);
     let stage_exists = stages.contains(&place);
     Ok(Infrastructure {
@@ -117,6 +149,9 @@ fn view(row: infrastructure::Model, level: Level, stages: &BTreeSet<(String, Str
         stage_exists,
         node_url: settings.node_url.clone(),
         external_url: settings.external_url.clone().unwrap_or_else(|| settings.node_url.clone()),
+        multi_node: settings.multi_node,
+        nodes: settings.nodes.iter().map(seen).collect(),
+        managed: settings.managed.is_some(),
         level,
         version: row.version,
         created_at: row.created_at,

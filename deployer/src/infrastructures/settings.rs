@@ -9,6 +9,7 @@ use targets::spec::{
     ConnectionRemapping, GovernCheckPolicy, PermissionsPropagation, ProjectStandardsPolicy, Remapping,
 };
 
+use super::nodes::{Managed, Node};
 use crate::error::Result;
 
 /// The kinds of steps whose policy may be overridden.
@@ -25,6 +26,16 @@ pub struct Settings {
     pub external_url: Option<String>,
     /// Accept any certificate of the node.
     pub trust_all_certificates: bool,
+    /// Where the node sends its audit events, in its own words. Kept for hooks and clients; Slipway acts on none of it.
+    pub auditing: Map<String, Value>,
+    /// Where the node sends its logs, likewise.
+    pub logging: Map<String, Value>,
+    /// The fleet that manages the node, if one does: then all of the above is read-only by hand.
+    pub managed: Option<Managed>,
+    /// Several nodes stand behind each deployment: those of `nodes`, not the one above.
+    pub multi_node: bool,
+    /// They, in the order in which they are activated.
+    pub nodes: Vec<Node>,
     /// Copied into each new deployment.
     pub connection_remapping: Vec<ConnectionRemapping>,
     /// Of code envs; copied into each new deployment.
@@ -47,7 +58,7 @@ pub struct Settings {
     pub run_as_webapps: Option<String>,
     /// The user of ours as whom hooks call us back; None gives hooks no key.
     pub hooks_user: Option<String>,
-    /// After a failure for good that may have changed the node.
+    /// After a failure for good that may have changed the node, or one of several nodes.
     pub on_failure: OnFailure,
     /// Per kind of step ([`STEP_KINDS`]), instead of its default.
     pub step_policies: BTreeMap<String, StepOverride>,
@@ -73,6 +84,11 @@ impl Default for Settings {
             node_url: String::new(),
             external_url: None,
             trust_all_certificates: false,
+            auditing: Map::new(),
+            logging: Map::new(),
+            managed: None,
+            multi_node: false,
+            nodes: Vec::new(),
             connection_remapping: Vec::new(),
             code_env_remapping: Vec::new(),
             container_exec_remapping: Vec::new(),
@@ -98,6 +114,11 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The names by which updates tell its nodes apart, in the order in which they are activated. One without a name: it is the only one.
+    pub fn node_names(&self) -> Vec<Option<&str>> {
+        if self.multi_node { self.nodes.iter().map(|node| Some(node.name.as_str())).collect() } else { vec![None] }
+    }
+
     /// Reads the column.
     ///
     /// # Errors

@@ -3,10 +3,17 @@
 use std::collections::BTreeSet;
 
 use engine::{retry::RetryPolicy, secrets::Secret};
+use serde_json::{Map, Value};
 use targets::{Targets, spec::Remapping};
 
-use super::settings::{STEP_KINDS, Settings};
-use crate::{error::Problems, text};
+use super::{
+    nodes,
+    settings::{STEP_KINDS, Settings},
+};
+use crate::{
+    error::{Error, Problems},
+    kept, text,
+};
 
 /// More remappings than any bundle has connections.
 const MOST_REMAPPINGS: usize = 1_000;
@@ -22,29 +29,12 @@ const DAY: u64 = 24 * HOUR;
 
 /// Notes what is wrong with the settings, and brings the node URL into its one spelling.
 pub(super) fn settings(settings: &mut Settings, targets: &Targets, problems: &mut Problems) {
-    settings.node_url = settings.node_url.trim().to_owned();
-    // It may come later, and go again.
-    if !settings.node_url.is_empty() {
-        match targets.node_url(&settings.node_url) {
-            Ok(url) => settings.node_url = url.as_str().to_owned(),
-            Err(error) => problems.add(url_code(&error), "nodeUrl", error.to_string()),
-        }
-    }
-    let other = serde_json::to_vec(&settings.other).map_or(usize::MAX, |json| json.len());
-    if other > MOST_OTHER {
-        problems.add(
-            "SETTINGS_TOO_LARGE",
-            "other",
-            format!("At most {MOST_OTHER} bytes of keys that Slipway does not know."),
-        );
-    }
-    if let Some(url) = &settings.external_url {
-        // We never connect to it: a browser does.
-        let http = url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        if !http || url.chars().count() > 1_000 || url.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            problems.add("URL_INVALID", "externalUrl", "Write a whole URL that begins with http:// or https://.");
-        }
-    }
+    node_url(&mut settings.node_url, "nodeUrl", targets, problems);
+    kept_json(&settings.other, "other", problems);
+    fleet_json(&settings.auditing, "auditing", problems);
+    fleet_json(&settings.logging, "logging", problems);
+    external_url(settings.external_url.as_deref(), "externalUrl", problems);
+    nodes::check(settings, targets, problems);
     if let Some(url) = &mut settings.governance_url {
         // We send it a key: the rules are those of a node's URL.
         match targets.node_url(url) {
@@ -79,6 +69,45 @@ pub(super) fn settings(settings: &mut Settings, targets: &Targets, problems: &mu
         duration(value, least, most, field, problems);
     }
     step_policies(settings, problems);
+}
+
+/// Notes what is wrong with a node's URL, and brings it into its one spelling. None yet is well: it may come later, and go again.
+pub(super) fn node_url(url: &mut String, field: &str, targets: &Targets, problems: &mut Problems) {
+    *url = url.trim().to_owned();
+    if !url.is_empty() {
+        match targets.node_url(url) {
+            Ok(read) => *url = read.as_str().to_owned(),
+            Err(error) => problems.add(url_code(&error), field, error.to_string()),
+        }
+    }
+}
+
+/// Notes what is wrong with the URL that people open. We never connect to it: a browser does.
+pub(super) fn external_url(url: Option<&str>, field: &str, problems: &mut Problems) {
+    let Some(url) = url else { return };
+    let http = url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    if !http || url.chars().count() > 1_000 || url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        problems.add("URL_INVALID", field, "Write a whole URL that begins with http:// or https://.");
+    }
+}
+
+/// Notes what is wrong with what a fleet says of a node's audit or logs.
+pub(super) fn fleet_json(kept: &Map<String, Value>, field: &str, problems: &mut Problems) {
+    kept_json(kept, field, problems);
+    if let Err(Error::Refused(refusals)) = kept::no_secrets(kept) {
+        for refusal in refusals {
+            problems.add(refusal.code, format!("{field}.{}", refusal.field.unwrap_or_default()), refusal.message);
+        }
+    }
+}
+
+/// Notes that somebody keeps too much where we keep what means nothing to us.
+fn kept_json(kept: &Map<String, Value>, field: &str, problems: &mut Problems) {
+    let size = serde_json::to_vec(kept).map_or(usize::MAX, |json| json.len());
+    if size > MOST_OTHER {
+        let message = format!("At most {MOST_OTHER} bytes of keys that Slipway does not know.");
+        problems.add("SETTINGS_TOO_LARGE", field, message);
+    }
 }
 
 fn url_code(error: &targets::http::NodeUrlError) -> &'static str {

@@ -28,8 +28,12 @@ const GROUPS: [&str; 3] = ["infrastructure", "infrastructure.node", "package"];
 /// Maps whose values may be confidential: names only.
 const CONFIDENTIAL: [&str; 1] = ["local_variables"];
 /// What of an infrastructure everybody sees who sees the deployment.
-const SHOWN: [&str; 3] =
-    ["infrastructure.node.url", "infrastructure.run_as_scenarios", "infrastructure.run_as_webapps"];
+const SHOWN: [&str; 4] = [
+    "infrastructure.node.url",
+    "infrastructure.nodes",
+    "infrastructure.run_as_scenarios",
+    "infrastructure.run_as_webapps",
+];
 /// So many changes are told.
 const MOST: usize = 500;
 
@@ -39,9 +43,20 @@ const MOST: usize = 500;
 /// Faults only.
 pub fn changes(live: &DeploySpec, now: &DeploySpec) -> Result<Vec<Difference>> {
     let mut found = Vec::new();
-    compare("", &serde_json::to_value(live)?, &serde_json::to_value(now)?, &mut found);
+    compare("", &by_name(serde_json::to_value(live)?), &by_name(serde_json::to_value(now)?), &mut found);
     found.truncate(MOST);
     Ok(found)
+}
+
+/// With several nodes as a map of their addresses, in place of the first one.
+fn by_name(mut spec: Value) -> Value {
+    let Some(infrastructure) = spec.get_mut("infrastructure").and_then(Value::as_object_mut) else { return spec };
+    if let Some(Value::Array(nodes)) = infrastructure.remove("nodes") {
+        let named = |node: &Value| Some((node.get("name")?.as_str()?.to_owned(), node.get("url")?.clone()));
+        infrastructure.insert("nodes".to_owned(), Value::Object(nodes.iter().filter_map(named).collect()));
+        infrastructure.remove("node");
+    }
+    spec
 }
 
 fn compare(path: &str, live: &Value, now: &Value, found: &mut Vec<Difference>) {
@@ -100,6 +115,7 @@ fn told(path: &str, key: Option<&str>, live: &Value, now: &Value) -> Difference 
         ("deployed_project_key", _) => "the project key on the node".to_owned(),
         ("project_folder", _) => "the project folder".to_owned(),
         ("infrastructure.node.url", _) => "the address of the node".to_owned(),
+        ("infrastructure.nodes", Some(key)) => format!("the address of node {key}"),
         ("infrastructure.run_as_scenarios", _) => "the run-as user of scenarios".to_owned(),
         ("infrastructure.run_as_webapps", _) => "the run-as user of web apps".to_owned(),
         ("connection_remapping", Some(key)) => format!("the remapping of connection {key}"),

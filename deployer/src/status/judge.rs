@@ -28,8 +28,10 @@ pub(super) struct Facts<'a> {
     pub(super) standing: &'a Standing,
     /// What an update would deploy now.
     pub(super) now: Option<DeploySpec>,
-    /// What the node shows; None when it was not asked.
-    pub(super) node: Option<std::result::Result<OnNode, Failure>>,
+    /// What each node shows, by name; without one where there is one. None when they were not asked.
+    pub(super) nodes: Vec<(Option<String>, std::result::Result<OnNode, Failure>)>,
+    /// Why no node could be asked, if that is so.
+    pub(super) refused: Option<Failure>,
     /// When the node was last compared with the last update, and what was otherwise.
     pub(super) drift: Option<(i64, Vec<Difference>)>,
     /// The deployment is disabled, whatever became of the update that was to do so.
@@ -121,10 +123,24 @@ fn of_live(verdict: &mut Verdict, facts: &Facts<'_>, live: &Success) -> Result<(
         message.details = Some(told(found));
         verdict.add(Health::OutOfSync, message);
     }
-    match &facts.node {
-        None => {}
-        Some(Err(failure)) => verdict.add(Health::Error, Message::of(failure, "The node can't be asked", facts.admin)),
-        Some(Ok(there)) => of_node(verdict, facts, live, there),
+    if let Some(refused) = &facts.refused {
+        verdict.add(Health::Error, Message::of(refused, "The node can't be asked", facts.admin));
+    }
+    for (name, looked) in &facts.nodes {
+        let mut of_this = Verdict { health: Health::Healthy, messages: Vec::new() };
+        match looked {
+            Err(failure) => {
+                of_this.add(Health::Error, Message::of(failure, "The node can't be asked", facts.admin));
+            }
+            Ok(there) => of_node(&mut of_this, facts, live, name.as_deref(), there),
+        }
+        for mut message in of_this.messages {
+            if let Some(name) = name {
+                message.message = format!("Node {name}: {}", message.message);
+            }
+            verdict.messages.push(message);
+        }
+        verdict.health = verdict.health.max(of_this.health);
     }
     for warning in live.warnings.iter().take(MOST_WARNINGS) {
         let message = Message::new(Warning, "UPDATE_WARNED", "The last update warned", warning.clone());
@@ -133,7 +149,13 @@ fn of_live(verdict: &mut Verdict, facts: &Facts<'_>, live: &Success) -> Result<(
     Ok(())
 }
 
-fn of_node(verdict: &mut Verdict, facts: &Facts<'_>, live: &Success, there: &OnNode) {
+fn of_node(verdict: &mut Verdict, facts: &Facts<'_>, live: &Success, node: Option<&str>, there: &OnNode) {
+    let receipt = live.receipt(node);
+    if receipt.is_none() && node.is_some() {
+        let said = "The last update did not deploy here: the node failed and was left out, or is new. Start an update.";
+        verdict.add(Health::OutOfSync, Message::new(Warning, "NODE_LEFT_OUT", "Not on all nodes", said));
+        return;
+    }
     // While an update is at it, the node is on its way from one state to the next.
     if facts.standing.unfinished.is_none() {
         if !there.exists {
@@ -141,7 +163,7 @@ fn of_node(verdict: &mut Verdict, facts: &Facts<'_>, live: &Success, there: &OnN
             verdict.add(Health::Error, Message::new(Error, "PROJECT_MISSING", "The project is gone", said));
             return;
         }
-        let wanted = live.receipt.as_ref().and_then(|receipt| receipt.bundle.as_deref());
+        let wanted = receipt.and_then(|receipt| receipt.bundle.as_deref());
         if let Some(wanted) = wanted.filter(|wanted| there.active_bundle.as_deref() != Some(*wanted)) {
             let found = there.active_bundle.as_deref().unwrap_or("none");
             let said = format!(
@@ -150,7 +172,7 @@ fn of_node(verdict: &mut Verdict, facts: &Facts<'_>, live: &Success, there: &OnN
             verdict.add(Health::OutOfSync, Message::new(Warning, "DRIFT", "Changed on the node", said));
         }
         let ran = |id: &str| {
-            let items = live.receipt.iter().flat_map(|receipt| &receipt.webapps);
+            let items = receipt.iter().flat_map(|receipt| &receipt.webapps);
             items.into_iter().any(|item| item.id == id && item.active)
         };
         let stopped: Vec<_> = there.webapps.iter().filter(|app| !app.running && ran(&app.id)).collect();

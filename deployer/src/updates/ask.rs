@@ -1,11 +1,11 @@
 //! Starting, retrying, cancelling and abandoning an update. The deployment's row is locked first: requests for one deployment take turns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::{
     db::Tx,
     ids::RunId,
-    journal::{Status, StepState},
+    journal::{State, Status, StepState},
     plan::PlannedStep,
     runs::{self, Cancel, due},
     spec::{Inherited, RunSpec},
@@ -210,13 +210,7 @@ async fn retry_once(
     if !kind.deploys() {
         freeze::ungoverned(&mut spec)?;
     }
-    // Once the node was verified, or put back, what was read before that is no longer what was there before.
-    let settled = |(planned, step): (&PlannedStep, &StepState)| {
-        matches!(planned.kind.as_str(), freeze::VERIFY | freeze::RESTORE)
-            && step.output.as_ref().is_some_and(|output| !output.is_null())
-    };
-    let settled = old.state.spec.plan.steps.iter().zip(&old.state.steps).any(settled);
-    let notes = if settled { BTreeMap::new() } else { old.state.notes };
+    let notes = unsettled_notes(&old.state);
     spec.inherited = Some(Inherited { from: id, steps, notes });
     if let Value::Object(body) = &mut spec.body {
         body.insert(RETRY_OF.to_owned(), json!(id));
@@ -325,11 +319,11 @@ async fn renew(tx: &Tx, row: &deployment::Model, old: &RunSpec, login: &str) -> 
         ));
     }
     let now = freeze::place(&freeze::hold_infrastructure(tx, row).await?)?;
-    if infrastructures::another_node(&body.infrastructure.node, &now.spec.node) {
-        let message = "The infrastructure's node was changed since (its address, or which certificates are trusted). Start a new update.";
+    if infrastructures::other_nodes(&body.infrastructure, &now.spec) {
+        let message = "The infrastructure's node was changed since (its address, or which certificates are trusted), or it has other nodes now. Start a new update.";
         return Err(Error::field("RETRY_NOT_POSSIBLE", "id", message));
     }
-    body.infrastructure.node = now.spec.node;
+    (body.infrastructure.node, body.infrastructure.nodes) = (now.spec.node, now.spec.nodes);
     body.infrastructure.govern_check_policy = now.spec.govern_check_policy;
     body.infrastructure.governance = now.spec.governance;
     body.infrastructure.project_standards_policy = now.spec.project_standards_policy;
@@ -342,6 +336,18 @@ async fn renew(tx: &Tx, row: &deployment::Model, old: &RunSpec, login: &str) -> 
         body: serde_json::to_value(body)?,
         inherited: None,
     })
+}
+
+/// The notes that are still true. Once a node was verified, or put back, what was read there before is no longer what was there before.
+fn unsettled_notes(state: &State) -> BTreeMap<String, Value> {
+    let settled = |(planned, step): &(&PlannedStep, &StepState)| {
+        matches!(planned.kind.as_str(), freeze::VERIFY | freeze::RESTORE)
+            && step.output.as_ref().is_some_and(|output| !output.is_null())
+    };
+    let steps = state.spec.plan.steps.iter().zip(&state.steps).filter(settled);
+    let settled: BTreeSet<Option<&str>> = steps.map(|(planned, _)| planned.lane.as_deref()).collect();
+    let of = |name: &str| settled.contains(&name.rsplit_once('/').map(|(node, _)| node));
+    state.notes.iter().filter(|(name, _)| !of(name)).map(|(name, note)| (name.clone(), note.clone())).collect()
 }
 
 async fn finish(

@@ -64,14 +64,14 @@ impl UpdateType {
 
 #[cfg(test)]
 mod tests {
-    use engine::plan::{OnFailure, PLAN_VERSION, Plan};
+    use engine::plan::{OnFailure, Plan};
 
     use super::*;
 
     #[test]
     fn a_word_of_a_later_version_is_none_of_ours() {
         let of = |body| {
-            let plan = Plan { version: PLAN_VERSION, steps: Vec::new(), on_failure: OnFailure::Leave };
+            let plan = Plan::new(Vec::new(), OnFailure::Leave);
             UpdateType::of(&RunSpec { plan, requester: String::new(), body, inherited: None })
         };
         assert_eq!(of(json!({})), UpdateType::Update);

@@ -185,7 +185,7 @@ async fn as_it_was(tx: &Tx, deployment: &str) -> Result<Option<Inherited>> {
         .limit(DEPTH)
         .all(&**tx)
         .await?;
-    let mut found = None;
+    let mut found: Option<Inherited> = None;
     for row in rows {
         let Some(loaded) = runs::load(&**tx, RunId(row.id)).await? else { continue };
         let state = loaded.state;
@@ -193,9 +193,14 @@ async fn as_it_was(tx: &Tx, deployment: &str) -> Result<Option<Inherited>> {
         if deployed && UpdateType::of(&state.spec).deploys() {
             break;
         }
-        if let Some(states) = state.notes.get(notes::STATES) {
-            let notes = [(notes::STATES.to_owned(), states.clone())].into();
-            found = Some(Inherited { from: RunId(row.id), steps: Default::default(), notes });
+        // Of each node; those of an earlier update replace those of a later one.
+        let mut states = state.notes.into_iter().filter(|(name, _)| notes::is(name, notes::STATES)).peekable();
+        if states.peek().is_some() {
+            let from = RunId(row.id);
+            let kept =
+                found.get_or_insert_with(|| Inherited { from, steps: Default::default(), notes: Default::default() });
+            kept.from = from;
+            kept.notes.extend(states);
         }
     }
     Ok(found)

@@ -37,6 +37,8 @@ pub struct Step {
     pub index: usize,
     /// Unique within the update, such as `push_bundle` or `pre_hooks/1`.
     pub name: String,
+    /// Which of several nodes it works on; None is none of them, or the only one.
+    pub node: Option<String>,
     /// Who does it, such as `push_bundle` or `hook`.
     pub kind: String,
     /// What the hook is called; for administrators of the infrastructure alone.
@@ -133,6 +135,7 @@ fn one(
     Step {
         index,
         name: planned.name.clone(),
+        node: planned.lane.clone(),
         kind: planned.kind.clone(),
         hook_name: if admin { hook_name(planned) } else { None },
         status,
@@ -155,11 +158,16 @@ fn status(state: &State, index: usize, step: &StepState) -> StepStatus {
     if step.inherited {
         return StepStatus::Inherited;
     }
+    // Its node was left out.
+    if step.warned && state.spec.plan.steps[index].lane.is_some() {
+        return StepStatus::Failed;
+    }
     if step.is_over() {
         return if step.warnings.is_empty() { StepStatus::Succeeded } else { StepStatus::Warning };
     }
     let goes_on = !matches!(state.phase, Phase::Ended { .. } | Phase::Stuck);
     match step.attempts.last() {
+        None if state.is_left_out(index) => StepStatus::Skipped,
         None if goes_on => StepStatus::Pending,
         None => StepStatus::Skipped,
         Some(attempt) if goes_on && matches!(state.phase, Phase::In { step } if step == index) => {

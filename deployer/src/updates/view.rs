@@ -1,23 +1,19 @@
 //! An update, as one viewer sees it.
 
-use engine::{
-    failure::Failure,
-    ids::RunId,
-    journal::{State, Status},
-    runs::Loaded,
-};
+use engine::{failure::Failure, ids::RunId, journal::Status, runs::Loaded};
 use serde_json::Value;
 use targets::{spec::DeploySpec, target::Receipt};
 
 use super::{
     ask::RETRY_OF,
     kind::UpdateType,
+    nodes::{self, UpdatedNode},
     steps::{self, Step, Trouble},
     waiting::{Live, Mentioned, WaitingOn},
 };
 use crate::{
     error::Result,
-    freeze::{POST_HOOKS, PRE_HOOKS, RESTORE, VERIFY},
+    freeze::{POST_HOOKS, PRE_HOOKS},
     rights::{DeploymentRights, Level},
 };
 
@@ -66,8 +62,10 @@ pub struct Update {
     pub hooks: HookCounts,
     /// What it waits for right now.
     pub waiting_on: Option<WaitingOn>,
-    /// What is on the node after it.
+    /// What is on the node after it; on the first one that was looked at, where there are several.
     pub receipt: Option<Receipt>,
+    /// What became of each of several nodes, in the order in which they are activated; empty when there is one.
+    pub nodes: Vec<UpdatedNode>,
     /// The newest event: where a subscription goes on from.
     pub last_seq: i64,
     /// What the viewer may do with its deployment.
@@ -117,24 +115,9 @@ pub(super) fn render(run: &Loaded, rights: DeploymentRights, live: &Live, mentio
         steps: steps::render(state, admin, mentioned),
         hooks: HookCounts::of(&state.spec.plan),
         waiting_on: live.waiting_on(run, mentioned),
-        receipt: receipt(state),
+        receipt: nodes::receipts(state).into_iter().next().map(|(_, receipt)| receipt),
+        nodes: nodes::render(state, admin),
         last_seq: state.seq,
         rights,
     })
-}
-
-/// What the last look at the node found: of the restore, if one put something back, else of the verification.
-pub(crate) fn receipt(state: &State) -> Option<Receipt> {
-    let output = |kind: &str| {
-        let found = state.spec.plan.steps.iter().zip(&state.steps).find(|(planned, _)| planned.kind == kind);
-        let output = found.and_then(|(_, step)| step.output.clone()).filter(|output| !output.is_null())?;
-        match serde_json::from_value(output) {
-            Ok(receipt) => Some(receipt),
-            Err(error) => {
-                tracing::warn!(%error, kind, "a receipt of another version cannot be shown");
-                None
-            }
-        }
-    };
-    output(RESTORE).or_else(|| output(VERIFY))
 }

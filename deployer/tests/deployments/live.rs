@@ -164,8 +164,8 @@ async fn who_may_not_see_it_learns_nothing() {
         assert_eq!(code(&status::heavy(deployer, &hidden, id).await), "NOT_FOUND");
         assert_eq!(code(&status::light(deployer, &hidden, id).await), "NOT_FOUND");
         assert_eq!(code(&drift::check(deployer, &hidden, id).await), "NOT_FOUND");
-        assert_eq!(code(&testing::status(deployer, &hidden, id, None).await), "NOT_FOUND");
-        assert_eq!(code(&testing::run(deployer, &hidden, id).await), "NOT_FOUND");
+        assert_eq!(code(&testing::status(deployer, &hidden, id, None, None).await), "NOT_FOUND");
+        assert_eq!(code(&testing::run(deployer, &hidden, id, None).await), "NOT_FOUND");
         assert_eq!(code(&updates::restore(deployer, &hidden, id, None, None).await), "NOT_FOUND");
         assert_eq!(code(&updates::disable(deployer, &hidden, id, None).await), "NOT_FOUND");
         assert_eq!(code(&deployments::delete_with(deployer, &hidden, id, OnNode::SwitchOff, None).await), "NOT_FOUND");
@@ -173,7 +173,7 @@ async fn who_may_not_see_it_learns_nothing() {
     let reader = world.somebody("view", "read").await;
     assert_eq!(code(&status::heavy(deployer, &reader, "d").await), "OK");
     assert_eq!(code(&drift::check(deployer, &reader, "d").await), "NOT_DEPLOYED");
-    assert_eq!(code(&testing::run(deployer, &reader, "d").await), "FORBIDDEN");
+    assert_eq!(code(&testing::run(deployer, &reader, "d", None).await), "FORBIDDEN");
     assert_eq!(code(&updates::restore(deployer, &reader, "d", None, None).await), "FORBIDDEN");
     assert_eq!(code(&updates::enable(deployer, &reader, "d", None).await), "FORBIDDEN");
     assert_eq!(code(&deployments::delete_with(deployer, &reader, "d", OnNode::DeleteProject, None).await), "FORBIDDEN");
@@ -311,7 +311,7 @@ async fn a_disabled_deployment_takes_no_update_but_one() {
     worker.write(disabling.id, &[NewEvent::step(1, 1, done), NewEvent::run(end)], false).await;
     assert_eq!(codes(&health(&world).await), (Health::Unknown, vec!["DEPLOYMENT_DISABLED"]));
     assert_eq!(code(&drift::check(deployer, root, "d").await), "NOT_DEPLOYED");
-    assert_eq!(code(&testing::run(deployer, root, "d").await), "NOT_DEPLOYED");
+    assert_eq!(code(&testing::run(deployer, root, "d", None).await), "NOT_DEPLOYED");
     assert_eq!(code(&updates::restore(deployer, root, "d", None, None).await), "DEPLOYMENT_DISABLED");
     assert!(deployments::get(deployer, root, "d").await.unwrap().unwrap().settings.disabled);
 
@@ -347,7 +347,7 @@ async fn what_was_on_outlives_a_disable_and_an_enable_at_once() {
     let inherited = async |run| {
         let row = runs::load(deployer.db.pool(), run).await.unwrap().unwrap().row;
         let until = ["verify", "restore"];
-        runs::due::unfinished_notes(&deployer.db, &row, &["activate", "switch_off"], &until).await.unwrap()
+        runs::due::unfinished_notes(&deployer.db, &row, None, &["activate", "switch_off"], &until).await.unwrap()
     };
     assert_eq!(inherited(enabling).await.get("states"), Some(&states));
     // It fails before it does anything: an ordinary update inherits as much; the next one after that nothing.

@@ -106,23 +106,68 @@ impl State {
     /// The step that begins at the next edge, if the run goes on.
     pub fn upcoming(&self) -> Option<usize> {
         let plan = &self.spec.plan;
-        let open = |index: &usize| !self.steps[*index].is_over();
+        let after_failure = |index: &usize| plan.steps[*index].only_after_failure;
+        let mut open = (0..plan.steps.len()).filter(|index| !self.steps[*index].is_over());
         if self.stopped.is_none() && self.cancelled_by.is_none() {
-            return (0..plan.steps.len()).find(|i| !plan.steps[*i].only_after_failure && open(i));
+            return open.find(|index| !after_failure(index) && !self.is_left_out(*index));
         }
         let unknown = self.stopped.as_ref().is_some_and(|failure| failure.outcome_unknown);
         if plan.on_failure != OnFailure::Restore || unknown || !self.changed_midway() {
             return None;
         }
-        let restore = plan.steps.iter().position(|step| step.only_after_failure)?;
-        (open(&restore) && !self.gave_up(restore)).then_some(restore)
+        // Each place that was changed is put back, whatever became of another.
+        open.find(|index| {
+            after_failure(index) && !self.gave_up(*index) && self.began_to_change(&plan.steps[*index].lane)
+        })
     }
 
-    /// The node may be between two states: a restorable step began, and not all of them are done.
+    /// The node (or all nodes taken together) may be between two states: a restorable step began, and not all of them are done.
     pub fn changed_midway(&self) -> bool {
-        let mut restorable = self.spec.plan.steps.iter().zip(&self.steps).filter(|(planned, _)| planned.restorable);
-        let began = restorable.clone().any(|(_, state)| !state.attempts.is_empty());
-        began && restorable.any(|(_, state)| state.output.is_none())
+        let mut restorable = self.restorable();
+        restorable.clone().any(|index| self.began(index)) && restorable.any(|index| self.steps[index].output.is_none())
+    }
+
+    /// The places that are between two states: of each, the restorable step that began last.
+    pub fn midway(&self) -> Vec<usize> {
+        let lane = |index: usize| &self.spec.plan.steps[index].lane;
+        let unfinished =
+            |index: &usize| self.restorable().any(|i| lane(i) == lane(*index) && self.steps[i].output.is_none());
+        let newest = |index: &usize| {
+            !self.restorable().any(|later| later > *index && lane(later) == lane(*index) && self.began(later))
+        };
+        self.restorable().filter(|index| self.began(*index)).filter(newest).filter(unfinished).collect()
+    }
+
+    /// The restorable steps of all places that are not left out.
+    fn restorable(&self) -> impl Iterator<Item = usize> + Clone {
+        let planned = |index: &usize| self.spec.plan.steps[*index].restorable;
+        (0..self.steps.len()).filter(planned).filter(|index| !self.is_left_out(*index))
+    }
+
+    fn began(&self, step: usize) -> bool {
+        !self.steps[step].attempts.is_empty()
+    }
+
+    fn began_to_change(&self, lane: &Option<String>) -> bool {
+        self.restorable().any(|index| self.spec.plan.steps[index].lane == *lane && self.began(index))
+    }
+
+    /// The step is of a lane in which an earlier one failed for good, and the run went on without that place.
+    pub fn is_left_out(&self, step: usize) -> bool {
+        let lane = &self.spec.plan.steps[step].lane;
+        let same = |index: &usize| self.spec.plan.steps[*index].lane == *lane;
+        lane.is_some() && (0..self.steps.len()).filter(same).any(|index| self.steps[index].warned)
+    }
+
+    /// What follows when this step is given up for good: under [`OnFailure::GoOn`] its place is left out, unless it is the last one, or nobody knows
+    /// what became of it there.
+    pub(super) fn after_giving_up(&self, step: usize, failure: &Failure) -> Then {
+        let lane = &self.spec.plan.steps[step].lane;
+        let other =
+            |index: &usize| self.spec.plan.steps[*index].lane.is_some() && self.spec.plan.steps[*index].lane != *lane;
+        let others = (0..self.steps.len()).filter(other).any(|index| !self.is_left_out(index));
+        let goes_on = self.spec.plan.on_failure == OnFailure::GoOn && lane.is_some() && others;
+        if goes_on && !failure.outcome_unknown && self.cancelled_by.is_none() { Then::Warn } else { Then::Stop }
     }
 
     fn gave_up(&self, step: usize) -> bool {
@@ -131,17 +176,23 @@ impl State {
 
     fn finish(&self) -> Next {
         let plan = &self.spec.plan;
-        if let Some(restore) = plan.steps.iter().position(|step| step.only_after_failure)
-            && self.gave_up(restore)
-        {
+        let failed: Vec<_> = (0..plan.steps.len())
+            .filter(|index| plan.steps[*index].only_after_failure && self.gave_up(*index))
+            .map(|index| plan.steps[index].lane.as_deref())
+            .collect();
+        if !failed.is_empty() {
             let first = self.stopped.as_ref().map_or(CANCELLED, |failure| failure.code.clone());
+            let named: Vec<_> = failed.into_iter().flatten().collect();
+            let place = if named.is_empty() { String::new() } else { format!(" on {}", named.join(", ")) };
             let message = format!(
-                "The update stopped with {first}, and what was active before could not be put back. Check the node, then retry or abandon the update."
+                "The update stopped with {first}, and what was active before could not be put back{place}. Check the node, then retry or abandon the update."
             );
             return Next::Stick(Failure::new(RESTORE_FAILED, message));
         }
-        let done =
-            plan.steps.iter().zip(&self.steps).all(|(planned, state)| planned.only_after_failure || state.is_over());
+        let over = |index: usize| {
+            plan.steps[index].only_after_failure || self.steps[index].is_over() || self.is_left_out(index)
+        };
+        let done = (0..plan.steps.len()).all(over);
         match &self.stopped {
             Some(failure) if failure.outcome_unknown => Next::Stick(failure.clone()),
             Some(failure) if failure.code != CANCELLED => {
@@ -198,10 +249,9 @@ impl State {
         Failure::new(CANCELLED, format!("Cancelled by {by} {place} {rest}"))
     }
 
-    /// Whether all that changes what runs on the node was done.
+    /// Whether all that changes what runs on the node was done; where there are several nodes, on all that are not left out.
     pub fn is_live(&self) -> bool {
-        let mut restorable = self.spec.plan.steps.iter().zip(&self.steps).filter(|(planned, _)| planned.restorable);
-        restorable.all(|(_, step)| step.output.is_some())
+        self.restorable().all(|index| self.steps[index].output.is_some())
     }
 
     /// The attempt under way, if one is.

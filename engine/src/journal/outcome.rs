@@ -58,15 +58,17 @@ pub fn settle(state: &State, step: usize, attempt: u32, result: StepResult, chan
         }
         Err(StepError::Permanent(failure)) => failure,
     };
+    // What fails on one node of several needs the same care as what stops the run.
     if planned.failure_warns {
         return Settled::Events(vec![event(Kind::StepFailed { failure, then: Then::Warn })]);
     }
     Settled::GivesUp(failure)
 }
 
-/// Records that a step is given up for good.
-pub fn given_up(step: usize, attempt: u32, failure: Failure) -> Vec<NewEvent> {
-    vec![NewEvent::step(step, attempt, Kind::StepFailed { failure, then: Then::Stop })]
+/// Records that a step is given up for good: that stops the run, or leaves its place out.
+pub fn given_up(state: &State, step: usize, attempt: u32, failure: Failure) -> Vec<NewEvent> {
+    let then = state.after_giving_up(step, &failure);
+    vec![NewEvent::step(step, attempt, Kind::StepFailed { failure, then })]
 }
 
 fn slot_failure(planned: &PlannedStep, pool: &str, waited: Duration, holders: usize, live: bool) -> Failure {

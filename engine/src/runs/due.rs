@@ -149,14 +149,15 @@ pub async fn sweep(db: &Db, always: bool, period_us: i64, forget_every_us: i64) 
     Ok(Swept { mine, forget, ended })
 }
 
-/// The notes of the newest run before this one that got to a step of one of the kinds `from`, if it ended before one of the kinds `until` was recorded
-/// with an output: what it read before it changed the node is still what was there before. Else empty.
+/// The notes of the newest run before this one that got to a step of one of the kinds `from` in this lane, if it ended before one of the kinds `until` was
+/// recorded there with an output: what it read before it changed the node is still what was there before. Else empty.
 ///
 /// # Errors
 /// The database, or a broken journal.
 pub async fn unfinished_notes(
     db: &Db,
     before: &run::Model,
+    lane: Option<&str>,
     from: &[&str],
     until: &[&str],
 ) -> Result<BTreeMap<String, Value>, RunsError> {
@@ -169,7 +170,8 @@ pub async fn unfinished_notes(
         .await?;
     for row in earlier {
         let Some(Loaded { state, .. }) = read::load(db.pool(), RunId(row.id)).await? else { continue };
-        let mut steps = state.spec.plan.steps.iter().zip(&state.steps);
+        let steps = state.spec.plan.steps.iter().zip(&state.steps);
+        let mut steps = steps.filter(|(planned, _)| planned.lane.as_deref() == lane);
         let recorded = |step: &StepState| step.output.as_ref().is_some_and(|output| !output.is_null());
         if steps.clone().any(|(planned, step)| until.contains(&planned.kind.as_str()) && recorded(step)) {
             break;

@@ -14,7 +14,7 @@ use crate::{
         hook::{Hook, HookInput},
         infrastructure::{Infrastructure, InfrastructurePermission},
         node::{NodeReport, all},
-        settings::{InfrastructureSettingsInput, named},
+        settings::{InfrastructureNodeInput, InfrastructureSettingsInput, named},
         step::Failure,
     },
 };
@@ -54,12 +54,32 @@ pub(crate) struct DeleteInfrastructurePayload {
 /// The answer of `checkInfrastructure`.
 #[derive(SimpleObject)]
 pub(crate) struct CheckInfrastructurePayload {
-    /// What the node said; null if it was not asked or could not be reached.
+    /// What the node said, the first one where there are several; null if it was not asked or could not be reached.
     report: Option<NodeReport>,
-    /// Why the node could not be reached: what an update would fail with.
+    /// Why it could not be reached: what an update would fail with.
     failure: Option<Failure>,
+    /// The same of each of several nodes; empty when there is one.
+    nodes: Vec<CheckedNode>,
     /// Why the node was not asked; empty if it was.
     refusals: Vec<Refusal>,
+}
+
+/// What `checkInfrastructure` found at one of several nodes.
+#[derive(SimpleObject)]
+pub(crate) struct CheckedNode {
+    /// The node.
+    name: String,
+    /// What it said; null if it could not be reached.
+    report: Option<NodeReport>,
+    /// Why it could not be reached: what an update would fail with.
+    failure: Option<Failure>,
+}
+
+fn told(outcome: infrastructures::CheckOutcome) -> (Option<NodeReport>, Option<Failure>) {
+    match outcome {
+        infrastructures::CheckOutcome::Reached(report) => (Some(report.into()), None),
+        infrastructures::CheckOutcome::Failed(failure) => (None, Some(Failure::for_admins(failure))),
+    }
 }
 
 /// The answer of `setHooks`.
@@ -89,6 +109,9 @@ pub(crate) struct CreateInfrastructureInput {
     /// A key of the governance source, sent to it as a bearer token. Write-only.
     #[graphql(secret)]
     governance_key: Option<String>,
+    /// The nodes of a multi-node infrastructure, in the order in which they are activated.
+    #[graphql(default)]
+    nodes: Vec<InfrastructureNodeInput>,
     /// What groups may do.
     #[graphql(default)]
     permissions: Vec<InfrastructurePermission>,
@@ -108,6 +131,8 @@ pub(crate) struct UpdateInfrastructureInput {
     /// A key of an administrator of the node; null removes it. Write-only.
     #[graphql(secret)]
     admin_key: MaybeUndefined<String>,
+    /// All nodes of a multi-node infrastructure, in the order in which they are activated, in place of those before.
+    nodes: Option<Vec<InfrastructureNodeInput>>,
     /// A key of the governance source; null removes it. Write-only.
     #[graphql(secret)]
     governance_key: MaybeUndefined<String>,
@@ -132,6 +157,7 @@ impl Infrastructures {
             settings: input.settings.into(),
             admin_key: input.admin_key.map(Secret::new),
             governance_key: input.governance_key.map(Secret::new),
+            nodes: all(input.nodes),
             permissions: all(input.permissions),
         };
         CreateInfrastructurePayload::of(infrastructures::create(&session.deployer, &session.viewer(), new).await)
@@ -149,6 +175,7 @@ impl Infrastructures {
             settings: input.settings.unwrap_or_default().into(),
             admin_key: named(input.admin_key).map(|key| key.map(Secret::new)),
             governance_key: named(input.governance_key).map(|key| key.map(Secret::new)),
+            nodes: input.nodes.map(all),
             ..Default::default()
         };
         let answer =
@@ -203,13 +230,14 @@ impl Infrastructures {
     ) -> Result<CheckInfrastructurePayload> {
         let session = ctx.session()?;
         let answer = infrastructures::check(&session.deployer, &session.viewer(), &id).await;
-        let (outcome, refusals) = settle::<_, infrastructures::CheckOutcome>(answer)?;
-        let (report, failure) = match outcome {
-            Some(infrastructures::CheckOutcome::Reached(report)) => (Some(report.into()), None),
-            Some(infrastructures::CheckOutcome::Failed(failure)) => (None, Some(Failure::for_admins(failure))),
-            None => (None, None),
-        };
-        Ok(CheckInfrastructurePayload { report, failure, refusals })
+        let (checked, refusals) = settle::<_, Vec<infrastructures::CheckedNode>>(answer)?;
+        let checked = checked.unwrap_or_default();
+        let (report, failure) = checked.first().cloned().map_or((None, None), |node| told(node.outcome));
+        let nodes = checked.into_iter().filter_map(|node| {
+            let (report, failure) = told(node.outcome);
+            Some(CheckedNode { name: node.name?, report, failure })
+        });
+        Ok(CheckInfrastructurePayload { report, failure, nodes: nodes.collect(), refusals })
     }
 
     /// Replaces the hooks of one phase, in the order given. The infrastructure's administrators alone.

@@ -102,8 +102,10 @@ impl LiveDeployments {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The deployment's id.")] deployment_id: ID,
+        #[graphql(desc = "Where there are several nodes: which; the first one if not given.")] node: Option<String>,
     ) -> Result<RunTestScenariosPayload> {
         let session = ctx.session()?;
-        RunTestScenariosPayload::of(testing::run(&session.deployer, &session.viewer(), &deployment_id).await)
+        let node = node.as_deref();
+        RunTestScenariosPayload::of(testing::run(&session.deployer, &session.viewer(), &deployment_id, node).await)
     }
 }

@@ -352,10 +352,11 @@ impl Deployment {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Only what ran under this bundle; any if not given.")] bundle_id: Option<ID>,
+        #[graphql(desc = "Where there are several nodes: which; the first one if not given.")] node: Option<String>,
     ) -> Result<Testing> {
         let session = ctx.session()?;
         let bundle = bundle_id.as_deref().map(String::as_str);
-        Ok(testing::status(&session.deployer, &session.viewer(), &self.0.id, bundle).await?.into())
+        Ok(testing::status(&session.deployer, &session.viewer(), &self.0.id, bundle, node.as_deref()).await?.into())
     }
 
     /// Whether it is disabled: switched off on its node, and taking no update but the one that enables it.

@@ -118,10 +118,31 @@ pub(crate) enum EnvImportSpecificationMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "engine::plan::OnFailure")]
 pub(crate) enum OnFailure {
-    /// Leave the node as it is, and say what it is.
+    /// Leave the node as it is, and say what it is. Where there are several, the update stops, and those whose turn had not come are not touched.
     Leave,
-    /// Re-activate what was active before.
+    /// Re-activate what was active before; on each node that was changed, where there are several.
     Restore,
+    /// Where there are several nodes: leave out the one that failed, and go on with the others. The update warns; it fails when no node is left. With one
+    /// node this is LEAVE.
+    GoOn,
+}
+
+/// What became of a node in an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "deployer::updates::NodeStatus")]
+pub(crate) enum UpdatedNodeStatus {
+    /// Its turn has not come.
+    Pending,
+    /// It is being changed, or looked at.
+    Updating,
+    /// It is as the update was to make it.
+    Done,
+    /// It failed; it may be between two states.
+    Failed,
+    /// What was active before was put back.
+    Restored,
+    /// The update ended before its turn: what was active before still is.
+    Untouched,
 }
 
 /// What happens to a hook's attempt that was interrupted (its worker died) after it may have acted.

@@ -1,7 +1,8 @@
 //! Infrastructures and stages.
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject, connection::Connection};
+use async_graphql::{Context, Enum, ID, InputObject, Json, Object, SimpleObject, connection::Connection};
 use deployer::{infrastructures, stages};
+use serde_json::Value;
 
 use super::{
     deployment::Deployment,
@@ -41,6 +42,37 @@ pub(crate) struct Infrastructure(infrastructures::Infrastructure);
 impl From<infrastructures::Infrastructure> for Infrastructure {
     fn from(one: infrastructures::Infrastructure) -> Self {
         Self(one)
+    }
+}
+
+/// One of several nodes behind an infrastructure.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct InfrastructureNode {
+    /// Unique within the infrastructure.
+    name: String,
+    /// Where Slipway reaches it.
+    url: String,
+    /// What people open in a browser.
+    external_url: String,
+    /// Whether a fleet manages it: then all of this is read-only by hand.
+    managed: bool,
+    /// Whether its key was entered; null unless you administer the infrastructure. The key itself is for nobody.
+    has_admin_key: Option<bool>,
+    /// Accept any certificate of it; null unless you administer the infrastructure.
+    trust_all_certificates: Option<bool>,
+    /// Where it sends its audit events; null unless you administer the infrastructure.
+    auditing: Option<Json<Value>>,
+    /// Where it sends its logs; null unless you administer the infrastructure.
+    logging: Option<Json<Value>>,
+}
+
+impl InfrastructureNode {
+    fn new(seen: infrastructures::SeenNode, whole: Option<infrastructures::Node>) -> Self {
+        let infrastructures::SeenNode { name, url, external_url, managed, has_admin_key } = seen;
+        let trust_all_certificates = whole.as_ref().map(|node| node.trust_all_certificates);
+        let auditing = whole.as_ref().map(|node| Json(Value::Object(node.auditing.clone())));
+        let logging = whole.map(|node| Json(Value::Object(node.logging)));
+        Self { name, url, external_url, managed, has_admin_key, trust_all_certificates, auditing, logging }
     }
 }
 
@@ -142,6 +174,23 @@ impl Infrastructure {
     /// What people open in a browser; null until somebody enters it, or the node URL.
     async fn external_url(&self) -> Option<&str> {
         Some(self.0.external_url.as_str()).filter(|url| !url.is_empty())
+    }
+
+    /// Whether several nodes stand behind each deployment.
+    async fn multi_node(&self) -> bool {
+        self.0.multi_node
+    }
+
+    /// The nodes of a multi-node infrastructure, in the order in which they are activated; empty when there is one.
+    async fn nodes(&self) -> Vec<InfrastructureNode> {
+        let settings = self.0.settings.as_ref();
+        let whole = |name: &str| settings?.nodes.iter().find(|node| node.name == name).cloned();
+        self.0.nodes.iter().map(|node| InfrastructureNode::new(node.clone(), whole(&node.name))).collect()
+    }
+
+    /// Whether a fleet manages the only node: then its connection, auditing and logging are read-only by hand.
+    async fn managed(&self) -> bool {
+        self.0.managed
     }
 
     /// What you may do here.

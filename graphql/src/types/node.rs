@@ -1,10 +1,11 @@
 //! What is on a node, and what should be.
 
 use async_graphql::{Json, SimpleObject};
+use deployer::updates;
 use serde_json::Value;
 use targets::target;
 
-use super::settings::Remapping;
+use super::{enums::UpdatedNodeStatus, settings::Remapping, step::Failure};
 
 /// What a check of an infrastructure found on its node.
 #[derive(Clone, Debug, SimpleObject)]
@@ -27,6 +28,33 @@ impl From<target::NodeReport> for NodeReport {
     fn from(report: target::NodeReport) -> Self {
         let target::NodeReport { node_id, node_type, version, identity, is_admin, problems } = report;
         Self { node_id, node_type, version, identity, is_admin, problems }
+    }
+}
+
+/// One of several nodes, in one update.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct UpdatedNode {
+    /// Its name.
+    name: String,
+    /// What became of it.
+    status: UpdatedNodeStatus,
+    /// The step that it is at, or at which it failed.
+    step: Option<String>,
+    /// Why it failed.
+    failure: Option<Failure>,
+    /// What is on it, as the last look found it.
+    receipt: Option<Receipt>,
+}
+
+impl From<updates::UpdatedNode> for UpdatedNode {
+    fn from(node: updates::UpdatedNode) -> Self {
+        Self {
+            name: node.name,
+            status: node.status.into(),
+            step: node.step,
+            failure: node.failure.map(Into::into),
+            receipt: node.receipt.map(Into::into),
+        }
     }
 }
 

@@ -13,16 +13,29 @@ use super::{
 /// What an update would change, found without changing anything.
 #[derive(Clone, Debug, SimpleObject)]
 pub(crate) struct UpdatePreview {
-    /// What was found on the node; null if it could not be asked.
+    /// What was found on the node, the first one where there are several; null if it could not be asked.
     found: Option<Preview>,
-    /// Why the node could not be asked: what an update would fail with.
+    /// Why it could not be asked: what an update would fail with.
     failure: Option<Failure>,
+    /// The same of each of several nodes; empty when there is one.
+    nodes: Vec<PreviewedNode>,
     /// How many hooks would run.
     hooks: HookCounts,
     /// Their names, in order; null unless you administer the infrastructure.
     hook_names: Option<Vec<PreviewedHook>>,
     /// The login on the node as whom changes would be made.
     acting_user: String,
+}
+
+/// What an update would change on one of several nodes.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct PreviewedNode {
+    /// The node.
+    name: String,
+    /// What was found there; null if it could not be asked.
+    found: Option<Preview>,
+    /// Why it could not be asked: what an update would fail with.
+    failure: Option<Failure>,
 }
 
 /// A hook that would run.
@@ -107,14 +120,20 @@ impl From<target::Preview> for Preview {
 
 impl From<preview::UpdatePreview> for UpdatePreview {
     fn from(preview: preview::UpdatePreview) -> Self {
-        let (found, failure) = match preview.outcome {
+        let told = |outcome| match outcome {
             preview::PreviewOutcome::Found(found) => (Some(found.into()), None),
             preview::PreviewOutcome::Failed(trouble) => (None, Some(trouble.into())),
         };
+        let (found, failure) = told(preview.outcome);
+        let nodes = preview.nodes.into_iter().map(|(name, outcome)| {
+            let (found, failure) = told(outcome);
+            PreviewedNode { name, found, failure }
+        });
         let named = |(step, name)| PreviewedHook { step, name };
         Self {
             found,
             failure,
+            nodes: nodes.collect(),
             hooks: preview.hooks.into(),
             hook_names: preview.hook_names.map(|names| names.into_iter().map(named).collect()),
             acting_user: preview.acting_user,

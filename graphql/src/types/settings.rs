@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use async_graphql::{InputObject, MaybeUndefined, SimpleObject};
+use async_graphql::{InputObject, Json, MaybeUndefined, SimpleObject};
 use deployer::infrastructures;
-use engine::retry::RetryPolicy;
+use engine::{retry::RetryPolicy, secrets::Secret};
+use serde_json::{Map, Value};
 use targets::spec;
 
 use super::{
@@ -86,6 +87,10 @@ pub(crate) struct StepPolicy {
 pub(crate) struct InfrastructureSettings {
     /// Accept any certificate of the node.
     trust_all_certificates: bool,
+    /// Where the node sends its audit events, in its own words. Kept for hooks and clients; Slipway acts on none of it.
+    auditing: Json<Value>,
+    /// Where the node sends its logs, likewise.
+    logging: Json<Value>,
     /// Copied into each new deployment.
     connection_remapping: Vec<ConnectionRemapping>,
     /// Of code envs; copied into each new deployment.
@@ -130,6 +135,8 @@ impl From<infrastructures::Settings> for InfrastructureSettings {
     fn from(settings: infrastructures::Settings) -> Self {
         Self {
             trust_all_certificates: settings.trust_all_certificates,
+            auditing: Json(Value::Object(settings.auditing)),
+            logging: Json(Value::Object(settings.logging)),
             connection_remapping: all(settings.connection_remapping),
             code_env_remapping: all(settings.code_env_remapping),
             container_exec_remapping: all(settings.container_exec_remapping),
@@ -171,6 +178,12 @@ pub(crate) struct InfrastructureSettingsInput {
     external_url: MaybeUndefined<String>,
     /// Accept any certificate of the node. A change clears the stored key.
     trust_all_certificates: Option<bool>,
+    /// Where the node sends its audit events, in its own words. Kept for hooks and clients; Slipway acts on none of it. No secrets.
+    auditing: Option<Json<Map<String, Value>>>,
+    /// Where the node sends its logs, likewise.
+    logging: Option<Json<Map<String, Value>>>,
+    /// Several nodes stand behind each deployment: those of `nodes`. Then the URL, the key and the other fields of the one node stay empty.
+    multi_node: Option<bool>,
     /// All remappings, in place of those before. Copied into each new deployment; deployments that exist keep theirs.
     connection_remapping: Option<Vec<ConnectionRemapping>>,
     /// All remappings of code envs, in place of those before. Copied into each new deployment; deployments that exist keep theirs.
@@ -218,6 +231,9 @@ impl From<InfrastructureSettingsInput> for infrastructures::SettingsPatch {
             node_url: input.node_url,
             external_url: named(input.external_url),
             trust_all_certificates: input.trust_all_certificates,
+            auditing: input.auditing.map(|json| json.0),
+            logging: input.logging.map(|json| json.0),
+            multi_node: input.multi_node,
             connection_remapping: input.connection_remapping.map(all),
             code_env_remapping: input.code_env_remapping.map(all),
             container_exec_remapping: input.container_exec_remapping.map(all),
@@ -252,6 +268,42 @@ fn policies(all: Vec<StepPolicy>) -> BTreeMap<String, infrastructures::StepOverr
         (one.kind, infrastructures::StepOverride { retry, deadline_ms: one.deadline_ms.map(Long::to_u64) })
     };
     all.into_iter().map(policy).collect()
+}
+
+/// One of the nodes of a multi-node infrastructure. A name that was in the list before is the same node: what is not given of it stays.
+#[derive(InputObject)]
+pub(crate) struct InfrastructureNodeInput {
+    /// Unique within the infrastructure, for good: 1 to 100 characters, none of / ? # %.
+    name: String,
+    /// Where Slipway reaches it: http or https. Another scheme, host or port clears its stored key.
+    url: String,
+    /// What people open in a browser; null is the URL.
+    external_url: Option<String>,
+    /// Accept any certificate of it. A change clears its stored key.
+    #[graphql(default)]
+    trust_all_certificates: bool,
+    /// Where it sends its audit events, in its own words. Kept for hooks and clients; Slipway acts on none of it. No secrets.
+    auditing: Option<Json<Map<String, Value>>>,
+    /// Where it sends its logs, likewise.
+    logging: Option<Json<Map<String, Value>>>,
+    /// A key of an administrator of the node; null removes it. Write-only: it is encrypted, and never answered again.
+    #[graphql(secret)]
+    admin_key: MaybeUndefined<String>,
+}
+
+impl From<InfrastructureNodeInput> for infrastructures::NodePatch {
+    fn from(input: InfrastructureNodeInput) -> Self {
+        Self {
+            name: input.name,
+            url: input.url,
+            external_url: input.external_url,
+            trust_all_certificates: input.trust_all_certificates,
+            auditing: input.auditing.map(|json| json.0),
+            logging: input.logging.map(|json| json.0),
+            admin_key: named(input.admin_key).map(|key| key.map(Secret::new)),
+            keeps_key: false,
+        }
+    }
 }
 
 /// Not given, null, or a value.

@@ -50,6 +50,8 @@ pub(crate) struct Step {
     index: usize,
     /// Unique within the update, such as `push_bundle` or `pre_hooks/1`.
     name: String,
+    /// Which of several nodes it works on; null if on none, or on the only one.
+    node: Option<String>,
     /// Who does it, such as `push_bundle` or `hook`.
     kind: String,
     /// What the hook is called; null unless it is one and you administer the infrastructure.
@@ -73,6 +75,7 @@ impl From<steps::Step> for Step {
         Self {
             index: step.index,
             name: step.name,
+            node: step.node,
             kind: step.kind,
             hook_name: step.hook_name,
             status: step.status.into(),

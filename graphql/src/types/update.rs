@@ -14,7 +14,7 @@ use super::{
     enums::{UpdateStatus, UpdateType},
     hook::HookCounts,
     infrastructure::Infrastructure,
-    node::{Receipt, all},
+    node::{Receipt, UpdatedNode, all},
     project::Bundle,
     step::{Failure, Step, WaitingOn},
     update_event::{LogLine, UpdateEvent},
@@ -246,7 +246,13 @@ impl Update {
         Ok(self.whole(ctx).await?.waiting_on.clone().map(Into::into))
     }
 
-    /// What is on the node after it, as its last look found it.
+    /// What became of each of several nodes, in the order in which they are activated; empty when there is one.
+    #[graphql(complexity = "page::FOLD_COST + 4 * child_complexity")]
+    async fn nodes(&self, ctx: &Context<'_>) -> Result<Vec<UpdatedNode>> {
+        Ok(all(self.whole(ctx).await?.nodes.clone()))
+    }
+
+    /// What is on the node after it, as its last look found it; on the first one that was looked at, where there are several.
     #[graphql(complexity = "page::FOLD_COST + child_complexity")]
     async fn receipt(&self, ctx: &Context<'_>) -> Result<Option<Receipt>> {
         Ok(self.whole(ctx).await?.receipt.clone().map(Into::into))

@@ -3,7 +3,7 @@
 use engine::{
     db::{Db, sql_with},
     journal::Kind,
-    plan::{OnFailure, OnInterrupt, PLAN_VERSION, Plan, PlannedStep, StepPolicy},
+    plan::{OnFailure, OnInterrupt, Plan, PlannedStep, StepPolicy},
     retry::RetryPolicy,
     spec::RunSpec,
 };
@@ -79,7 +79,8 @@ fn spec() -> RunSpec {
         slot: None,
         on_interrupt: OnInterrupt::Rerun,
         failure_warns: false,
+        lane: None,
     };
-    let plan = Plan { version: PLAN_VERSION, steps: vec![step], on_failure: OnFailure::Leave };
+    let plan = Plan::new(vec![step], OnFailure::Leave);
     RunSpec { plan, requester: "admin".to_owned(), body: Value::Null, inherited: None }
 }

@@ -3,7 +3,7 @@
 use engine::{
     ids::RunId,
     journal::State,
-    plan::{OnFailure, OnInterrupt, PLAN_VERSION, Plan, PlannedStep, SlotDemand, StepPolicy},
+    plan::{OnFailure, OnInterrupt, Plan, PlannedStep, SlotDemand, StepPolicy},
     retry::RetryPolicy,
     spec::{Inherited, RunSpec},
 };
@@ -35,6 +35,7 @@ fn step(chance: &mut Chance, name: &str) -> PlannedStep {
         slot: hook.then(|| SlotDemand { pool: POOL.to_owned(), wait_ms: chance.one_of(&[300, 2_000, 8_000], 2_000) }),
         on_interrupt: if hook && post == chance.percent(80) { OnInterrupt::Fail } else { OnInterrupt::Rerun },
         failure_warns: post,
+        lane: None,
     }
 }
 
@@ -51,7 +52,7 @@ pub(super) fn spec(chance: &mut Chance) -> RunSpec {
     }
     let on_failure = if restores { OnFailure::Restore } else { OnFailure::Leave };
     let steps = names.into_iter().map(|name| step(chance, name)).collect();
-    let plan = Plan { version: PLAN_VERSION, steps, on_failure };
+    let plan = Plan::new(steps, on_failure);
     RunSpec { plan, requester: "ada".to_owned(), body: Value::Null, inherited: None }
 }
 

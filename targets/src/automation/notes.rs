@@ -31,6 +31,16 @@ pub const RESTARTS: &str = "restarts";
 /// The same during a restore.
 pub const RESTORE_RESTARTS: &str = "restore_restarts";
 
+/// The name under which a journal keeps a note of one of several nodes; of the only node, the note's own.
+pub fn on(node: Option<&str>, note: &str) -> String {
+    node.map_or_else(|| note.to_owned(), |node| format!("{node}/{note}"))
+}
+
+/// Whether this is a journal's name of that note, of whichever node.
+pub fn is(name: &str, note: &str) -> bool {
+    name.rsplit_once('/').map_or(name, |(_, last)| last) == note
+}
+
 /// Of the notes of a run that ended after it had begun to activate or to switch off, and before it was verified: what the deployment's next run inherits, even if it is no retry (which
 /// inherits all). The switches as they were before, and an activation whose end nobody knows.
 pub fn inherited(note: impl Fn(&str) -> Option<Value>) -> Vec<(&'static str, Value)> {

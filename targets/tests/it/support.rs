@@ -167,6 +167,7 @@ impl World {
                     settle_ms: SETTLE.as_millis() as u64,
                     call_timeout_ms: 10_000,
                 },
+                nodes: Vec::new(),
                 permissions_propagation: PermissionsPropagation::None,
                 run_as_scenarios: Some("runner".into()),
                 run_as_webapps: Some("runner".into()),

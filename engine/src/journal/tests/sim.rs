@@ -11,7 +11,7 @@ use crate::{
         Event, Kind, NewEvent, Next, Phase, State, follow,
         outcome::{self, Settled},
     },
-    plan::{OnFailure, OnInterrupt, PLAN_VERSION, Plan, PlannedStep, SlotDemand, StepPolicy},
+    plan::{OnFailure, OnInterrupt, Plan, PlannedStep, SlotDemand, StepPolicy},
     retry::RetryPolicy,
     spec::{Inherited, RunSpec},
 };
@@ -35,13 +35,14 @@ fn step(name: &str) -> PlannedStep {
         slot: hook.then(|| SlotDemand { pool: "hooks".to_owned(), wait_ms: 10_000 }),
         on_interrupt: if name == POST_HOOK { OnInterrupt::Fail } else { OnInterrupt::Rerun },
         failure_warns: name == POST_HOOK,
+        lane: None,
     }
 }
 
 pub(super) fn spec(on_failure: OnFailure) -> RunSpec {
     let restore = (on_failure == OnFailure::Restore).then_some(RESTORE);
     let steps = STEPS.into_iter().chain(restore).map(step).collect();
-    let plan = Plan { version: PLAN_VERSION, steps, on_failure };
+    let plan = Plan::new(steps, on_failure);
     RunSpec { plan, requester: "ada".to_owned(), body: json!({ "bundle": "v1" }), inherited: None }
 }
 
@@ -190,7 +191,7 @@ impl Sim {
             let result = self.attempt(&mut state, step, attempt)?;
             let events = match outcome::settle(&state, step, attempt, result, 0.5) {
                 Settled::Events(events) => events,
-                Settled::GivesUp(failure) => outcome::given_up(step, attempt, failure),
+                Settled::GivesUp(failure) => outcome::given_up(&state, step, attempt, failure),
                 Settled::Lost => return Ok(()),
             };
             let asked = self.cancel_asked(&state);
