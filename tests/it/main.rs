@@ -13,6 +13,7 @@ mod hook_test;
 mod kill;
 mod leaks;
 mod live;
+mod nodes;
 mod operators;
 mod ordering;
 mod policies;

@@ -5,6 +5,7 @@
 
 mod cancels;
 mod crashes;
+mod lanes;
 mod random;
 mod rows;
 mod rules;

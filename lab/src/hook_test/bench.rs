@@ -174,6 +174,7 @@ impl Bench {
                 key: self.node_key.clone(),
                 no_check_certificate: false,
             }),
+            nodes: BTreeMap::new(),
             deployer: Err("there is no deployer here"),
             limits: HookLimits { deadline: settings.deadline, ..HookLimits::default() },
             secrets: Vec::new(),

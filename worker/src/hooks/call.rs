@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use engine::secrets::Secret;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +35,8 @@ pub struct HookCall {
     pub arguments: HookArguments,
     /// Where `automation_client` leads; `None`: any use of it raises.
     pub automation: Option<ClientAccess>,
+    /// Where the clients of `automation_nodes` lead, by the nodes' names; empty where there is one node, and then there is no such argument.
+    pub nodes: BTreeMap<String, ClientAccess>,
     /// Where `deployer_client` leads, or why it leads nowhere: any use of it raises that.
     pub deployer: Result<ClientAccess, &'static str>,
     /// Bounds.
@@ -190,6 +192,7 @@ impl HookCall {
             "code": self.code,
             "arguments": self.arguments,
             "automation_client": self.automation.as_ref().map(client),
+            "automation_nodes": self.nodes.iter().map(|(name, access)| (name.clone(), client(access))).collect::<Map<_, _>>(),
             "deployer_client": self.deployer.as_ref().map_or_else(|why| json!({ "why": why }), client),
         })
         .to_string()
@@ -197,7 +200,8 @@ impl HookCall {
 
     /// All that must not show in output.
     pub(super) fn all_secrets(&self) -> impl Iterator<Item = &str> {
-        let keys = self.automation.iter().chain(&self.deployer).map(|access| access.key.expose());
+        let nodes = self.nodes.values();
+        let keys = self.automation.iter().chain(nodes).chain(&self.deployer).map(|access| access.key.expose());
         self.secrets.iter().map(Secret::expose).chain(keys)
     }
 }

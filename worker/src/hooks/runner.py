@@ -247,6 +247,11 @@ def execute(code, call, filename):
         arguments = dict(call["arguments"])
         for name in ("automation_client", "deployer_client"):
             arguments[name] = make_client(name, call[name], call["code_env"])
+        nodes = call["automation_nodes"]
+        if nodes:
+            arguments["automation_nodes"] = {
+                node: make_client("automation_nodes[%r]" % node, access, call["code_env"]) for node, access in nodes.items()
+            }
         result = function(**accepted(function, arguments))
     except SystemExit:
         raise

@@ -11,6 +11,7 @@ use engine::{
     step::{Audience, StepContext},
 };
 use serde::Deserialize;
+use targets::spec::NodeSpec;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -97,8 +98,11 @@ async fn call(
     let context = context.with(&steps.deployer);
     let code = deployer::hooks::code(&steps.deployer.db, &params.code_ref).await.map_err(from_deployer)?;
     let code = code.ok_or_else(|| internal("the hook's code is no longer stored"))?;
-    let node = &spec.infrastructure.node;
-    let key = context.secret(&node.key).await?;
+    let automation = node_access(&context, &spec.infrastructure.node).await?;
+    let mut nodes = BTreeMap::new();
+    for one in &spec.infrastructure.nodes {
+        nodes.insert(one.name.clone(), node_access(&context, &one.node).await?);
+    }
     let settings = &steps.hooks;
     let scratch_root =
         if settings.scratch.is_empty() { std::env::temp_dir() } else { std::path::PathBuf::from(&settings.scratch) };
@@ -132,15 +136,18 @@ async fn call(
             deployed_project_key: Some(spec.deployed_project_key.clone()),
             extra,
         },
-        automation: Some(ClientAccess {
-            url: node.url.clone(),
-            key,
-            no_check_certificate: node.trust_all_certificates,
-        }),
+        automation: Some(automation),
+        nodes,
         deployer: deployer_access(steps, &context, params).await?,
         limits: HookLimits { deadline: Duration::from_millis(params.deadline_ms), ..HookLimits::default() },
         secrets: Vec::new(),
     })
+}
+
+/// A node, with the infrastructure's key of it.
+async fn node_access(context: &Context, node: &NodeSpec) -> Result<ClientAccess, StepError> {
+    let key = context.secret(&node.key).await?;
+    Ok(ClientAccess { url: node.url.clone(), key, no_check_certificate: node.trust_all_certificates })
 }
 
 /// The API, as the infrastructure's hooks user, with a key that dies with the run.

@@ -87,6 +87,7 @@ impl Bench {
             code,
             arguments,
             automation: None,
+            nodes: Default::default(),
             deployer: Err("there is no deployer here"),
             limits: HookLimits { deadline: Duration::from_secs(60), ..HookLimits::default() },
             secrets: Vec::new(),

@@ -24,25 +24,33 @@ pub(super) const STEPS: [&str; 8] =
 
 fn step(name: &str) -> PlannedStep {
     let hook = name.contains("hooks/");
+    let (kind, lane) = match name.split_once('/') {
+        Some((kind, lane)) if !hook => (kind, Some(lane.to_owned())),
+        _ => (name, None),
+    };
     let retry = RetryPolicy { max_attempts: 3, initial_ms: 1_000, cap_ms: 10_000 };
     PlannedStep {
         name: name.to_owned(),
-        kind: if hook { "hook" } else { name }.to_owned(),
+        kind: if hook { "hook" } else { kind }.to_owned(),
         policy: StepPolicy { retry: if hook { RetryPolicy::NEVER } else { retry }, deadline_ms: 60_000 },
         params: Value::Null,
-        restorable: ["activate", "enforce_run_as", "verify"].contains(&name),
-        only_after_failure: name == RESTORE,
+        restorable: ["activate", "enforce_run_as", "verify"].contains(&kind),
+        only_after_failure: kind == RESTORE,
         slot: hook.then(|| SlotDemand { pool: "hooks".to_owned(), wait_ms: 10_000 }),
         on_interrupt: if name == POST_HOOK { OnInterrupt::Fail } else { OnInterrupt::Rerun },
         failure_warns: name == POST_HOOK,
-        lane: None,
+        lane,
     }
 }
 
 pub(super) fn spec(on_failure: OnFailure) -> RunSpec {
     let restore = (on_failure == OnFailure::Restore).then_some(RESTORE);
-    let steps = STEPS.into_iter().chain(restore).map(step).collect();
-    let plan = Plan::new(steps, on_failure);
+    of_steps(STEPS.into_iter().chain(restore), on_failure)
+}
+
+/// A plan of these steps, by their names; what follows a slash is a lane.
+pub(super) fn of_steps<'a>(steps: impl Iterator<Item = &'a str>, on_failure: OnFailure) -> RunSpec {
+    let plan = Plan::new(steps.map(step).collect(), on_failure);
     RunSpec { plan, requester: "ada".to_owned(), body: json!({ "bundle": "v1" }), inherited: None }
 }
 
