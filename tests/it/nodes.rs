@@ -110,13 +110,18 @@ async fn all_are_validated_then_all_have_the_bundle_then_one_after_the_other_act
         let previewed: Vec<_> =
             preview["nodes"].as_array().unwrap().iter().map(|node| &node["found"]["activeBundle"]).collect();
         assert_eq!(previewed, [&json!("v1"); 3], "{preview:#}");
+        let code = "def execute(automation_nodes, **kwargs):\n    print('nodes', *sorted(automation_nodes))\n    return HookResult.success('')\n";
+        scene.fleet.client.set_hooks("production", "POST", json!([{"name": "count", "code": code}])).await;
         let update = scene.fleet.client.run("churn", "SUCCEEDED").await;
+        let printed = scene.fleet.client.lines(update["id"].as_str().unwrap()).await;
+        assert!(printed.iter().any(|line| line["line"] == "nodes auto-1 auto-2 auto-3"), "{printed:#?}");
         let names: Vec<_> =
             update["steps"].as_array().unwrap().iter().map(|step| step["name"].as_str().unwrap()).collect();
         let mut wanted = vec!["check_policy".to_owned()];
         for kinds in [&["validate_remap"][..], &["push_bundle"], &["activate", "enforce_run_as", "verify"]] {
             wanted.extend(NAMES.iter().flat_map(|name| kinds.iter().map(move |kind| format!("{kind}/{name}"))));
         }
+        wanted.push("post_hooks/1".to_owned());
         assert_eq!(names, wanted);
         assert_eq!(scene.active(), ["v2"; 3]);
         let told = scene.told(update["id"].as_str().unwrap()).await;

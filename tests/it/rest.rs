@@ -62,6 +62,21 @@ async fn the_project_deployer_in_a_fleet() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn several_nodes_behind_one_infrastructure() {
+    let fleet = Fleet::of(Size::Embedded).start().await;
+    let (one, other) = (practice::node().await, practice::node().await);
+    for node in [&one, &other] {
+        node.set_user("analyst", &[], false);
+    }
+    let outsider = fleet.user("outsider", &[]);
+    let more = json!({
+        "nodes": {"auto-1": one.url(), "auto-2": other.url()}, "node_key": practice::NODE_KEY,
+        "outsider": outsider.key(), "bundles": archives(&fleet),
+    });
+    script("nodes.py", &fleet, more).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn users_groups_keys_and_acting_for_others() {
     let fleet = Fleet::of(Size::Embedded).start().await;
     let outsider = fleet.user("outsider", &[]);
