@@ -194,7 +194,8 @@ async fn a_retry_works_with_the_identities_and_hooks_of_now() {
         enabled: None,
         on_interrupt: None,
     };
-    let put = async |phase, hooks| hooks::set_hooks(deployer, root, "PROD", phase, hooks, version().await).await.unwrap();
+    let put =
+        async |phase, hooks| hooks::set_hooks(deployer, root, "PROD", phase, hooks, version().await).await.unwrap();
     let set = async |settings| {
         let patch = InfrastructurePatch { settings, ..Default::default() };
         infrastructures::update(deployer, root, "PROD", version().await, patch).await.unwrap();
@@ -213,17 +214,26 @@ async fn a_retry_works_with_the_identities_and_hooks_of_now() {
     put(Phase::Pre, vec![hook("same", "3"), hook("changed", "2b"), hook("new", "5")]).await;
     put(Phase::Post, Vec::new()).await;
     let run_as_scenarios = text("analyst");
-    set(SettingsPatch { hooks_user: Some(None), deploy_as_user: text("svc_new"), run_as_scenarios, ..Default::default() })
-        .await;
+    set(SettingsPatch {
+        hooks_user: Some(None),
+        deploy_as_user: text("svc_new"),
+        run_as_scenarios,
+        ..Default::default()
+    })
+    .await;
     let second = updates::retry(deployer, root, first, None).await.unwrap().update.id;
     let (spec, body) = spec_of(&world, second).await;
-    assert_eq!((body.acting_user.as_str(), body.infrastructure.run_as_scenarios.as_deref()), ("svc_new", Some("analyst")));
+    assert_eq!(
+        (body.acting_user.as_str(), body.infrastructure.run_as_scenarios.as_deref()),
+        ("svc_new", Some("analyst"))
+    );
     let hooks: Vec<HookParams> =
         spec.plan.steps.iter().filter_map(|step| serde_json::from_value(step.params.clone()).ok()).collect();
     let named: Vec<_> = hooks.iter().map(|hook| (hook.name.as_str(), hook.index, hook.hooks_user.as_deref())).collect();
     assert_eq!(named, [("same", 1, None), ("changed", 2, None), ("new", 3, None)]);
     let names: Vec<_> = spec.plan.steps.iter().map(|step| step.name.as_str()).collect();
-    let expected = ["check_policy", "pre_hooks/1", "pre_hooks/2", "pre_hooks/3", "validate_remap", "push_bundle", "activate"];
+    let expected =
+        ["check_policy", "pre_hooks/1", "pre_hooks/2", "pre_hooks/3", "validate_remap", "push_bundle", "activate"];
     assert_eq!(names[..7], expected);
     assert_eq!(names[7..], ["enforce_run_as", "verify"]);
     // What the one that stayed as it was had answered, under its name of now.
