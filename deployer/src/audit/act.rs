@@ -33,6 +33,9 @@ const INTERNAL: &str = "INTERNAL";
 /// The code of one that may pass.
 const UNAVAILABLE: &str = "DATABASE_UNAVAILABLE";
 
+/// Under this name a record says by whom somebody was acted for.
+pub(super) const ACTED_BY: &str = "actedBy";
+
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
@@ -72,7 +75,15 @@ struct Told {
 
 impl Told {
     fn of(object: Object) -> Self {
-        Self { object, before: None, along: Vec::new(), notes: Map::new(), runs: Vec::new(), stands: false, recorded: false }
+        Self {
+            object,
+            before: None,
+            along: Vec::new(),
+            notes: Map::new(),
+            runs: Vec::new(),
+            stands: false,
+            recorded: false,
+        }
     }
 }
 
@@ -305,7 +316,7 @@ impl<'a> Act<'a> {
         let (old, mut new) = seen::changes(before, after);
         new.extend(told.notes.clone());
         if let Some(acting) = &self.caller.origin.acting {
-            new.insert("actedBy".to_owned(), json!(acting));
+            new.insert(ACTED_BY.to_owned(), json!(acting));
         }
         // What was not done is filed where whoever asked said: else whoever may read there would learn from a refusal that a hidden thing has this id.
         let (object, done) = (&told.object, outcome == Outcome::Done);
