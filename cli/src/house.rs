@@ -160,6 +160,8 @@ fn failure(error: Error) -> Failure {
     let status = match refusals.first().map(|refusal| refusal.code) {
         Some("NOT_FOUND") => StatusCode::NOT_FOUND,
         Some("FORBIDDEN") => StatusCode::FORBIDDEN,
+        // The key died while the request was on its way.
+        Some("UNAUTHENTICATED") => StatusCode::UNAUTHORIZED,
         Some("METHOD_NOT_ALLOWED") => StatusCode::METHOD_NOT_ALLOWED,
         Some("NODE_FAILED") => StatusCode::BAD_GATEWAY,
         Some("CONTENT_TYPE_INVALID") => StatusCode::UNSUPPORTED_MEDIA_TYPE,

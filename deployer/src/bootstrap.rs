@@ -217,7 +217,7 @@ pub async fn delete_group(db: &Db, operator: Operator<'_>, name: &str) -> Result
             return Err(Error::not_found("name"));
         }
         act.before(&tx).await?;
-        changes::delete_group(&tx, name).await?;
+        changes::delete_group(&tx, name, act).await?;
         act.commit(tx).await
     };
     act.once(work).await

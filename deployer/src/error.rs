@@ -76,6 +76,11 @@ impl Error {
         )
     }
 
+    /// What was read is not what was locked: the work begins again.
+    pub(crate) fn conflict(detail: impl Into<String>) -> Self {
+        Self::Fault(Fault { detail: detail.into(), transient: true, conflict: true })
+    }
+
     /// A failure of ours.
     pub fn fault(detail: impl Into<String>) -> Self {
         Self::Fault(Fault { detail: detail.into(), transient: false, conflict: false })

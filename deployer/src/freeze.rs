@@ -29,6 +29,8 @@ pub const PRE_HOOKS: &str = "pre_hooks/";
 pub const POST_HOOKS: &str = "post_hooks/";
 /// The kind of a step that runs a hook.
 pub const HOOK: &str = "hook";
+/// The kind and name of the step that asks whether the update may begin.
+const CHECK_POLICY: &str = "check_policy";
 /// The kind of the step that reads back what is on the node; its name, too, where there is one node, else the node's follows.
 pub const VERIFY: &str = "verify";
 /// The kind of the step that puts back what was there before; likewise.
@@ -122,7 +124,7 @@ pub(crate) async fn freeze_acting(
     let mut spec = freeze(tx, row, login).await?;
     let place = hold_infrastructure(tx, row).await?;
     let settings = Settings::read(&place.settings)?;
-    let mut steps = vec![step("check_policy", None, &settings)];
+    let mut steps = vec![step(CHECK_POLICY, None, &settings)];
     steps.extend(settings.node_names().into_iter().map(|node| step(kind, node, &settings)));
     spec.plan = Plan::new(steps, OnFailure::Leave);
     ungoverned(&mut spec)?;
@@ -193,7 +195,7 @@ fn plan(settings: &Settings, on_failure: Option<OnFailure>, hooks: &[PlannedHook
         other => other,
     };
     let phase = |phase: Phase| hooks.iter().filter(move |hook| hook.phase == phase).enumerate();
-    let mut steps = vec![step("check_policy", None, settings)];
+    let mut steps = vec![step(CHECK_POLICY, None, settings)];
     for (index, hook) in phase(Phase::Pre) {
         steps.push(hook_step(index + 1, hook, settings)?);
     }
@@ -209,6 +211,20 @@ fn plan(settings: &Settings, on_failure: Option<OnFailure>, hooks: &[PlannedHook
         steps.extend(nodes.iter().rev().map(|node| step(RESTORE, *node, settings)));
     }
     Ok(Plan::new(steps, on_failure))
+}
+
+/// A plan of an earlier update with the hooks of now: those that are gone or disabled do not run any more, and all run in the name of today's hooks user.
+pub(crate) fn with_hooks_of_now(plan: &Plan, place: &Place, hooks: &[PlannedHook]) -> Result<Plan> {
+    let phase = |phase: Phase| hooks.iter().filter(move |hook| hook.phase == phase).enumerate();
+    let hook = |(index, hook): (usize, &PlannedHook)| hook_step(index + 1, hook, &place.settings);
+    let mut steps: Vec<PlannedStep> = plan.steps.iter().filter(|step| step.kind != HOOK).cloned().collect();
+    let after_policy = steps.iter().take_while(|step| step.kind == CHECK_POLICY).count();
+    let pre = phase(Phase::Pre).map(hook).collect::<Result<Vec<_>>>()?;
+    steps.splice(after_policy..after_policy, pre);
+    let end = steps.iter().position(|step| step.only_after_failure).unwrap_or(steps.len());
+    let post = phase(Phase::Post).map(hook).collect::<Result<Vec<_>>>()?;
+    steps.splice(end..end, post);
+    Ok(Plan { steps, ..plan.clone() })
 }
 
 fn step(kind: &'static str, node: Option<&str>, settings: &Settings) -> PlannedStep {
@@ -267,7 +283,7 @@ fn policy(kind: &str, overrides: &BTreeMap<String, StepOverride>) -> StepPolicy 
     let (second, half_minute, minute) = (Duration::from_secs(1), Duration::from_secs(30), Duration::from_secs(60));
     let (default, deadline_ms) = match kind {
         HOOK => (RetryPolicy::NEVER, 10 * MINUTE),
-        "check_policy" => (retry(5, second, half_minute), 30 * SECOND),
+        CHECK_POLICY => (retry(5, second, half_minute), 30 * SECOND),
         "validate_remap" => (retry(5, second, half_minute), 2 * MINUTE),
         VERIFY => (retry(5, second, half_minute), 5 * MINUTE),
         "push_bundle" => (retry(4, 2 * second, minute), 60 * MINUTE),

@@ -215,7 +215,10 @@ async fn ask(
             Err(error) => return Err(unavailable(error)),
         },
     };
-    deployer.targets.ask_governance(&source.url, key.as_ref(), question).await
+    let verdict = deployer.targets.ask_governance(&source.url, key.as_ref(), question).await?;
+    // Who says OK and names an error has not read their own words: the worse one counts.
+    let worst = verdict.messages.iter().map(|message| message.severity).fold(verdict.status, Severity::max);
+    Ok(Verdict { status: worst, ..verdict })
 }
 
 /// That a source could not be asked, as a message.

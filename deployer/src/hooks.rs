@@ -21,7 +21,7 @@ use crate::{
     Deployer,
     audit::{Object, ObjectKind, act::Act},
     error::{Error, Problems, Result},
-    infrastructures::{lock, require_version, touch},
+    infrastructures::{Settings, lock, require_version, touch},
     rights::{self, Level},
     sealed, text,
     viewer::Viewer,
@@ -190,6 +190,7 @@ async fn set_once(
     let row = lock(&tx, viewer, infrastructure, Level::Admin, "infrastructureId").await?;
     act.before(&tx).await?;
     require_version(&row, expected_version)?;
+    require_own_hooks_user(viewer, &Settings::read(&row.settings)?)?;
     validate(&hooks, &published_names(&*tx).await?)?;
     let old = rows_of(&*tx, &[infrastructure.to_owned()], Some(phase)).await?;
     let mut codes = codes_of(&*tx, &old).await?;
@@ -226,6 +227,20 @@ async fn set_once(
     let mut all = by_infrastructures(deployer, viewer, &[infrastructure.to_owned()]).await?;
     let all = all.remove(infrastructure).unwrap_or_default();
     Ok(all.into_iter().filter(|hook| hook.phase == phase).collect())
+}
+
+/// Code that runs with a key of somebody acts as them: whose name a global administrator lent to an infrastructure's hooks, lent it to these.
+fn require_own_hooks_user(viewer: &Viewer, settings: &Settings) -> Result<()> {
+    let lent = settings.hooks_user.as_ref().is_some_and(|user| *user != viewer.login);
+    if !lent || viewer.is_admin() {
+        return Ok(());
+    }
+    Err(Error::field(
+        "FORBIDDEN",
+        "hooksUser",
+        "Hooks here act as somebody else, the infrastructure's hooks user. Let a global administrator set the hooks, or choose yourself (or nobody) as the \
+         hooks user first.",
+    ))
 }
 
 async fn put_code(tx: &Tx, viewer: &Viewer, infrastructure: &str, code: &str) -> Result<String> {

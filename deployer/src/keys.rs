@@ -366,9 +366,11 @@ pub async fn list(deployer: &Deployer, viewer: &Viewer, login: Option<&str>, pag
     if login != viewer.login {
         rights::require_global_admin(viewer)?;
     }
-    let mut select = api_key::Entity::find()
-        .filter(api_key::Column::Login.eq(login.replace('\0', "")))
-        .filter(api_key::Column::HooksRunId.is_null());
+    if !text::storable(login) {
+        return Ok(page.listing(Vec::<api_key::Model>::new(), |row| row.id.clone()).map(Key::from));
+    }
+    let mut select =
+        api_key::Entity::find().filter(api_key::Column::Login.eq(login)).filter(api_key::Column::HooksRunId.is_null());
     if let Some(after) = &page.after {
         select = select.filter(api_key::Column::Id.gt(after));
     }

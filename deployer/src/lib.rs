@@ -2,7 +2,7 @@
 //! neither GraphQL, REST nor a worker can forget them.
 //!
 //! * [`error`], [`paging`], [`names`]: what all operations share.
-//! * [`viewer`]: who asks.
+//! * [`viewer`]: who asks. `still`: whether they are who they were, when the change is made.
 //! * [`rights`]: what a viewer may do, and nowhere else.
 //! * [`accounts`] (users and groups), [`keys`] (API keys, authentication), [`bootstrap`] (the first administrator, and the operator's calls).
 //! * [`stages`], [`infrastructures`], [`hooks`]: where things are deployed to, and what runs around it.
@@ -49,6 +49,7 @@ pub mod sealed;
 pub mod stages;
 pub mod standards;
 pub mod status;
+mod still;
 pub mod testing;
 mod text;
 pub mod updates;

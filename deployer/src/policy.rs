@@ -4,7 +4,7 @@ use engine::{
     failure::{Code, Failure, StepError},
     packages::{PackageError, PackageKey},
 };
-use entities::{bundle, deployment};
+use entities::{account, bundle, deployment};
 use sea_orm::EntityTrait as _;
 use targets::spec::DeploySpec;
 
@@ -16,7 +16,7 @@ use crate::{
     updates::UpdateType,
 };
 
-/// The requester is no user any more, or disabled.
+/// The requester is no user any more, or disabled, or another one has the login now.
 pub const POLICY_REQUESTER_GONE: Code = Code::new("POLICY_REQUESTER_GONE");
 /// The requester may no longer deploy.
 pub const POLICY_RIGHT_LOST: Code = Code::new("POLICY_RIGHT_LOST");
@@ -24,6 +24,15 @@ pub const POLICY_RIGHT_LOST: Code = Code::new("POLICY_RIGHT_LOST");
 pub const POLICY_PACKAGE_GONE: Code = Code::new("POLICY_PACKAGE_GONE");
 /// We could not look.
 pub const POLICY_UNAVAILABLE: Code = Code::new("POLICY_UNAVAILABLE");
+
+/// Who asked for an update, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked<'a> {
+    /// The login.
+    pub requester: &'a str,
+    /// µs since the Unix epoch.
+    pub at: i64,
+}
 
 /// Whether this update may begin: the requester exists, is enabled and may deploy on the infrastructure and the published project; the package
 /// is there with the content that was asked for, if the update deploys it; the infrastructure's policies let it be deployed. Answers what they warn of. `last`: no attempt follows this one.
@@ -33,12 +42,18 @@ pub const POLICY_UNAVAILABLE: Code = Code::new("POLICY_UNAVAILABLE");
 /// `PROJECT_STANDARDS_PREVENTED`, all permanent; `POLICY_UNAVAILABLE`, `GOVERNANCE_UNAVAILABLE`, worth another attempt.
 pub async fn check(
     deployer: &Deployer,
-    requester: &str,
+    asked: Asked<'_>,
     spec: &DeploySpec,
     kind: UpdateType,
     last: bool,
 ) -> Result<Vec<String>, StepError> {
-    let Some(viewer) = keys::viewer_of(&deployer.db, requester).await.map_err(unavailable)? else {
+    let requester = asked.requester;
+    let account = account::Entity::find_by_id(requester).one(deployer.db.pool()).await;
+    // Whoever got the login later did not ask.
+    let same =
+        account.map_err(|error| unavailable(error.into()))?.is_some_and(|account| account.created_at <= asked.at);
+    let viewer = keys::viewer_of(&deployer.db, requester).await.map_err(unavailable)?.filter(|_| same);
+    let Some(viewer) = viewer else {
         let message = format!(
             "{requester}, who asked for this update, is no user any more or is disabled. Somebody else has to ask for it."
         );

@@ -11,9 +11,7 @@ use engine::{
     secrets::{KeyId, Keyring, Secret, SecretsError},
 };
 use entities::{infrastructure, secret};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, EntityTrait, QueryFilter as _, sea_query::Expr,
-};
+use sea_orm::{ActiveValue::Set, ConnectionTrait as _, EntityTrait};
 
 use crate::{
     error::{Error, Result},
@@ -116,15 +114,16 @@ pub async fn unknown_keys(db: &Db, keyring: Option<&Keyring>) -> Result<BTreeSet
 /// lock, so that no update is being requested with one of them. A retry takes the key of its own moment: an ended update needs none.
 pub(crate) async fn forget_unused(tx: &Tx, infrastructure: &str, kept: &BTreeSet<String>) -> Result<u64> {
     // The spec is in the first event, and names secrets by random ids.
-    let works = "NOT EXISTS (SELECT 1 FROM deployment d JOIN run r ON r.deployment_id = d.id JOIN run_event e ON e.run_id = r.id AND e.seq = 1 \
-                 WHERE d.infrastructure_id = $1 AND r.ended_at IS NULL AND e.data LIKE '%' || secret.id || '%')";
-    let removed = secret::Entity::delete_many()
-        .filter(secret::Column::Owner.is_in(owners_of(infrastructure)))
-        .filter(secret::Column::Id.is_not_in(kept.iter().cloned()))
-        .filter(Expr::cust_with_values(works, [infrastructure]))
-        .exec(&**tx)
-        .await?;
-    Ok(removed.rows_affected)
+    let places: Vec<_> = (0..kept.len()).map(|at| format!("${}", at + 5)).collect();
+    let but = if places.is_empty() { String::new() } else { format!("AND id NOT IN ({})", places.join(", ")) };
+    let sql = format!(
+        "DELETE FROM secret WHERE owner IN ($1, $2, $3) {but} AND NOT EXISTS (SELECT 1 FROM deployment d \
+         JOIN run r ON r.deployment_id = d.id JOIN run_event e ON e.run_id = r.id AND e.seq = 1 \
+         WHERE d.infrastructure_id = $4 AND r.ended_at IS NULL AND e.data LIKE '%' || secret.id || '%')"
+    );
+    let named = owners_of(infrastructure).into_iter().chain([infrastructure.to_owned()]);
+    let values = named.chain(kept.iter().cloned()).map(Into::into);
+    Ok(tx.execute_raw(sql_with(&**tx, sql, values)).await?.rows_affected())
 }
 
 /// Removes the secrets that nothing needs any more, of every infrastructure; answers how many. A key that was replaced or cleared while updates

@@ -17,7 +17,7 @@ use crate::{
     accounts::changes::inserted,
     audit::{Object, ObjectKind, act::Act},
     error::{Error, Problems, Result},
-    names, rights, text,
+    infrastructures, names, rights, text,
     viewer::Viewer,
 };
 
@@ -274,7 +274,12 @@ async fn update_once(
         if stages.iter().any(|stage| stage.id == new) {
             return Err(Error::id_not_available("newId"));
         }
-        for row in kind.infrastructures(id).all(&*tx).await? {
+        // A change of each, too: whoever saw the old name must not put it back there.
+        for row in kind.infrastructures(id).order_by_asc(infrastructure::Column::Id).all(&*tx).await? {
+            tx.lock("infrastructure", "id = $1", row.id.as_str()).await?;
+            let Some(row) = infrastructure::Entity::find_by_id(&row.id).one(&*tx).await? else { continue };
+            act.along(&tx, Object::new(ObjectKind::Infrastructure, &row.id)).await?;
+            infrastructures::touch(&tx, viewer, &row).await?;
             infrastructure::Entity::update_many()
                 .col_expr(infrastructure::Column::Stage, new.into())
                 .filter(infrastructure::Column::Id.eq(row.id))

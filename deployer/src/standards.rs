@@ -29,6 +29,9 @@ pub(crate) fn findings(report: Option<&Value>) -> Vec<String> {
     let Some(checks) = report.get("bundleChecksRunInfo").and_then(Value::as_object) else {
         return vec!["The bundle's project standards report can't be read: it has no bundleChecksRunInfo.".to_owned()];
     };
+    if checks.is_empty() {
+        return vec!["The bundle's project standards report has no check: nothing was looked at.".to_owned()];
+    }
     let mut found: Vec<String> = checks.iter().filter_map(|(id, run)| finding(id, run)).collect();
     let more = found.len().saturating_sub(MOST);
     found.truncate(MOST);
@@ -90,7 +93,8 @@ mod tests {
         for good in [run("RUN_SUCCESS", Some(0), ""), run("NOT_APPLICABLE", None, "")] {
             assert_eq!(findings(Some(&report(good))), [""; 0]);
         }
-        assert_eq!(findings(Some(&json!({"bundleChecksRunInfo": {}}))), [""; 0]);
+        // Nobody looked at anything.
+        assert_eq!(findings(Some(&json!({"bundleChecksRunInfo": {}}))).len(), 1);
         for (run, words) in [
             (run("RUN_SUCCESS", Some(1), "one"), "severity LOWEST: one"),
             (run("RUN_SUCCESS", Some(5), "five\u{202e}\n"), "severity CRITICAL: five "),

@@ -56,6 +56,9 @@ pub struct Light {
     pub never_ever_deployed: bool,
 }
 
+/// So many successes back is it looked for whether a web app ran.
+const LOOKED_BACK: u64 = 20;
+
 /// So many bundles are listed.
 pub const MOST_PACKAGES: usize = 1_000;
 
@@ -246,8 +249,16 @@ pub async fn heavy(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Hea
     let admin = rights::infrastructure_level(db, viewer, &row.infrastructure_id).await? >= Level::Admin;
     let standing = Standing::read(db, id).await?;
     let disabled = Settings::read(&row.settings)?.disabled;
-    let mut facts =
-        judge::Facts { standing: &standing, now: None, nodes: Vec::new(), refused: None, drift: None, disabled, admin };
+    let mut facts = judge::Facts {
+        standing: &standing,
+        now: None,
+        nodes: Vec::new(),
+        refused: None,
+        drift: None,
+        earlier: Vec::new(),
+        disabled,
+        admin,
+    };
     if let Some(live) = standing.live.as_ref().filter(|live| live.kind.deploys() && !disabled) {
         let now = present(deployer, &row, &live.requester).await;
         let (now, refused) = split(now)?;
@@ -257,6 +268,10 @@ pub async fn heavy(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Hea
             let looks = try_join_all(looks).await?;
             let named = places.iter().zip(looks).map(|(place, looked)| (place.name.map(str::to_owned), looked));
             facts.nodes = named.collect();
+            let stopped = |there: &OnNode| there.webapps.iter().any(|app| !app.running);
+            if facts.nodes.iter().any(|(_, looked)| looked.as_ref().is_ok_and(stopped)) {
+                facts.earlier = live::successes(db, id, LOOKED_BACK).await?;
+            }
         }
         (facts.now, facts.refused) = (now, refused);
         facts.drift = drift::found_since(deployer, id, live.run).await?;

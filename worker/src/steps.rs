@@ -10,6 +10,7 @@ use deployer::{
     Deployer, deployments,
     drift::{self, DriftSettings},
     imports::Imports,
+    policy::Asked,
     updates::UpdateType,
 };
 use engine::{
@@ -36,6 +37,8 @@ use crate::{
 /// The code of a plan that this worker is too old for.
 pub const STEP_UNKNOWN: Code = Code::new("STEP_UNKNOWN");
 
+/// The kinds of step that make a project.
+const PUSHING: &[&str] = &["push_bundle"];
 /// The kinds of step that turn scenarios and web apps off, and note before how they were.
 const TURNING_OFF: &[&str] = &["activate", "switch_off"];
 /// The kinds of step after which they are as they should be.
@@ -89,6 +92,21 @@ impl Steps {
         Ok(())
     }
 
+    /// Who makes a project gives it its permissions; one that ended before it did leaves that to the next.
+    async fn inherit_creation(&self, context: &Context) -> Result<(), StepError> {
+        if context.note(notes::CREATED).is_some() {
+            return Ok(());
+        }
+        let lane = context.planned.lane.as_deref();
+        let found =
+            engine::runs::due::unfinished_notes(&self.deployer.db, &context.held.row, lane, PUSHING, PUTTING_BACK);
+        let found = found.await.map_err(unavailable)?;
+        match notes::unfinished_creation(|key| found.get(&notes::on(lane, key)).cloned()) {
+            Some(created) => context.put_note(notes::CREATED, created).await,
+            None => Ok(()),
+        }
+    }
+
     async fn prepare(&self, context: &Context) -> Result<Prepared, StepError> {
         let lane = context.planned.lane.as_deref();
         let spec = spec(context)?.on(lane).ok_or_else(|| internal("a step of a node that the spec does not name"))?;
@@ -110,7 +128,10 @@ impl Steps {
         let work = prepared.work(&self.deployer);
         match planned.kind.as_str() {
             "validate_remap" => prepared.target.validate(&work).await,
-            "push_bundle" => prepared.target.push(&work).await,
+            "push_bundle" => {
+                self.inherit_creation(&prepared.context).await?;
+                prepared.target.push(&work).await
+            }
             "activate" => {
                 self.inherit(&prepared.context).await?;
                 prepared.target.activate(&work).await
@@ -140,12 +161,13 @@ impl Doer for Steps {
     async fn perform(&self, context: &Context, planned: &PlannedStep) -> StepResult {
         if planned.kind == "check_policy" {
             let spec = spec(context)?;
-            let (requester, kind) = {
+            let (requester, at, kind) = {
                 let state = context.held.state();
-                (state.spec.requester.clone(), UpdateType::of(&state.spec))
+                (state.spec.requester.clone(), state.requested_at, UpdateType::of(&state.spec))
             };
+            let asked = Asked { requester: &requester, at };
             let last = context.attempt >= planned.policy.retry.max_attempts;
-            let warnings = deployer::policy::check(&self.deployer, &requester, &spec, kind, last).await?;
+            let warnings = deployer::policy::check(&self.deployer, asked, &spec, kind, last).await?;
             return Ok(StepOutcome::Done { output: serde_json::Value::Null, warnings });
         }
         let result = self.on_node(context, planned).await;

@@ -3,14 +3,19 @@
 use std::collections::BTreeSet;
 
 use engine::db::Tx;
-use entities::{account, api_key, infrastructure, infrastructure_permission, membership, published_project};
+use entities::{
+    account, api_key, idempotency_key, infrastructure, infrastructure_permission, membership, published_project,
+};
 use entities::{published_project_permission, user_group};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, TryInsertResult, sea_query::ExprTrait as _,
+    ActiveValue::Set,
+    ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, TryInsertResult,
+    sea_query::{Expr, ExprTrait as _},
 };
 
 use super::{administrators::Guard, users::AccountKind};
 use crate::{
+    audit::{Object, ObjectKind, act::Act},
     error::{Error, Problems, Result},
     infrastructures::Settings,
     names, text,
@@ -36,6 +41,10 @@ pub(crate) async fn insert_user(
 ) -> Result<()> {
     let mut problems = Problems::default();
     text::own_login(login, "login", &mut problems);
+    if login.starts_with('(') {
+        // The audit calls who is no user so.
+        problems.add("LOGIN_INVALID", "login", "A login must not begin with a bracket.");
+    }
     text::required_line(display_name, text::LINE, "displayName", &mut problems);
     text::line(email.unwrap_or_default(), text::LINE, "email", &mut problems);
     problems.check()?;
@@ -133,6 +142,8 @@ pub(crate) async fn delete_user(tx: &Tx, login: &str) -> Result<()> {
         }
     }
     api_key::Entity::delete_many().filter(api_key::Column::Login.eq(login)).exec(&**tx).await?;
+    // Somebody who gets the same login later must not be answered with what this one asked for.
+    idempotency_key::Entity::delete_many().filter(idempotency_key::Column::Login.eq(login)).exec(&**tx).await?;
     membership::Entity::delete_many().filter(membership::Column::Login.eq(login)).exec(&**tx).await?;
     account::Entity::delete_many().filter(account::Column::Login.eq(login)).exec(&**tx).await?;
     guard.check(tx).await
@@ -153,12 +164,43 @@ pub(crate) async fn insert_group(tx: &Tx, name: &str, description: &str) -> Resu
     if inserted(&result) { Ok(()) } else { Err(Error::id_not_available("name")) }
 }
 
-/// Removes a group with its memberships and all rights given to it: a later group of the same name starts with none.
-pub(crate) async fn delete_group(tx: &Tx, name: &str) -> Result<()> {
+/// Removes a group with its memberships and all rights given to it: a later group of the same name starts with none. That is a change of each infrastructure and
+/// published project on which it had rights, with a record of its own.
+pub(crate) async fn delete_group(tx: &Tx, name: &str, act: &Act<'_>) -> Result<()> {
     if name == ADMINISTRATORS {
         return Err(Error::field("LAST_ADMINISTRATOR", "name", "The group administrators can't be deleted."));
     }
+    let (infrastructures, projects) = given_to(tx, name).await?;
+    for id in &infrastructures {
+        tx.lock("infrastructure", "id = $1", id.as_str()).await?;
+    }
+    for key in &projects {
+        tx.lock("published_project", "key = $1", key.as_str()).await?;
+    }
     tx.lock("user_group", "name = $1", name).await?;
+    if given_to(tx, name).await? != (infrastructures.clone(), projects.clone()) {
+        return Err(Error::conflict("a group got or lost rights while it was to be deleted"));
+    }
+    let (now, by) = (tx.now().await?, act.login());
+    for id in &infrastructures {
+        act.along(tx, Object::new(ObjectKind::Infrastructure, id)).await?;
+    }
+    for key in &projects {
+        act.along(tx, Object::new(ObjectKind::PublishedProject, key)).await?;
+    }
+    infrastructure::Entity::update_many()
+        .col_expr(infrastructure::Column::Version, Expr::col(infrastructure::Column::Version).add(1))
+        .col_expr(infrastructure::Column::UpdatedAt, now.into())
+        .col_expr(infrastructure::Column::UpdatedBy, by.into())
+        .filter(infrastructure::Column::Id.is_in(infrastructures))
+        .exec(&**tx)
+        .await?;
+    published_project::Entity::update_many()
+        .col_expr(published_project::Column::Version, Expr::col(published_project::Column::Version).add(1))
+        .col_expr(published_project::Column::UpdatedBy, by.into())
+        .filter(published_project::Column::Key.is_in(projects))
+        .exec(&**tx)
+        .await?;
     membership::Entity::delete_many().filter(membership::Column::GroupName.eq(name)).exec(&**tx).await?;
     infrastructure_permission::Entity::delete_many()
         .filter(infrastructure_permission::Column::GroupName.eq(name))
@@ -170,6 +212,20 @@ pub(crate) async fn delete_group(tx: &Tx, name: &str) -> Result<()> {
         .await?;
     user_group::Entity::delete_many().filter(user_group::Column::Name.eq(name)).exec(&**tx).await?;
     Ok(())
+}
+
+/// On which infrastructures and published projects a group has rights.
+async fn given_to(tx: &Tx, group: &str) -> Result<(BTreeSet<String>, BTreeSet<String>)> {
+    let infrastructures = infrastructure_permission::Entity::find()
+        .filter(infrastructure_permission::Column::GroupName.eq(group))
+        .all(&**tx)
+        .await?;
+    let projects = published_project_permission::Entity::find()
+        .filter(published_project_permission::Column::GroupName.eq(group))
+        .all(&**tx)
+        .await?;
+    let infrastructures = infrastructures.into_iter().map(|row| row.infrastructure_id);
+    Ok((infrastructures.collect(), projects.into_iter().map(|row| row.project_key).collect()))
 }
 
 /// Puts a user into a group; repeating it is harmless.

@@ -151,7 +151,7 @@ async fn delete_once(deployer: &Deployer, viewer: &Viewer, name: &str, act: &Act
         return Err(Error::not_found("name"));
     }
     act.before(&tx).await?;
-    changes::delete_group(&tx, name).await?;
+    changes::delete_group(&tx, name, act).await?;
     act.commit(tx).await
 }
 

@@ -132,12 +132,12 @@ fn none() -> Condition {
 }
 
 /// `column` contains `part`, whatever the case, on both databases. Nothing contains a text that is longer than all that can be stored: databases
-/// bound the patterns that they take.
+/// bound the patterns that they take; nor one with a NUL.
 pub(crate) fn contains(column: impl ColumnTrait, part: &str) -> Expr {
-    if part.chars().count() > text::LINE {
+    if part.chars().count() > text::LINE || !text::storable(part) {
         return Expr::cust("1 = 0");
     }
-    let plain = part.to_lowercase().replace('\0', "").replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    let plain = part.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
     let lower = Func::lower(Expr::col(column.as_column_ref()));
     Expr::expr(lower).like(LikeExpr::new(format!("%{plain}%")).escape('\\'))
 }

@@ -1,6 +1,7 @@
 //! An act: one mutation on its way, from who asks to the record of what became of it.
 
 use std::{
+    collections::BTreeSet,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -23,7 +24,7 @@ use crate::{
     Deployer,
     again::again,
     error::{Error, Result},
-    sealed,
+    sealed, still,
     viewer::{Origin, Via, Viewer},
 };
 
@@ -32,18 +33,28 @@ const INTERNAL: &str = "INTERNAL";
 /// The code of one that may pass.
 const UNAVAILABLE: &str = "DATABASE_UNAVAILABLE";
 
+/// Under this name a record says by whom somebody was acted for.
+pub(super) const ACTED_BY: &str = "actedBy";
+
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
     pub(crate) login: String,
     pub(crate) key_id: Option<String>,
     pub(crate) origin: Origin,
+    /// The groups whose rights were counted on.
+    pub(crate) groups: BTreeSet<String>,
 }
 
 impl Caller {
     /// Somebody without a key.
     pub(crate) fn of(login: &str) -> Self {
-        Self { login: login.to_owned(), key_id: None, origin: Origin::default() }
+        Self { login: login.to_owned(), key_id: None, origin: Origin::default(), groups: BTreeSet::new() }
+    }
+
+    /// Whether they came from outside: with a key, or by one of the APIs. Else it is us: the command line, or a worker.
+    fn is_from_outside(&self) -> bool {
+        self.key_id.is_some() || matches!(self.origin.via, Via::GraphQl | Via::Rest)
     }
 }
 
@@ -52,15 +63,27 @@ impl Caller {
 struct Told {
     object: Object,
     before: Option<Seen>,
+    /// What is changed along with it, as it was.
+    along: Vec<(Object, Seen)>,
     /// What the rows do not tell.
     notes: Map<String, Value>,
     runs: Vec<RunId>,
+    /// Whoever asked was found to be still who they were.
+    stands: bool,
     recorded: bool,
 }
 
 impl Told {
     fn of(object: Object) -> Self {
-        Self { object, before: None, notes: Map::new(), runs: Vec::new(), recorded: false }
+        Self {
+            object,
+            before: None,
+            along: Vec::new(),
+            notes: Map::new(),
+            runs: Vec::new(),
+            stands: false,
+            recorded: false,
+        }
     }
 }
 
@@ -79,8 +102,12 @@ pub(crate) struct Act<'a> {
 impl<'a> Act<'a> {
     /// `viewer` asks for `action`, the name of the mutation, on `object`.
     pub(crate) fn new(deployer: &'a Deployer, viewer: &Viewer, action: &'static str, object: Object) -> Self {
-        let caller =
-            Caller { login: viewer.login.clone(), key_id: viewer.key_id.clone(), origin: viewer.origin.clone() };
+        let caller = Caller {
+            login: viewer.login.clone(),
+            key_id: viewer.key_id.clone(),
+            origin: viewer.origin.clone(),
+            groups: viewer.groups.clone(),
+        };
         Self {
             keyring: Some(&deployer.keyring),
             ledger: Some(&deployer.audit),
@@ -141,22 +168,58 @@ impl<'a> Act<'a> {
     }
 
     /// Looks at the thing before it is changed. The caller holds its lock: nobody else changes it until the commit. What is made needs no such look.
+    ///
+    /// # Errors
+    /// As [`still::require`]: here, so that an act which ends its own key or user is not held for one of a dead key.
     pub(crate) async fn before(&self, tx: &Tx) -> Result<()> {
+        self.stands(tx).await?;
         let object = self.told().object.clone();
         let seen = seen::look(&**tx, &object).await?;
         self.told().before = Some(seen);
         Ok(())
     }
 
+    async fn stands(&self, tx: &Tx) -> Result<()> {
+        if self.caller.is_from_outside() && !self.told().stands {
+            still::require(tx, &self.caller).await?;
+            self.told().stands = true;
+        }
+        Ok(())
+    }
+
+    /// Another thing is changed along with it, and gets a record of its own: looked at before, under its lock.
+    pub(crate) async fn along(&self, tx: &Tx, object: Object) -> Result<()> {
+        let seen = seen::look(&**tx, &object).await?;
+        self.told().along.push((object, seen));
+        Ok(())
+    }
+
+    /// Whoever does it.
+    pub(crate) fn login(&self) -> &str {
+        &self.caller.login
+    }
+
     /// Commits the change together with its record.
+    ///
+    /// # Errors
+    /// As [`still::require`], asked in this transaction, here or by [`Act::before`]; the database's.
     pub(crate) async fn commit(&self, tx: Tx) -> Result<()> {
+        self.stands(&tx).await?;
         let told = self.told().clone();
         let after = seen::look(&*tx, &told.object).await?;
         let row = self.row(&told, Some(&after), Outcome::Done, &[])?;
-        let head = chain::append(&tx, self.keyring, row).await?;
+        let mut heads = vec![chain::append(&tx, self.keyring, row).await?];
+        for (object, before) in told.along {
+            let after = seen::look(&*tx, &object).await?;
+            let one = Told { before: Some(before), ..Told::of(object) };
+            let row = self.row(&one, Some(&after), Outcome::Done, &[])?;
+            heads.push(chain::append(&tx, self.keyring, row).await?);
+        }
         tx.commit().await?;
         self.told().recorded = true;
-        self.log(&head, Outcome::Done);
+        for head in &heads {
+            self.log(head, Outcome::Done);
+        }
         Ok(())
     }
 
@@ -253,7 +316,7 @@ impl<'a> Act<'a> {
         let (old, mut new) = seen::changes(before, after);
         new.extend(told.notes.clone());
         if let Some(acting) = &self.caller.origin.acting {
-            new.insert("actedBy".to_owned(), json!(acting));
+            new.insert(ACTED_BY.to_owned(), json!(acting));
         }
         // What was not done is filed where whoever asked said: else whoever may read there would learn from a refusal that a hidden thing has this id.
         let (object, done) = (&told.object, outcome == Outcome::Done);

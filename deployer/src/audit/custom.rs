@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    act::Act,
+    act::{ACTED_BY, Act},
     object::{Object, ObjectKind},
 };
 use crate::{
@@ -35,7 +35,13 @@ async fn keep(deployer: &Deployer, viewer: &Viewer, kind: &str, data: &Value, ac
         return Err(Error::field("TEXT_INVALID", "data", format!("At most {MOST_DATA} bytes of JSON.")));
     }
     let fields = match data {
-        Value::Object(fields) => fields.clone(),
+        // What we say under this name ourselves nobody else does.
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| {
+                (if name == ACTED_BY { "data.actedBy".to_owned() } else { name.clone() }, value.clone())
+            })
+            .collect(),
         Value::Null => Map::new(),
         other => Map::from_iter([("data".to_owned(), other.clone())]),
     };

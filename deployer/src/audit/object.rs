@@ -96,7 +96,7 @@ pub struct Object {
 impl Object {
     /// A thing of this kind. The id may be any text that somebody sent.
     pub fn new(kind: ObjectKind, id: &str) -> Self {
-        let id = if kind == ObjectKind::ApiKey { tidy(&key_id(id)) } else { tidy(id) };
+        let id = if kind == ObjectKind::ApiKey { tidy(&key_id(id)) } else { tidy(&without_keys(id)) };
         let infrastructure = (kind == ObjectKind::Infrastructure).then(|| id.clone());
         let project = (kind == ObjectKind::PublishedProject).then(|| id.clone());
         Self { kind, id, infrastructure, project }
@@ -123,6 +123,20 @@ fn key_id(id: &str) -> Cow<'_, str> {
     }
 }
 
+/// Somebody may have sent a key for any id: of it stays what names it.
+fn without_keys(id: &str) -> String {
+    let in_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let cut = |piece: &str| {
+        let end = piece.find(|c| !in_key(c)).unwrap_or(piece.len());
+        match ApiKey::parse(&piece[..end]) {
+            Some(key) => format!("{}…{}", key.prefix(), &piece[end..]),
+            None => piece.to_owned(),
+        }
+    };
+    // A piece is what a key may be, and what follows it up to the next.
+    id.split_inclusive(|c| !in_key(c)).map(cut).collect()
+}
+
 /// Ids in a record are one short line that every database takes. What is cut or replaced can't be an id of ours.
 fn tidy(id: &str) -> String {
     let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
@@ -146,6 +160,9 @@ mod tests {
         assert_eq!(Object::new(ObjectKind::ApiKey, key.prefix()).id, key.prefix());
         let broken = Object::new(ObjectKind::ApiKey, &format!("{}!", key.expose())).id;
         assert_eq!(broken, format!("{}…", key.prefix()));
+        let sent = format!("x {}, y", key.expose());
+        assert_eq!(Object::new(ObjectKind::Deployment, &sent).id, format!("x {}…, y", key.prefix()));
+        assert_eq!(Object::new(ObjectKind::Group, key.expose()).id, format!("{}…", key.prefix()));
         assert!(ObjectKind::ALL.iter().all(|kind| ObjectKind::of(kind.as_str()) == Some(*kind)));
     }
 }

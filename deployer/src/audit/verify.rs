@@ -6,7 +6,8 @@ use engine::{
 };
 use entities::{audit_event, audit_head};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ColumnTrait as _, Condition, ConnectionTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
 };
 
 use super::{
@@ -67,11 +68,17 @@ pub async fn verify(db: &Db, keyring: Option<&Keyring>, known: Option<&Head>) ->
         None => None,
     };
     let mut known = known.cloned();
+    let mut after = None;
     loop {
-        let rows = batch(db, report.head.seq).await?;
+        let rows = batch(db, after).await?;
         let Some(last) = rows.last() else { break };
-        let end = last.seq;
+        after = Some(last.seq);
         for row in rows {
+            if row.seq < 1 {
+                report.rows += 1;
+                report.add(row.seq, "it was put in: numbers begin at 1");
+                continue;
+            }
             check(&row, key.as_ref(), keyring.is_some(), &mut report);
             if known.as_ref().is_some_and(|known| known.seq == row.seq) {
                 if known.as_ref().is_some_and(|known| known.hash != row.hash) {
@@ -82,7 +89,6 @@ pub async fn verify(db: &Db, keyring: Option<&Keyring>, known: Option<&Head>) ->
             report.rows += 1;
             report.head = Head { seq: row.seq, hash: row.hash };
         }
-        debug_assert_eq!(report.head.seq, end);
     }
     if let Some(known) = known.filter(|known| known.seq > 0) {
         report.add(known.seq, "this row was there once, and is not now: rows were cut off");
@@ -149,9 +155,9 @@ async fn signing_key(db: &Db, keyring: &Keyring, report: &mut Report) -> Result<
     }
 }
 
-async fn batch(db: &Db, after: i64) -> Result<Vec<audit_event::Model>> {
+async fn batch(db: &Db, after: Option<i64>) -> Result<Vec<audit_event::Model>> {
     Ok(audit_event::Entity::find()
-        .filter(audit_event::Column::Seq.gt(after))
+        .filter(Condition::all().add_option(after.map(|after| audit_event::Column::Seq.gt(after))))
         .order_by_asc(audit_event::Column::Seq)
         .limit(BATCH)
         .all(db.pool())
@@ -163,15 +169,18 @@ async fn batch(db: &Db, after: i64) -> Result<Vec<audit_event::Model>> {
 /// # Errors
 /// The database's.
 pub async fn export(db: &Db, _: Operator<'_>, after: i64) -> Result<Vec<Event>> {
-    batch(db, after).await?.into_iter().map(Event::of).collect()
+    batch(db, Some(after)).await?.into_iter().map(Event::of).collect()
 }
 
-/// Reads a head as `verify` prints it: `SEQ:HASH`.
+/// Reads a head as `verify` prints it: `SEQ:HASH`. Nothing, and `0:`, is the head of an audit without records.
 ///
 /// # Errors
 /// `TEXT_INVALID`.
 pub fn parse_head(text: &str) -> Result<Head> {
-    let read = text.split_once(':').and_then(|(seq, hash)| Some((seq.parse().ok()?, hash)));
+    if matches!(text.trim(), "" | "0:") {
+        return Ok(Head::default());
+    }
+    let read = text.trim().split_once(':').and_then(|(seq, hash)| Some((seq.parse().ok()?, hash)));
     read.filter(|(_, hash)| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
         .map(|(seq, hash)| Head { seq, hash: hash.to_ascii_lowercase() })
         .ok_or_else(|| {

@@ -112,6 +112,7 @@ async fn create_once(
     bound(&new.permissions)?;
     let mut problems = Problems::default();
     names::check(&new.id, "id", &mut problems);
+    new.settings.check(&mut problems);
     let mut settings = new.settings.apply(Settings::default());
     settings.nodes = nodes::applied(&[], &new.nodes);
     validate::settings(&mut settings, &deployer.targets, &mut problems);
@@ -195,7 +196,8 @@ async fn update_once(
     let row = rights::require_infrastructure(deployer.db.pool(), viewer, id, Level::Admin, "id").await?;
     bound(patch.permissions.as_deref().unwrap_or_default())?;
     let tx = deployer.db.begin().await?;
-    if let Some(stage) = &patch.stage {
+    // One that it is in already may have vanished, and is left as it is.
+    if let Some(stage) = patch.stage.as_ref().filter(|stage| **stage != row.stage) {
         let kind = row.kind.parse::<TargetType>().map_err(|error| Error::fault(error.to_string()))?;
         stages::lock(&tx, StageKind::of(kind), stage, "stage").await?;
     }
@@ -204,11 +206,12 @@ async fn update_once(
     require_version(&row, expected_version)?;
     let old = Settings::read(&row.settings)?;
     let refs = nodes::key_refs(row.node_key_refs.as_deref())?;
+    let mut problems = Problems::default();
+    patch.settings.check(&mut problems);
     let mut new = patch.settings.apply(old.clone());
     if let Some(list) = &patch.nodes {
         new.nodes = nodes::applied(&old.nodes, list);
     }
-    let mut problems = Problems::default();
     validate::settings(&mut new, &deployer.targets, &mut problems);
     if let Some(Some(key)) = &patch.admin_key {
         validate::key(key, "adminKey", &mut problems);
@@ -315,13 +318,13 @@ pub(crate) fn other_nodes(old: &InfrastructureSpec, new: &InfrastructureSpec) ->
     old.len() != new.len() || old.iter().zip(&new).any(|(old, new)| old.name != new.name || differ(old.node, new.node))
 }
 
-/// Scheme, host, port or trust differ; an address that cannot be read differs from all.
+/// Scheme, host, port or trust differ, unless nothing does; else an address that cannot be read differs from all.
 pub(super) fn differs(old: (&str, bool), new: (&str, bool)) -> bool {
     let place = |url: &str| {
         let url = Url::parse(url).ok()?;
         Some((url.scheme().to_owned(), url.host_str()?.to_owned(), url.port_or_known_default()))
     };
-    old.1 != new.1 || place(old.0).is_none() || place(old.0) != place(new.0)
+    old != new && (old.1 != new.1 || place(old.0).is_none() || place(old.0) != place(new.0))
 }
 
 /// Hooks call us back as this user: an infrastructure's administrator may lend only their own name to them, a global administrator anybody's.
@@ -485,5 +488,11 @@ mod tests {
         ] {
             assert_eq!(another_place(&old, &at(url, trust)), other, "{url} {trust}");
         }
+        // A key that was entered before its node's address stays until there is one: it was entered for another, or for none.
+        assert!(!another_place(&at("", false), &at("", false)));
+        assert!(another_place(&at("", false), &at("http://a", false)) && another_place(&at("", false), &at("", true)));
+        let from = |url: Option<&str>| Settings { governance_url: url.map(str::to_owned), ..Settings::default() };
+        assert!(!another_source(&from(None), &from(None)) && !another_source(&from(Some("")), &from(Some(""))));
+        assert!(another_source(&from(None), &from(Some("http://a"))));
     }
 }

@@ -14,6 +14,7 @@ use super::{
     read::Permission,
     settings::{Settings, StepOverride},
 };
+use crate::error::Problems;
 
 /// Changes of [`Settings`]. An unknown key is refused.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -52,6 +53,9 @@ pub struct SettingsPatch {
     pub pre_hook_wait_ms: Option<u64>,
     pub post_hook_wait_ms: Option<u64>,
     pub other: Option<Map<String, Value>>,
+    /// Where in the list that came in a step policy stands whose kind has another before it.
+    #[serde(skip)]
+    pub repeated_step_policies: Vec<usize>,
 }
 
 /// A key with the value null is named, too.
@@ -60,6 +64,14 @@ fn named<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Res
 }
 
 impl SettingsPatch {
+    /// Notes what contradicts itself.
+    pub(super) fn check(&self, problems: &mut Problems) {
+        for index in &self.repeated_step_policies {
+            let message = "This kind of step is there twice. Keep one of the two.";
+            problems.add("TEXT_INVALID", format!("stepPolicies[{index}].kind"), message);
+        }
+    }
+
     /// The settings after the change. Blank optional texts are none.
     pub(super) fn apply(self, to: Settings) -> Settings {
         let text = |new: Option<Option<String>>, old: Option<String>| match new {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use entities::{infrastructure, infrastructure_permission};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::Expr,
 };
 use targets::{TargetType, spec::GovernCheckPolicy};
 
@@ -113,7 +114,8 @@ impl Filter {
             self.at_least.unwrap_or(Level::View),
         ));
         if let Some(stage) = &self.stage {
-            all = all.add(Column::Stage.eq(stage.replace('\0', "")));
+            let there = if crate::text::storable(stage) { Column::Stage.eq(stage) } else { Expr::cust("1 = 0") };
+            all = all.add(there);
         }
         if self.without_stage {
             all = all.add(stages::vanished());

@@ -85,8 +85,15 @@ pub(super) fn node_url(url: &mut String, field: &str, targets: &Targets, problem
 /// Notes what is wrong with the URL that people open. We never connect to it: a browser does.
 pub(super) fn external_url(url: Option<&str>, field: &str, problems: &mut Problems) {
     let Some(url) = url else { return };
-    let http = url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    if !http || url.chars().count() > 1_000 || url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+    let read = url::Url::parse(url).ok();
+    let http = read.as_ref().is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    if read.is_some_and(|url| !url.username().is_empty() || url.password().is_some()) {
+        problems.add(
+            "URL_INVALID",
+            field,
+            "Write the URL without a user and password: everybody who sees the infrastructure sees it.",
+        );
+    } else if !http || url.chars().count() > 1_000 || url.chars().any(|c| c.is_control() || c.is_whitespace()) {
         problems.add("URL_INVALID", field, "Write a whole URL that begins with http:// or https://.");
     }
 }

@@ -18,6 +18,8 @@ use crate::{
     updates::UpdateType,
 };
 
+/// How a comparison calls the active bundle.
+const ACTIVE: &str = "the active bundle";
 /// So many things are named in one message.
 const MOST_NAMED: usize = 20;
 /// So many warnings of the last update are repeated.
@@ -34,6 +36,8 @@ pub(super) struct Facts<'a> {
     pub(super) refused: Option<Failure>,
     /// When the node was last compared with the last update, and what was otherwise.
     pub(super) drift: Option<(i64, Vec<Difference>)>,
+    /// The newest successes, if a web app does not run: who stopped since one of them is named until somebody starts it.
+    pub(super) earlier: Vec<Success>,
     /// The deployment is disabled, whatever became of the update that was to do so.
     pub(super) disabled: bool,
     /// The viewer administers the infrastructure.
@@ -70,7 +74,9 @@ pub(super) fn judge(facts: &Facts<'_>) -> Result<(Health, Vec<Message>)> {
         }
         None => {}
         Some(live) if live.kind == UpdateType::Disable || facts.disabled => {
-            let said = if live.kind.deploys() {
+            let said = if !facts.disabled {
+                "It is enabled, but its project is still switched off on the node: no update has succeeded since. Retry the one that was to enable it, or start a new one."
+            } else if live.kind.deploys() {
                 "It takes no updates, but none has switched it off on the node. Disable it again, or enable it to go on."
             } else {
                 "Its scenarios are off on the node. Enable it to go on."
@@ -116,11 +122,15 @@ fn of_live(verdict: &mut Verdict, facts: &Facts<'_>, live: &Success) -> Result<(
             verdict.add(Health::OutOfSync, message);
         }
     }
-    if let Some((_, found)) = facts.drift.as_ref().filter(|(_, found)| !found.is_empty()) {
-        let said =
-            format!("Changed on the node since the last update, as found when it was last compared: {}.", names(found));
+    let found: Vec<_> =
+        facts.drift.iter().flat_map(|(_, found)| found).filter(|one| !seen_now(facts, one)).cloned().collect();
+    if !found.is_empty() {
+        let said = format!(
+            "Changed on the node since the last update, as found when it was last compared: {}.",
+            names(&found)
+        );
         let mut message = Message::new(Warning, "DRIFT", "Changed on the node", said);
-        message.details = Some(told(found));
+        message.details = Some(told(&turned(found)));
         verdict.add(Health::OutOfSync, message);
     }
     if let Some(refused) = &facts.refused {
@@ -171,14 +181,18 @@ fn of_node(verdict: &mut Verdict, facts: &Facts<'_>, live: &Success, node: Optio
             );
             verdict.add(Health::OutOfSync, Message::new(Warning, "DRIFT", "Changed on the node", said));
         }
+        // An update leaves a stopped one stopped, and its receipt says so: that makes it none that should be.
         let ran = |id: &str| {
-            let items = receipt.iter().flat_map(|receipt| &receipt.webapps);
+            let earlier = facts.earlier.iter().filter_map(|success| success.receipt(node));
+            let items = receipt.into_iter().chain(earlier).flat_map(|receipt| &receipt.webapps);
             items.into_iter().any(|item| item.id == id && item.active)
         };
         let stopped: Vec<_> = there.webapps.iter().filter(|app| !app.running && ran(&app.id)).collect();
         if !stopped.is_empty() {
             let named = listed(stopped.iter().map(|app| app.id.as_str()));
-            let said = format!("The backend ran after the last update and does not run now: {named}. Look at its log.");
+            let said = format!(
+                "The backend ran after an update and does not run now: {named}. Look at its log, and start it on the node: an update leaves it as it is."
+            );
             verdict.add(Health::Unhealthy, Message::new(Warning, "WEBAPP_STOPPED", "A web app stopped", said));
         }
     }
@@ -215,6 +229,20 @@ fn of_node(verdict: &mut Verdict, facts: &Facts<'_>, live: &Success, node: Optio
     }
 }
 
+/// Whether the look of this moment tells it better: which bundle is active.
+fn seen_now(facts: &Facts<'_>, one: &Difference) -> bool {
+    facts.standing.unfinished.is_none()
+        && facts.nodes.iter().any(|(name, looked)| {
+            let what = name.as_ref().map_or_else(|| ACTIVE.to_owned(), |name| format!("{ACTIVE} on node {name}"));
+            looked.is_ok() && one.what == what
+        })
+}
+
+/// From what an update left to what is there: as [`told`] writes it.
+fn turned(differences: Vec<Difference>) -> Vec<Difference> {
+    differences.into_iter().map(|one| Difference { found: one.wanted, wanted: one.found, ..one }).collect()
+}
+
 fn names(differences: &[Difference]) -> String {
     listed(differences.iter().map(|one| one.what.as_str()))
 }
@@ -238,4 +266,87 @@ fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
         all.push_str(&format!(" and {more} more"));
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::ids::RunId;
+    use serde_json::{Value, json};
+    use targets::{on_node::WebAppOnNode, target::Receipt};
+
+    use super::*;
+
+    fn success(number: i64, ran: bool) -> Success {
+        let node = json!({"url": "http://n", "key": "k", "webapp_run_as_field": "runAsUser", "settle_ms": 0, "call_timeout_ms": 0});
+        let body = json!({
+            "deployment": "d",
+            "infrastructure": {"id": "i", "node": node, "permissions_propagation": "NONE"},
+            "package": {"project_key": "P", "bundle_id": "v1", "sha256": "", "size": 0},
+            "deployed_project_key": "P",
+            "acting_user": "a",
+        });
+        let receipt: Receipt = serde_json::from_value(json!({
+            "project_key": "P", "bundle": "v1", "connections": [], "scenarios": [], "differences": [],
+            "webapps": [{"id": "W", "run_as": null, "active": ran}],
+        }))
+        .unwrap();
+        Success {
+            run: RunId(number),
+            number,
+            kind: UpdateType::Update,
+            requester: "a".to_owned(),
+            requested_at: 0,
+            ended_at: 0,
+            body: serde_json::from_value(body).unwrap(),
+            receipts: vec![(None, receipt)],
+            warnings: Vec::new(),
+        }
+    }
+
+    fn codes(ran: &[bool], runs: bool, active: &str, drift: &[(&str, Value, Value)]) -> Vec<(String, Option<String>)> {
+        let all: Vec<_> =
+            (1..).zip(ran).map(|(number, ran)| success(number, *ran)).collect::<Vec<_>>().into_iter().rev().collect();
+        let standing = Standing { unfinished: None, last: None, live: all.first().cloned() };
+        let webapps = vec![WebAppOnNode { id: "W".to_owned(), running: runs }];
+        let there = OnNode { exists: true, active_bundle: Some(active.to_owned()), webapps, ..OnNode::default() };
+        let difference = |(what, found, wanted): &(&str, Value, Value)| Difference {
+            what: (*what).to_owned(),
+            found: found.clone(),
+            wanted: wanted.clone(),
+        };
+        let facts = Facts {
+            standing: &standing,
+            now: None,
+            nodes: vec![(None, Ok(there))],
+            refused: None,
+            drift: Some((0, drift.iter().map(difference).collect())),
+            earlier: all,
+            disabled: false,
+            admin: true,
+        };
+        judge(&facts).unwrap().1.into_iter().map(|message| (message.code, message.details)).collect()
+    }
+
+    #[test]
+    fn a_web_app_that_stopped_is_told_of_until_it_runs() {
+        let stopped = vec![("WEBAPP_STOPPED".to_owned(), None)];
+        assert_eq!(codes(&[true], false, "v1", &[]), stopped);
+        // The update after it left it stopped, and its receipt says so.
+        assert_eq!(codes(&[true, false, false], false, "v1", &[]), stopped);
+        assert_eq!(codes(&[true, false], true, "v1", &[]), []);
+        // One that never ran is nobody's loss.
+        assert_eq!(codes(&[false, false], false, "v1", &[]), []);
+    }
+
+    #[test]
+    fn drift_is_told_once_and_from_what_was_left_to_what_is_there() {
+        let switch = ("the switch of scenario S", json!("off"), json!("on"));
+        let bundle = ("the active bundle", json!("v2"), json!("v1"));
+        let told = codes(&[true], true, "v2", &[bundle.clone(), switch]);
+        let details: Vec<_> = told.iter().map(|(code, details)| (code.as_str(), details.as_deref())).collect();
+        assert_eq!(details, [("DRIFT", Some("the switch of scenario S: \"on\" → \"off\"")), ("DRIFT", None)]);
+        assert_eq!(codes(&[true], true, "v2", std::slice::from_ref(&bundle)).len(), 1);
+        // Somebody put it back since it was compared.
+        assert_eq!(codes(&[true], true, "v1", &[bundle]), []);
+    }
 }

@@ -28,7 +28,7 @@ use crate::{
     bundles::{self, BundleKey, Hold},
     deployments,
     error::{Error, Result},
-    freeze, infrastructures,
+    freeze, hooks, infrastructures,
     rights::{self, Access},
     viewer::Viewer,
 };
@@ -141,8 +141,9 @@ async fn ask_once(
     finish(deployer, viewer, tx, deployment_id, &spec, request, act).await
 }
 
-/// Repeats an update that did not succeed: a new one of the same spec, which takes over the recorded pre-deployment hooks and notes. Every other
-/// step looks again, and acts where the node differs. How the node is reached, its key, and the policies on bundles are as they are set now. A STUCK update ends by that.
+/// Repeats an update that did not succeed: a new one of the same bundle and settings, which takes over notes, and what those pre-deployment hooks answered that
+/// are still there with the same code. Every other step looks again, and acts where the node differs. All that the infrastructure's administrators decide is as it
+/// is set now: the node's key, the identities, the policies, the hooks and their user. A STUCK update ends by that.
 ///
 /// # Errors
 /// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `RETRY_SUPERSEDED` if a later update exists; `RETRY_NOT_POSSIBLE` for one that succeeded or has
@@ -194,9 +195,6 @@ async fn retry_once(
             return Err(Error::field("RETRY_NOT_POSSIBLE", "id", message));
         }
     }
-    let hooks = old.state.spec.plan.steps.iter().zip(&old.state.steps);
-    let hooks = hooks.filter(|(planned, _)| planned.name.starts_with(freeze::PRE_HOOKS));
-    let steps = hooks.filter_map(|(planned, step)| Some((planned.name.clone(), step.output.clone()?))).collect();
     let kind = UpdateType::of(&old.state.spec);
     if kind == UpdateType::Unknown {
         let message = "This update is of a later version of Slipway. Retry it there, or start a new update.";
@@ -206,6 +204,7 @@ async fn retry_once(
         return Err(purpose::disabled_refusal());
     }
     let mut spec = renew(&tx, &deployment, &old.state.spec, &viewer.login).await?;
+    let steps = answered(&old.state, &spec);
     kind.mark(&mut spec);
     if !kind.deploys() {
         freeze::ungoverned(&mut spec)?;
@@ -303,7 +302,7 @@ async fn refuse_stuck(tx: &Tx, deployment: &str, field: &str) -> Result<()> {
     }
 }
 
-/// The old spec for whoever retries: as them where it was as the requester before, and with the node as it is set now.
+/// The old spec for whoever retries, on the infrastructure as it is set now: whom its administrators took away acts no more.
 ///
 /// # Errors
 /// `RETRY_NOT_POSSIBLE` if the infrastructure has another node by now: its key must not go to the old one, nor over the old way.
@@ -323,19 +322,28 @@ async fn renew(tx: &Tx, row: &deployment::Model, old: &RunSpec, login: &str) -> 
         let message = "The infrastructure's node was changed since (its address, or which certificates are trusted), or it has other nodes now. Start a new update.";
         return Err(Error::field("RETRY_NOT_POSSIBLE", "id", message));
     }
-    (body.infrastructure.node, body.infrastructure.nodes) = (now.spec.node, now.spec.nodes);
-    body.infrastructure.govern_check_policy = now.spec.govern_check_policy;
-    body.infrastructure.governance = now.spec.governance;
-    body.infrastructure.project_standards_policy = now.spec.project_standards_policy;
-    if body.acting_user == old.requester && now.deploy_as.as_deref() != Some(&body.acting_user) {
-        login.clone_into(&mut body.acting_user);
-    }
-    Ok(RunSpec {
-        plan: old.plan.clone(),
-        requester: login.to_owned(),
-        body: serde_json::to_value(body)?,
-        inherited: None,
-    })
+    let plan = if UpdateType::of(old).deploys() {
+        let hooks = hooks::enabled_hooks_for_plan(&**tx, &row.infrastructure_id).await?;
+        freeze::with_hooks_of_now(&old.plan, &now, &hooks)?
+    } else {
+        old.plan.clone()
+    };
+    body.infrastructure = now.spec;
+    body.acting_user = now.deploy_as.unwrap_or_else(|| login.to_owned());
+    Ok(RunSpec { plan, requester: login.to_owned(), body: serde_json::to_value(body)?, inherited: None })
+}
+
+/// What pre-deployment hooks answered, by the names of their steps in the new plan: of those that are the same hook with the same code.
+fn answered(old: &State, new: &RunSpec) -> BTreeMap<String, Value> {
+    let same = |planned: &PlannedStep| -> Option<(String, String)> {
+        let params: freeze::HookParams = serde_json::from_value(planned.params.clone()).ok()?;
+        planned.name.starts_with(freeze::PRE_HOOKS).then_some((params.hook_id, params.code_ref))
+    };
+    let steps = old.spec.plan.steps.iter().zip(&old.steps);
+    let answers: BTreeMap<_, _> =
+        steps.filter_map(|(planned, step)| Some((same(planned)?, step.output.clone()?))).collect();
+    let planned = new.plan.steps.iter();
+    planned.filter_map(|planned| Some((planned.name.clone(), answers.get(&same(planned)?)?.clone()))).collect()
 }
 
 /// The notes that are still true. Once a node was verified, or put back, what was read there before is no longer what was there before.

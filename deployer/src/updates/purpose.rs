@@ -69,7 +69,8 @@ impl Purpose {
         match self {
             Self::Update | Self::Restore(_) if disabled => Err(disabled_refusal()),
             Self::Enable if !disabled => {
-                Err(Error::field("DEPLOYMENT_NOT_DISABLED", "deploymentId", "This deployment is not disabled."))
+                let message = "This deployment is not disabled. If the update that enabled it did not succeed, retry that one, or start a new one.";
+                Err(Error::field("DEPLOYMENT_NOT_DISABLED", "deploymentId", message))
             }
             Self::Restore(_) => refuse_unfinished(tx, &row.id, self.field()).await,
             Self::Delete(on_node) => {

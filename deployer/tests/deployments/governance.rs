@@ -3,7 +3,8 @@
 use deployer::{
     deployments::{self, Change, NewDeployment},
     error::Result,
-    governance, infrastructures, policy,
+    governance, infrastructures,
+    policy::{self, Asked},
     updates::{self, UpdateType},
     viewer::Viewer,
 };
@@ -19,6 +20,7 @@ use crate::support::{World, code, new_deployment, problems, zip_of};
 
 /// Somebody with Deploy on both sides.
 const REQUESTER: &str = "deploy-deploy";
+const ASKED: Asked<'static> = Asked { requester: REQUESTER, at: i64::MAX };
 
 /// A world in which the requester has an account.
 async fn world() -> World {
@@ -54,7 +56,7 @@ async fn spec_of(world: &World, run: RunId) -> DeploySpec {
 
 /// What step `check_policy` comes to: warnings, or a code and whether it is tried again.
 async fn check(world: &World, spec: &DeploySpec, last: bool) -> std::result::Result<Vec<String>, (String, bool)> {
-    match policy::check(&world.deployer, REQUESTER, spec, UpdateType::Update, last).await {
+    match policy::check(&world.deployer, ASKED, spec, UpdateType::Update, last).await {
         Ok(warnings) => Ok(warnings),
         Err(StepError::Permanent(failure)) => Err((failure.code.to_string(), false)),
         Err(StepError::Retryable { failure, .. }) => Err((failure.code.to_string(), true)),
@@ -143,7 +145,7 @@ async fn prevented_is_an_update_and_not_the_intention() {
     world.deployment("d", "CHURN").await;
     let run = updates::start(&world.deployer, &world.root, "d", None).await.unwrap().update.id;
     let spec = spec_of(&world, run).await;
-    let prevented = policy::check(&world.deployer, REQUESTER, &spec, UpdateType::Update, false).await;
+    let prevented = policy::check(&world.deployer, ASKED, &spec, UpdateType::Update, false).await;
     let Err(StepError::Permanent(failure)) = prevented else { panic!("{prevented:?}") };
     assert_eq!(failure.code.as_str(), "GOVERNANCE_PREVENTED");
     assert!(failure.message.starts_with("Nobody signed. "), "{}", failure.message);

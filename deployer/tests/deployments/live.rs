@@ -3,6 +3,7 @@
 use deployer::{
     deployments::{self, Change, Deletion, OnNode, SettingsChange, removal},
     drift::{self, DriftSettings},
+    error::Error,
     infrastructures::{self, InfrastructurePatch},
     status::{self, Health, Heavy},
     testing,
@@ -324,6 +325,18 @@ async fn a_disabled_deployment_takes_no_update_but_one() {
     assert_eq!((inherited.from, inherited.notes.get("states")), (disabling.id, Some(&states)));
     assert!(!deployments::get(deployer, root, "d").await.unwrap().unwrap().settings.disabled);
     assert_ne!(first, enabling.id);
+
+    // It fails: the deployment is enabled and its project is off. Both answers say what to do, and it can be done.
+    fail(&worker, enabling.id, 0).await;
+    let seen = health(&world).await;
+    let said = seen.messages.iter().find(|message| message.code == "DEPLOYMENT_DISABLED").unwrap();
+    assert!(said.message.starts_with("It is enabled, but its project is still switched off"), "{}", said.message);
+    let Err(Error::Refused(all)) = updates::enable(deployer, root, "d", None).await else { panic!() };
+    let refused = &all[0];
+    assert!(refused.message.ends_with("retry that one, or start a new one."), "{}", refused.message);
+    let retried = updates::retry(deployer, root, enabling.id, None).await.unwrap().update;
+    assert_eq!(retried.kind, UpdateType::Enable);
+    assert_eq!(spec_of(&world, retried.id).await.0.inherited.unwrap().notes.get("states"), Some(&states));
 }
 
 #[tokio::test]

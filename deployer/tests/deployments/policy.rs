@@ -2,7 +2,8 @@
 
 use deployer::{
     accounts::users,
-    bundles, deployments, policy,
+    bundles, deployments,
+    policy::{self, Asked},
     updates::{self, UpdateType},
 };
 use engine::{failure::StepError, runs};
@@ -19,6 +20,28 @@ fn code(result: Result<Vec<String>, StepError>) -> String {
 }
 
 #[tokio::test]
+async fn who_got_the_login_later_did_not_ask() {
+    let world = world().await;
+    let deployer = &world.deployer;
+    let alice = world.somebody("deploy", "deploy").await;
+    world.deployment("d", "CHURN").await;
+    let run = updates::start(deployer, &alice, "d", Some("k")).await.unwrap().update.id;
+    let state = runs::load(deployer.db.pool(), run).await.unwrap().unwrap().state;
+    let spec: DeploySpec = serde_json::from_value(state.spec.body.clone()).unwrap();
+    let asked = Asked { requester: &alice.login, at: state.requested_at };
+    let check = async || code(policy::check(deployer, asked, &spec, UpdateType::Update, false).await);
+    assert_eq!(check().await, "OK");
+    users::delete(deployer, &world.root, &alice.login).await.unwrap();
+    assert_eq!(check().await, "POLICY_REQUESTER_GONE");
+    let new = users::NewUser { login: alice.login.clone(), groups: alice.groups.clone(), ..Default::default() };
+    users::create(deployer, &world.root, new).await.unwrap();
+    assert_eq!(check().await, "POLICY_REQUESTER_GONE");
+    // Nor are they answered with what the other one asked for.
+    let own = updates::start(deployer, &alice, "d", Some("k")).await.unwrap();
+    assert!(!own.repeated && own.update.id != run);
+}
+
+#[tokio::test]
 async fn each_rule() {
     let world = world().await;
     let deployer = &world.deployer;
@@ -28,7 +51,8 @@ async fn each_rule() {
     let spec = runs::load(deployer.db.pool(), run).await.unwrap().unwrap().state.spec.body.clone();
     let spec: DeploySpec = serde_json::from_value(spec).unwrap();
     let check = async |login: &str, spec: &DeploySpec| {
-        code(policy::check(deployer, login, spec, UpdateType::Update, false).await)
+        let asked = Asked { requester: login, at: i64::MAX };
+        code(policy::check(deployer, asked, spec, UpdateType::Update, false).await)
     };
     assert_eq!(check(&alice.login, &spec).await, "OK");
     assert_eq!(check("nobody", &spec).await, "POLICY_REQUESTER_GONE");
@@ -56,7 +80,9 @@ async fn each_rule() {
     std::fs::remove_dir_all(world.folder.path().join("packages")).unwrap();
     assert_eq!(check(&alice.login, &spec).await, "POLICY_PACKAGE_GONE");
     // What deploys nothing needs none.
-    let off = policy::check(deployer, &alice.login, &spec, UpdateType::Disable, false).await;
+    let off =
+        policy::check(deployer, Asked { requester: &alice.login, at: i64::MAX }, &spec, UpdateType::Disable, false)
+            .await;
     assert_eq!(code(off), "OK");
     assert_eq!(
         crate::support::code(&bundles::open(deployer, &world.root, &key("CHURN", "v1")).await),

@@ -8,7 +8,8 @@ use deployer::{
     deployments::{self, Change, NewDeployment},
     hooks::{self, Phase},
     infrastructures::{self, InfrastructurePatch, NewInfrastructure, Permission, SettingsPatch},
-    policy, projects,
+    policy::{self, Asked},
+    projects,
     rights::Level,
     updates::{self, UpdateType},
     viewer::Viewer,
@@ -125,9 +126,10 @@ async fn production_by_the_ci_system_alone() {
     // The right goes while the update is in line: it does not begin.
     let spec = runs::load(deployer.db.pool(), run).await.unwrap().unwrap().state.spec.body.clone();
     let spec = serde_json::from_value(spec).unwrap();
-    assert!(policy::check(deployer, "ci", &spec, UpdateType::Update, false).await.is_ok());
+    let asked = Asked { requester: "ci", at: i64::MAX };
+    assert!(policy::check(deployer, asked, &spec, UpdateType::Update, false).await.is_ok());
     let without = users::UserPatch { groups: Some(viewer("", &["everybody"]).groups), ..Default::default() };
     users::update(deployer, &world.root, "ci", without).await.unwrap();
-    let lost = format!("{:?}", policy::check(deployer, "ci", &spec, UpdateType::Update, false).await);
+    let lost = format!("{:?}", policy::check(deployer, asked, &spec, UpdateType::Update, false).await);
     assert!(lost.contains("POLICY_RIGHT_LOST"), "{lost}");
 }

@@ -1,7 +1,9 @@
 //! Asking for updates: idempotency, order, retries, what each viewer sees.
 
 use deployer::{
-    infrastructures::{self, InfrastructurePatch},
+    freeze::HookParams,
+    hooks::{self, HookInput, Phase},
+    infrastructures::{self, InfrastructurePatch, SettingsPatch},
     paging::Page,
     updates::{self, Filter, StepStatus},
 };
@@ -175,6 +177,68 @@ async fn a_retry_takes_over_what_was_recorded() {
     worker.succeed(third, 0, 5, Value::Null).await;
     worker.write(third, &[NewEvent::run(Kind::Finished { status: Status::Succeeded, failure: None })], false).await;
     assert_eq!(code(&updates::retry(deployer, root, third, None).await), "RETRY_NOT_POSSIBLE");
+}
+
+#[tokio::test]
+async fn a_retry_works_with_the_identities_and_hooks_of_now() {
+    let world = world().await;
+    let (deployer, root) = (&world.deployer, &world.root);
+    world.deployment("d", "CHURN").await;
+    let version = async || infrastructures::get(deployer, root, "PROD").await.unwrap().unwrap().version;
+    let hook = |name: &str, code: &str| HookInput {
+        name: name.to_owned(),
+        code: code.to_owned(),
+        code_env: None,
+        os_user: None,
+        deadline_ms: None,
+        enabled: None,
+        on_interrupt: None,
+    };
+    let put =
+        async |phase, hooks| hooks::set_hooks(deployer, root, "PROD", phase, hooks, version().await).await.unwrap();
+    let set = async |settings| {
+        let patch = InfrastructurePatch { settings, ..Default::default() };
+        infrastructures::update(deployer, root, "PROD", version().await, patch).await.unwrap();
+    };
+    let text = |text: &str| Some(Some(text.to_owned()));
+    set(SettingsPatch { hooks_user: text("root"), deploy_as_user: text("svc_old"), ..Default::default() }).await;
+    put(Phase::Pre, vec![hook("gone", "1"), hook("changed", "2"), hook("same", "3")]).await;
+    put(Phase::Post, vec![hook("tell", "4")]).await;
+    let worker = world.worker().await;
+    let first = updates::start(deployer, root, "d", None).await.unwrap().update.id;
+    worker.claim(first).await;
+    worker.succeed(first, 0, 3, json!({ "said": "yes" })).await;
+    worker.write(first, &[NewEvent::step(4, 1, Kind::StepStarted)], false).await;
+    fail(&worker, first, 4, false).await;
+
+    put(Phase::Pre, vec![hook("same", "3"), hook("changed", "2b"), hook("new", "5")]).await;
+    put(Phase::Post, Vec::new()).await;
+    let run_as_scenarios = text("analyst");
+    set(SettingsPatch {
+        hooks_user: Some(None),
+        deploy_as_user: text("svc_new"),
+        run_as_scenarios,
+        ..Default::default()
+    })
+    .await;
+    let second = updates::retry(deployer, root, first, None).await.unwrap().update.id;
+    let (spec, body) = spec_of(&world, second).await;
+    assert_eq!(
+        (body.acting_user.as_str(), body.infrastructure.run_as_scenarios.as_deref()),
+        ("svc_new", Some("analyst"))
+    );
+    let hooks: Vec<HookParams> =
+        spec.plan.steps.iter().filter_map(|step| serde_json::from_value(step.params.clone()).ok()).collect();
+    let named: Vec<_> = hooks.iter().map(|hook| (hook.name.as_str(), hook.index, hook.hooks_user.as_deref())).collect();
+    assert_eq!(named, [("same", 1, None), ("changed", 2, None), ("new", 3, None)]);
+    let names: Vec<_> = spec.plan.steps.iter().map(|step| step.name.as_str()).collect();
+    let expected =
+        ["check_policy", "pre_hooks/1", "pre_hooks/2", "pre_hooks/3", "validate_remap", "push_bundle", "activate"];
+    assert_eq!(names[..7], expected);
+    assert_eq!(names[7..], ["enforce_run_as", "verify"]);
+    // What the one that stayed as it was had answered, under its name of now.
+    let inherited = spec.inherited.unwrap().steps;
+    assert_eq!(inherited.into_iter().collect::<Vec<_>>(), [("pre_hooks/1".to_owned(), json!({ "said": "yes" }))]);
 }
 
 async fn set_node(world: &World, url: Option<&str>, trust: Option<bool>) {

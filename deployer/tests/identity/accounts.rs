@@ -5,11 +5,15 @@ use deployer::{
         groups,
         users::{self, AccountKind, NewUser, UserFilter, UserPatch},
     },
+    audit,
     bootstrap::{self, Operator},
     infrastructures, keys,
     paging::Page,
+    projects,
     rights::{self, Level},
 };
+
+use serde_json::json;
 
 use crate::support::{empty, house, refused, set, viewer};
 
@@ -165,7 +169,23 @@ async fn a_group_made_again_has_no_rights_of_the_old_one() {
     house.infrastructure("prod", Level::Deploy).await;
     let level = async || rights::infrastructure_level(house.deployer.db.pool(), &bob, "prod").await.unwrap();
     assert_eq!(level().await, Level::Deploy);
+    let project = projects::create(&house.deployer, &house.admin, "CHURN", None).await.unwrap();
+    let read = projects::Permission { group: "dev".to_owned(), read: true, write: false, deploy: false, admin: false };
+    let change =
+        projects::Change { expected_version: project.version, permissions: Some(vec![read]), ..Default::default() };
+    let project = projects::update(&house.deployer, &house.admin, "CHURN", change).await.unwrap();
     groups::delete(&house.deployer, &house.admin, "dev").await.unwrap();
+    // A change of both, for whoever edits them and whoever reads their audits.
+    let place = infrastructures::get(&house.deployer, &house.admin, "prod").await.unwrap().unwrap();
+    let now = projects::get(&house.deployer, &house.admin, "CHURN").await.unwrap().unwrap();
+    assert_eq!((place.version, now.version), (2, project.version + 1));
+    let by_action = audit::list::Filter { action: Some("deleteGroup".to_owned()), ..Default::default() };
+    let page = Page::new(Some(10), None).unwrap();
+    let records = audit::list::list(&house.deployer, &house.admin, &by_action, &page).await.unwrap().items;
+    let told: Vec<_> = records.iter().map(|(_, one)| (one.object_id.as_str(), one.before.clone())).collect();
+    assert_eq!(told[0], ("CHURN", json!({"permissions.dev": ["READ"]})));
+    assert_eq!(told[1], ("prod", json!({"permissions.dev": "DEPLOY"})));
+    assert_eq!((told.len(), told[2].0), (3, "dev"));
     groups::create(&house.deployer, &house.admin, "dev", "").await.unwrap();
     assert_eq!(level().await, Level::None);
     assert_eq!(users::get(&house.deployer, &house.admin, "bob").await.unwrap().unwrap().groups, set(&[]));

@@ -36,6 +36,7 @@ async fn unguard(house: &House) {
     if house.deployer.db.is_sqlite() {
         house.sql("DROP TRIGGER audit_event_stays").await;
         house.sql("DROP TRIGGER audit_event_remains").await;
+        house.sql("DROP TRIGGER audit_event_is_new").await;
     } else {
         house.sql("DROP TRIGGER audit_event_stays ON audit_event").await;
     }
@@ -91,6 +92,22 @@ async fn there_is_no_change_without_its_record() {
     assert_eq!(check(&house, None).await.findings, []);
 }
 
+/// A copy of the first record under another number.
+fn put_in(seq: i64) -> String {
+    let rest = "at, login, key_id, via, address, request_id, action, object_kind, object_id, infrastructure_id, project_key, outcome, \
+                codes, old_values, new_values, run_ids, times, prev, hash, signature";
+    format!("INSERT INTO audit_event (seq, id, {rest}) SELECT {seq}, 'put-in', {rest} FROM audit_event WHERE seq = 1")
+}
+
+#[tokio::test]
+async fn a_record_that_was_put_in_below_the_first_is_not_shown() {
+    let house = house().await;
+    let all = events(&house, &house.admin, Filter::default()).await;
+    unguard(&house).await;
+    house.sql(&put_in(0)).await;
+    assert_eq!(events(&house, &house.admin, Filter::default()).await, all);
+}
+
 #[tokio::test]
 async fn what_is_done_to_the_rows_is_found() {
     for (sql, what) in [
@@ -101,6 +118,9 @@ async fn what_is_done_to_the_rows_is_found() {
         ("UPDATE audit_event SET signature = NULL WHERE seq = 3", "it is not signed"),
         ("UPDATE audit_head SET sealed_key = NULL", "its signature cannot be checked: the key that signs is not there"),
         ("DELETE FROM audit_head", "the head of the chain is gone"),
+        (put_in(0).as_str(), "it was put in: numbers begin at 1"),
+        (put_in(-7).as_str(), "it was put in: numbers begin at 1"),
+        (put_in(i64::MIN).as_str(), "it was put in: numbers begin at 1"),
     ] {
         let house = house().await;
         assert_eq!(check(&house, None).await.rows, 4);
@@ -115,7 +135,13 @@ async fn what_is_done_to_the_rows_is_found() {
 async fn a_change_by_accident_does_not_get_through() {
     use sea_orm::ConnectionTrait as _;
     let house = house().await;
-    for sql in ["UPDATE audit_event SET login = 'x'", "DELETE FROM audit_event"] {
+    let mut slips = vec!["UPDATE audit_event SET login = 'x'".to_owned(), "DELETE FROM audit_event".to_owned()];
+    if house.deployer.db.is_sqlite() {
+        slips.push(put_in(0));
+        slips.push(put_in(2).replace("INSERT", "INSERT OR REPLACE"));
+        slips.push(put_in(9).replace("INSERT", "INSERT OR REPLACE").replace("'put-in'", "id"));
+    }
+    for sql in &slips {
         assert!(house.deployer.db.pool().execute_unprepared(sql).await.is_err(), "{sql}");
     }
     assert_eq!(check(&house, None).await.findings, []);
@@ -138,6 +164,10 @@ async fn rows_cut_off_with_their_head_are_found_by_who_kept_a_head() {
     let text = format!("{}:{}", kept.seq, kept.hash);
     assert_eq!(verify::parse_head(&text).unwrap(), kept);
     assert_eq!(refused(verify::parse_head("4:abc")), "TEXT_INVALID");
+    // The first day, and an audit without records.
+    for nothing in ["", "0:", "\n"] {
+        assert_eq!(verify::parse_head(nothing).unwrap(), Head::default());
+    }
 }
 
 #[tokio::test]

@@ -2,8 +2,9 @@
 
 use deployer::{
     hooks::{self, Hook, HookCounts, HookInput, Phase},
-    infrastructures,
+    infrastructures::{self, InfrastructurePatch, SettingsPatch},
     rights::Level,
+    viewer::Viewer,
 };
 use engine::{
     leases::{Lease, LeaseSettings},
@@ -12,7 +13,7 @@ use engine::{
 use entities::hook_code;
 use sea_orm::{EntityTrait as _, PaginatorTrait as _};
 
-use crate::support::{House, house, refused, viewer};
+use crate::support::{House, house, refusals, refused, viewer};
 
 fn hook(name: &str, code: &str) -> HookInput {
     HookInput {
@@ -54,6 +55,34 @@ async fn code_is_immutable_and_reused_while_it_is_the_same() {
     let now = hooks::enabled_hooks_for_plan(house.deployer.db.pool(), "prod").await.unwrap();
     assert_eq!(code(&now[0].code_ref).await.as_deref(), Some("B2"));
     assert_eq!(code("none").await, None);
+}
+
+#[tokio::test]
+async fn whose_name_was_lent_to_hooks_runs_no_others() {
+    let house = house().await;
+    house.infrastructure("prod", Level::View).await;
+    let deployer = &house.deployer;
+    let ops = house.user("ops", &["ops"]).await;
+    let version = async || infrastructures::get(deployer, &house.admin, "prod").await.unwrap().unwrap().version;
+    let lend = async |viewer: &Viewer, to: Option<&str>| {
+        let settings = SettingsPatch { hooks_user: Some(to.map(str::to_owned)), ..SettingsPatch::default() };
+        let patch = InfrastructurePatch { settings, ..InfrastructurePatch::default() };
+        infrastructures::update(deployer, viewer, "prod", version().await, patch).await.unwrap();
+    };
+    let put = async |viewer: &Viewer, code: &str| {
+        hooks::set_hooks(deployer, viewer, "prod", Phase::Pre, vec![hook("a", code)], version().await).await
+    };
+    put(&ops, "A").await.unwrap();
+    lend(&house.admin, Some("admin")).await;
+    let all = refusals(put(&ops, "evil").await);
+    assert_eq!((all[0].code, all[0].field.as_deref()), ("FORBIDDEN", Some("hooksUser")));
+    assert_eq!(hooks::by_infrastructures(deployer, &ops, &["prod".to_owned()]).await.unwrap()["prod"][0].code, "A");
+    put(&house.admin, "B").await.unwrap();
+    // In their own name, and in nobody's.
+    lend(&ops, Some("ops")).await;
+    put(&ops, "C").await.unwrap();
+    lend(&ops, None).await;
+    put(&ops, "D").await.unwrap();
 }
 
 #[tokio::test]

@@ -1,10 +1,13 @@
 //! The life of a key.
 
 use deployer::{
-    accounts::users::{self, UserPatch},
+    accounts::{
+        groups,
+        users::{self, UserPatch},
+    },
     keys::{self, MOST_KEYS, NewKey},
     paging::Page,
-    viewer::Viewer,
+    viewer::{Origin, Via, Viewer},
 };
 use engine::{ids::RunId, secrets::ApiKey};
 
@@ -180,6 +183,69 @@ async fn a_key_that_expires_makes_none_that_outlives_it() {
         assert_eq!((all[0].code, all[0].field.as_deref()), ("EXPIRY_INVALID", Some("expiresAt")));
     }
     make(Some(until)).await.unwrap();
+}
+
+/// Somebody in these groups, with a key of their own.
+async fn signed_in(house: &House, login: &str, groups: &[&str]) -> Viewer {
+    house.user(login, groups).await;
+    let new = NewKey { login: Some(login.to_owned()), ..labelled("x") };
+    let (_, key) = keys::create(&house.deployer, &house.admin, new).await.unwrap();
+    let viewer = keys::authenticate(&house.deployer.db, key.expose()).await.unwrap().unwrap();
+    Viewer { origin: Origin { via: Via::GraphQl, ..Origin::default() }, ..viewer }
+}
+
+#[tokio::test]
+async fn a_request_on_its_way_changes_nothing_once_its_key_is_dead() {
+    let house = house().await;
+    let deployer = &house.deployer;
+    let make = async |viewer: &Viewer, name: &str| groups::create(deployer, viewer, name, "").await;
+    // Its own key, by an earlier field of the same document. What ends the key is done.
+    let ann = signed_in(&house, "ann", &["administrators"]).await;
+    make(&ann, "one").await.unwrap();
+    keys::revoke(deployer, &ann, ann.key_id.as_deref().unwrap()).await.unwrap();
+    assert_eq!(refused(make(&ann, "two").await), "UNAUTHENTICATED");
+    let stolen = NewKey { login: Some("admin".to_owned()), ..labelled("stolen") };
+    assert_eq!(refused(keys::create(deployer, &ann, stolen).await), "UNAUTHENTICATED");
+    // The user, disabled by somebody else; and by themselves.
+    let off = || UserPatch { enabled: Some(false), ..UserPatch::default() };
+    let bea = signed_in(&house, "bea", &["administrators"]).await;
+    users::update(deployer, &house.admin, "bea", off()).await.unwrap();
+    assert_eq!(refused(users::delete(deployer, &bea, "ann").await), "UNAUTHENTICATED");
+    let cis = signed_in(&house, "cis", &["administrators"]).await;
+    users::update(deployer, &cis, "cis", off()).await.unwrap();
+    assert_eq!(refused(make(&cis, "two").await), "UNAUTHENTICATED");
+    // Its key, expired.
+    let dan = signed_in(&house, "dan", &["administrators"]).await;
+    house.sql("UPDATE api_key SET expires_at = 1 WHERE login = 'dan'").await;
+    assert_eq!(refused(make(&dan, "two").await), "UNAUTHENTICATED");
+    // A group, left: what it gave is gone.
+    let eve = signed_in(&house, "eve", &["administrators", "dev"]).await;
+    let left = UserPatch { groups: Some(set(&["dev"])), ..UserPatch::default() };
+    users::update(deployer, &eve, "eve", left).await.unwrap();
+    assert_eq!(refused(make(&eve, "two").await), "FORBIDDEN");
+    // A key that was made for a hook, whose run ended.
+    let fay = signed_in(&house, "fay", &["administrators"]).await;
+    house.sql("UPDATE api_key SET hooks_run_id = 7 WHERE login = 'fay'").await;
+    assert_eq!(refused(make(&fay, "two").await), "UNAUTHENTICATED");
+    assert!(groups::by_names(deployer, &house.admin, &["two".to_owned()]).await.unwrap().is_empty());
+    // A group more is nothing lost.
+    let gus = signed_in(&house, "gus", &["administrators"]).await;
+    let more = UserPatch { groups: Some(set(&["administrators", "dev"])), ..UserPatch::default() };
+    users::update(deployer, &house.admin, "gus", more).await.unwrap();
+    make(&gus, "two").await.unwrap();
+}
+
+#[tokio::test]
+async fn who_acts_for_another_does_so_with_their_own_key() {
+    let house = house().await;
+    let deployer = &house.deployer;
+    let boss = signed_in(&house, "boss", &["administrators"]).await;
+    house.user("root", &["administrators"]).await;
+    let proxy = keys::act_for(deployer, &boss, "root").await.unwrap();
+    groups::create(deployer, &proxy, "one", "").await.unwrap();
+    let no_boss = UserPatch { groups: Some(set(&[])), ..UserPatch::default() };
+    users::update(deployer, &house.admin, "boss", no_boss).await.unwrap();
+    assert_eq!(refused(groups::create(deployer, &proxy, "two", "").await), "UNAUTHENTICATED");
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
 //! The lists of stages.
 
 use deployer::{
-    deployments, infrastructures,
+    audit, deployments, infrastructures,
     paging::Page,
     rights::Level,
     stages::{self, StageKind, StagePatch},
 };
+
+use serde_json::json;
 
 use crate::support::{House, house, refused, viewer};
 
@@ -60,6 +62,28 @@ async fn a_stage_in_use_is_renamed_with_its_infrastructures_and_not_deleted() {
 }
 
 #[tokio::test]
+async fn a_renamed_stage_changes_its_infrastructures() {
+    let house = house().await;
+    house.infrastructure("PROD", Level::View).await;
+    let seen = infrastructures::get(&house.deployer, &house.admin, "PROD").await.unwrap().unwrap();
+    let rename = StagePatch { id: Some("QA".to_owned()), ..StagePatch::default() };
+    stages::update(&house.deployer, &house.admin, LIST, "Test", rename).await.unwrap();
+    stages::create(&house.deployer, &house.admin, LIST, "Test", "another one").await.unwrap();
+    // Whoever saw it before must not put it into another stage of the old name.
+    let stale = infrastructures::InfrastructurePatch { stage: Some(seen.stage), ..Default::default() };
+    let answer = infrastructures::update(&house.deployer, &house.admin, "PROD", seen.version, stale).await;
+    assert_eq!(refused(answer), "VERSION_CONFLICT");
+    let of_it = audit::list::Filter { infrastructure_id: Some("PROD".to_owned()), ..Default::default() };
+    let page = Page::new(Some(10), None).unwrap();
+    let records = audit::list::list(&house.deployer, &house.admin, &of_it, &page).await.unwrap().items;
+    let record = records.iter().map(|(_, event)| event).find(|event| event.action == "updateStage").unwrap();
+    assert_eq!((&record.before, &record.after), (&json!({"stage": "Test"}), &json!({"stage": "QA"})));
+    assert_eq!(record.object_id, "PROD");
+    let report = audit::verify::verify(&house.deployer.db, Some(&house.deployer.keyring), None).await.unwrap();
+    assert_eq!(report.findings, []);
+}
+
+#[tokio::test]
 async fn an_infrastructure_whose_stage_vanished_is_shown_under_no_stage() {
     let house = house().await;
     house.infrastructure("lost", Level::Deploy).await;
@@ -94,7 +118,7 @@ async fn an_infrastructure_whose_stage_vanished_is_shown_under_no_stage() {
     let found = deployments::list(&house.deployer, &house.admin, &without, &page).await.unwrap();
     assert_eq!(found.items.len(), 1);
     // Its settings can be changed as before, and it can be put into a stage that is there.
-    let patch = infrastructures::InfrastructurePatch::default();
+    let patch = infrastructures::InfrastructurePatch { stage: Some("Test".to_owned()), ..Default::default() };
     let seen = infrastructures::update(&house.deployer, &house.admin, "lost", 1, patch).await.unwrap();
     assert!(!seen.stage_exists);
     let moved = infrastructures::InfrastructurePatch { stage: Some("Development".to_owned()), ..Default::default() };

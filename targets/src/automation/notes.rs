@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use engine::{failure::StepError, step::StepContext};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+
+use super::flight::End;
 
 /// [`Prior`]: what was active before this run changed anything. Written once.
 pub const PRIOR: &str = "prior";
@@ -48,6 +50,17 @@ pub fn inherited(note: impl Fn(&str) -> Option<Value>) -> Vec<(&'static str, Val
     let states = note(STATES).map(|states| (STATES, states));
     let activation = note(ACTIVATE).filter(open).map(|intent| (ACTIVATE, intent));
     states.into_iter().chain(activation).collect()
+}
+
+/// Of the notes of a run that made the project and ended before that project had its permissions: what the deployment's next run inherits, even if it is no retry.
+/// Later runs leave permissions alone, so else nobody would write them.
+pub fn unfinished_creation(note: impl Fn(&str) -> Option<Value>) -> Option<Value> {
+    let created = note(CREATED)?;
+    let written = note(PERMISSIONS) == Some(Value::Bool(true));
+    // The node itself sees to them when it makes the project of a bundle; not if it failed at the bundle.
+    let by_node = created == json!(Created::FromBundle)
+        && note(IMPORT).is_some_and(|intent| intent.get("end") == Some(&json!(End::Done)));
+    (!written && !by_node).then_some(created)
 }
 
 /// The project before this run changed anything.
