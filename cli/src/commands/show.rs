@@ -51,7 +51,12 @@ impl Show {
                 self.line(&format!("  ✗ {step:<16} {}: {}{again}", text(&failure["code"]), text(&failure["message"])))?;
             }
             "CancelRequested" => self.line(&format!("  {} asked to cancel it", text(&event["by"])))?,
-            "Finished" => self.line(&format!("  {}", text(&event["status"])))?,
+            "Finished" => {
+                if let Some(live) = &self.live {
+                    live.set_position(live.length().unwrap_or_default());
+                }
+                self.line(&format!("  {}", text(&event["status"])))?;
+            }
             _ => {}
         }
         Ok(())
@@ -102,17 +107,26 @@ fn live(steps: Option<u64>) -> ProgressBar {
     bar
 }
 
-/// What is on the node now.
-pub(crate) fn receipt(update: &Value) -> Result<(), Failure> {
+/// What is on the node, or on each of several, after an update that nothing came after yet (`now`), or that something may have.
+pub(crate) fn receipt(update: &Value, now: bool) -> Result<(), Failure> {
     if let Some(code) = update["failure"]["code"].as_str() {
         say(format!("{code}: {}", text(&update["failure"]["message"])))?;
     }
     let receipt = &update["receipt"];
     if receipt.is_null() {
-        return Ok(());
+        return nodes(update);
     }
     say("")?;
-    say(format!("On the node now, in project {}:", text(&receipt["projectKey"])))?;
+    let several = list(&update["nodes"]).next().is_some();
+    let when = match (now, several) {
+        (true, false) => "On the node now".to_owned(),
+        (true, true) => "On the nodes now".to_owned(),
+        (false, _) => format!("After update {}", update["number"]),
+    };
+    say(format!("{when}, in project {}:", text(&receipt["projectKey"])))?;
+    if several {
+        return nodes(update);
+    }
     say(format!("  bundle      {}", text(&receipt["bundle"])))?;
     for connection in list(&receipt["connections"]) {
         let (source, target, kind) = (&connection["source"], &connection["target"], &connection["foundType"]);
@@ -130,6 +144,31 @@ pub(crate) fn receipt(update: &Value) -> Result<(), Failure> {
         0 => say("  It is what the deployment asks for."),
         n => say(format!("  {} than the deployment asks for.", otherwise(n))),
     }
+}
+
+/// What became of each of several nodes; nothing where there is one.
+pub(crate) fn nodes(update: &Value) -> Result<(), Failure> {
+    let width = list(&update["nodes"]).map(|node| text(&node["name"]).chars().count()).max().unwrap_or(0).max(10);
+    for node in list(&update["nodes"]) {
+        let (name, status) = (text(&node["name"]), text(&node["status"]));
+        let mut more = String::new();
+        if let (Some(_), step) = (node["step"].as_str(), text(&node["step"])) {
+            more = format!("  {step}");
+        }
+        let failure = &node["failure"];
+        if !failure.is_null() {
+            more = format!("{more}: {}: {}", text(&failure["code"]), text(&failure["message"]));
+        }
+        let receipt = &node["receipt"];
+        if !receipt.is_null() {
+            more = match list(&receipt["differences"]).count() {
+                0 => format!("{more}  bundle {}", text(&receipt["bundle"])),
+                n => format!("{more}  bundle {}, {} than asked for", text(&receipt["bundle"]), otherwise(n)),
+            };
+        }
+        say(format!("  {name:<width$}  {status:<9}{more}").trim_end())?;
+    }
+    Ok(())
 }
 
 fn otherwise(n: usize) -> String {

@@ -145,6 +145,7 @@ async fn the_api_is_restarted_while_a_job_waits() {
     assert_eq!(waiting.exited(PATIENCE).await, 0, "{}", waiting.log());
     // Nothing is missing, and nothing there twice.
     let log = waiting.log();
+    assert_eq!(log.matches("no connection").count(), 1, "events and log lose theirs at once: {log}");
     for once in ["the hook has begun", "✓ check_policy", "✓ pre_hooks/1", "✓ push_bundle", "✓ verify", "  SUCCEEDED"]
     {
         assert_eq!(log.matches(once).count(), 1, "{once}: {log}");
