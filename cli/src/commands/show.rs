@@ -11,22 +11,35 @@ use serde_json::Value;
 
 use crate::{commands::say, failure::Failure, plain::plain};
 
+/// How wide the names of steps are shown at least, and at most.
+const NARROW: usize = 16;
+const WIDE: usize = 48;
+
 /// The steps, as they happen.
 pub(crate) struct Show {
     /// The step under way; only on a terminal.
     live: Option<ProgressBar>,
     began: Option<Timestamp>,
+    /// So wide are the names of steps.
+    width: usize,
 }
 
 impl Show {
     /// Of a plan of so many steps.
     pub(crate) fn new(steps: Option<u64>) -> Self {
         let live = (stdout().is_terminal() && stderr().is_terminal()).then(|| live(steps));
-        Self { live, began: None }
+        Self { live, began: None, width: NARROW }
+    }
+
+    /// Wide enough for the names of these steps: with several nodes they are longer.
+    pub(crate) fn wide(mut self, steps: &[String]) -> Self {
+        self.width = steps.iter().map(|step| step.chars().count()).fold(NARROW, usize::max).min(WIDE);
+        self
     }
 
     pub(crate) fn event(&mut self, event: &Value) -> Result<(), Failure> {
         let step = plain(event["stepName"].as_str().unwrap_or_default());
+        let width = self.width;
         let at = event["at"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
         match event["kind"].as_str().unwrap_or_default() {
             "StepStarted" => {
@@ -40,7 +53,7 @@ impl Show {
             "StepSucceeded" => {
                 let warnings: Vec<_> = list(&event["warnings"]).map(text).collect();
                 let mark = if warnings.is_empty() { "✓" } else { "!" };
-                self.line(&format!("  {mark} {step:<16} {}", self.took(at)))?;
+                self.line(&format!("  {mark} {step:<width$} {}", self.took(at)))?;
                 for warning in warnings {
                     self.line(&format!("    {warning}"))?;
                 }
@@ -48,7 +61,11 @@ impl Show {
             "StepFailed" => {
                 let again = if event["retried"] == true { " (another attempt follows)" } else { "" };
                 let failure = &event["failure"];
-                self.line(&format!("  ✗ {step:<16} {}: {}{again}", text(&failure["code"]), text(&failure["message"])))?;
+                self.line(&format!(
+                    "  ✗ {step:<width$} {}: {}{again}",
+                    text(&failure["code"]),
+                    text(&failure["message"])
+                ))?;
             }
             "CancelRequested" => self.line(&format!("  {} asked to cancel it", text(&event["by"])))?,
             "Finished" => {
@@ -125,7 +142,13 @@ pub(crate) fn receipt(update: &Value, now: bool) -> Result<(), Failure> {
     };
     say(format!("{when}, in project {}:", text(&receipt["projectKey"])))?;
     if several {
-        return nodes(update);
+        nodes(update)?;
+        let as_asked = |node: &Value| !node["receipt"].is_null() && list(&node["receipt"]["differences"]).count() == 0;
+        return if list(&update["nodes"]).all(as_asked) {
+            say("  They are what the deployment asks for.")
+        } else {
+            Ok(())
+        };
     }
     say(format!("  bundle      {}", text(&receipt["bundle"])))?;
     for connection in list(&receipt["connections"]) {
@@ -157,7 +180,11 @@ pub(crate) fn nodes(update: &Value) -> Result<(), Failure> {
         }
         let failure = &node["failure"];
         if !failure.is_null() {
-            more = format!("{more}: {}: {}", text(&failure["code"]), text(&failure["message"]));
+            more = format!("{more}: {}", text(&failure["code"]));
+            // What stopped the update is said beside this, in full.
+            if failure["message"] != update["failure"]["message"] {
+                more = format!("{more}: {}", text(&failure["message"]));
+            }
         }
         let receipt = &node["receipt"];
         if !receipt.is_null() {

@@ -19,8 +19,9 @@ async fn what_became_of_each_node_is_told() {
         .zip(&nodes)
         .map(|(name, node)| json!({"name": name, "url": node.url(), "adminKey": practice::NODE_KEY}))
         .collect();
+    let policies = ["activate", "enforce_run_as", "verify"].map(once);
     let settings = json!({
-        "multiNode": true, "settleMs": 0, "stepPolicies": ["activate", "enforce_run_as", "verify"].map(once),
+        "multiNode": true, "settleMs": 0, "stepPolicies": policies,
         "connectionRemapping": [
             {"source": "sql-dev", "target": "sql-prod"}, {"source": "files-dev", "target": "files-prod"},
         ],
@@ -32,7 +33,16 @@ async fn what_became_of_each_node_is_told() {
     let file = job.bundle(&BundleSpec::new("CHURN", "v1"));
     let deploy = ["deploy", "--bundle", &file, "--deployment", "churn", "--infrastructure", "production", "--wait"];
     let done = job.run(&deploy);
-    done.is(0, &["On the nodes now, in project CHURN:", "  auto-1      DONE", "  auto-2      DONE", "bundle v1"]);
+    done.is(
+        0,
+        &[
+            "On the nodes now, in project CHURN:",
+            "  auto-1      DONE",
+            "  auto-2      DONE",
+            "bundle v1",
+            "They are what",
+        ],
+    );
     let told = job.run(&[&deploy[..], &["--json"]].concat()).is(0, &[]).result();
     let each = told["update"]["nodes"].as_array().unwrap();
     assert_eq!(each.len(), 2, "{told:#}");
@@ -44,7 +54,10 @@ async fn what_became_of_each_node_is_told() {
     let file = job.bundle(&BundleSpec::new("CHURN", "v2"));
     let deploy = ["deploy", "--bundle", &file, "--deployment", "churn", "--wait"];
     let failed = job.run(&deploy);
-    failed.is(1, &["ended as FAILED", "  auto-1      FAILED", "activate/auto-1: ", "  auto-2      UNTOUCHED"]);
+    failed.is(
+        1,
+        &["ended as FAILED", "  auto-1      FAILED", "activate/auto-1: NODE_REFUSED", "  auto-2      UNTOUCHED"],
+    );
     let status = job.run(&["deployment", "status", "churn"]);
     status.is(0, &["FAILED, bundle v2", "  auto-1      FAILED", "  auto-2      UNTOUCHED"]);
     let told = job.run(&["deployment", "status", "churn", "--json"]).result();

@@ -86,7 +86,7 @@ impl Wait {
         let steps: Vec<String> = logs::step_names(update);
         let mut view = View { json: self.json, show: None, steps, away: Cell::new(false) };
         if !self.json {
-            view.show = Some(Show::new(Some(view.steps.len() as u64)));
+            view.show = Some(Show::new(Some(view.steps.len() as u64)).wide(&view.steps));
         }
         let stopped = self.follow(client, id, &mut view).await;
         if let Some(show) = &view.show {
