@@ -5,6 +5,7 @@ mod client;
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use serde_json::json;
 
 pub(crate) use self::client::*;
 
@@ -18,6 +19,22 @@ pub(crate) struct Cli {
     pub(crate) config: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Ends the process as the command line's error asks. Whoever asked for JSON reads in JSON what was wrong.
+pub(crate) fn refuse(error: &clap::Error) -> ! {
+    let asked = std::env::args_os().skip(1).take_while(|each| each != "--").any(|each| each == "--json");
+    if asked && error.use_stderr() {
+        let text = error.render().to_string();
+        let message = text.split("\n\n").next().unwrap_or_default();
+        let message = message.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
+        let exit = error.exit_code();
+        let told =
+            json!({ "type": "error", "code": "BAD_REQUEST", "message": message, "field": null, "exitCode": exit });
+        // Whoever reads it may have gone; what follows goes to standard error.
+        drop(crate::commands::say_json(&told));
+    }
+    error.exit()
 }
 
 #[derive(Subcommand)]

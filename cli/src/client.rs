@@ -24,6 +24,8 @@ use tokio::time::{Instant, sleep, timeout};
 pub(crate) use self::{events::Events, follow::Following};
 use crate::{failure::Failure, login::Login};
 
+/// The longest file of certificates, in bytes.
+const CA_FILE: u64 = 16 << 20;
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(15);
 /// The longest silence of an answer. A stream of events says something every few seconds.
@@ -63,7 +65,7 @@ impl Client {
             let unreadable = |problem: &str| {
                 Failure::refused("CONFIG_UNREADABLE", format!("the CA file {}: {problem}", file.display()))
             };
-            let pem = std::fs::read(file).map_err(|error| unreadable(&error.to_string()))?;
+            let pem = crate::login::read(file, CA_FILE).map_err(|problem| unreadable(&problem))?;
             let certificates = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
             if certificates.is_empty() {
                 return Err(unreadable("it holds no certificate in PEM format."));

@@ -86,6 +86,11 @@ pub(crate) fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
     })
 }
 
+/// The same, as JSON in one line.
+pub(crate) fn say_json(value: &serde_json::Value) -> Result<(), Failure> {
+    say(crate::plain::json(value))
+}
+
 /// So many of a thing.
 pub(crate) fn count(n: u64, one: &str) -> String {
     format!("{n} {one}{}", if n == 1 { "" } else { "s" })

@@ -54,6 +54,12 @@ impl Failure {
         self
     }
 
+    /// With another sentence.
+    pub(crate) fn with(mut self, more: &str) -> Self {
+        self.message = format!("{} {more}", self.message);
+        self
+    }
+
     pub(crate) fn code(&self) -> &str {
         &self.code
     }

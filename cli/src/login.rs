@@ -7,7 +7,7 @@ use std::{
     env,
     ffi::OsString,
     fs,
-    io::Write as _,
+    io::{Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
@@ -136,17 +136,30 @@ fn given_key(file: Option<&Path>) -> Result<Option<String>, Failure> {
         let unreadable = |problem: &str| {
             Failure::refused("CONFIG_UNREADABLE", format!("the key file {}: {problem}", file.display()))
         };
-        let length = fs::metadata(file).map_err(|error| unreadable(&error.to_string()))?.len();
-        if length > LONGEST {
-            return Err(unreadable("it is too long to hold a key."));
-        }
-        let text = fs::read_to_string(file).map_err(|error| unreadable(&error.to_string()))?;
+        let text = read(file, LONGEST).map_err(|problem| unreadable(&problem))?;
+        let text = String::from_utf8(text).map_err(|_| unreadable("it is no text."))?;
         return key(&text, "The key file").map(Some);
     }
     match env::var("SLIPWAY_API_KEY") {
         Ok(text) if !text.trim().is_empty() => key(&text, "SLIPWAY_API_KEY").map(Some),
         // A secret that a CI system did not hand out is an empty variable.
         _ => Ok(None),
+    }
+}
+
+/// Reads a whole file of at most so many bytes. A pipe or a device may have no end, or never begin.
+pub(crate) fn read(file: &Path, longest: u64) -> Result<Vec<u8>, String> {
+    if !fs::metadata(file).map_err(|error| error.to_string())?.is_file() {
+        return Err("it is no file.".to_owned());
+    }
+    let mut content = Vec::new();
+    let open = fs::File::open(file).map_err(|error| error.to_string())?;
+    // Its length may be another by now.
+    open.take(longest + 1).read_to_end(&mut content).map_err(|error| error.to_string())?;
+    if u64::try_from(content.len()).is_ok_and(|length| length <= longest) {
+        Ok(content)
+    } else {
+        Err(format!("it is longer than {longest} bytes."))
     }
 }
 

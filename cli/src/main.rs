@@ -29,7 +29,7 @@ use crate::{
 const CLOSED_PIPE: u8 = 128 + 13;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| args::refuse(&error));
     if matches!(cli.command, Command::HookExec) {
         // Single-threaded, and before anything else starts: see the supervisor.
         return worker::hook_exec::main();

@@ -29,7 +29,7 @@ pub mod waiting;
 use engine::runs::RunsError;
 
 pub use self::{
-    ask::{Accepted, abandon, cancel, disable, enable, restore, retry, start},
+    ask::{Accepted, abandon, cancel, deploy, disable, enable, restore, retry, start},
     brief::{Brief, briefs, latest_briefs},
     events::{LogLine, UpdateEvent, events, events_of, log, log_of},
     frozen::{Frozen, frozen},

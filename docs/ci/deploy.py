@@ -19,6 +19,7 @@ import requests  # which Dataiku's client brings
 from dataikuapi.utils import DataikuException
 
 FAILED, REFUSED, TIMED_OUT = 1, 2, 3
+MANIFEST = "bundle-manifest.json"
 
 
 def main():
@@ -33,8 +34,14 @@ def main():
         return end(REFUSED, "set SLIPWAY_URL and SLIPWAY_API_KEY")
     deployer = dataikuapi.DSSClient(url, key).get_projectdeployer()
     try:
-        project, bundle = bring(deployer, asked.bundle)
-        deployment = place(deployer, asked, project, bundle)
+        project, bundle = named(asked.bundle)
+        # First of all: who may not, or spelt it wrong, uploads nothing.
+        known = asked.deployment in (one.id for one in deployer.list_deployments())
+        if not known and not asked.infrastructure:
+            words = f"there is no deployment {asked.deployment} that this key may see"
+            return end(REFUSED, f"NOT_FOUND: {words}; with --infrastructure it is made")
+        bring(deployer, asked.bundle, project, bundle)
+        deployment = place(deployer, asked, known, project, bundle)
         future = deployment.start_update()
     except requests.RequestException as error:
         return end(FAILED, f"no answer: {error}")
@@ -43,11 +50,20 @@ def main():
     return follow(deployment, future, asked.timeout)
 
 
-def bring(deployer, archive):
-    """Uploads the bundle, unless the same content is there: its project and its id."""
+def named(archive):
+    """The project and the id of a bundle, as its manifest names them."""
     with zipfile.ZipFile(archive) as content:
-        manifest = json.loads(content.read("bundle-manifest.json"))
-    project, bundle = manifest["projectKey"], manifest["bundleId"]
+        if MANIFEST not in content.namelist():
+            raise ValueError(f"{archive} holds no {MANIFEST}: it is no bundle (docs/BUNDLE-FORMAT.md)")
+        manifest = json.loads(content.read(MANIFEST))
+    names = [manifest.get(name) for name in ("projectKey", "bundleId")] if isinstance(manifest, dict) else []
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"{MANIFEST} in {archive} does not name projectKey and bundleId")
+    return names
+
+
+def bring(deployer, archive, project, bundle):
+    """Uploads the bundle, unless the same content is there."""
     known = project in (one.id for one in deployer.list_projects())
     packages = deployer.get_project(project).get_status().get_raw()["packages"] if known else []
     if bundle not in (package["id"] for package in packages):
@@ -58,13 +74,11 @@ def bring(deployer, archive):
         raise ValueError(f"project {project} has a bundle {bundle} of another content: give it another id")
     else:
         say(f"The same content is there already: bundle {bundle} of project {project}.")
-    return project, bundle
 
 
-def place(deployer, asked, project, bundle):
+def place(deployer, asked, known, project, bundle):
     """The deployment, with this bundle set."""
-    known = asked.deployment in (one.id for one in deployer.list_deployments())
-    if not known and asked.infrastructure:
+    if not known:
         say(f"Making deployment {asked.deployment} on {asked.infrastructure}.")
         return deployer.create_deployment(asked.deployment, project, asked.infrastructure, bundle)
     deployment = deployer.get_deployment(asked.deployment)
@@ -118,12 +132,20 @@ def digest(pieces):
     return found.hexdigest()
 
 
+def plain(words):
+    """Words of others in one line that no CI system takes for a command of its own."""
+    words = " ".join("".join(each if each.isprintable() else " " for each in str(words)).split())
+    while "##" in words:
+        words = words.replace("##", "# #")
+    return ": " + words[1:] if words.startswith("::") else words
+
+
 def say(words):
-    print(words, flush=True)
+    print(plain(words), flush=True)
 
 
 def end(code, words):
-    print(f"deploy.py: {words}", file=sys.stderr, flush=True)
+    print(f"deploy.py: {plain(words)}", file=sys.stderr, flush=True)
     return code
 
 

@@ -204,11 +204,12 @@ impl Log {
         let viewer = self.session.renew().await?;
         let read = updates::log(&self.session.deployer, &viewer, self.run, self.after, BATCH).await?;
         let read = read.ok_or_else(|| ApiError::not_found("updateId"))?;
-        if read.is_empty() {
-            self.ended = self.ending;
-            self.ending = has_ended(&self.session, self.run, i64::MAX).await?;
-        }
         let full = is_full(&read);
+        // Asked even with the last lines in hand: nobody rings after them.
+        if !full {
+            self.ended = self.ending && read.is_empty();
+            self.ending = self.ending || has_ended(&self.session, self.run, i64::MAX).await?;
+        }
         self.read = Read::of(read, full);
         Ok(())
     }

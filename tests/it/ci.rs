@@ -1,11 +1,14 @@
 //! The client of a CI system, as a job runs it: real processes, their exit codes, what they print.
 
+mod again;
 mod deploys;
 mod logins;
+mod nodes;
 mod pieces;
 mod places;
 mod tls;
 mod waits;
+mod words;
 
 use std::{
     collections::BTreeMap,

@@ -74,6 +74,10 @@ pub(super) fn refusal(error: &Value) -> Failure {
     let code = error["extensions"]["code"].as_str().or_else(|| error["code"].as_str()).unwrap_or("UNKNOWN");
     let kind = if PASSING.contains(&code) { Kind::Lost } else { Kind::Refused };
     let mut message = error["message"].as_str().unwrap_or("The server gives no reason.").to_owned();
+    if code == "UNAUTHENTICATED" {
+        // The API's own words are about the wire.
+        message = "The API does not take this key: it is wrong, expired or revoked, or its user is disabled. Give a good one in SLIPWAY_API_KEY or with --key-file, or log in anew with `slipway login`.".to_owned();
+    }
     if let Some(number) = error["extensions"]["requestId"].as_str() {
         message = format!("{message} Its number is {number}.");
     }

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::say;
+use super::say_json;
 use crate::{
     args::{BundleCommand, ClientCommand, DeploymentCommand},
     failure::Failure,
@@ -33,7 +33,9 @@ pub(crate) async fn run(command: ClientCommand) -> Result<ExitCode, Failure> {
         && !failure.is_closed_pipe()
     {
         let (code, message, field) = (failure.code(), failure.message(), failure.field());
-        say(json!({ "type": "error", "code": code, "message": message, "field": field, "exitCode": failure.exit() }))?;
+        say_json(
+            &json!({ "type": "error", "code": code, "message": message, "field": field, "exitCode": failure.exit() }),
+        )?;
     }
     ended
 }

@@ -11,22 +11,35 @@ use serde_json::Value;
 
 use crate::{commands::say, failure::Failure, plain::plain};
 
+/// How wide the names of steps are shown at least, and at most.
+const NARROW: usize = 16;
+const WIDE: usize = 48;
+
 /// The steps, as they happen.
 pub(crate) struct Show {
     /// The step under way; only on a terminal.
     live: Option<ProgressBar>,
     began: Option<Timestamp>,
+    /// So wide are the names of steps.
+    width: usize,
 }
 
 impl Show {
     /// Of a plan of so many steps.
     pub(crate) fn new(steps: Option<u64>) -> Self {
         let live = (stdout().is_terminal() && stderr().is_terminal()).then(|| live(steps));
-        Self { live, began: None }
+        Self { live, began: None, width: NARROW }
+    }
+
+    /// Wide enough for the names of these steps: with several nodes they are longer.
+    pub(crate) fn wide(mut self, steps: &[String]) -> Self {
+        self.width = steps.iter().map(|step| step.chars().count()).fold(NARROW, usize::max).min(WIDE);
+        self
     }
 
     pub(crate) fn event(&mut self, event: &Value) -> Result<(), Failure> {
         let step = plain(event["stepName"].as_str().unwrap_or_default());
+        let width = self.width;
         let at = event["at"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
         match event["kind"].as_str().unwrap_or_default() {
             "StepStarted" => {
@@ -40,7 +53,7 @@ impl Show {
             "StepSucceeded" => {
                 let warnings: Vec<_> = list(&event["warnings"]).map(text).collect();
                 let mark = if warnings.is_empty() { "✓" } else { "!" };
-                self.line(&format!("  {mark} {step:<16} {}", self.took(at)))?;
+                self.line(&format!("  {mark} {step:<width$} {}", self.took(at)))?;
                 for warning in warnings {
                     self.line(&format!("    {warning}"))?;
                 }
@@ -48,10 +61,19 @@ impl Show {
             "StepFailed" => {
                 let again = if event["retried"] == true { " (another attempt follows)" } else { "" };
                 let failure = &event["failure"];
-                self.line(&format!("  ✗ {step:<16} {}: {}{again}", text(&failure["code"]), text(&failure["message"])))?;
+                self.line(&format!(
+                    "  ✗ {step:<width$} {}: {}{again}",
+                    text(&failure["code"]),
+                    text(&failure["message"])
+                ))?;
             }
             "CancelRequested" => self.line(&format!("  {} asked to cancel it", text(&event["by"])))?,
-            "Finished" => self.line(&format!("  {}", text(&event["status"])))?,
+            "Finished" => {
+                if let Some(live) = &self.live {
+                    live.set_position(live.length().unwrap_or_default());
+                }
+                self.line(&format!("  {}", text(&event["status"])))?;
+            }
             _ => {}
         }
         Ok(())
@@ -102,17 +124,32 @@ fn live(steps: Option<u64>) -> ProgressBar {
     bar
 }
 
-/// What is on the node now.
-pub(crate) fn receipt(update: &Value) -> Result<(), Failure> {
+/// What is on the node, or on each of several, after an update that nothing came after yet (`now`), or that something may have.
+pub(crate) fn receipt(update: &Value, now: bool) -> Result<(), Failure> {
     if let Some(code) = update["failure"]["code"].as_str() {
         say(format!("{code}: {}", text(&update["failure"]["message"])))?;
     }
     let receipt = &update["receipt"];
     if receipt.is_null() {
-        return Ok(());
+        return nodes(update);
     }
     say("")?;
-    say(format!("On the node now, in project {}:", text(&receipt["projectKey"])))?;
+    let several = list(&update["nodes"]).next().is_some();
+    let when = match (now, several) {
+        (true, false) => "On the node now".to_owned(),
+        (true, true) => "On the nodes now".to_owned(),
+        (false, _) => format!("After update {}", update["number"]),
+    };
+    say(format!("{when}, in project {}:", text(&receipt["projectKey"])))?;
+    if several {
+        nodes(update)?;
+        let as_asked = |node: &Value| !node["receipt"].is_null() && list(&node["receipt"]["differences"]).count() == 0;
+        return if list(&update["nodes"]).all(as_asked) {
+            say("  They are what the deployment asks for.")
+        } else {
+            Ok(())
+        };
+    }
     say(format!("  bundle      {}", text(&receipt["bundle"])))?;
     for connection in list(&receipt["connections"]) {
         let (source, target, kind) = (&connection["source"], &connection["target"], &connection["foundType"]);
@@ -130,6 +167,35 @@ pub(crate) fn receipt(update: &Value) -> Result<(), Failure> {
         0 => say("  It is what the deployment asks for."),
         n => say(format!("  {} than the deployment asks for.", otherwise(n))),
     }
+}
+
+/// What became of each of several nodes; nothing where there is one.
+pub(crate) fn nodes(update: &Value) -> Result<(), Failure> {
+    let width = list(&update["nodes"]).map(|node| text(&node["name"]).chars().count()).max().unwrap_or(0).max(10);
+    for node in list(&update["nodes"]) {
+        let (name, status) = (text(&node["name"]), text(&node["status"]));
+        let mut more = String::new();
+        if let (Some(_), step) = (node["step"].as_str(), text(&node["step"])) {
+            more = format!("  {step}");
+        }
+        let failure = &node["failure"];
+        if !failure.is_null() {
+            more = format!("{more}: {}", text(&failure["code"]));
+            // What stopped the update is said beside this, in full.
+            if failure["message"] != update["failure"]["message"] {
+                more = format!("{more}: {}", text(&failure["message"]));
+            }
+        }
+        let receipt = &node["receipt"];
+        if !receipt.is_null() {
+            more = match list(&receipt["differences"]).count() {
+                0 => format!("{more}  bundle {}", text(&receipt["bundle"])),
+                n => format!("{more}  bundle {}, {} than asked for", text(&receipt["bundle"]), otherwise(n)),
+            };
+        }
+        say(format!("  {name:<width$}  {status:<9}{more}").trim_end())?;
+    }
+    Ok(())
 }
 
 fn otherwise(n: usize) -> String {

@@ -167,15 +167,9 @@ async fn update_once(
     if !change.ignore_warnings {
         // A source may take seconds: it is asked while nothing is locked.
         changed(&row, &change)?;
-        let place = infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(db).await?;
-        let place = place.ok_or_else(|| Error::not_found("id"))?;
-        let wish = Wish {
-            deployment_id: id,
-            project_key: &row.project_key,
-            deployed_project_key: change.deployed_project_key.as_ref().unwrap_or(&row.deployed_project_key),
-            bundle_id: change.bundle_id.as_ref().unwrap_or(&row.bundle_id),
-        };
-        refuse_warnings(deployer, viewer, &place, wish).await?;
+        let deployed = change.deployed_project_key.as_ref().unwrap_or(&row.deployed_project_key);
+        let bundle = change.bundle_id.as_ref().unwrap_or(&row.bundle_id);
+        heed_warnings(deployer, viewer, &row, deployed, bundle).await?;
     }
     let tx = deployer.db.begin().await?;
     let row = lock(&tx, viewer, id, "id").await?;
@@ -199,6 +193,20 @@ async fn update_once(
     let row = row.update(&*tx).await.map_err(unless_taken)?;
     act.commit(tx).await?;
     views(deployer, viewer, vec![row]).await?.pop().ok_or_else(|| Error::not_found("id"))
+}
+
+/// Refuses where the infrastructure's policies warn of a bundle that this deployment would be set to.
+pub(crate) async fn heed_warnings(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    row: &deployment::Model,
+    deployed_project_key: &str,
+    bundle_id: &str,
+) -> Result<()> {
+    let place = infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(deployer.db.pool()).await?;
+    let place = place.ok_or_else(|| Error::not_found("id"))?;
+    let wish = Wish { deployment_id: &row.id, project_key: &row.project_key, deployed_project_key, bundle_id };
+    refuse_warnings(deployer, viewer, &place, wish).await
 }
 
 /// The settings after a change, if it may be made to this row.
@@ -270,7 +278,9 @@ async fn keep_infrastructure(tx: &Tx, id: &str) -> Result<()> {
     query.one(&**tx).await?.map(|_| ()).ok_or_else(|| Error::not_found("infrastructureId"))
 }
 
-async fn require_bundle(tx: &Tx, project_key: &str, bundle_id: &str) -> Result<()> {
+/// # Errors
+/// `BUNDLE_UNKNOWN`.
+pub(crate) async fn require_bundle(tx: &Tx, project_key: &str, bundle_id: &str) -> Result<()> {
     let key = BundleKey { project_key: project_key.to_owned(), bundle_id: bundle_id.to_owned() };
     let found = bundles::lock(tx, &key, Hold::Keep).await?;
     found

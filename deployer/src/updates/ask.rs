@@ -27,8 +27,8 @@ use crate::{
     audit::{Object, ObjectKind, act::Act},
     bundles::{self, BundleKey, Hold},
     deployments,
-    error::{Error, Result},
-    freeze, hooks, infrastructures,
+    error::{Error, Problems, Result},
+    freeze, hooks, infrastructures, names,
     rights::{self, Access},
     viewer::Viewer,
 };
@@ -56,7 +56,23 @@ pub async fn start(
     deployment_id: &str,
     idempotency_key: Option<&str>,
 ) -> Result<Accepted> {
-    ask(deployer, viewer, deployment_id, Purpose::Update, idempotency_key).await
+    ask(deployer, viewer, deployment_id, Purpose::Update(None), idempotency_key).await
+}
+
+/// Sets a deployment's bundle and starts its update, in one: of two who deploy at the same time each has its own bundle deployed, and a request that is
+/// repeated changes nothing.
+///
+/// # Errors
+/// Those of [`start`]; `ID_INVALID`, `BUNDLE_UNKNOWN` by `bundleId`; `GOVERNANCE_WARNING`, `PROJECT_STANDARDS_WARNING` where the infrastructure's
+/// policies warn of a bundle that is not set yet.
+pub async fn deploy(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    deployment_id: &str,
+    bundle_id: &str,
+    idempotency_key: Option<&str>,
+) -> Result<Accepted> {
+    ask(deployer, viewer, deployment_id, Purpose::Update(Some(bundle_id)), idempotency_key).await
 }
 
 /// Puts back what was live before, by an update of its own: what the last successful update before the live one deployed, or the one that `to` names. Where an
@@ -105,7 +121,7 @@ pub(crate) async fn ask(
     deployer: &Deployer,
     viewer: &Viewer,
     deployment_id: &str,
-    purpose: Purpose,
+    purpose: Purpose<'_>,
     idempotency_key: Option<&str>,
 ) -> Result<Accepted> {
     let object = Object::new(ObjectKind::Deployment, deployment_id);
@@ -117,14 +133,17 @@ async fn ask_once(
     deployer: &Deployer,
     viewer: &Viewer,
     deployment_id: &str,
-    purpose: Purpose,
+    purpose: Purpose<'_>,
     idempotency_key: Option<&str>,
     act: &Act<'_>,
 ) -> Result<Accepted> {
     let field = purpose.field();
-    rights::require_deployment(deployer.db.pool(), viewer, deployment_id, Access::Change, field).await?;
+    let row = rights::require_deployment(deployer.db.pool(), viewer, deployment_id, Access::Change, field).await?;
     let arguments = purpose.arguments();
     let request = idempotency_key.map(|key| Request::new(&viewer.login, deployment_id, key, &arguments)).transpose()?;
+    if let Some(bundle) = purpose.bundle() {
+        check_bundle(deployer, viewer, &row, bundle, request.as_ref()).await?;
+    }
     let tx = deployer.db.begin().await?;
     let row = deployments::write::lock(&tx, viewer, deployment_id, field).await?;
     act.before(&tx).await?;
@@ -139,6 +158,28 @@ async fn ask_once(
     purpose.check(&tx, &row).await?;
     let spec = purpose.spec(&tx, row, viewer).await?;
     finish(deployer, viewer, tx, deployment_id, &spec, request, act).await
+}
+
+/// Whether the deployment may be set to this bundle. Policies are asked while nothing is locked: a source may take seconds. A repeated request sets nothing.
+async fn check_bundle(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    row: &deployment::Model,
+    bundle: &str,
+    request: Option<&Request<'_>>,
+) -> Result<()> {
+    let mut problems = Problems::default();
+    names::check(bundle, "bundleId", &mut problems);
+    problems.check()?;
+    if bundle == row.bundle_id {
+        return Ok(());
+    }
+    if let Some(request) = request
+        && request.first(&deployer.db.begin().await?).await?.is_some()
+    {
+        return Ok(());
+    }
+    deployments::write::heed_warnings(deployer, viewer, row, &row.deployed_project_key, bundle).await
 }
 
 /// Repeats an update that did not succeed: a new one of the same bundle and settings, which takes over notes, and what those pre-deployment hooks answered that

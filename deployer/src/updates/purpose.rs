@@ -18,7 +18,7 @@ use targets::automation::notes;
 
 use super::{kind::UpdateType, restore};
 use crate::{
-    deployments::{OnNode, Settings},
+    deployments::{OnNode, Settings, write},
     error::{Error, Result},
     freeze, live,
     viewer::Viewer,
@@ -26,8 +26,9 @@ use crate::{
 
 /// What somebody asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    Update,
+pub(crate) enum Purpose<'a> {
+    /// Of this bundle, if one is named: the deployment is set to it.
+    Update(Option<&'a str>),
     /// To an update, or to what was live before.
     Restore(Option<RunId>),
     Enable,
@@ -35,12 +36,13 @@ pub(crate) enum Purpose {
     Delete(OnNode),
 }
 
-impl Purpose {
+impl<'a> Purpose<'a> {
     /// The request's own arguments, by which an idempotency key knows it again.
     pub(super) fn arguments(self) -> Value {
         let operation = self.operation();
         match self {
-            Self::Update | Self::Enable | Self::Disable => json!({ "operation": operation }),
+            Self::Update(None) | Self::Enable | Self::Disable => json!({ "operation": operation }),
+            Self::Update(Some(bundle)) => json!({ "operation": operation, "bundle": bundle }),
             Self::Restore(to) => json!({ "operation": operation, "update": to.map(|run| run.to_string()) }),
             Self::Delete(on_node) => json!({ "operation": operation, "onNode": on_node.as_str() }),
         }
@@ -49,12 +51,17 @@ impl Purpose {
     /// The mutation's name.
     pub(super) fn operation(self) -> &'static str {
         match self {
-            Self::Update => "startUpdate",
+            Self::Update(_) => "startUpdate",
             Self::Restore(_) => "restoreDeployment",
             Self::Enable => "enableDeployment",
             Self::Disable => "disableDeployment",
             Self::Delete(_) => "deleteDeployment",
         }
+    }
+
+    /// The bundle that the deployment is to be set to.
+    pub(super) fn bundle(self) -> Option<&'a str> {
+        if let Self::Update(bundle) = self { bundle } else { None }
     }
 
     /// The argument that names the deployment.
@@ -67,7 +74,7 @@ impl Purpose {
         refuse_deleted(tx, &row.id, self.field()).await?;
         let disabled = Settings::read(&row.settings)?.disabled;
         match self {
-            Self::Update | Self::Restore(_) if disabled => Err(disabled_refusal()),
+            Self::Update(_) | Self::Restore(_) if disabled => Err(disabled_refusal()),
             Self::Enable if !disabled => {
                 let message = "This deployment is not disabled. If the update that enabled it did not succeed, retry that one, or start a new one.";
                 Err(Error::field("DEPLOYMENT_NOT_DISABLED", "deploymentId", message))
@@ -82,7 +89,7 @@ impl Purpose {
                 }
                 Ok(())
             }
-            Self::Update | Self::Enable | Self::Disable => Ok(()),
+            Self::Update(_) | Self::Enable | Self::Disable => Ok(()),
         }
     }
 
@@ -90,7 +97,10 @@ impl Purpose {
     pub(super) async fn spec(self, tx: &Tx, row: deployment::Model, viewer: &Viewer) -> Result<RunSpec> {
         let login = viewer.login.as_str();
         match self {
-            Self::Update => freeze::freeze(tx, &row, login).await,
+            Self::Update(bundle) => {
+                let row = set_bundle(tx, row, bundle, login).await?;
+                freeze::freeze(tx, &row, login).await
+            }
             Self::Restore(to) => restore::spec(tx, row, to, login).await,
             Self::Enable => {
                 let row = set_disabled(tx, row, false, login).await?;
@@ -158,6 +168,19 @@ async fn refuse_unfinished(tx: &Tx, deployment: &str, field: &str) -> Result<()>
     let message =
         "An update of this deployment has not ended. Wait for it, or cancel it (or abandon it, if it is stuck).";
     Err(Error::field("UPDATE_RUNNING", field, message))
+}
+
+/// Sets the deployment's bundle, where another one is named.
+async fn set_bundle(tx: &Tx, row: deployment::Model, bundle: Option<&str>, login: &str) -> Result<deployment::Model> {
+    let Some(bundle) = bundle.filter(|bundle| *bundle != row.bundle_id) else { return Ok(row) };
+    write::require_bundle(tx, &row.project_key, bundle).await?;
+    let version = row.version + 1;
+    let mut row = row.into_active_model();
+    row.bundle_id = Set(bundle.to_owned());
+    row.version = Set(version);
+    row.updated_at = Set(tx.now().await?);
+    row.updated_by = Set(login.to_owned());
+    Ok(row.update(&**tx).await?)
 }
 
 /// Changes the switch of the deployment itself.

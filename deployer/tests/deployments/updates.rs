@@ -1,6 +1,7 @@
 //! Asking for updates: idempotency, order, retries, what each viewer sees.
 
 use deployer::{
+    deployments,
     freeze::HookParams,
     hooks::{self, HookInput, Phase},
     infrastructures::{self, InfrastructurePatch, SettingsPatch},
@@ -65,6 +66,61 @@ async fn the_same_key_is_the_same_update() {
     assert!(!updates::start(deployer, root, "d", Some("k")).await.unwrap().repeated);
     assert_eq!(updates::idempotency::forget_old(deployer).await.unwrap(), 2);
     assert_eq!(updates::idempotency::forget_old(deployer).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_update_may_name_its_bundle_and_a_repeated_one_changes_nothing() {
+    let world = world().await;
+    let (deployer, root) = (&world.deployer, &world.root);
+    for bundle in ["v2", "v3"] {
+        world.upload(root, Some("CHURN"), &crate::support::bundle("CHURN", bundle)).await.unwrap();
+    }
+    world.deployment("d", "CHURN").await;
+    let set = async || {
+        let found = deployments::get(deployer, root, "d").await.unwrap().unwrap();
+        (found.bundle_id, found.version)
+    };
+    let deploy = async |bundle: &'static str, key| updates::deploy(deployer, root, "d", bundle, key).await;
+    let first = deploy("v2", Some("k")).await.unwrap();
+    assert_eq!((first.repeated, set().await), (false, ("v2".to_owned(), 2)));
+    assert_eq!(spec_of(&world, first.update.id).await.1.package.bundle_id, "v2");
+    // What is set already is no change.
+    assert!(!deploy("v2", None).await.unwrap().repeated);
+    assert_eq!(set().await.1, 2);
+    deploy("v3", None).await.unwrap();
+    let again = deploy("v2", Some("k")).await.unwrap();
+    assert_eq!((again.repeated, again.update.id), (true, first.update.id));
+    assert_eq!(set().await, ("v3".to_owned(), 3), "a repeated request sets nothing");
+    // The bundle belongs to the request.
+    for other in [deploy("v3", Some("k")).await, updates::start(deployer, root, "d", Some("k")).await] {
+        assert_eq!(problems(other), [("IDEMPOTENCY_MISMATCH", "idempotencyKey".to_owned())]);
+    }
+    assert_eq!(problems(deploy("v9", None).await), [("BUNDLE_UNKNOWN", "bundleId".to_owned())]);
+    assert_eq!(problems(deploy(" ", None).await), [("ID_INVALID", "bundleId".to_owned())]);
+    assert_eq!(code(&updates::deploy(deployer, root, "e", "v1", None).await), "NOT_FOUND");
+    let reader = world.somebody("view", "read").await;
+    assert_eq!(code(&updates::deploy(deployer, &reader, "d", "v1", None).await), "FORBIDDEN");
+    // Nothing half-done: what is refused set nothing.
+    updates::cancel(deployer, root, first.update.id).await.unwrap();
+    let disabled = updates::disable(deployer, root, "d", None).await.unwrap();
+    let before = set().await;
+    assert_eq!(code(&deploy("v1", None).await), "DEPLOYMENT_DISABLED");
+    assert_eq!(set().await, before);
+    assert_eq!(disabled.update.number, 4);
+}
+
+#[tokio::test]
+async fn two_who_deploy_at_once_each_have_their_own_bundle_deployed() {
+    let world = world().await;
+    let (deployer, root) = (&world.deployer, &world.root);
+    world.upload(root, Some("CHURN"), &crate::support::bundle("CHURN", "v2")).await.unwrap();
+    world.deployment("d", "CHURN").await;
+    let deploy = |bundle| updates::deploy(deployer, root, "d", bundle, None);
+    let (a, b, c) = tokio::join!(deploy("v1"), deploy("v2"), deploy("v1"));
+    for (answer, bundle) in [(a, "v1"), (b, "v2"), (c, "v1")] {
+        let (_, body) = spec_of(&world, answer.unwrap().update.id).await;
+        assert_eq!(body.package.bundle_id, bundle);
+    }
 }
 
 #[tokio::test]

@@ -69,10 +69,18 @@ impl Updates {
                           another one: a client that lost the answer asks again without harm."
         )]
         idempotency_key: Option<String>,
+        #[graphql(
+            desc = "Sets the deployment to this bundle, as `updateDeploymentSettings` does, together with the request: a repeated one changes nothing. What is set already if not \
+                          given. Where the infrastructure's policies warn of it, set it with `updateDeploymentSettings` and `ignoreWarnings` first."
+        )]
+        bundle_id: Option<ID>,
     ) -> Result<StartUpdatePayload> {
         let session = ctx.session()?;
-        let answer =
-            updates::start(&session.deployer, &session.viewer(), &deployment_id, idempotency_key.as_deref()).await;
+        let (deployer, viewer, key) = (&session.deployer, &session.viewer(), idempotency_key.as_deref());
+        let answer = match bundle_id {
+            Some(bundle) => updates::deploy(deployer, viewer, &deployment_id, &bundle, key).await,
+            None => updates::start(deployer, viewer, &deployment_id, key).await,
+        };
         StartUpdatePayload::of(answer)
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use async_graphql::{Context, ID, InputObject, Json, MaybeUndefined, Object, SimpleObject, connection::Connection};
 use deployer::{bundles::BundleKey, deployments, rights, status, testing};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use targets::spec;
 
@@ -142,7 +143,7 @@ pub(crate) struct DeploymentSettingsInput {
     /// How the node imports the bundle's code envs; null leaves the node's own way alone.
     code_envs_behavior: MaybeUndefined<CodeEnvsBehavior>,
     /// Written to the node as the project's local variables; null leaves the node's alone.
-    local_variables: MaybeUndefined<Json<serde_json::Map<String, Value>>>,
+    local_variables: MaybeUndefined<Json<LocalVariables>>,
     /// All scenario switches, in place of those before.
     scenarios: Option<Vec<ScenarioSwitch>>,
     /// The folder on the node that the project lies in: an update makes it there, or moves it there. Null: a new project in the root, another one where it lies.
@@ -155,6 +156,22 @@ pub(crate) struct DeploymentSettingsInput {
     tags: Option<Vec<String>>,
 }
 
+/// Local variables by name. What is none is refused by the field's name: the scalar does not know it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(try_from = "Value")]
+pub(crate) struct LocalVariables(serde_json::Map<String, Value>);
+
+impl TryFrom<Value> for LocalVariables {
+    type Error = &'static str;
+
+    fn try_from(value: Value) -> std::result::Result<Self, Self::Error> {
+        match value {
+            Value::Object(variables) => Ok(Self(variables)),
+            _ => Err("localVariables is a JSON object of variables by name, such as {\"region\": \"eu\"}."),
+        }
+    }
+}
+
 impl From<DeploymentSettingsInput> for deployments::SettingsChange {
     fn from(input: DeploymentSettingsInput) -> Self {
         let switches =
@@ -165,7 +182,7 @@ impl From<DeploymentSettingsInput> for deployments::SettingsChange {
             container_exec_remapping: input.container_exec_remapping.map(all),
             merge_infrastructure_remapping: input.merge_infrastructure_remapping,
             code_envs_behavior: named(input.code_envs_behavior).map(|behavior| behavior.map(Into::into)),
-            local_variables: named(input.local_variables).map(|variables| variables.map(|json| json.0)),
+            local_variables: named(input.local_variables).map(|variables| variables.map(|json| json.0.0)),
             scenarios: input.scenarios.map(switches),
             project_folder: named(input.project_folder),
             on_failure: named(input.on_failure).map(|policy| policy.map(Into::into)),

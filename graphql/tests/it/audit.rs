@@ -92,6 +92,23 @@ async fn newest_update(world: &World) -> Value {
 }
 
 #[tokio::test]
+async fn an_update_that_sets_a_bundle_tells_both() {
+    let world = world().await;
+    world.upload("CHURN", "v2").await;
+    let document = "mutation { startUpdate(deploymentId: \"churn\", bundleId: \"v2\", idempotencyKey: \"k\") { repeated update { id bundleId } refusals { code field } } }";
+    for repeated in [false, true] {
+        let answer = world.admin(document, json!({})).await["startUpdate"].clone();
+        assert_eq!((&answer["repeated"], &answer["update"]["bundleId"]), (&json!(repeated), &json!("v2")), "{answer}");
+        let record = records(&world, "admin").await.remove(0);
+        assert_eq!(
+            (&record["action"], &record["updateIds"]),
+            (&json!("startUpdate"), &json!([answer["update"]["id"]]))
+        );
+        assert_eq!(record["before"] != record["after"], !repeated, "{record}");
+    }
+}
+
+#[tokio::test]
 async fn every_mutation_leaves_a_record_when_it_is_done() {
     let world = world().await;
     world.upload("CHURN", "v2").await;

@@ -75,6 +75,34 @@ async fn the_log_ends_with_the_update() {
 }
 
 #[tokio::test]
+async fn each_of_several_followers_of_a_log_hears_its_end() {
+    let world = world().await;
+    let (id, worker) = (world.start().await, world.worker().await);
+    worker.claim(&id).await;
+    let mut followers = Vec::new();
+    for _ in 0..3 {
+        let mut log = world.follow(&world.admin, LOG, json!({"id": id}));
+        if followers.is_empty() {
+            worker.say(&id, 1, "one", false).await;
+        }
+        assert_eq!(log.data().await["updateLog"]["line"], "one");
+        followers.push(log);
+    }
+    world.admin("mutation($id: ID!) { cancelUpdate(id: $id) { refusals { code } } }", json!({"id": id})).await;
+    worker.finish(&id).await;
+    // One who comes after the end, while the others still follow.
+    let mut late = world.follow(&world.admin, LOG, json!({"id": id}));
+    let begun = tokio::time::Instant::now();
+    assert_eq!(late.data().await["updateLog"]["line"], "one");
+    followers.push(late);
+    for log in &mut followers {
+        assert!(log.next().await.is_none());
+    }
+    // Without news a follower looks by itself after half a minute only.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn deployments_are_told_of_when_they_move() {
     let world = world().await;
     let mut one = world.follow(&world.admin, CHANGED, json!({"id": "churn"}));

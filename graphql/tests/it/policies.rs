@@ -148,3 +148,17 @@ async fn no_stage() {
     let lost = json!({"id": "PROD", "stage": "Production", "stageExists": false});
     assert_eq!(found, json!({"infrastructures": {"nodes": [lost]}, "deployments": {"nodes": [{"id": "churn"}]}}));
 }
+
+#[tokio::test]
+async fn variables_that_are_no_object_are_refused_by_their_name() {
+    let world = world().await;
+    let document = "mutation($variables: JSON) { updateDeploymentSettings(input: {id: \"churn\", expectedVersion: 1, settings: {localVariables: $variables}}) {
+        deployment { settings { localVariables } } refusals { code } } }";
+    for wrong in [json!([1]), json!("text"), json!(1)] {
+        let response = world.raw(&world.admin, document, json!({"variables": wrong})).await;
+        assert!(response.errors[0].message.contains("localVariables is a JSON object"), "{response:?}");
+    }
+    let right = json!({"region": "eu", "list": [1]});
+    let answer = world.admin(document, json!({"variables": right})).await;
+    assert_eq!(answer["updateDeploymentSettings"]["deployment"]["settings"]["localVariables"], right);
+}

@@ -174,6 +174,37 @@ async fn the_jenkins_stages() {
     }
 }
 
+/// The lines of a page's one block of `sh` that holds this.
+fn block(page: &str, part: &str) -> String {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page)).unwrap();
+    let mut blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    blocks.find(|block| block.contains(part)).unwrap_or_else(|| panic!("{page} has no lines with {part}")).to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lines_that_make_its_account() {
+    let (fleet, _node) = place().await;
+    // As beside a `slipway dev`: its data folder, and nothing else.
+    let machine = host(&BTreeMap::new());
+    symlink(fleet.scratch().at("data"), machine.scratch.path().join(".slipway")).unwrap();
+    let settings = block("CI.md", "SLIPWAY_DATABASE_URL");
+    let made = shell(&machine, &format!("{settings}\n{}", block("CI.md", "admin user create")));
+    made.is(0, &["Made group churn-deployers.", "Made user ci-churn."]);
+    let key = made.out.lines().last().unwrap();
+    let ci = Client::new(fleet.client.url(), key);
+    let viewer = ci.ask("{ viewer { login groups } }", json!({})).await;
+    assert_eq!(viewer, json!({"login": "ci-churn", "groups": ["churn-deployers"]}));
+    let kind = fleet.client.ask("{ user(login: \"ci-churn\") { kind } }", json!({})).await;
+    assert_eq!(kind["kind"], "TECHNICAL");
+    // The same in the containers of compose.
+    let lines = block("OPERATIONS.md", "api admin user create");
+    let lines = lines.replace("docker compose run --rm api ", "slipway ");
+    let made = shell(&machine, &format!("{settings}\n{lines}"));
+    made.is(0, &["Made group builders.", "Made user ci."]);
+    let kind = fleet.client.ask("{ user(login: \"ci\") { kind } }", json!({})).await;
+    assert_eq!(kind["kind"], "TECHNICAL");
+}
+
 /// Runs the Python script under a code env that has Dataiku's client.
 fn python(job: &Job, arguments: &[&str]) -> Ended {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/ci/deploy.py");
@@ -192,7 +223,13 @@ async fn the_python_script() {
     python(&job, &[&file, "churn"]).is(0, &["Uploaded bundle v2 of project CHURN", "Health of churn: HEALTHY"]);
     assert_eq!(updates(&fleet.client, "churn").await, 1);
     python(&job, &[&file, "churn"]).is(0, &["there already", "HEALTHY"]);
-    python(&job, &[&file, "second"]).is(2, &["NOT_FOUND"]);
+    // Before anything is uploaded.
+    let unseen = job.bundle(&BundleSpec::new("UNSEEN", "v1"));
+    let refused = python(&job, &[&unseen, "second"]);
+    refused.is(2, &["NOT_FOUND: there is no deployment second", "--infrastructure"]);
+    assert!(!refused.out.contains("Uploaded"), "{refused:#?}");
+    let projects = fleet.client.ask("{ publishedProject(key: \"UNSEEN\") { key } }", json!({})).await;
+    assert!(projects.is_null(), "{projects}");
     let sales = job.bundle(&BundleSpec::new("SALES", "v1"));
     python(&job, &[&sales, "sales", "--infrastructure", "production"]).is(0, &["Making deployment sales", "HEALTHY"]);
     let other = job.bundle(&BundleSpec { release_notes: "other".to_owned(), ..v2 });
@@ -203,9 +240,12 @@ async fn the_python_script() {
     fleet.client.set_hooks("production", "PRE", json!([{"name": "gate", "code": super::held_until(&go)}])).await;
     python(&job, &[&file, "churn", "--timeout", "1"]).is(3, &["it goes on"]);
     fs::write(&go, "").unwrap();
-    let code = "def execute(**kwargs):\n    raise RuntimeError('there is a freeze')\n";
+    let code = "def execute(**kwargs):\n    raise RuntimeError('there is a freeze\\n::error::boo\\n  ::stop-commands::x ##vso[task.complete]')\n";
     fleet.client.set_hooks("production", "PRE", json!([{"name": "freeze", "code": code}])).await;
-    python(&job, &[&file, "churn"]).is(1, &["there is a freeze", "the update failed"]);
+    let failed = python(&job, &[&file, "churn"]);
+    failed.is(1, &["there is a freeze", "boo", "the update failed"]);
+    super::words::commands_nothing(&failed.out);
+    super::words::commands_nothing(&failed.err);
     // Who may not, may not.
     let outsider = Job::of(&fleet.user("outsider", &[]));
     python(&outsider, &[&file, "churn"]).is(2, &[]);
@@ -221,6 +261,13 @@ fn the_python_script_refuses_what_it_cannot_do() {
     python(&job, &["churn.zip", "churn"]).is(2, &["churn.zip"]);
     fs::write(job.scratch.at("churn.zip"), "no zip").unwrap();
     python(&job, &["churn.zip", "churn"]).is(2, &["zip file"]);
+    // A folder that somebody packed.
+    let content = "import zipfile; zipfile.ZipFile('folder.zip', 'w').writestr('a.txt', 'a')";
+    let mut pack = Command::new(crate::hook_test::python_with_client());
+    assert!(pack.args(["-c", content]).current_dir(job.scratch.path()).status().unwrap().success());
+    let refused = python(&job, &["folder.zip", "churn"]);
+    refused.is(2, &["folder.zip holds no bundle-manifest.json", "BUNDLE-FORMAT"]);
+    assert!(!refused.err.contains("Traceback"), "{refused:#?}");
     python(&job, &["churn.zip"]).is(2, &["deployment"]);
     let file = job.bundle(&BundleSpec::new("CHURN", "v2"));
     python(&job, &[&file, "churn"]).is(1, &["Connection refused"]);

@@ -92,6 +92,21 @@ async fn an_interrupt_says_that_the_update_goes_on_or_cancels_it() {
     assert!(lines.iter().all(|line| line["type"] == "log" && line["line"].is_string()), "{lines:#?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_follows_an_update_that_is_over_is_done_soon_however_many_follow_it() {
+    let (fleet, _node) = place().await;
+    let job = Job::of(&fleet.client);
+    job.run(&DEPLOY).is(0, &["SUCCEEDED"]);
+    let begun = std::time::Instant::now();
+    let followers: Vec<_> =
+        (0..4).map(|number| job.start(&format!("{number}.log"), &["logs", "-f", "churn"])).collect();
+    for follower in &followers {
+        assert_eq!(follower.exited(PATIENCE).await, 0, "{}", follower.log());
+        assert!(follower.log().contains("push_bundle |"), "{}", follower.log());
+    }
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
 /// A door to an API that may move: its address stays.
 struct Door {
     url: String,
@@ -145,6 +160,7 @@ async fn the_api_is_restarted_while_a_job_waits() {
     assert_eq!(waiting.exited(PATIENCE).await, 0, "{}", waiting.log());
     // Nothing is missing, and nothing there twice.
     let log = waiting.log();
+    assert_eq!(log.matches("no connection").count(), 1, "events and log lose theirs at once: {log}");
     for once in ["the hook has begun", "✓ check_policy", "✓ pre_hooks/1", "✓ push_bundle", "✓ verify", "  SUCCEEDED"]
     {
         assert_eq!(log.matches(once).count(), 1, "{once}: {log}");

@@ -17,7 +17,7 @@ use crate::{
     args::BundleCommand,
     ci::hex,
     client::{Client, Pauses},
-    commands::say,
+    commands::{say, say_json},
     failure::Failure,
     login::Login,
     plain::plain,
@@ -37,7 +37,7 @@ pub(super) async fn run(command: BundleCommand) -> Result<(), Failure> {
             let client = Client::of(&Login::find(&connect)?)?;
             let bundles = list::bundles(&client, &project).await?;
             if output.json {
-                return bundles.iter().try_for_each(say);
+                return bundles.iter().try_for_each(say_json);
             }
             let row = |bundle: &Value| {
                 let text = |name: &str| plain(bundle[name].as_str().unwrap_or("-"));
@@ -62,7 +62,7 @@ impl Uploaded {
     pub(super) fn tell(&self, json: bool) -> Result<(), Failure> {
         let Self { project, bundle, sha256, there, warnings } = self;
         if json {
-            return say(json!({
+            return say_json(&json!({
                 "type": "bundle", "projectKey": project, "bundleId": bundle, "sha256": sha256, "alreadyThere": there, "warnings": warnings,
             }));
         }

@@ -9,7 +9,14 @@ use super::{
     report,
     wait::Wait,
 };
-use crate::{args::Cancel, client::Client, commands::say, failure::Failure, login::Login, plain::plain};
+use crate::{
+    args::Cancel,
+    client::Client,
+    commands::{say, say_json},
+    failure::Failure,
+    login::Login,
+    plain::plain,
+};
 
 pub(super) async fn run(args: Cancel) -> Result<ExitCode, Failure> {
     let client = Client::of(&Login::find(&args.connect)?)?;
@@ -17,14 +24,14 @@ pub(super) async fn run(args: Cancel) -> Result<ExitCode, Failure> {
     let asked = ask(&client, &id).await?;
     let (status, json) = (asked["status"].as_str().unwrap_or("-"), args.output.json);
     if json {
-        say(json!({ "type": "cancel", "updateId": id, "status": status }))?;
+        say_json(&json!({ "type": "cancel", "updateId": id, "status": status }))?;
     } else {
         say(plain(&format!("Asked update {id} to stop; it is {status}.")))?;
     }
     if !args.wait {
         return Ok(ExitCode::SUCCESS);
     }
-    let wait = Wait { timeout: args.patience.timeout, logs: false, json, cancel_on_interrupt: false };
+    let wait = Wait { timeout: args.patience.timeout, logs: false, json, cancel_on_interrupt: false, repeated: false };
     let update = report::read(&client, &id).await?;
     let exit = wait.on(&client, &update).await?;
     // That it stopped is what was asked for.

@@ -8,7 +8,14 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{bundle, deployment, find, list, report};
-use crate::{args::Deploy, client::Client, commands::say, failure::Failure, login::Login, plain::plain};
+use crate::{
+    args::Deploy,
+    client::Client,
+    commands::{say, say_json},
+    failure::Failure,
+    login::Login,
+    plain::plain,
+};
 
 pub(super) async fn run(args: Deploy) -> Result<ExitCode, Failure> {
     let client = Client::of(&Login::find(&args.connect)?)?;
@@ -35,18 +42,14 @@ pub(super) async fn run(args: Deploy) -> Result<ExitCode, Failure> {
             }
         },
     };
-    set(&client, &args, there.as_ref(), &project, &bundle, json).await?;
+    if there.is_none() {
+        make(&client, &args, &project, &bundle, json).await?;
+    }
     let started = start(&client, &args, &bundle).await?;
     let update = report::read(&client, started["update"]["id"].as_str().unwrap_or_default()).await?;
-    tell(&update, started["repeated"] == true, json)?;
-    if update["bundleId"] != bundle.as_str() {
-        let message = format!(
-            "Somebody set another bundle at the same moment: the update deploys {}. Deploy again once it has ended.",
-            update["bundleId"].as_str().unwrap_or("-")
-        );
-        return Err(Failure::new("VERSION_CONFLICT", message).about(Some("bundleId")));
-    }
-    args.waiting.go_on(&client, &update, json).await
+    let repeated = started["repeated"] == true;
+    tell(&update, repeated, json)?;
+    args.waiting.go_on(&client, &update, repeated, json).await
 }
 
 /// A file to upload; None for the id of a bundle. What looks like a path is never taken for an id.
@@ -79,57 +82,39 @@ fn fits(there: &Value, args: &Deploy) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sees to it that the deployment is there and has this bundle.
-async fn set(
-    client: &Client,
-    args: &Deploy,
-    there: Option<&Value>,
-    project: &str,
-    bundle: &str,
-    json: bool,
-) -> Result<(), Failure> {
-    let id = &args.deployment;
-    match there {
-        Some(there) if there["bundleId"] == bundle => Ok(()),
-        Some(_) => deployment::change(client, id, Some(bundle), &Value::Null, None).await,
-        None => {
-            let infrastructure = &args.infrastructure;
-            let input =
-                json!({ "id": id, "infrastructureId": infrastructure, "projectKey": project, "bundleId": bundle });
-            match deployment::create(client, input).await {
-                Ok(()) => {}
-                // The answer was lost, or another job was first: then it is there.
-                Err(failure) if failure.is_lost() || failure.code() == "ID_NOT_AVAILABLE" => {
-                    let Some(there) = find::deployment(client, id).await? else { return Err(failure) };
-                    fits(&there, args)?;
-                    if there["bundleId"] != bundle {
-                        deployment::change(client, id, Some(bundle), &Value::Null, None).await?;
-                    }
-                }
-                Err(failure) => return Err(failure),
-            }
-            if json {
-                return say(json!({ "type": "deployment", "id": id, "created": true }));
-            }
-            say(plain(&format!("Made deployment {id} on infrastructure {}.", infrastructure.as_deref().unwrap_or("-"))))
+/// Makes the deployment.
+async fn make(client: &Client, args: &Deploy, project: &str, bundle: &str, json: bool) -> Result<(), Failure> {
+    let (id, infrastructure) = (&args.deployment, &args.infrastructure);
+    let input = json!({ "id": id, "infrastructureId": infrastructure, "projectKey": project, "bundleId": bundle });
+    match deployment::create(client, input).await {
+        Ok(()) => {}
+        // The answer was lost, or another job was first: then it is there.
+        Err(failure) if failure.is_lost() || failure.code() == "ID_NOT_AVAILABLE" => {
+            let Some(there) = find::deployment(client, id).await? else { return Err(failure) };
+            fits(&there, args)?;
         }
+        Err(failure) => return Err(failure),
     }
+    if json {
+        return say_json(&json!({ "type": "deployment", "id": id, "created": true }));
+    }
+    say(plain(&format!("Made deployment {id} on infrastructure {}.", infrastructure.as_deref().unwrap_or("-"))))
 }
 
-/// Starts the update: asked again without an answer, it is the same one.
+/// Sets the bundle and starts the update, in one: asked again, be it for want of an answer, it is the same update, and sets nothing.
 async fn start(client: &Client, args: &Deploy, bundle: &str) -> Result<Value, Failure> {
     let id = &args.deployment;
     let key = args.waiting.key(id, bundle);
-    let document = "mutation($id: ID!, $key: String) { startUpdate(deploymentId: $id, idempotencyKey: $key) {
+    let document = "mutation($id: ID!, $bundle: ID!, $key: String) { startUpdate(deploymentId: $id, bundleId: $bundle, idempotencyKey: $key) {
   repeated update { id } refusals { code field message } } }";
-    client.ask(document, json!({ "id": id, "key": key })).await
+    client.ask(document, json!({ "id": id, "bundle": bundle, "key": key })).await
 }
 
 /// Says which update it is.
 pub(super) fn tell(update: &Value, repeated: bool, json: bool) -> Result<(), Failure> {
     if json {
         let (id, deployment, bundle) = (&update["id"], &update["deploymentId"], &update["bundleId"]);
-        return say(json!({
+        return say_json(&json!({
             "type": "update", "id": id, "number": update["number"], "deploymentId": deployment, "bundleId": bundle, "repeated": repeated,
         }));
     }

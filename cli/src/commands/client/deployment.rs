@@ -8,7 +8,7 @@ use super::{find, list};
 use crate::{
     args::{DeploymentCommand, SettingsArgs},
     client::Client,
-    commands::say,
+    commands::{say, say_json, show},
     failure::Failure,
     login::Login,
     plain::plain,
@@ -61,7 +61,7 @@ pub(super) async fn run(command: DeploymentCommand) -> Result<(), Failure> {
             let filter = json!({ "infrastructure": infrastructure, "project": project, "stage": stage });
             let found = list::all(&client, document, &json!({ "filter": filter, "after": null })).await?;
             if output.json {
-                return found.iter().try_for_each(say);
+                return found.iter().try_for_each(say_json);
             }
             let row = |one: &Value| {
                 let newest = &one["latestUpdate"]["status"];
@@ -140,8 +140,12 @@ async fn show(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
     let mut found = find::deployment(client, id).await?.ok_or_else(|| list::absent("id"))?;
     let asked = find::health(client, id).await?;
     (found["disabled"], found["health"]) = (asked["disabled"].clone(), asked["health"].clone());
+    if !found["latestUpdate"].is_null() {
+        let id = &found["latestUpdate"]["id"];
+        found["latestUpdate"]["nodes"] = find::nodes(client, id).await?;
+    }
     if json {
-        return say(found);
+        return say_json(&found);
     }
     let version = &found["version"];
     let disabled = if found["disabled"] == true { ", disabled" } else { "" };
@@ -153,7 +157,8 @@ async fn show(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
     for message in found["health"]["messages"].as_array().into_iter().flatten() {
         say(format!("  {:<13} {}", text(&message["severity"]), text(&message["message"])))?;
     }
-    newest(&found["latestUpdate"])
+    newest(&found["latestUpdate"])?;
+    show::nodes(&found["latestUpdate"])
 }
 
 fn newest(newest: &Value) -> Result<(), Failure> {

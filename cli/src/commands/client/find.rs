@@ -21,6 +21,12 @@ pub(super) async fn health(client: &Client, id: &str) -> Result<Value, Failure> 
     client.ask(document, json!({ "id": id })).await
 }
 
+/// What became of each of several nodes in an update.
+pub(super) async fn nodes(client: &Client, update: &Value) -> Result<Value, Failure> {
+    let document = "query($id: ID!) { update(id: $id) { nodes { name status step failure { code message } } } }";
+    Ok(client.ask(document, json!({ "id": update })).await?["nodes"].take())
+}
+
 /// Which updates a deployment's id stands for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Which {

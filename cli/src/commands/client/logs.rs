@@ -11,7 +11,7 @@ use super::{
 use crate::{
     args::Logs,
     client::{Client, Following},
-    commands::{say, signals::Signals},
+    commands::{say, say_json, signals::Signals},
     failure::Failure,
     login::Login,
     plain::plain,
@@ -28,7 +28,7 @@ pub(super) async fn run(args: Logs) -> Result<ExitCode, Failure> {
     let client = Client::of(&Login::find(&args.connect)?)?;
     let id = find::update(&client, &args.of, Which::Newest).await?;
     let steps = step_names(&report::read(&client, &id).await?);
-    let tell = |line: &Value| if args.output.json { say(typed("log", line)) } else { say(text(line, &steps)) };
+    let tell = |line: &Value| if args.output.json { say_json(&typed("log", line)) } else { say(text(line, &steps)) };
     if !args.follow {
         let mut after = Value::Null;
         loop {
@@ -54,7 +54,7 @@ pub(super) async fn run(args: Logs) -> Result<ExitCode, Failure> {
         }
     }
     let update = report::read(&client, &id).await?;
-    Ok(ExitCode::from(report::tell(&client, &update, args.output.json).await?))
+    Ok(ExitCode::from(report::tell(&client, &update, args.output.json, false).await?))
 }
 
 /// The names of an update's steps, by index.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     advice,
     client::Client,
-    commands::{say, show},
+    commands::{say, say_json, show},
     failure::Failure,
     plain::plain,
 };
@@ -21,6 +21,8 @@ const UPDATE: &str = "query($id: ID!) { update(id: $id) {
   id number status deploymentId infrastructureId projectKey bundleId requester requestedAt startedAt endedAt cancelRequestedBy warnings
   failure { code message detail help }
   steps { index name status hookName attempts { number failure { code } } }
+  deployment { latestUpdate { id number } }
+  nodes { name status step failure { code message } receipt { projectKey bundle differences { what found wanted } } }
   receipt { projectKey bundle connections { source target wantedType foundType }
     scenarios { id runAs active } webapps { id runAs active } differences { what found wanted } } } }";
 
@@ -44,19 +46,21 @@ pub(super) fn exit(update: &Value) -> u8 {
 }
 
 /// Tells how an update ended, and answers the exit code for that.
-pub(super) async fn tell(client: &Client, update: &Value, json: bool) -> Result<u8, Failure> {
+/// Of one that was asked for before, it says what was on the node then: that is all it can tell.
+pub(super) async fn tell(client: &Client, update: &Value, json: bool, repeated: bool) -> Result<u8, Failure> {
     let exit = exit(update);
+    let is_newest = update["deployment"]["latestUpdate"]["id"] == update["id"];
     let failure = if exit == 0 { None } else { Some(Trouble::of(client, update).await?) };
     if json {
         let failure = failure.map(|trouble| trouble.json());
-        say(
-            json!({ "type": "result", "status": update["status"], "exitCode": exit, "update": update, "failure": failure }),
+        say_json(
+            &json!({ "type": "result", "status": update["status"], "exitCode": exit, "update": update, "failure": failure }),
         )?;
         return Ok(exit);
     }
     match failure {
         Some(trouble) => trouble.say(update)?,
-        None => show::receipt(update)?,
+        None => show::receipt(update, is_newest && !repeated)?,
     }
     Ok(exit)
 }
@@ -135,6 +139,7 @@ impl Trouble {
         if let Some(help) = &self.help {
             line(format!("  more        {help}"))?;
         }
+        show::nodes(update)?;
         if !self.log.is_empty() {
             let step = self.step.as_deref().unwrap_or("-");
             line(format!("The last lines of the log of {step}:"))?;

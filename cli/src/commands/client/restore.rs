@@ -18,6 +18,7 @@ pub(super) async fn run(args: Restore) -> Result<ExitCode, Failure> {
     client.ask("{ viewer { login } }", json!({})).await?;
     let started = client.ask(document, json!({ "id": id, "to": to, "key": key })).await?;
     let update = report::read(&client, started["update"]["id"].as_str().unwrap_or_default()).await?;
-    deploy::tell(&update, started["repeated"] == true, json)?;
-    args.waiting.go_on(&client, &update, json).await
+    let repeated = started["repeated"] == true;
+    deploy::tell(&update, repeated, json)?;
+    args.waiting.go_on(&client, &update, repeated, json).await
 }

@@ -1,6 +1,6 @@
 //! Waits for an update's end and shows it coming: it outlives the loss of any connection.
 
-use std::{process::ExitCode, time::Duration};
+use std::{cell::Cell, process::ExitCode, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
@@ -10,7 +10,7 @@ use crate::{
     args::Waiting,
     ci,
     client::{Client, Following, Pauses},
-    commands::{say, show::Show, signals::Signals},
+    commands::{say_json, show::Show, signals::Signals},
     failure::{Failure, Kind},
     plain::plain,
 };
@@ -27,6 +27,8 @@ pub(super) struct Wait {
     pub(super) json: bool,
     /// An interrupt cancels it.
     pub(super) cancel_on_interrupt: bool,
+    /// It was asked for before.
+    pub(super) repeated: bool,
 }
 
 impl Waiting {
@@ -37,13 +39,36 @@ impl Waiting {
     }
 
     /// What becomes of the command once its update has begun.
-    pub(super) async fn go_on(&self, client: &Client, update: &Value, json: bool) -> Result<ExitCode, Failure> {
+    pub(super) async fn go_on(
+        &self,
+        client: &Client,
+        update: &Value,
+        repeated: bool,
+        json: bool,
+    ) -> Result<ExitCode, Failure> {
+        // How one failed that was asked for before is told all the same.
+        if repeated && report::is_over(update) && (!self.wait || report::exit(update) == 0) {
+            refuse_superseded(update)?;
+        }
         if !self.wait {
             return Ok(ExitCode::SUCCESS);
         }
         let (timeout, logs, cancel_on_interrupt) = (self.patience.timeout, self.logs, self.cancel_on_interrupt);
-        Wait { timeout, logs, json, cancel_on_interrupt }.on(client, update).await.map(ExitCode::from)
+        Wait { timeout, logs, json, cancel_on_interrupt, repeated }.on(client, update).await.map(ExitCode::from)
     }
+}
+
+/// An update that is over did what was asked for; what is live is another's work once one came after it.
+fn refuse_superseded(update: &Value) -> Result<(), Failure> {
+    let newest = &update["deployment"]["latestUpdate"];
+    if newest.is_null() || newest["id"] == update["id"] {
+        return Ok(());
+    }
+    let (number, status, later) = (&update["number"], update["status"].as_str().unwrap_or("-"), &newest["number"]);
+    let message = format!(
+        "Update {number} did this ({status}); since then update {later} changed the deployment. Nothing was done now. To deploy again, start a new attempt of the CI job, or give another --idempotency-key."
+    );
+    Err(Failure::new("UPDATE_SUPERSEDED", message))
 }
 
 /// Why nobody waits any more.
@@ -59,21 +84,26 @@ impl Wait {
     pub(super) async fn on(&self, client: &Client, update: &Value) -> Result<u8, Failure> {
         let id = update["id"].as_str().unwrap_or_default();
         let steps: Vec<String> = logs::step_names(update);
-        let mut view = View { json: self.json, show: None, steps };
+        let mut view = View { json: self.json, show: None, steps, away: Cell::new(false) };
         if !self.json {
-            view.show = Some(Show::new(Some(view.steps.len() as u64)));
+            view.show = Some(Show::new(Some(view.steps.len() as u64)).wide(&view.steps));
         }
         let stopped = self.follow(client, id, &mut view).await;
         if let Some(show) = &view.show {
             show.end();
         }
+        let stopped = stopped.map_err(|failure| match failure.code() {
+            "WAIT_TIMED_OUT" | "" => failure,
+            // A key that is no longer good, for one: it ends the waiting, not the update.
+            _ => failure.with(&format!("That does not cancel update {id}: it goes on.")),
+        });
         match stopped? {
-            Stop::Over(update) => report::tell(client, &update, self.json).await,
+            Stop::Over(update) => report::tell(client, &update, self.json, self.repeated).await,
             Stop::Signal(exit) => {
                 let message =
                     format!("The update goes on. `slipway logs -f {id}` follows it, `slipway cancel {id}` stops it.");
                 if self.json {
-                    say(json!({ "type": "interrupted", "updateId": id, "message": message, "exitCode": exit }))?;
+                    say_json(&json!({ "type": "interrupted", "updateId": id, "message": message, "exitCode": exit }))?;
                 }
                 crate::tell(message);
                 Ok(exit)
@@ -141,6 +171,8 @@ struct View {
     json: bool,
     show: Option<Show>,
     steps: Vec<String>,
+    /// An outage was told of: events and log have one connection each, and lose both.
+    away: Cell<bool>,
 }
 
 impl View {
@@ -175,21 +207,25 @@ impl View {
     }
 
     fn event(&mut self, event: &Value) -> Result<(), Failure> {
+        self.away.set(false);
         if self.json {
-            return say(logs::typed("event", event));
+            return say_json(&logs::typed("event", event));
         }
         self.show.as_mut().map_or(Ok(()), |show| show.event(event))
     }
 
     fn line(&self, line: &Value) -> Result<(), Failure> {
+        self.away.set(false);
         match &self.show {
             Some(show) => show.line(&format!("    {}", logs::text(line, &self.steps))),
-            None => say(logs::typed("log", line)),
+            None => say_json(&logs::typed("log", line)),
         }
     }
 
     fn lost(&self, failure: &Failure) {
-        self.note(&plain(&format!("no connection ({failure}); it is tried again, the update goes on")));
+        if !self.away.replace(true) {
+            self.note(&plain(&format!("no connection ({failure}); it is tried again, the update goes on")));
+        }
     }
 
     fn note(&self, words: &str) {

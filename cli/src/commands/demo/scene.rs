@@ -97,7 +97,7 @@ pub(super) async fn play(client: &Client, node_url: &str, node_key: &Secret, pyt
             json!({ "id": id }),
         )
         .await?;
-    show::receipt(&update)?;
+    show::receipt(&update, true)?;
     Ok(matches!(update["status"].as_str(), Some("SUCCEEDED" | "WARNING")))
 }
 
