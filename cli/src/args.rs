@@ -1,12 +1,13 @@
 //! The command line.
 
 mod client;
+mod node;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use self::client::*;
+pub(crate) use self::{client::*, node::*};
 
 /// Slipway deploys data projects: it takes a bundle and makes an infrastructure run it, safely, repeatably and under the identity that
 /// policy demands.
