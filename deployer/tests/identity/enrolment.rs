@@ -2,7 +2,7 @@
 
 use deployer::{
     accounts::users,
-    audit::{self, AuditFilter},
+    audit::list::{self, Filter},
     enrolment::{self, Bearer, Enrolled},
     error::Result,
     infrastructures::{self, InfrastructurePatch, NodeOffer, NodePatch, Settings, SettingsPatch},
@@ -117,7 +117,7 @@ async fn a_token_bound_to_an_only_node_takes_it_over() {
     let enrolled = house.enroll(&token, said).await.unwrap();
     assert_eq!((enrolled.infrastructure_id.as_str(), enrolled.node_name.as_deref()), ("prod", None));
     let settings = house.settings("prod").await;
-    assert_eq!(settings.node_url, "https://auto-1.example.com/");
+    assert_eq!(settings.node_url, "https://auto-1.example.com");
     assert_eq!(settings.external_url.as_deref(), Some("https://people.example.com"));
     assert_eq!(settings.managed.as_ref().unwrap().node_id, "auto-1");
     assert_eq!(settings.logging, logging("logs").unwrap());
@@ -140,7 +140,7 @@ async fn a_token_bound_to_an_only_node_takes_it_over() {
     // It rotates: what it does not say of logs stays.
     let rotated = house.rotate(&enrolled.credential, offer("auto-2", "key-2")).await.unwrap();
     let settings = house.settings("prod").await;
-    assert_eq!(settings.node_url, "https://auto-2.example.com/");
+    assert_eq!(settings.node_url, "https://auto-2.example.com");
     assert_eq!((settings.external_url, settings.run_as_scenarios.as_deref()), (None, Some("svc")));
     assert_eq!((settings.logging, settings.managed.unwrap().node_id), (logging("logs").unwrap(), "auto-2".to_owned()));
     assert_eq!(house.keys().await, ["key-2"]);
@@ -195,7 +195,7 @@ async fn several_nodes_come_and_go_by_name() {
     assert_eq!(names().await, ["hand", "second"]);
     assert_eq!(house.keys().await, ["fleet-key", "key-b"]);
     house.rotate(&second.credential, offer("b2", "key-b2")).await.unwrap();
-    assert_eq!(house.settings("prod").await.nodes[1].url, "https://b2.example.com/");
+    assert_eq!(house.settings("prod").await.nodes[1].url, "https://b2.example.com");
     assert_eq!(names().await, ["hand", "second"], "a node that calls itself otherwise keeps its name here");
     let nodes: Vec<_> = house.settings("prod").await.nodes;
     let list = nodes.iter().filter(|node| node.name != "second").map(|node| NodePatch {
@@ -412,7 +412,7 @@ async fn all_of_it_is_in_the_audit_and_no_secret() {
     let rotated = house.rotate(&enrolled.credential, offer("b", "hush-3")).await.unwrap();
     house.remove(&rotated.credential).await.unwrap();
     let page = Page::new(None, None).unwrap();
-    let events = audit::list(&house.deployer, &ann, &AuditFilter::default(), &page).await.unwrap();
+    let events = list::list(&house.deployer, &ann, &Filter::default(), &page).await.unwrap();
     let told: Vec<_> = events.items.iter().map(|(_, event)| event).collect();
     let actions: Vec<_> =
         told.iter().map(|event| (event.action.as_str(), event.outcome.as_str(), event.login.as_str())).collect();
@@ -431,5 +431,5 @@ async fn all_of_it_is_in_the_audit_and_no_secret() {
     let text = format!("{told:?}");
     assert!(!text.contains("hush") && !text.contains(&token.expose()[14..]), "{text}");
     assert!(text.contains("enrolmentTokenCreatedBy"), "{text}");
-    assert!(text.contains("nodeUrl") && text.contains("https://b.example.com/"), "{text}");
+    assert!(text.contains("nodeUrl") && text.contains("https://b.example.com"), "{text}");
 }
