@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
-use tests::{Fleet, Size, practice};
+use tests::{Fleet, Size, client::http, practice};
 
 use crate::ci::Job;
 
@@ -106,10 +106,10 @@ async fn a_node_registers_itself_rotates_and_leaves() {
 /// The same without our program, and what an administrator does about it.
 async fn plain_call(fleet: &Fleet, admin: &Job, node_url: &str) {
     let made = admin.run(&["node", "token", "--infrastructure", "production", "--json"]).result();
-    let (http, at) = (tests::http(), format!("{}/fleet/nodes", fleet.client.url()));
+    let (agent, at) = (http(), format!("{}/fleet/nodes", fleet.client.url()));
     let body = json!({"nodeId": "auto-2", "url": node_url, "adminKey": SECOND_KEY});
     let post = async |token: &str, body: String| {
-        let answer = http.post(&at).bearer_auth(token).body(body).send().await.unwrap();
+        let answer = agent.post(&at).bearer_auth(token).body(body).send().await.unwrap();
         (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
     };
     let token = made["token"].as_str().unwrap();
@@ -129,7 +129,7 @@ async fn plain_call(fleet: &Fleet, admin: &Job, node_url: &str) {
     let released = fleet.client.tell(&release, "infrastructure { managed hasAdminKey }").await;
     assert_eq!(released["infrastructure"], json!({"managed": false, "hasAdminKey": true}));
     let credential = told["credential"].as_str().unwrap();
-    let dead = http.delete(&at).bearer_auth(credential).send().await.unwrap();
+    let dead = agent.delete(&at).bearer_auth(credential).send().await.unwrap();
     assert_eq!(dead.status().as_u16(), 401);
     fleet.client.run("churn", "SUCCEEDED").await;
     // By hand again.
