@@ -180,7 +180,6 @@ async fn several_nodes_come_and_go_by_name() {
     assert_eq!(refused(house.enroll(&token, offer("hand", "x")).await), "NODE_NAME_TAKEN");
     let same_url = NodeOffer { url: "https://a.example.com/".to_owned(), ..offer("c", "x") };
     assert_eq!(refused(house.enroll(&token, same_url).await), "NODE_LIST_INVALID");
-    assert_eq!(refused(house.enroll(&token, offer("c/d", "x")).await), "NODE_URL_INVALID");
     let bad_name = NodeOffer { url: "https://c.example.com".to_owned(), ..offer("c?d", "x") };
     assert_eq!(refused(house.enroll(&token, bad_name).await), "ID_INVALID");
     house.enroll(&house.token("prod", Some("hand")).await, offer("hand", "fleet-key")).await.unwrap();
