@@ -11,7 +11,7 @@ use poem::{
 };
 use tracing::Instrument;
 
-use crate::{failure::Failure, metrics::HttpMetrics, origin, rest};
+use crate::{failure::Failure, fleet, metrics::HttpMetrics, origin, rest};
 
 /// The number of a request, in the header `x-request-id` of question and answer, and in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +80,9 @@ impl<I: Endpoint> Endpoint for Edge<I> {
 
 impl<I: Endpoint> Edge<I> {
     async fn answer(&self, request: Request) -> Response {
-        let shape = if rest::is_below(request.uri().path()) { Failure::into_rest } else { Failure::into_response };
+        let path = request.uri().path();
+        let shape =
+            if rest::is_below(path) || path == fleet::PATH { Failure::into_rest } else { Failure::into_response };
         let page = match origin::check(&request, &self.allowed_origins) {
             Ok(()) => request.headers().get(header::ORIGIN).cloned(),
             Err(failure) => return shape(failure),
@@ -130,6 +132,7 @@ fn route(path: &str) -> &'static str {
     match path {
         "/graphql" => "/graphql",
         "/bundles" => "/bundles",
+        fleet::PATH => fleet::PATH,
         "/healthz" => "/healthz",
         "/readyz" => "/readyz",
         "/metrics" => "/metrics",

@@ -74,6 +74,29 @@ pub trait House: Send + Sync + 'static {
     /// What is wrong with it.
     fn rest(&self, viewer: &Self::Viewer, call: RestCall) -> impl Future<Output = Result<RestAnswer, Failure>> + Send;
 
+    /// A node that asks for itself.
+    type Node: Send + Sync + 'static;
+
+    /// Which node this token is of, as far as it allows this method.
+    ///
+    /// # Errors
+    /// One answer for every token that is not good.
+    fn node(
+        &self,
+        token: Option<&Key>,
+        method: &str,
+        from: &Arrival,
+    ) -> impl Future<Output = Result<Self::Node, Failure>> + Send;
+
+    /// The name that the log shows.
+    fn node_login<'a>(&self, node: &'a Self::Node) -> &'a str;
+
+    /// Does what the node asks.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn fleet(&self, node: &Self::Node, body: Bytes) -> impl Future<Output = Result<serde_json::Value, Failure>> + Send;
+
     /// Takes what a form of the REST API carries in its part `file`.
     ///
     /// # Errors

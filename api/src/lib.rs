@@ -6,6 +6,7 @@
 //! * `graphql`: GraphQL over HTTP, server-sent events and WebSocket; [`limits`]: bounds on what a document may ask.
 //! * `rate`: how fast requests are taken, and how many at once; `connections`: a bound on those.
 //! * `rest`: the REST API of Dataiku's client, as calls of the house.
+//! * `fleet`: nodes that register themselves.
 //! * `bundles`: uploads and downloads. `graphiql`: the page. [`health`]: health, readiness, metrics.
 
 mod auth;
@@ -13,6 +14,7 @@ mod bundles;
 mod connections;
 mod edge;
 mod failure;
+mod fleet;
 mod graphiql;
 mod graphql;
 pub mod health;

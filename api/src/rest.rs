@@ -140,7 +140,7 @@ impl<H: House> Rest<H> {
     }
 }
 
-async fn late<T>(timeout: Duration, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(crate) async fn late<T>(timeout: Duration, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let answer = tokio::time::timeout(timeout, work).await;
     answer.map_err(|_| Failure::new(StatusCode::GATEWAY_TIMEOUT, "TIMEOUT", LATE))?
 }
@@ -163,7 +163,7 @@ fn call(request: &Request) -> Result<RestCall, Failure> {
     })
 }
 
-async fn body(request: Request, limit: usize) -> Result<Bytes, Failure> {
+pub(crate) async fn body(request: Request, limit: usize) -> Result<Bytes, Failure> {
     let most = limit as u64;
     if declared_length(&request).is_some_and(|length| length > most) {
         return Err(Failure::too_large(most));

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     bundles::{Download, Intake, Upload},
     edge::Edge,
+    fleet::{self, Fleet},
     graphiql::Graphiql,
     graphql::{GraphqlEndpoint, Shared},
     health::{self, Numbers, Ready},
@@ -19,7 +20,8 @@ use crate::{
     settings::Settings,
 };
 
-/// The addresses of `slipway api`: GraphQL, GraphiQL, the REST API of Dataiku's client, bundles, health.
+/// The addresses of `slipway api`: GraphQL, GraphiQL, the REST API of Dataiku's client, nodes that register themselves,
+/// bundles, health.
 ///
 /// `numbers` is what `/metrics` shows; `metrics` was registered there by the caller. Streams end when `shutdown` is cancelled.
 pub fn app<E: Executor, H: House>(
@@ -40,6 +42,7 @@ pub fn app<E: Executor, H: House>(
     let rates = Arc::new(Rates::new(&settings));
     let intake = Arc::new(Intake::new(settings.clone()));
     let rest = Rest { house: house.clone(), rates: rates.clone(), settings: settings.clone(), intake: intake.clone() };
+    let fleet = Fleet { house: house.clone(), rates: rates.clone(), settings: settings.clone() };
     let shared = Shared {
         executor,
         house: house.clone(),
@@ -52,6 +55,7 @@ pub fn app<E: Executor, H: House>(
         .at("/graphql", GraphqlEndpoint(Arc::new(shared)))
         .at("/graphiql", Graphiql)
         .at("/graphiql/*file", Graphiql)
+        .at(fleet::PATH, fleet)
         .at("/bundles", Upload { house: house.clone(), intake })
         .at("/projects/:key/bundles/:id", Download { house });
     let inner = Fork { rest, others: health::mount(route, ready, numbers.into()) };

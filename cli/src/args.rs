@@ -1,13 +1,14 @@
 //! The command line.
 
 mod client;
+mod node;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 
-pub(crate) use self::client::*;
+pub(crate) use self::{client::*, node::*};
 
 /// Slipway deploys data projects: it takes a bundle and makes an infrastructure run it, safely, repeatably and under the identity that
 /// policy demands.

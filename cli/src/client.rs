@@ -5,6 +5,7 @@
 
 mod answer;
 mod events;
+mod fleet;
 mod follow;
 mod upload;
 

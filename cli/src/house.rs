@@ -8,6 +8,7 @@ use api::{
 use deployer::{
     Deployer,
     bundles::{self, BundleKey},
+    enrolment,
     error::{Error, Refusal},
     viewer::{Origin, Via, Viewer},
 };
@@ -58,12 +59,7 @@ impl House for Deployment {
     }
 
     fn arrived(&self, viewer: &mut Viewer, from: &Arrival) {
-        viewer.origin = Origin {
-            via: if from.graphql { Via::GraphQl } else { Via::Rest },
-            address: from.address.as_deref().map(str::to_owned),
-            request_id: from.request_id.as_deref().map(str::to_owned),
-            acting: None,
-        };
+        viewer.origin = origin(from);
     }
 
     fn request_data(&self, pass: &Pass<Viewer>, request_id: &str) -> async_graphql::Data {
@@ -125,6 +121,20 @@ impl House for Deployment {
         }
     }
 
+    type Node = rest::FleetCall;
+
+    async fn node(&self, token: Option<&Key>, method: &str, from: &Arrival) -> Result<rest::FleetCall, Failure> {
+        rest::FleetCall::admit(&self.deployer, &origin(from), method, token.map(Key::expose)).await.map_err(failure)
+    }
+
+    fn node_login<'a>(&self, node: &'a rest::FleetCall) -> &'a str {
+        node.login()
+    }
+
+    async fn fleet(&self, node: &rest::FleetCall, body: bytes::Bytes) -> Result<Value, Failure> {
+        node.answer(&self.deployer, &body).await.map_err(failure)
+    }
+
     async fn rest_upload(
         &self,
         viewer: &Viewer,
@@ -135,6 +145,16 @@ impl House for Deployment {
         let call = read(call)?;
         let project_key = rest::upload_to(&call).map_err(failure)?;
         self.upload(viewer, project_key, file_name, content).await.map(RestAnswer::Json)
+    }
+}
+
+/// Where a request came from, for the audit.
+fn origin(from: &Arrival) -> Origin {
+    Origin {
+        via: if from.graphql { Via::GraphQl } else { Via::Rest },
+        address: from.address.as_deref().map(str::to_owned),
+        request_id: from.request_id.as_deref().map(str::to_owned),
+        acting: None,
     }
 }
 
@@ -162,11 +182,13 @@ fn failure(error: Error) -> Failure {
         Some("FORBIDDEN") => StatusCode::FORBIDDEN,
         // The key died while the request was on its way.
         Some("UNAUTHENTICATED") => StatusCode::UNAUTHORIZED,
+        Some(enrolment::TOKEN_INVALID) => StatusCode::UNAUTHORIZED,
         Some("METHOD_NOT_ALLOWED") => StatusCode::METHOD_NOT_ALLOWED,
         Some("NODE_FAILED") => StatusCode::BAD_GATEWAY,
         Some("CONTENT_TYPE_INVALID") => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Some(
             "ID_NOT_AVAILABLE"
+            | "NODE_NAME_TAKEN"
             | "BUNDLE_EXISTS"
             | "BUNDLE_ID_BOUND"
             | "IN_USE"

@@ -133,12 +133,7 @@ pub(crate) fn key(text: &str, from: &str) -> Result<String, Failure> {
 /// The key of the environment, or of a file that it or the command line names.
 fn given_key(file: Option<&Path>) -> Result<Option<String>, Failure> {
     if let Some(file) = file {
-        let unreadable = |problem: &str| {
-            Failure::refused("CONFIG_UNREADABLE", format!("the key file {}: {problem}", file.display()))
-        };
-        let text = read(file, LONGEST).map_err(|problem| unreadable(&problem))?;
-        let text = String::from_utf8(text).map_err(|_| unreadable("it is no text."))?;
-        return key(&text, "The key file").map(Some);
+        return key(&contents(file)?, "The key file").map(Some);
     }
     match env::var("SLIPWAY_API_KEY") {
         Ok(text) if !text.trim().is_empty() => key(&text, "SLIPWAY_API_KEY").map(Some),
@@ -161,6 +156,28 @@ pub(crate) fn read(file: &Path, longest: u64) -> Result<Vec<u8>, String> {
     } else {
         Err(format!("it is longer than {longest} bytes."))
     }
+}
+
+/// A secret that must be given: in a file, else in a variable. `what` says which one it is, and how it is given.
+pub(crate) fn given_secret(file: Option<&Path>, variable: &str, what: &str) -> Result<String, Failure> {
+    let text = match file {
+        Some(file) => contents(file)?,
+        None => Some(variable).filter(|name| !name.is_empty()).and_then(|name| env::var(name).ok()).unwrap_or_default(),
+    };
+    let secret = text.trim();
+    if secret.is_empty() || secret.len() > 1_000 || !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let message = format!("This needs {what}: one line of letters, digits and signs, as it was shown.");
+        return Err(Failure::refused("NOT_LOGGED_IN", message));
+    }
+    Ok(secret.to_owned())
+}
+
+/// A file that holds one secret.
+fn contents(file: &Path) -> Result<String, Failure> {
+    let unreadable =
+        |problem: &str| Failure::refused("CONFIG_UNREADABLE", format!("the key file {}: {problem}", file.display()));
+    let text = read(file, LONGEST).map_err(|problem| unreadable(&problem))?;
+    String::from_utf8(text).map_err(|_| unreadable("it is no text."))
 }
 
 fn stored() -> Result<Login, Failure> {

@@ -5,13 +5,14 @@
 //!
 //! * [`Settings`] and `patch`: what an administrator sets, and what a change names.
 //! * `validate`: what settings may be.
-//! * `nodes`: several nodes behind one infrastructure, and what a fleet manages of a node.
+//! * `nodes`: several nodes behind one infrastructure, and what a fleet manages of a node. `fleet`: what a node says of itself.
 //! * [`list`], [`get`], [`by_ids`], [`count`]: reading.
 //! * [`create`], [`update`], [`set_permissions`], [`delete`]: changing.
 //! * [`check`]: reaches the nodes; [`generate_personal_keys`]: a key of one user on all of them.
 
 mod change;
 mod check;
+mod fleet;
 pub(crate) mod nodes;
 mod patch;
 mod personal_keys;
@@ -23,6 +24,8 @@ pub use change::{NewInfrastructure, create, delete, set_permissions, update};
 pub(crate) use change::{lock, other_nodes, require_version, touch};
 pub(crate) use check::governance_source;
 pub use check::{CheckOutcome, CheckedNode, check, to_spec};
+pub(crate) use fleet::Changing;
+pub use fleet::NodeOffer;
 pub use nodes::{MOST_NODES, Managed, Node, NodePatch};
 pub use patch::{InfrastructurePatch, SettingsPatch};
 pub use personal_keys::{NewPersonalKeys, NodeKeyOutcome, PersonalKeys, generate_personal_keys};

@@ -101,7 +101,7 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: &NewKey, act: &A
     if !viewer.is_admin() && kind_of(deployer, login).await? == AccountKind::Technical {
         return Err(Error::forbidden("to be a global administrator, who alone makes keys for a technical account"));
     }
-    if let Some(until) = own_key(deployer, viewer).await?.and_then(|row| row.expires_at)
+    if let Some(until) = own_expiry(deployer, viewer).await?
         && new.expires_at.is_none_or(|at| at > until)
     {
         // Else a key that leaked could live on in another.
@@ -142,6 +142,14 @@ async fn own_key(deployer: &Deployer, viewer: &Viewer) -> Result<Option<api_key:
         Some(row) if row.hooks_run_id.is_none() => Ok(Some(row)),
         _ => Err(Error::forbidden("a key of your own, not one that was made for a hook")),
     }
+}
+
+/// When the key that the viewer uses expires, in µs: what it makes must not outlive it. None never, or without a key.
+///
+/// # Errors
+/// `FORBIDDEN` for a key that was minted for a run's hooks.
+pub(crate) async fn own_expiry(deployer: &Deployer, viewer: &Viewer) -> Result<Option<i64>> {
+    Ok(own_key(deployer, viewer).await?.and_then(|row| row.expires_at))
 }
 
 /// Mints a key for the hooks of one run. It acts as the infrastructure's hooks user, and is dead once the run has ended. None when that user

@@ -6,6 +6,7 @@
 //! * [`rights`]: what a viewer may do, and nowhere else.
 //! * [`accounts`] (users and groups), [`keys`] (API keys, authentication), [`bootstrap`] (the first administrator, and the operator's calls).
 //! * [`stages`], [`infrastructures`], [`hooks`]: where things are deployed to, and what runs around it.
+//! * [`enrolment`]: nodes that register themselves.
 //! * [`pools`]: slots, as people see them. [`workers`]: the processes, as operators see them.
 //! * [`sealed`], [`rotate`]: secrets at rest.
 //! * `again`: transactions that lost to another one. `text`: what texts from outside may look like.
@@ -27,6 +28,7 @@ pub mod bundles;
 pub mod contents;
 pub mod deployments;
 pub mod drift;
+pub mod enrolment;
 pub mod error;
 pub mod freeze;
 pub mod governance;

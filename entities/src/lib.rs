@@ -15,6 +15,7 @@ pub mod idempotency_key;
 pub mod infrastructure;
 pub mod infrastructure_permission;
 pub mod membership;
+pub mod node_enrolment;
 pub mod node_import;
 pub mod package_binding;
 pub mod pool;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use async_graphql::dataloader::Loader;
 use deployer::{
-    bundles, deployments, drift, hooks, infrastructures,
+    bundles, deployments, drift, enrolment, hooks, infrastructures,
     paging::{Listing, Page},
     projects, updates,
 };
@@ -80,6 +80,11 @@ loader!(
     /// The rights on an infrastructure, for its administrators.
     PermissionsOf(String) -> Vec<infrastructures::Permission>,
     |deployer, viewer, ids| infrastructures::permissions_by_ids(deployer, viewer, ids)
+);
+loader!(
+    /// The one-time tokens of an infrastructure, for its administrators.
+    EnrolmentTokensOf(String) -> Vec<enrolment::EnrolmentToken>,
+    |deployer, viewer, ids| enrolment::tokens_by_infrastructures(deployer, viewer, ids)
 );
 loader!(
     /// The hooks of an infrastructure, for its administrators.

@@ -19,6 +19,7 @@ mod m20261128_000005_drift;
 mod m20261128_000006_client;
 mod m20261128_000007_audit;
 mod m20261129_000008_nodes;
+mod m20261129_000009_enrolment;
 mod m20261129_000010_audit_is_new;
 
 /// All migrations, in order.
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000006_client::Migration),
             Box::new(m20261128_000007_audit::Migration),
             Box::new(m20261129_000008_nodes::Migration),
+            Box::new(m20261129_000009_enrolment::Migration),
             Box::new(m20261129_000010_audit_is_new::Migration),
         ]
     }

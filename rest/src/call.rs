@@ -74,12 +74,17 @@ impl Call {
 
     /// The body as JSON; null if there is none.
     pub(crate) fn json(&self) -> Result<Value> {
-        if self.body.iter().all(u8::is_ascii_whitespace) {
-            return Ok(Value::Null);
-        }
-        serde_json::from_slice(&self.body)
-            .map_err(|error| Error::refused("BAD_REQUEST", format!("The body is not JSON: {error}")))
+        json(&self.body)
     }
+}
+
+/// A body as JSON; null if there is none.
+pub(crate) fn json(body: &Bytes) -> Result<Value> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(body)
+        .map_err(|error| Error::refused("BAD_REQUEST", format!("The body is not JSON: {error}")))
 }
 
 #[cfg(test)]

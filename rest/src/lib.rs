@@ -4,11 +4,13 @@
 //! * [`Call`], [`Answer`]; `routes`: which path is which function.
 //! * `infras`, `projects`, `deployments`, `updates`, `futures`: the Project Deployer. `documents`: what settings look like there.
 //! * `people`, `groups`, `keys`, `instance`: the rest of what scripts on a deployer ask.
+//! * [`FleetCall`]: nodes that register themselves, beside that API.
 //! * `messages`: the report object that recurs everywhere. `read`: taking documents from outside apart.
 
 mod call;
 mod deployments;
 mod documents;
+mod fleet;
 mod futures;
 mod groups;
 mod infras;
@@ -25,6 +27,7 @@ use deployer::{Deployer, error::Result, viewer::Viewer};
 
 pub use self::{
     call::{Answer, Call, Method},
+    fleet::FleetCall,
     instance::Instance,
     routes::{is_patient, upload_to},
 };

@@ -68,6 +68,9 @@ impl Claim {
     pub(crate) fn kind(&self, keys: &Keys, state: &State) -> KeyKind {
         match self.secret.as_ref().map(|secret| keys.0.get(secret)) {
             None => KeyKind::None,
+            Some(_) if self.secret.as_ref().is_some_and(|secret| state.revoked_keys.contains(secret)) => {
+                KeyKind::Unknown
+            }
             Some(None) if self.secret.as_ref().is_some_and(|secret| state.personal_keys.contains_key(secret)) => {
                 KeyKind::User
             }
@@ -81,7 +84,7 @@ impl Claim {
     pub(crate) fn check(&self, keys: &Keys, state: &State) -> Result<Who, Refusal> {
         let secret = self.secret.as_ref().ok_or_else(|| Refusal::unauthenticated("an API key is needed"))?;
         let made = || state.personal_keys.get(secret).cloned().map(Holder::User);
-        let holder = keys.0.get(secret).cloned().or_else(made);
+        let holder = keys.0.get(secret).cloned().or_else(made).filter(|_| !state.revoked_keys.contains(secret));
         let holder = holder.ok_or_else(|| Refusal::unauthenticated("invalid API key"))?;
         let own = match &holder {
             Holder::Admin(label) => {

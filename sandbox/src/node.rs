@@ -285,6 +285,11 @@ impl Node {
         self.core.state().users.remove(login);
     }
 
+    /// Revokes a key, for good.
+    pub fn revoke_key(&self, secret: &str) {
+        self.core.state().revoked_keys.insert(secret.to_owned());
+    }
+
     /// Ends all runs of a scenario that go on, with this outcome.
     pub fn end_runs(&self, project: &str, scenario: &str, outcome: &str) {
         let mut state = self.core.state();

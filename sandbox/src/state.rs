@@ -17,6 +17,8 @@ pub(crate) struct State {
     pub(crate) users: BTreeMap<String, User>,
     /// Logins by the secrets of personal keys that were made by calls.
     pub(crate) personal_keys: BTreeMap<String, String>,
+    /// Secrets of keys that are good no more.
+    pub(crate) revoked_keys: BTreeSet<String>,
     pub(crate) groups: BTreeSet<String>,
     pub(crate) connections: BTreeMap<String, Connection>,
     pub(crate) code_envs: BTreeSet<String>,

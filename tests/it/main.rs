@@ -6,6 +6,7 @@ mod backlog;
 mod backup;
 mod ci;
 mod database;
+mod enrolment;
 mod fleet;
 mod flood;
 mod hook_clients;

@@ -4,6 +4,7 @@
 mod basics;
 mod bundles;
 mod events;
+mod fleet;
 mod graphql;
 mod rest;
 mod socket;

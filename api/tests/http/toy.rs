@@ -8,7 +8,9 @@ use std::{
     },
 };
 
-use api::{ByteStream, Download, Failure, House, HttpMetrics, Key, Pass, Readiness, RestAnswer, RestCall, Settings};
+use api::{
+    Arrival, ByteStream, Download, Failure, House, HttpMetrics, Key, Pass, Readiness, RestAnswer, RestCall, Settings,
+};
 use async_graphql::{Context, Data, Object, Schema, SimpleObject, Subscription};
 use futures_util::{Stream, StreamExt, stream};
 use poem::http::StatusCode;
@@ -17,6 +19,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const KEY: &str = "swk_good";
+/// A node's.
+pub(crate) const TOKEN: &str = "slwe_good";
 
 #[derive(Clone, Default)]
 pub(crate) struct Toy(pub(crate) Arc<State>);
@@ -113,6 +117,22 @@ impl House for Toy {
             Some("bundle") => self.download(viewer, "SALES", "v 1").await.map(RestAnswer::Bundle),
             _ => Err(Failure::new(StatusCode::NOT_FOUND, "NOT_FOUND", "Nothing.").about("path")),
         }
+    }
+
+    type Node = String;
+
+    async fn node(&self, token: Option<&Key>, method: &str, _from: &Arrival) -> Result<String, Failure> {
+        let good = token.is_some_and(|token| token.expose() == TOKEN);
+        good.then(|| method.to_owned())
+            .ok_or_else(|| Failure::new(StatusCode::UNAUTHORIZED, "ENROLMENT_TOKEN_INVALID", "None."))
+    }
+
+    fn node_login<'a>(&self, node: &'a String) -> &'a str {
+        node
+    }
+
+    async fn fleet(&self, node: &String, body: bytes::Bytes) -> Result<serde_json::Value, Failure> {
+        Ok(serde_json::json!({"method": node, "bytes": body.len()}))
     }
 
     async fn rest_upload(

@@ -5,6 +5,8 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
 
+use super::node::NodeCommand;
+
 const EXIT_CODES: &str = "Exit codes:
   0  done
   1  failed
@@ -41,6 +43,9 @@ pub(crate) enum ClientCommand {
     /// The deployment is set to match, so that its next ordinary update does not undo it.
     #[command(after_help = EXIT_CODES)]
     Restore(Restore),
+    /// Nodes that register themselves.
+    #[command(subcommand)]
+    Node(NodeCommand),
     /// Prints a shell's completions: `source <(slipway completions bash)`.
     Completions {
         /// The shell.
@@ -286,7 +291,7 @@ fn remapping(text: &str) -> Result<(String, String), String> {
     parts.map(|(source, target)| (source.to_owned(), target.to_owned())).ok_or_else(|| "write SOURCE=TARGET".to_owned())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|each: char| each.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
         "" | "s" => 1,

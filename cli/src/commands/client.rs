@@ -9,6 +9,7 @@ mod find;
 mod list;
 mod login;
 mod logs;
+mod node;
 mod prompt;
 mod report;
 mod restore;
@@ -20,7 +21,7 @@ use serde_json::json;
 
 use super::say_json;
 use crate::{
-    args::{BundleCommand, ClientCommand, DeploymentCommand},
+    args::{BundleCommand, ClientCommand, DeploymentCommand, NodeCommand},
     failure::Failure,
 };
 
@@ -50,6 +51,7 @@ async fn dispatch(command: ClientCommand) -> Result<ExitCode, Failure> {
         ClientCommand::Logs(args) => return logs::run(args).await,
         ClientCommand::Cancel(args) => return cancel::run(args).await,
         ClientCommand::Restore(args) => return restore::run(args).await,
+        ClientCommand::Node(command) => node::run(command).await?,
         ClientCommand::Completions { shell } => completions::run(shell)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -68,6 +70,12 @@ fn writes_json(command: &ClientCommand) -> bool {
         ClientCommand::Logs(args) => args.output.json,
         ClientCommand::Cancel(args) => args.output.json,
         ClientCommand::Restore(args) => args.output.json,
+        ClientCommand::Node(
+            NodeCommand::Token { output, .. }
+            | NodeCommand::Enroll { output, .. }
+            | NodeCommand::Rotate { output, .. }
+            | NodeCommand::Remove { output, .. },
+        ) => output.json,
         ClientCommand::Login(_) | ClientCommand::Logout | ClientCommand::Completions { .. } => false,
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use engine::ids::RunId;
 use entities::{
-    account, api_key, bundle, deployment, hook, hook_code, infrastructure, infrastructure_permission, membership, pool,
-    published_project, published_project_permission, run, stage, user_group, worker,
+    account, api_key, bundle, deployment, hook, hook_code, infrastructure, infrastructure_permission, membership,
+    node_enrolment, pool, published_project, published_project_permission, run, stage, user_group, worker,
 };
 use sea_orm::{ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _};
 use serde_json::{Map, Value, json};
@@ -82,6 +82,20 @@ async fn infrastructure<C: ConnectionTrait>(db: &C, id: &str) -> Result<Seen> {
     }
     for (name, value) in serde_json::from_str::<Map<String, Value>>(&row.settings)? {
         let value = if KEPT.contains(&name.as_str()) { unread(&value) } else { value };
+        fields.insert(name, value);
+    }
+    // By the part that may be shown. Tokens that were used are no part of the infrastructure any more.
+    let tokens = node_enrolment::Entity::find()
+        .filter(node_enrolment::Column::InfrastructureId.eq(id))
+        .filter(node_enrolment::Column::UsedAt.is_null())
+        .all(db)
+        .await?;
+    for token in tokens {
+        let (name, value) = match (token.expires_at, &token.node_name) {
+            (Some(at), name) => (format!("enrolmentTokens.{}", token.id), json!({"nodeName": name, "expiresAt": at})),
+            (None, Some(name)) => (format!("nodes.{name}.credential"), json!(token.id)),
+            (None, None) => ("credential".to_owned(), json!(token.id)),
+        };
         fields.insert(name, value);
     }
     // Each on its own, so that a record says which one changed; their order, too.

@@ -23,6 +23,7 @@ use crate::{
     Deployer,
     accounts::changes::{inserted, lock_administrators, lock_groups},
     audit::{Object, ObjectKind, act::Act},
+    enrolment,
     error::{Error, Problems, Refusal, Result},
     names,
     projects::MOST_GROUPS,
@@ -73,10 +74,15 @@ pub(crate) async fn lock(
 
 /// Counts a change, under the row's lock.
 pub(crate) async fn touch(tx: &Tx, viewer: &Viewer, row: &infrastructure::Model) -> Result<()> {
+    touch_as(tx, &viewer.login, row).await
+}
+
+/// The same for whoever has this name.
+pub(super) async fn touch_as(tx: &Tx, login: &str, row: &infrastructure::Model) -> Result<()> {
     infrastructure::Entity::update_many()
         .col_expr(infrastructure::Column::Version, row.version.saturating_add(1).into())
         .col_expr(infrastructure::Column::UpdatedAt, tx.now().await?.into())
-        .col_expr(infrastructure::Column::UpdatedBy, viewer.login.as_str().into())
+        .col_expr(infrastructure::Column::UpdatedBy, login.into())
         .filter(infrastructure::Column::Id.eq(&row.id))
         .exec(&**tx)
         .await?;
@@ -160,6 +166,8 @@ async fn create_once(
     if !inserted(&result) {
         return Err(Error::id_not_available("id"));
     }
+    // The version before leaves them behind when it deletes an infrastructure: they are not good for a new one.
+    enrolment::forget_all(&tx, &new.id).await?;
     lock_administrators(&tx, &names_of(&permissions)).await?;
     require_hooks_user(&tx, viewer, &Settings::default(), &settings).await?;
     put_permissions(&tx, &new.id, &permissions).await?;
@@ -457,6 +465,7 @@ async fn delete_once(deployer: &Deployer, viewer: &Viewer, id: &str, act: &Act<'
     hook::Entity::delete_many().filter(hook::Column::InfrastructureId.eq(id)).exec(&*tx).await?;
     hook_code::Entity::delete_many().filter(hook_code::Column::InfrastructureId.eq(id)).exec(&*tx).await?;
     secret::Entity::delete_many().filter(secret::Column::Owner.is_in(sealed::owners_of(id))).exec(&*tx).await?;
+    enrolment::forget_all(&tx, id).await?;
     infrastructure::Entity::delete_by_id(id).exec(&*tx).await?;
     act.commit(tx).await
 }

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod audit;
+mod enrolment;
 mod governance;
 mod hooks;
 mod infrastructures;

@@ -6,66 +6,38 @@
 
 use std::fmt;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
-use zeroize::Zeroizing;
-
-use super::{Secret, hex};
-use crate::clock;
+use super::token::Token;
 
 const MARK: &str = "slw_";
-const ID_CHARS: usize = 8;
-const SECRET_BYTES: usize = 32;
-const SECRET_CHARS: usize = 43;
-const PREFIX_CHARS: usize = MARK.len() + ID_CHARS;
-const KEY_CHARS: usize = PREFIX_CHARS + 1 + SECRET_CHARS;
-/// 32 letters, five bits each; without 0, 1, l and o, which people mix up.
-const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
 /// A whole API key: shown once when it is made, and seen again in each request that uses it.
 #[derive(Clone)]
-pub struct ApiKey(Secret);
+pub struct ApiKey(Token);
 
 impl ApiKey {
     /// A new key from 40 random bits of name and 256 random bits of secret. Two names may meet: the store's unique index says so, then make another.
     pub fn generate() -> Self {
-        let mut id = [0; ID_CHARS];
-        clock::random_bytes(&mut id);
-        let mut secret = Zeroizing::new([0; SECRET_BYTES]);
-        clock::random_bytes(secret.as_mut());
-        let mut text = String::with_capacity(KEY_CHARS);
-        text.push_str(MARK);
-        text.extend(id.iter().map(|b| char::from(ALPHABET[usize::from(b % 32)])));
-        text.push('_');
-        URL_SAFE_NO_PAD.encode_string(secret.as_slice(), &mut text);
-        Self(Secret::new(text))
+        Self(Token::generate(MARK))
     }
 
     /// Reads what a client sent. `None` if it doesn't have the form of a key; whether it *is* one, only [`ApiKey::matches`] tells.
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = text.as_bytes();
-        let shaped = bytes.len() == KEY_CHARS
-            && text.starts_with(MARK)
-            && bytes[MARK.len()..PREFIX_CHARS].iter().all(u8::is_ascii_alphanumeric)
-            && bytes[PREFIX_CHARS] == b'_'
-            && bytes[PREFIX_CHARS + 1..].iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-        shaped.then(|| Self(Secret::new(text.to_owned())))
+        Token::parse(MARK, text).map(Self)
     }
 
     /// `slw_<8 characters>`: names the key without giving it away.
     pub fn prefix(&self) -> &str {
-        self.0.expose().get(..PREFIX_CHARS).unwrap_or_default()
+        self.0.prefix()
     }
 
     /// SHA-256 of the whole key, 64 lower-case hexadecimal characters: what the store keeps.
     pub fn hash(&self) -> String {
-        hex(&Sha256::digest(self.0.expose().as_bytes()))
+        self.0.hash()
     }
 
     /// Whether `stored` is this key's hash. Takes the same time wherever the two differ.
     pub fn matches(&self, stored: &str) -> bool {
-        self.hash().as_bytes().ct_eq(stored.as_bytes()).into()
+        self.0.matches(stored)
     }
 
     /// The key itself, for the one answer that shows it.

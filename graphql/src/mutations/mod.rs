@@ -2,6 +2,7 @@
 
 mod accounts;
 mod deployments;
+mod fleet;
 mod infrastructures;
 mod live;
 mod places;
@@ -14,6 +15,7 @@ use async_graphql::MergedObject;
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     infrastructures::Infrastructures,
+    fleet::Fleet,
     places::Places,
     projects::Projects,
     deployments::Deployments,

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     deployment::Deployment,
+    enrolment::EnrolmentToken,
     enums::{Level, StageKind, TargetType},
     hook::{Hook, HookCounts},
     node::all,
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    loaders::{DeploymentsOn, HookCountsOf, HooksOf, PermissionsOf},
+    loaders::{DeploymentsOn, EnrolmentTokensOf, HookCountsOf, HooksOf, PermissionsOf},
     page,
     scalars::{DateTime, Long},
     session::Asked,
@@ -241,6 +242,11 @@ impl Infrastructure {
     /// What groups may do; null unless you administer it.
     async fn permissions(&self, ctx: &Context<'_>) -> Result<Option<Vec<InfrastructurePermission>>> {
         Ok(ctx.loader()?.load_one(PermissionsOf(self.0.id.clone())).await?.map(all))
+    }
+
+    /// One-time tokens with which nodes register themselves, newest first, used and expired ones, too; null unless you administer it.
+    async fn enrolment_tokens(&self, ctx: &Context<'_>) -> Result<Option<Vec<EnrolmentToken>>> {
+        Ok(ctx.loader()?.load_one(EnrolmentTokensOf(self.0.id.clone())).await?.map(all))
     }
 
     /// Its hooks, PRE before POST, in order; null unless you administer it.

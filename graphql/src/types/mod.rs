@@ -3,6 +3,7 @@
 pub(crate) mod accounts;
 pub(crate) mod audit;
 pub(crate) mod deployment;
+pub(crate) mod enrolment;
 pub(crate) mod enums;
 pub(crate) mod governance;
 pub(crate) mod health;

@@ -27,6 +27,9 @@ const DONE: &[(&str, &str)] = &[
         "setHooks",
         "(infrastructureId: \"I\", phase: PRE, hooks: [{name: \"h\", code: \"x = 'hush'\"}], expectedVersion: 3)",
     ),
+    ("createEnrolmentToken", "(infrastructureId: \"I\")"),
+    ("revokeEnrolmentToken", "(infrastructureId: \"I\", id: $enrolment)"),
+    ("releaseNode", "(infrastructureId: \"I\", expectedVersion: 5)"),
     ("deleteInfrastructure", "(id: \"I\")"),
     ("checkInfrastructure", "(id: \"PROD\")"),
     ("createPublishedProject", "(key: \"P\")"),
@@ -75,7 +78,7 @@ async fn mutations(world: &World) -> BTreeSet<String> {
 }
 
 fn document(name: &str, arguments: &str) -> String {
-    let known = ["key", "stuck", "newest", "worker"];
+    let known = ["key", "stuck", "newest", "worker", "enrolment"];
     let named: Vec<_> = known.into_iter().filter(|name| arguments.contains(&format!("${name}"))).collect();
     let declared: Vec<_> = named.iter().map(|name| format!("${name}: ID!")).collect();
     let head = if declared.is_empty() { String::new() } else { format!("({})", declared.join(", ")) };
@@ -119,10 +122,15 @@ async fn every_mutation_leaves_a_record_when_it_is_done() {
     let listed: BTreeSet<_> = DONE.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(mutations(&world).await, listed, "each mutation of the schema has its line in DONE");
     for (name, arguments) in DONE {
+        if *name == "releaseNode" {
+            world.enroll("I").await;
+        }
         let before = records(&world, "admin").await.len();
+        let tokens = world.admin("{ infrastructure(id: \"I\") { enrolmentTokens { id } } }", json!({})).await;
         let keys = world.admin("{ apiKeys(login: \"u\") { nodes { id } } }", json!({})).await;
         let variables = json!({"key": keys["apiKeys"]["nodes"][0]["id"], "stuck": stuck,
-            "newest": newest_update(&world).await, "worker": worker.id()});
+            "newest": newest_update(&world).await, "worker": worker.id(),
+            "enrolment": tokens["infrastructure"]["enrolmentTokens"][0]["id"]});
         let given: serde_json::Map<_, _> = variables
             .as_object()
             .unwrap()
@@ -160,7 +168,8 @@ async fn every_mutation_leaves_a_record_when_it_is_refused() {
     let stranger = world.somebody("stranger", &["other"]).await;
     for (name, arguments) in DONE {
         let arguments = REFUSED.iter().find(|(other, _)| other == name).map_or(*arguments, |(_, other)| other);
-        let variables = json!({"key": "slw_aaaaaaaa", "stuck": update, "newest": update, "worker": "1"});
+        let variables = json!({"key": "slw_aaaaaaaa", "stuck": update, "newest": update, "worker": "1",
+            "enrolment": "slwe_aaaaaaaa"});
         let given: serde_json::Map<_, _> = variables
             .as_object()
             .unwrap()

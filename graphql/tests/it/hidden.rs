@@ -21,6 +21,9 @@ async fn what_is_hidden_answers_like_what_is_absent() {
         deleteInfrastructure(id: $infra) { deletedId refusals { code field message } }
         checkInfrastructure(id: $infra) { report { identity } refusals { code field message } }
         setHooks(infrastructureId: $infra, phase: PRE, hooks: [], expectedVersion: 1) { hooks { id } refusals { code field message } }
+        createEnrolmentToken(infrastructureId: $infra) { secret refusals { code field message } }
+        revokeEnrolmentToken(infrastructureId: $infra, id: \"slwe_aaaaaaaa\") { refusals { code field message } }
+        releaseNode(infrastructureId: $infra, expectedVersion: 1) { refusals { code field message } }
         updatePublishedProject(input: {key: $project, expectedVersion: 1, name: \"x\"}) { refusals { code field message } }
         deletePublishedProject(key: $project) { refusals { code field message } }
         deleteBundle(projectKey: $project, id: $bundle) { refusals { code field message } }
@@ -60,9 +63,9 @@ async fn a_viewer_sees_less_than_an_administrator() {
     let world = world().await;
     let viewer = world.somebody("viewer", &["see"]).await;
     let answer = world
-        .ask(&viewer, "{ infrastructure(id: \"PROD\") { id level settings { deployAsUser } hasAdminKey permissions { group } hooks { code } hookCounts { pre } deployments { nodes { id rights { change } } } } }", json!({}))
+        .ask(&viewer, "{ infrastructure(id: \"PROD\") { id level settings { deployAsUser } hasAdminKey permissions { group } hooks { code } enrolmentTokens { id } hookCounts { pre } deployments { nodes { id rights { change } } } } }", json!({}))
         .await;
-    let expected = json!({"id": "PROD", "level": "VIEW", "settings": null, "hasAdminKey": null, "permissions": null, "hooks": null,
+    let expected = json!({"id": "PROD", "level": "VIEW", "settings": null, "hasAdminKey": null, "permissions": null, "hooks": null, "enrolmentTokens": null,
         "hookCounts": {"pre": 0}, "deployments": {"nodes": [{"id": "churn", "rights": {"change": false}}]}});
     assert_eq!(answer["infrastructure"], expected);
     let refused = world
@@ -86,6 +89,9 @@ async fn a_viewer_sees_less_than_an_administrator() {
         ("runTestScenarios(deploymentId: \"churn\")", "FORBIDDEN"),
         ("deleteDeployment(id: \"churn\", onNode: DELETE_PROJECT)", "FORBIDDEN"),
         ("checkDrift(deploymentId: \"churn\")", "NOT_DEPLOYED"),
+        ("createEnrolmentToken(infrastructureId: \"PROD\")", "FORBIDDEN"),
+        ("revokeEnrolmentToken(infrastructureId: \"PROD\", id: \"slwe_aaaaaaaa\")", "FORBIDDEN"),
+        ("releaseNode(infrastructureId: \"PROD\", expectedVersion: 1)", "FORBIDDEN"),
     ] {
         let document = format!("mutation {{ call: {call} {{ refusals {{ code }} }} }}");
         let refused = world.ask(&viewer, &document, json!({})).await;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests: a failed step is a failed test")]
 
 mod audit;
+mod fleet;
 mod following;
 mod hidden;
 mod hiding;

@@ -6,8 +6,10 @@ use async_graphql::{Request, Response, Variables};
 use deployer::{
     Deployer,
     accounts::{groups, users},
-    bootstrap, bundles, keys,
-    viewer::Viewer,
+    bootstrap, bundles, enrolment,
+    infrastructures::NodeOffer,
+    keys,
+    viewer::{Origin, Viewer},
 };
 use engine::{
     bell::Bell,
@@ -18,7 +20,7 @@ use engine::{
     packages::PackageStore,
     queue::Queue,
     runs::{self, Answer, LogWriter, NewLogLine, Op, Writer},
-    secrets::Keyring,
+    secrets::{Keyring, NodeTokenKind, Secret},
 };
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use graphql::{SlipwaySchema, Tail};
@@ -102,6 +104,24 @@ pub(crate) async fn world() -> World {
 }
 
 impl World {
+    /// A node enrolls as the only one of this infrastructure; answers its credential.
+    pub(crate) async fn enroll(&self, infrastructure: &str) -> String {
+        let deployer = &self.deployer;
+        let (_, token) = enrolment::create_token(deployer, &self.admin, infrastructure, None, 60).await.unwrap();
+        let bearer =
+            enrolment::admit(deployer, &Origin::default(), NodeTokenKind::Enrolment, token.expose()).await.unwrap();
+        let offer = NodeOffer {
+            node_id: "auto-1".to_owned(),
+            url: "http://127.0.0.1:2".to_owned(),
+            external_url: None,
+            trust_all_certificates: false,
+            admin_key: Secret::new("node-secret".to_owned()),
+            auditing: None,
+            logging: None,
+        };
+        enrolment::enroll(deployer, &bearer, offer).await.unwrap().credential.expose().to_owned()
+    }
+
     fn request(&self, viewer: &Viewer, query: &str, variables: Value) -> Request {
         let mut request = Request::new(query).variables(Variables::from_json(variables));
         request.data = graphql::request_data(&self.deployer, &self.tail, viewer.clone(), "request-1");
