@@ -5,7 +5,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -31,8 +31,11 @@ use crate::{
     settings::Settings,
 };
 
-/// The most that may come before the part `file` begins: the form's reader keeps all that it cannot yet make sense of.
+/// The most that may come before a part begins: the form's reader keeps all that it cannot yet make sense of.
 const PREAMBLE: u64 = 64 << 10;
+
+/// The most parts before the part `file`.
+const OTHER_PARTS: usize = 100;
 
 /// A client's pace is judged from this on: a slow start is no slow upload.
 const PACE_FROM: Duration = Duration::from_secs(30);
@@ -72,20 +75,26 @@ impl Intake {
         let (request, mut body) = request.split();
         let trouble = Trouble::default();
         let body = body.take().map_err(|_| Failure::bad_request("There is no body."))?;
+        let (idle, pace) = (self.settings.upload_idle(), self.settings.upload_pace);
         let bounds =
-            Bounds { limit, idle: self.settings.upload_idle(), pace: self.settings.upload_pace, begun: Arc::default() };
-        let begun = bounds.begun.clone();
+            Bounds { limit, idle, pace, so_far: Arc::default(), parsed: Arc::default(), begun: Arc::default() };
+        let seen = bounds.clone();
         let body = watched(body, bounds, trouble.clone());
         let mut form = Multipart::from_request(&request, &mut RequestBody::new(body)).await.map_err(|_| no_form())?;
+        let mut others = 0;
         let stored = loop {
             match form.next_field().await {
                 Ok(Some(field)) if field.name() == Some("file") => {
-                    begun.store(true, Ordering::Relaxed);
+                    seen.begun.store(true, Ordering::Relaxed);
                     let file_name = field.file_name().unwrap_or("file").to_owned();
                     let content: ByteStream = ReaderStream::with_capacity(field.into_async_read(), 64 << 10).boxed();
                     break store(file_name, content).await;
                 }
-                Ok(Some(_)) => {}
+                Ok(Some(_)) if others == OTHER_PARTS => break Err(no_form().about("file")),
+                Ok(Some(_)) => {
+                    others += 1;
+                    seen.parsed.store(seen.so_far.load(Ordering::Relaxed), Ordering::Relaxed);
+                }
                 Ok(None) => break Err(no_form().about("file")),
                 Err(_) => break Err(no_form()),
             }
@@ -194,14 +203,21 @@ struct Bounds {
     idle: Duration,
     /// The fewest bytes a second, on average over the time in which the client was waited for.
     pace: u64,
+    /// So many bytes came.
+    so_far: Arc<AtomicU64>,
+    /// So many had come when the last part began.
+    parsed: Arc<AtomicU64>,
     /// The part `file` has begun.
     begun: Arc<AtomicBool>,
 }
 
 impl Bounds {
-    /// Why nothing more is read, of a body that brought so much.
-    fn passed(&self, so_far: u64, waited: Duration) -> Option<(u8, io::ErrorKind)> {
-        if so_far > PREAMBLE && !self.begun.load(Ordering::Relaxed) {
+    /// Why nothing more is read, of a body whose last piece had so many bytes.
+    fn passed(&self, last: u64, waited: Duration) -> Option<(u8, io::ErrorKind)> {
+        let so_far = self.so_far.load(Ordering::Relaxed);
+        // The form's reader may ask for the next piece before it looks at the last one.
+        let looked_at = so_far.saturating_sub(last).saturating_sub(self.parsed.load(Ordering::Relaxed));
+        if looked_at > PREAMBLE && !self.begun.load(Ordering::Relaxed) {
             return Some((Trouble::PREAMBLE, io::ErrorKind::InvalidData));
         }
         let slow = waited > PACE_FROM && so_far < self.pace.saturating_mul(waited.as_secs());
@@ -215,10 +231,10 @@ fn watched(body: Body, bounds: Bounds, trouble: Trouble) -> Body {
     let watched = stream::unfold(Some((chunks, 0u64, Duration::ZERO)), move |state| {
         let (bounds, trouble) = (bounds.clone(), trouble.clone());
         async move {
-            let (mut chunks, so_far, waited) = state?;
+            let (mut chunks, last, waited) = state?;
             // The form's reader takes whatever is ready before it looks at any of it: it gets one piece at a time.
             tokio::task::yield_now().await;
-            if let Some((what, kind)) = bounds.passed(so_far, waited) {
+            if let Some((what, kind)) = bounds.passed(last, waited) {
                 trouble.note(what);
                 return Some((Err(kind.into()), None));
             }
@@ -235,12 +251,13 @@ fn watched(body: Body, bounds: Bounds, trouble: Trouble) -> Body {
                     return Some((Err(io::ErrorKind::TimedOut.into()), None));
                 }
             };
-            let so_far = so_far.saturating_add(chunk.len() as u64);
-            if so_far > bounds.limit {
+            let last = chunk.len() as u64;
+            let before = bounds.so_far.fetch_add(last, Ordering::Relaxed);
+            if before.saturating_add(last) > bounds.limit {
                 trouble.note(Trouble::TOO_LARGE);
                 return Some((Err(io::ErrorKind::FileTooLarge.into()), None));
             }
-            Some((Ok(chunk), Some((chunks, so_far, waited + since.elapsed()))))
+            Some((Ok(chunk), Some((chunks, last, waited + since.elapsed()))))
         }
     });
     Body::from_bytes_stream(watched)

@@ -134,6 +134,36 @@ async fn what_comes_before_the_file_is_little() {
     assert_eq!(upload(&server, "/bundles?projectKey=SALES", &kind, body).await.0, 201);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_follow_one_another_over_one_connection() {
+    let server = start_with(api::Settings { upload_limit: 2 << 20, ..api::Settings::default() }).await;
+    // One connection: what the server reads at once grows with each upload.
+    let http = reqwest::Client::builder().pool_max_idle_per_host(1).build().unwrap();
+    let one = async |path: &str, bytes: usize| {
+        let (kind, body) = form("file", &vec![7; bytes]);
+        // Without a declared length: what is too large is found while it is read.
+        let pieces: Vec<_> = body.chunks(300_000).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();
+        let request = http.post(server.url(path)).basic_auth(KEY, Some("")).header("content-type", kind);
+        let answer = request.body(reqwest::Body::wrap_stream(stream::iter(pieces))).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    for path in ["/bundles", "/dip/publicapi/project-deployer/projects/bundles"] {
+        let stored = if path == "/bundles" { 201 } else { 200 };
+        for n in 0..20 {
+            let (status, told) = one(&format!("{path}?projectKey=SALES"), 1 << 20).await;
+            assert_eq!(status, stored, "{path}, upload {n}: {told}");
+        }
+        for n in 0..5 {
+            let (status, told) = one(&format!("{path}?projectKey=OTHER"), 200_000).await;
+            assert_eq!(status, 404, "{path}, upload {n}: {told}");
+            let (status, told) = one(&format!("{path}?projectKey=SALES"), 3 << 20).await;
+            assert_eq!(status, 413, "{path}, upload {n}: {told}");
+            let (status, told) = one(&format!("{path}?projectKey=SALES"), 1 << 20).await;
+            assert_eq!(status, stored, "{path}, upload {n}: {told}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn so_many_uploads_at_once_and_no_more() {
     let server = start_with(api::Settings { uploads_at_once: 1, ..api::Settings::default() }).await;
