@@ -98,8 +98,13 @@ async fn whoever_follows_an_update_that_is_over_is_done_soon_however_many_follow
     let job = Job::of(&fleet.client);
     job.run(&DEPLOY).is(0, &["SUCCEEDED"]);
     let begun = std::time::Instant::now();
-    let followers: Vec<_> =
-        (0..4).map(|number| job.start(&format!("{number}.log"), &["logs", "-f", "churn"])).collect();
+    let mut followers = Vec::new();
+    // One after the other, so that most come while the server watches it for others already.
+    while begun.elapsed() < std::time::Duration::from_secs(4) {
+        let follower = job.start(&format!("{}.log", followers.len()), &["logs", "-f", "churn"]);
+        says(&follower, "push_bundle |").await;
+        followers.push(follower);
+    }
     for follower in &followers {
         assert_eq!(follower.exited(PATIENCE).await, 0, "{}", follower.log());
         assert!(follower.log().contains("push_bundle |"), "{}", follower.log());
