@@ -142,14 +142,10 @@ fn given_key(file: Option<&Path>) -> Result<Option<String>, Failure> {
     }
 }
 
-/// Reads a whole file of at most so many bytes. A pipe or a device may have no end, or never begin.
+/// Reads a whole file, or what a shell gives for one (`<(command)`), of at most so many bytes: a device may have no end.
 pub(crate) fn read(file: &Path, longest: u64) -> Result<Vec<u8>, String> {
-    if !fs::metadata(file).map_err(|error| error.to_string())?.is_file() {
-        return Err("it is no file.".to_owned());
-    }
     let mut content = Vec::new();
     let open = fs::File::open(file).map_err(|error| error.to_string())?;
-    // Its length may be another by now.
     open.take(longest + 1).read_to_end(&mut content).map_err(|error| error.to_string())?;
     if u64::try_from(content.len()).is_ok_and(|length| length <= longest) {
         Ok(content)

@@ -125,6 +125,7 @@ const NO_CODES: &[&str] = &[
 /// Messages of a deployment's health that are no failures: docs/HEALTH.md is their page.
 const HEALTH_MESSAGES: &[&str] = &[
     "NEVER_DEPLOYED",
+    "NODE_LEFT_OUT",
     "SCENARIOS_LEFT_OUT",
     "SCENARIO_ABORTED",
     "SCENARIO_FAILED",
