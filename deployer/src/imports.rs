@@ -6,7 +6,7 @@ use engine::{
     failure::{Code, Failure, StepError},
 };
 use entities::{node_import, package_binding};
-use sea_orm::{ConnectionTrait as _, DbErr, EntityTrait as _};
+use sea_orm::{ColumnTrait as _, ConnectionTrait as _, DbErr, EntityTrait as _, QueryFilter as _};
 use targets::{
     codes::BUNDLE_CONTENT_DIFFERS,
     target::{Import, ImportLedger},
@@ -123,6 +123,26 @@ impl ImportLedger for Imports {
 
     async fn intend(&self, node_url: &str, project_key: &str, bundle_id: &str, sha256: &str) -> Result<(), StepError> {
         Ok(self.write(&Written { node_url, project_key, bundle_id, sha256, confirmed: false }).await?)
+    }
+
+    async fn withdraw(
+        &self,
+        node_url: &str,
+        project_key: &str,
+        bundle_id: &str,
+        sha256: &str,
+    ) -> Result<(), StepError> {
+        let take = async {
+            let tx = self.db.begin().await?;
+            let key = (node_url.to_owned(), project_key.to_owned(), bundle_id.to_owned());
+            node_import::Entity::delete_by_id(key)
+                .filter(node_import::Column::Confirmed.eq(false))
+                .filter(node_import::Column::Sha256.eq(sha256))
+                .exec(&*tx)
+                .await?;
+            tx.commit().await
+        };
+        take.await.map_err(|error: DbErr| unavailable(&error))
     }
 
     async fn confirm(&self, node_url: &str, project_key: &str, bundle_id: &str, sha256: &str) -> Result<(), StepError> {

@@ -386,6 +386,7 @@ pub(crate) fn deployment_change(
         disable_automatic_triggers: document.flag("disableAutomaticTriggers")?,
         tags: document.texts("tags")?,
         other: Some(document.left),
+        ..Default::default()
     };
     if let Some(kept) = &settings.other {
         kept::no_secrets(kept)?;

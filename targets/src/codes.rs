@@ -62,6 +62,8 @@ codes! {
     CONNECTIONS_INVALID,
     /// A code env that the bundle uses must be on the node, and is not.
     CODE_ENV_MISSING,
+    /// The folder that the project is to lie in is not on the node.
+    PROJECT_FOLDER_MISSING,
     /// The user as whom changes are made is not on the node.
     ACTING_USER_MISSING,
     /// A run-as user is not on the node.

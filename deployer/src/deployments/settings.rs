@@ -96,6 +96,18 @@ pub struct SettingsChange {
     pub tags: Option<Vec<String>>,
     /// All that clients keep.
     pub other: Option<Map<String, Value>>,
+    /// Where in the list that came in a scenario stands that stands there before: what is meant by both, nobody knows.
+    pub repeated_scenarios: Vec<usize>,
+}
+
+impl SettingsChange {
+    /// Notes what contradicts itself.
+    pub(crate) fn check(&self, problems: &mut Problems) {
+        for index in &self.repeated_scenarios {
+            let message = "This scenario is there twice. Keep one of the two.";
+            problems.add("TEXT_INVALID", format!("scenarios[{index}].id"), message);
+        }
+    }
 }
 
 impl Settings {

@@ -82,6 +82,7 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment, a
     names::check(&new.bundle_id, "bundleId", &mut problems);
     names::check(&deployed, "deployedProjectKey", &mut problems);
     settings.check(&mut problems);
+    new.settings.check(&mut problems);
     problems.check()?;
     if names::is_reserved(&new.id) {
         return Err(Error::id_not_available("id"));
@@ -217,6 +218,7 @@ fn changed(row: &deployment::Model, change: &Change) -> Result<Settings> {
     let settings = Settings::read(&row.settings)?.with(&change.settings);
     let mut problems = Problems::default();
     settings.check(&mut problems);
+    change.settings.check(&mut problems);
     if let Some(bundle_id) = &change.bundle_id {
         names::check(bundle_id, "bundleId", &mut problems);
     }

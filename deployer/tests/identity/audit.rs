@@ -170,6 +170,35 @@ async fn rows_cut_off_with_their_head_are_found_by_who_kept_a_head() {
     }
 }
 
+/// The daily check of docs/AUDIT.md, with a `slipway` that answers so.
+#[test]
+fn the_daily_check_that_is_documented_keeps_no_head_of_a_broken_audit() {
+    use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
+    let text = include_str!("../../../docs/AUDIT.md");
+    let check = text.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let run = |answer: &str| {
+        fs::write(at("slipway"), format!("#!/bin/sh\nprintf '%s|' \"$@\" > asked\n{answer}\n")).unwrap();
+        fs::set_permissions(at("slipway"), fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let done =
+            Command::new("sh").args(["-c", check]).current_dir(folder.path()).env("PATH", path).output().unwrap();
+        let head = fs::read_to_string(at("audit.head")).unwrap_or_default();
+        let told = String::from_utf8(done.stdout).unwrap();
+        (done.status.code(), fs::read_to_string(at("asked")).unwrap(), head, told)
+    };
+    let good = |head: &str| format!("echo Checked; echo 'The head is {head}'");
+    // The first day, an empty audit, and the next day.
+    let told =
+        |code, asked: &str, head: &str, said: &str| (Some(code), asked.to_owned(), head.to_owned(), said.to_owned());
+    assert_eq!(run(&good("0:")), told(0, "audit|verify|--head||", "0:\n", ""));
+    assert_eq!(run(&good("4:aa")), told(0, "audit|verify|--head|0:|", "4:aa\n", ""));
+    // A broken one says what is wrong, and the head that still tells stays.
+    let broken = "echo 'Record 2: it was changed.'; exit 1";
+    assert_eq!(run(broken), told(1, "audit|verify|--head|4:aa|", "4:aa\n", "Record 2: it was changed.\n"));
+}
+
 #[tokio::test]
 async fn numbers_have_no_gaps_whoever_writes_at_once() {
     let house = house().await;
@@ -274,7 +303,7 @@ fn only_acts_commit_mutations() {
         ("drift.rs", 1),
         ("drift/store.rs", 2),
         // What a worker notes of a node.
-        ("imports.rs", 1),
+        ("imports.rs", 2),
         // The last use of a key.
         ("keys.rs", 1),
         // Housekeeping.

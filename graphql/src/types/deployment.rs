@@ -14,7 +14,7 @@ use super::{
     infrastructure::Infrastructure,
     node::all,
     project::{Bundle, ProjectRights, PublishedProject},
-    settings::{ConnectionRemapping, Remapping, named},
+    settings::{ConnectionRemapping, Remapping, named, repeated},
     update::Update,
 };
 use crate::{
@@ -174,6 +174,7 @@ impl TryFrom<Value> for LocalVariables {
 
 impl From<DeploymentSettingsInput> for deployments::SettingsChange {
     fn from(input: DeploymentSettingsInput) -> Self {
+        let named_twice = input.scenarios.as_deref().map(|all| repeated(all, |one| &one.id)).unwrap_or_default();
         let switches =
             |all: Vec<ScenarioSwitch>| all.into_iter().map(|one| (one.id, one.on)).collect::<BTreeMap<_, _>>();
         Self {
@@ -189,6 +190,7 @@ impl From<DeploymentSettingsInput> for deployments::SettingsChange {
             disable_automatic_triggers: input.disable_automatic_triggers,
             tags: input.tags,
             other: None,
+            repeated_scenarios: named_twice,
         }
     }
 }

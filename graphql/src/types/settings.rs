@@ -1,6 +1,6 @@
 //! An infrastructure's settings, as its administrators see and change them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_graphql::{InputObject, Json, MaybeUndefined, SimpleObject};
 use deployer::infrastructures;
@@ -227,7 +227,9 @@ pub(crate) struct InfrastructureSettingsInput {
 
 impl From<InfrastructureSettingsInput> for infrastructures::SettingsPatch {
     fn from(input: InfrastructureSettingsInput) -> Self {
+        let named_twice = input.step_policies.as_deref().map(|all| repeated(all, |one| &one.kind)).unwrap_or_default();
         Self {
+            repeated_step_policies: named_twice,
             node_url: input.node_url,
             external_url: named(input.external_url),
             trust_all_certificates: input.trust_all_certificates,
@@ -256,6 +258,12 @@ impl From<InfrastructureSettingsInput> for infrastructures::SettingsPatch {
             other: None,
         }
     }
+}
+
+/// Where in a list something stands that stands there before.
+pub(crate) fn repeated<T>(all: &[T], id: impl Fn(&T) -> &String) -> Vec<usize> {
+    let mut seen = BTreeSet::new();
+    all.iter().enumerate().filter(|(_, one)| !seen.insert(id(one))).map(|(index, _)| index).collect()
 }
 
 fn policies(all: Vec<StepPolicy>) -> BTreeMap<String, infrastructures::StepOverride> {

@@ -21,6 +21,25 @@ async fn change(world: &World, input: Value) -> Value {
 }
 
 #[tokio::test]
+async fn what_is_named_twice_is_refused() {
+    let world = world().await;
+    let refused = world
+        .admin(
+            r#"mutation {
+                 updateDeploymentSettings(input: {id: "churn", expectedVersion: 1,
+                   settings: {scenarios: [{id: "DAILY", on: true}, {id: "DAILY", on: false}]}}) { refusals { code field } }
+                 updateInfrastructure(input: {id: "PROD", expectedVersion: 1,
+                   settings: {stepPolicies: [{kind: "verify", deadlineMs: 60000}, {kind: "verify", deadlineMs: 70000}]}}) { refusals { code field } }
+               }"#,
+            json!({}),
+        )
+        .await;
+    let one = |field: &str| json!([{"code": "TEXT_INVALID", "field": field}]);
+    assert_eq!(refused["updateDeploymentSettings"]["refusals"], one("scenarios[1].id"), "{refused}");
+    assert_eq!(refused["updateInfrastructure"]["refusals"], one("stepPolicies[1].kind"), "{refused}");
+}
+
+#[tokio::test]
 async fn what_is_set_is_read_back_and_the_key_is_not() {
     let world = world().await;
     let settings = json!({

@@ -2,8 +2,12 @@
 
 use engine::failure::StepError;
 
-use super::{client::id, flight::effect_missing, session::Session};
-use crate::http::CallError;
+use super::{
+    client::{Api, id},
+    flight::effect_missing,
+    session::Session,
+};
+use crate::{codes, http::CallError};
 
 /// Moves the project into its deployment's folder. Without one it lies where it lies.
 pub(super) async fn ensure(session: &Session<'_>) -> Result<(), StepError> {
@@ -20,6 +24,15 @@ pub(super) async fn ensure(session: &Session<'_>) -> Result<(), StepError> {
     }
     session.log(format!("The project lies in folder {} now.", api.clean(wanted))).await;
     Ok(())
+}
+
+/// Whether there is such a folder.
+pub(super) async fn exists(api: &Api, folder: &str) -> Result<bool, CallError> {
+    match api.get(&["project-folders", folder], "looking for the project's folder").await {
+        Ok(_) => Ok(true),
+        Err(error) if error.failure.code == codes::NODE_NOT_FOUND => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 async fn locate(session: &Session<'_>) -> Result<String, CallError> {

@@ -60,6 +60,12 @@ pub(super) async fn ensure_imported(session: &Session<'_>) -> Result<Imported, S
         && !ours
         && let Some(rest) = remaining(record.at, session.settle(), session.run().now().await?)
     {
+        let (bundle, rest_s) = (session.bundle(), rest.as_secs().max(1));
+        session
+            .log(format!(
+                "An earlier update began to import bundle {bundle}, and nobody knows how that ended; looking again (at most {rest_s} s)."
+            ))
+            .await;
         return Ok(Flown::Wait(check_in(rest)));
     }
     bring(session, seen).await
@@ -80,12 +86,30 @@ async fn bring(session: &Session<'_>, seen: Seen) -> Result<Imported, StepError>
         // The node made the project and not the import: it propagated nothing, so we do.
         notes::write(session.run(), notes::CREATED, &Created::Empty).await?;
     }
-    let flown = session.perform(&Import { session, from_bundle }).await?;
+    let flown = match session.perform(&Import { session, from_bundle }).await {
+        Ok(flown) => flown,
+        Err(error) => {
+            withdraw(session, &flight).await?;
+            return Err(error);
+        }
+    };
     if matches!(flown, Flown::Done(_)) {
         let package = &session.spec().package;
         session.imports().confirm(session.api.url(), session.key(), &package.bundle_id, &package.sha256).await?;
     }
     Ok(flown)
+}
+
+/// The node answered that it did not take the bundle, and does not show it: the next update has nothing to wait for.
+async fn withdraw(session: &Session<'_>, flight: &Flight<'_>) -> Result<(), StepError> {
+    let Some(intent) = flight.intent().filter(|intent| !intent.is_open() && !intent.is_done()) else { return Ok(()) };
+    // A node that can't be asked now may have it all the same. What stopped the import is what the step tells.
+    let gone = !intent.may_have_acted() || Seen::look(session).await.is_ok_and(|seen| !seen.listed);
+    if gone {
+        let package = &session.spec().package;
+        session.imports().withdraw(session.api.url(), session.key(), &package.bundle_id, &package.sha256).await?;
+    }
+    Ok(())
 }
 
 /// What the node shows of project and bundle.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use engine::failure::{Code, Failure, StepOutcome, StepResult};
 use serde_json::json;
 
-use super::{calls::User, client::Api, container::remapped, session::Session};
+use super::{calls::User, client::Api, container::remapped, folders, session::Session};
 use crate::{
     codes,
     http::CallError,
@@ -43,7 +43,7 @@ pub(super) async fn validate(session: &Session<'_>) -> StepResult {
     Ok(StepOutcome::Done { output: json!({"connections": found.connections, "code_envs": found.code_envs}), warnings })
 }
 
-/// Looks at connections, code envs and users.
+/// Looks at connections, code envs, users and the folder.
 pub(super) async fn look(api: &Api, spec: &DeploySpec, contents: &BundleContents) -> Result<Findings, CallError> {
     let on_node = api.connections().await?;
     let users = api.users().await?;
@@ -51,6 +51,7 @@ pub(super) async fn look(api: &Api, spec: &DeploySpec, contents: &BundleContents
     let code_envs = code_envs(api, spec, contents).await?;
     problems.extend(code_envs.iter().filter_map(code_env_problem));
     problems.extend(user_problems(&users, spec));
+    problems.extend(folder_problem(api, spec).await?);
     Ok(Findings { connections, code_envs, problems })
 }
 
@@ -161,6 +162,16 @@ fn user_problems(users: &[User], spec: &DeploySpec) -> Vec<Problem> {
     wanted.into_iter().filter_map(problem).collect()
 }
 
+/// The folder that the project is to lie in must be there: it is asked for when the bundle is there already.
+async fn folder_problem(api: &Api, spec: &DeploySpec) -> Result<Option<Problem>, CallError> {
+    let Some(folder) = spec.project_folder.as_deref() else { return Ok(None) };
+    if folders::exists(api, folder).await? {
+        return Ok(None);
+    }
+    let message = format!("The project is to lie in folder {}, which is not on the node.", api.clean(folder));
+    Ok(Some(Problem { code: codes::PROJECT_FOLDER_MISSING.to_string(), message }))
+}
+
 /// All problems as one failure: under their code when they share it.
 fn failure(problems: &[Problem]) -> Option<Failure> {
     let kinds: BTreeSet<&str> = problems.iter().map(|problem| problem.code.as_str()).collect();
@@ -168,6 +179,7 @@ fn failure(problems: &[Problem]) -> Option<Failure> {
         codes::CONNECTION_MISSING,
         codes::CONNECTION_TYPE_DIFFERS,
         codes::CODE_ENV_MISSING,
+        codes::PROJECT_FOLDER_MISSING,
         codes::ACTING_USER_MISSING,
         codes::RUN_AS_USER_MISSING,
     ];

@@ -176,6 +176,20 @@ async fn deleting_the_project() {
 }
 
 #[tokio::test]
+async fn a_folder_that_is_missing_is_found_before_anything_changes() {
+    let mut world = world().await;
+    world.spec.project_folder = Some("folder-404".to_owned());
+    let failure = world.failure(Step::Validate).await;
+    assert_eq!(failure.code.as_str(), "PROJECT_FOLDER_MISSING");
+    assert!(failure.message.contains("folder-404") && failure.message.ends_with("Nothing was changed on the node."));
+    let preview = world.target().preview(&world.spec, &world.contents, &KEY.to_owned().into()).await.unwrap();
+    assert_eq!(preview.problems.iter().map(|one| one.code.as_str()).collect::<Vec<_>>(), ["PROJECT_FOLDER_MISSING"]);
+    // The root has an id, too.
+    world.spec.project_folder = Some("ROOT".to_owned());
+    world.step(Step::Validate).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_project_lies_in_its_folder() {
     let mut world = world().await;
     let make = async |name: &str| {

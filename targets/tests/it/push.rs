@@ -1,8 +1,9 @@
 //! Step `push_bundle`: whose bundle it is, whose project, and whose rights.
 
+use engine::step::StepContext as _;
 use sandbox::{BundleSpec, Fault, FaultKind, write_big_bundle};
 use serde_json::json;
-use targets::spec::PermissionsPropagation;
+use targets::{automation::notes, spec::PermissionsPropagation};
 
 use crate::support::{Step, World, node, world};
 
@@ -111,6 +112,33 @@ async fn permissions_of_a_new_project() {
 }
 
 #[tokio::test]
+async fn a_new_run_gives_the_permissions_that_the_creating_one_could_not() {
+    let status = || FaultKind::Status { status: 400, error_type: None, message: None, retry_after: None };
+    for (key, method, path) in
+        [("CHURN_PROD", "PUT", "/projects/CHURN_PROD/permissions"), ("CHURN_PROD", "POST", "/importFromStream")]
+    {
+        let mut world = world().await;
+        world.spec.deployed_project_key = key.into();
+        world.spec.infrastructure.permissions_propagation = PermissionsPropagation::Full;
+        world.node.arm(Fault::on(method, path, status())).unwrap();
+        assert!(world.attempt(Step::Push).await.is_err());
+        assert_eq!(world.project()["permissions"], json!([]));
+        let created = notes::unfinished_creation(|note| world.run.note(note)).unwrap();
+        world.new_run();
+        world.run.put_note(notes::CREATED, created).await.unwrap();
+        world.update().await;
+        assert_ne!(world.project()["permissions"], json!([]), "{path}");
+        assert_eq!(notes::unfinished_creation(|note| world.run.note(note)), None);
+    }
+    // Where the node did it, nothing is left to do, whatever fails afterwards.
+    let mut world = world().await;
+    world.spec.infrastructure.permissions_propagation = PermissionsPropagation::Full;
+    world.node.arm(Fault::on("PUT", "/settings", status())).unwrap();
+    assert!(world.attempt(Step::Push).await.is_err());
+    assert_eq!(notes::unfinished_creation(|note| world.run.note(note)), None);
+}
+
+#[tokio::test]
 async fn under_another_key() {
     let mut world = world().await;
     world.spec.deployed_project_key = "CHURN_PROD".into();
@@ -197,6 +225,35 @@ async fn an_upload_cut_is_sent_again_whole() {
     assert_eq!(failure.code.as_str(), "NODE_ANSWER_CUT");
     world.step(Step::Push).await.unwrap();
     assert_eq!(world.project()["bundles"][0]["sha256"], world.spec.package.sha256);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_an_import_that_the_node_refused() {
+    let status = |status| FaultKind::Status { status, error_type: None, message: None, retry_after: None };
+    let report = FaultKind::ReportError { code: "ERR_X".to_owned(), message: "No room.".to_owned() };
+    for (path, kind) in [
+        ("/projectsFromBundle", status(403)),
+        ("/projectsFromBundle", status(400)),
+        ("/importFromStream", status(403)),
+        ("/importFromStream", report),
+    ] {
+        let mut world = world().await;
+        if path == "/importFromStream" {
+            world.by_hand("POST", "/projects/", json!({"projectKey": "CHURN", "name": "C", "owner": "deployer"})).await;
+        }
+        world.node.arm(Fault::on("POST", path, kind)).unwrap();
+        let refused = world.attempt(Step::Push).await;
+        assert!(refused.is_err(), "{path} {refused:?}");
+        assert!(world.ledger.0.lock().unwrap().is_empty(), "{path}");
+        world.new_run();
+        let next = world.attempt(Step::Push).await;
+        assert!(matches!(next, Ok(engine::failure::StepOutcome::Done { .. })), "{path} {next:?}");
+    }
+    // One that was not heard of to its end may be going on.
+    let world = world().await;
+    world.node.arm(Fault::on("POST", "/projectsFromBundle", FaultKind::Reset)).unwrap();
+    world.retryable(Step::Push).await;
+    assert_eq!(world.ledger.0.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -94,6 +94,15 @@ impl ImportLedger for Ledger {
         Ok(())
     }
 
+    async fn withdraw(&self, node: &str, project: &str, bundle: &str, sha256: &str) -> Result<(), StepError> {
+        let key = (node.into(), project.into(), bundle.into());
+        let mut all = self.0.lock().unwrap();
+        if all.get(&key).is_some_and(|import| !import.confirmed && import.sha256 == sha256) {
+            all.remove(&key);
+        }
+        Ok(())
+    }
+
     async fn confirm(&self, node: &str, project: &str, bundle: &str, sha256: &str) -> Result<(), StepError> {
         let import = Import { sha256: sha256.into(), confirmed: true, at: 0 };
         self.0.lock().unwrap().insert((node.into(), project.into(), bundle.into()), import);
