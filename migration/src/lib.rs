@@ -19,6 +19,7 @@ mod m20261128_000005_drift;
 mod m20261128_000006_client;
 mod m20261128_000007_audit;
 mod m20261129_000008_nodes;
+mod m20261129_000011_other_version;
 
 /// All migrations, in order.
 struct Migrator;
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000006_client::Migration),
             Box::new(m20261128_000007_audit::Migration),
             Box::new(m20261129_000008_nodes::Migration),
+            Box::new(m20261129_000011_other_version::Migration),
         ]
     }
 }

@@ -11,14 +11,14 @@ use engine::{
 use entities::{deployment, removal, run};
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, EntityTrait as _,
-    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 use serde_json::{Value, json};
 use targets::automation::notes;
 
 use super::{kind::UpdateType, restore};
 use crate::{
-    deployments::{OnNode, Settings},
+    deployments::{OnNode, Settings, write::counted},
     error::{Error, Result},
     freeze, live,
     viewer::Viewer,
@@ -165,12 +165,8 @@ async fn set_disabled(tx: &Tx, row: deployment::Model, disabled: bool, login: &s
     if settings.disabled == disabled {
         return Ok(row);
     }
-    let version = row.version + 1;
-    let mut row = row.into_active_model();
+    let mut row = counted(row, login, tx.now().await?);
     row.settings = Set(serde_json::to_string(&Settings { disabled, ..settings })?);
-    row.version = Set(version);
-    row.updated_at = Set(tx.now().await?);
-    row.updated_by = Set(login.to_owned());
     Ok(row.update(&**tx).await?)
 }
 
