@@ -26,10 +26,32 @@ pub use self::{
     ledger::Ledger,
     object::{Object, ObjectKind, Outcome},
 };
-use crate::{Deployer, error::Error, viewer::Viewer};
+use crate::{
+    Deployer,
+    error::{Error, Result},
+    viewer::Viewer,
+};
 
 /// Records a mutation that was refused before it came to the function that makes it (an id that can be none); hands the refusal back.
 pub async fn refuse(deployer: &Deployer, viewer: &Viewer, action: &'static str, object: Object, why: Error) -> Error {
     act::Act::new(deployer, viewer, action, object).turned_down(&why).await;
     why
+}
+
+/// Does what somebody asks for. If that ends in a refusal which no mutation has recorded, because it came before one began, it is recorded here.
+///
+/// # Errors
+/// The work's.
+pub async fn told<T>(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    action: &'static str,
+    object: Object,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let (answer, recorded) = act::watched(work).await;
+    match answer {
+        Err(why) if !recorded => Err(refuse(deployer, viewer, action, object, why).await),
+        answer => answer,
+    }
 }

@@ -42,6 +42,8 @@ pub struct Deployment {
     pub settings: Settings,
     /// Counts changes; editors name the one they saw.
     pub version: i64,
+    /// The newest version that somebody else made than the one after it.
+    pub other_version: i64,
     /// The number of its newest update; 0 before the first.
     pub last_update_no: i64,
     /// When, in µs since the Unix epoch.
@@ -66,6 +68,7 @@ impl Deployment {
             bundle_id: row.bundle_id,
             deployed_project_key: row.deployed_project_key,
             version: row.version,
+            other_version: row.other_version,
             last_update_no: row.last_run_no,
             created_at: row.created_at,
             created_by: row.created_by,

@@ -17,7 +17,7 @@ use sea_orm::{
 use crate::{
     Deployer,
     accounts::{changes::inserted, users::AccountKind},
-    audit::{Object, ObjectKind, act::Act},
+    audit::{self, Object, ObjectKind, act::Act},
     error::{Error, Problems, Result},
     paging::{Listing, Page},
     rights, text,
@@ -136,7 +136,7 @@ pub(crate) struct About<'a> {
 /// # Errors
 /// `FORBIDDEN` for a key that was minted for a run's hooks: it dies with its run. If it could make another, it would not; and it has no business
 /// with the others.
-async fn own_key(deployer: &Deployer, viewer: &Viewer) -> Result<Option<api_key::Model>> {
+pub(crate) async fn own_key(deployer: &Deployer, viewer: &Viewer) -> Result<Option<api_key::Model>> {
     let Some(id) = &viewer.key_id else { return Ok(None) };
     match api_key::Entity::find_by_id(id).one(deployer.db.pool()).await? {
         Some(row) if row.hooks_run_id.is_none() => Ok(Some(row)),
@@ -447,6 +447,11 @@ pub async fn act_for(deployer: &Deployer, viewer: &Viewer, login: &str) -> Resul
     if login == viewer.login {
         return Ok(viewer.clone());
     }
+    let object = Object::new(ObjectKind::User, login);
+    audit::told(deployer, viewer, "actAs", object, become_other(deployer, viewer, login)).await
+}
+
+async fn become_other(deployer: &Deployer, viewer: &Viewer, login: &str) -> Result<Viewer> {
     rights::require_global_admin(viewer)?;
     let unknown = || Error::field("USER_UNKNOWN", "login", "There is no enabled user with this login.");
     if !text::storable(login) {

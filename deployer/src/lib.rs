@@ -9,7 +9,7 @@
 //! * [`enrolment`]: nodes that register themselves.
 //! * [`pools`]: slots, as people see them. [`workers`]: the processes, as operators see them.
 //! * [`sealed`], [`rotate`]: secrets at rest.
-//! * `again`: transactions that lost to another one. `text`: what texts from outside may look like.
+//! * `again`: transactions that lost to another one. `text`: what texts from outside may look like. `versions`: of what several people edit.
 //! * [`archive`]: reading a package that somebody uploaded.
 //! * [`projects`], [`bundles`]: what can be deployed. [`deployments`]: what is to be where.
 //! * [`updates`]: executions that make deployments so; [`freeze`] makes their specs, [`preview`] tells what one would change.
@@ -55,6 +55,7 @@ mod still;
 pub mod testing;
 mod text;
 pub mod updates;
+mod versions;
 pub mod viewer;
 pub mod workers;
 

@@ -23,7 +23,7 @@ use crate::{
     names,
     paging::{Listing, Page},
     rights::{self, ProjectRights, Right},
-    text,
+    text, versions,
     viewer::Viewer,
 };
 
@@ -41,6 +41,8 @@ pub struct Project {
     pub owner: String,
     /// Counts changes; editors name the one they saw.
     pub version: i64,
+    /// The newest version that somebody else made than the one after it.
+    pub other_version: i64,
     /// When, in µs since the Unix epoch.
     pub created_at: i64,
     /// Who: a login.
@@ -132,6 +134,7 @@ pub(crate) async fn insert(tx: &Tx, key: &str, name: &str, viewer: &Viewer) -> R
         name: Set(name.to_owned()),
         owner: Set(viewer.login.clone()),
         version: Set(1),
+        other_version: Set(0),
         created_at: Set(now),
         created_by: Set(viewer.login.clone()),
         other: Set(None),
@@ -214,8 +217,11 @@ async fn update_once(
         return Err(Error::version_conflict(change.expected_version, row.version));
     }
     check_change(&tx, &change).await?;
+    let by = row.updated_by.as_ref().unwrap_or(&row.created_by);
+    let other_version = versions::other((row.version, row.other_version), by, &viewer.login);
     let version = row.version + 1;
     let mut row = row.into_active_model();
+    row.other_version = Set(other_version);
     row.version = Set(version);
     row.updated_by = Set(Some(viewer.login.clone()));
     if let Some(name) = change.name {
@@ -235,13 +241,15 @@ async fn update_once(
             .await?;
         let rows: Vec<_> = permissions
             .into_iter()
-            .map(|p| published_project_permission::ActiveModel {
+            .zip(0..)
+            .map(|(p, position)| published_project_permission::ActiveModel {
                 project_key: Set(key.to_owned()),
                 group_name: Set(p.group),
                 can_read: Set(p.read),
                 can_write: Set(p.write),
                 can_deploy: Set(p.deploy),
                 can_admin: Set(p.admin),
+                position: Set(position),
             })
             .collect();
         if !rows.is_empty() {
@@ -279,13 +287,16 @@ async fn delete_once(deployer: &Deployer, viewer: &Viewer, key: &str, act: &Act<
 pub async fn delete_with_bundles(deployer: &Deployer, viewer: &Viewer, key: &str) -> Result<()> {
     let act = &act(deployer, viewer, "deletePublishedProject", key);
     let packages = act.run(|| delete_all_once(deployer, viewer, key, act)).await?;
-    for sha256 in packages {
-        if let Err(error) = bundles::drop_package(deployer, &sha256).await {
-            // The bundle is gone; its bytes only take room.
-            tracing::warn!(error = ?error, sha256, "the package of a deleted bundle could not be removed");
+    // The bundles are gone; their bytes only take room. There may be many: this goes on when the request's time is over.
+    let deployer = deployer.clone();
+    let removal = async move {
+        for sha256 in packages {
+            if let Err(error) = bundles::drop_package(&deployer, &sha256).await {
+                tracing::warn!(error = ?error, sha256, "the package of a deleted bundle could not be removed");
+            }
         }
-    }
-    Ok(())
+    };
+    tokio::spawn(removal).await.map_err(|_| Error::fault("the removal of packages broke off"))
 }
 
 async fn delete_all_once(deployer: &Deployer, viewer: &Viewer, key: &str, act: &Act<'_>) -> Result<Vec<String>> {
@@ -387,6 +398,7 @@ async fn views<C: ConnectionTrait>(
     let mut permissions: BTreeMap<String, Vec<published_project_permission::Model>> = BTreeMap::new();
     let found = published_project_permission::Entity::find()
         .filter(published_project_permission::Column::ProjectKey.is_in(keys.iter().cloned()))
+        .order_by_asc(published_project_permission::Column::Position)
         .order_by_asc(published_project_permission::Column::GroupName)
         .all(db)
         .await?;
@@ -416,6 +428,7 @@ async fn views<C: ConnectionTrait>(
             name: row.name,
             owner: row.owner,
             version: row.version,
+            other_version: row.other_version,
             created_at: row.created_at,
             created_by: row.created_by,
             rights,

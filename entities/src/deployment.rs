@@ -21,6 +21,8 @@ pub struct Model {
     pub settings: String,
     /// Counts changes; editors name the one they saw.
     pub version: i64,
+    /// The newest version that somebody else made than the one after it: a copy from before it lacks others' changes.
+    pub other_version: i64,
     /// The number of its newest run; taken under this row's lock.
     pub last_run_no: i64,
     /// When, in µs since the Unix epoch.

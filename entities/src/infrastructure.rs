@@ -23,6 +23,8 @@ pub struct Model {
     pub node_key_refs: Option<String>,
     /// Counts changes; editors name the one they saw.
     pub version: i64,
+    /// The newest version that somebody else made than the one after it: a copy from before it lacks others' changes.
+    pub other_version: i64,
     /// When, in µs since the Unix epoch.
     pub created_at: i64,
     /// Who: a login.

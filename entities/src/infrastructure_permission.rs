@@ -14,6 +14,8 @@ pub struct Model {
     pub group_name: String,
     /// 1 VIEW, 2 DEPLOY, 3 ADMIN; each contains those before.
     pub level: i32,
+    /// Its place in the list as it was given; those of earlier versions have none (0).
+    pub position: i32,
 }
 
 /// Rows are joined by named queries, not by declared relations.

@@ -15,6 +15,8 @@ pub struct Model {
     pub owner: String,
     /// Counts changes of settings.
     pub version: i64,
+    /// The newest version that somebody else made than the one after it: a copy from before it lacks others' changes.
+    pub other_version: i64,
     /// When, in µs since the Unix epoch.
     pub created_at: i64,
     /// Who: a login.

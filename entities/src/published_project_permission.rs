@@ -20,6 +20,8 @@ pub struct Model {
     pub can_deploy: bool,
     /// All, and set rights.
     pub can_admin: bool,
+    /// Its place in the list as it was given; those of earlier versions have none (0).
+    pub position: i32,
 }
 
 /// Rows are joined by named queries, not by declared relations.

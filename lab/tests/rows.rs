@@ -163,6 +163,7 @@ impl Both {
                 deployed_project_key: Set(name.to_owned()),
                 settings: Set("{}".to_owned()),
                 version: Set(1),
+                other_version: Set(0),
                 last_run_no: Set(0),
                 created_at: Set(0),
                 created_by: Set("ada".to_owned()),

@@ -21,6 +21,7 @@ mod m20261128_000007_audit;
 mod m20261129_000008_nodes;
 mod m20261129_000009_enrolment;
 mod m20261129_000010_audit_is_new;
+mod m20261129_000011_other_version;
 
 /// All migrations, in order.
 struct Migrator;
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000008_nodes::Migration),
             Box::new(m20261129_000009_enrolment::Migration),
             Box::new(m20261129_000010_audit_is_new::Migration),
+            Box::new(m20261129_000011_other_version::Migration),
         ]
     }
 }

@@ -83,8 +83,45 @@ pub(crate) fn json(body: &Bytes) -> Result<Value> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Value::Null);
     }
-    serde_json::from_slice(body)
-        .map_err(|error| Error::refused("BAD_REQUEST", format!("The body is not JSON: {error}")))
+    let value = serde_json::from_slice(body)
+        .map_err(|error| Error::refused("BAD_REQUEST", format!("The body is not JSON: {error}")))?;
+    match beyond(body) {
+        None => Ok(value),
+        Some(number) => Err(Error::refused(
+            "BAD_REQUEST",
+            format!("The number {number} is larger than can be kept as it is. Write it as a text."),
+        )),
+    }
+}
+
+/// The first whole number of a JSON text that would come back as another one: it has more than 64 bits.
+fn beyond(json: &[u8]) -> Option<&str> {
+    let mut at = 0;
+    while let Some(byte) = json.get(at) {
+        let rest = &json[at..];
+        match byte {
+            b'"' => {
+                // To the quote that ends it: one behind an even number of backslashes.
+                at += 1;
+                while json.get(at).is_some_and(|byte| *byte != b'"') {
+                    at += if json[at] == b'\\' { 2 } else { 1 };
+                }
+                at += 1;
+            }
+            b'-' | b'0'..=b'9' => {
+                let part = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
+                let end = rest.iter().position(|byte| !part(byte)).unwrap_or(rest.len());
+                let number = std::str::from_utf8(&rest[..end]).unwrap_or_default();
+                let whole = !number.contains(['.', 'e', 'E']);
+                if whole && number.parse::<i64>().is_err() && number.parse::<u64>().is_err() {
+                    return Some(number);
+                }
+                at += end;
+            }
+            _ => at += 1,
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -97,6 +134,23 @@ mod tests {
             path: Vec::new(),
             query: query.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             body: Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn whole_numbers_are_kept_or_refused() {
+        for fine in [
+            "1",
+            "[-9223372036854775808, 18446744073709551615, 1e300, 12345678901234567890123.5]",
+            r#"{"a\\": "12345678901234567890123", "\"12345678901234567890123": -0}"#,
+        ] {
+            assert_eq!(beyond(fine.as_bytes()), None, "{fine}");
+        }
+        for (json, number) in [
+            (r#"{"a": [1, 18446744073709551616]}"#, "18446744073709551616"),
+            (r#"{"a\\": -9223372036854775809}"#, "-9223372036854775809"),
+        ] {
+            assert_eq!(beyond(json.as_bytes()), Some(number));
         }
     }
 

@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 use crate::{
     Context,
     call::Call,
-    documents::{self, DEPLOYMENT_FIELDS},
+    documents::{self, DEPLOYMENT_FIELDS, Versions},
     infras::{deployments_where, infra_basic},
     messages::{Message, report},
-    projects::{packages, project_basic},
+    projects::{packages_of, project_basic},
     read::{Document, renamed},
 };
 
@@ -81,12 +81,10 @@ async fn lights(context: &Context<'_>, deployments: &[Deployment]) -> Result<Vec
     let (infras, keys): (Vec<_>, Vec<_>) = (infras.into_iter().collect(), keys.into_iter().collect());
     let infras = infrastructures::by_ids(context.deployer, context.viewer, &infras).await?;
     let found = projects::by_keys(context.deployer, context.viewer, &keys).await?;
-    let mut bundles = BTreeMap::new();
-    for key in found.keys() {
-        bundles.insert(key.as_str(), packages(context, key).await?);
-    }
+    let bundles = packages_of(context, &keys).await?;
     let ids: Vec<String> = deployments.iter().map(|one| one.id.clone()).collect();
     let deployed = status::ever_deployed(context.deployer, context.viewer, &ids).await?;
+    let none = Vec::new();
     let light = |one: &Deployment| {
         // A right may have gone since the deployments were read.
         let (infra, project) = (infras.get(&one.infrastructure_id)?, found.get(&one.project_key)?);
@@ -94,7 +92,7 @@ async fn lights(context: &Context<'_>, deployments: &[Deployment]) -> Result<Vec
             "deploymentBasicInfo": basic(one, &names),
             "infraBasicInfo": infra_basic(infra),
             "projectBasicInfo": project_basic(project),
-            "packages": bundles.get(one.project_key.as_str()),
+            "packages": bundles.get(&one.project_key).map_or(&none, |packages| packages),
             "neverEverDeployed": !deployed.contains(&one.id),
         }))
     };
@@ -141,7 +139,7 @@ pub(crate) async fn save(context: &Context<'_>, id: &str, call: &Call) -> Result
     let one = get(context, id).await?;
     let mut document = Document::of(call.json()?)?;
     let ignore_warnings = call.flag("ignoreWarnings")?.unwrap_or(false);
-    let now = (one.version, one.updated_by.as_str());
+    let now = Versions { newest: one.version, by: &one.updated_by, other: one.other_version };
     let version = documents::expected_version(call, &mut document, context.viewer, now)?;
     let change = Change { ignore_warnings, ..documents::deployment_change(&one, document, version)? };
     let saved = deployments::update_settings(context.deployer, context.viewer, id, change).await;

@@ -47,10 +47,26 @@ pub(crate) fn version_tag(version: i64, by: &str, at: Option<i64>) -> Value {
     json!({"versionNumber": version, "lastModifiedBy": {"login": by}, "lastModifiedOn": at.map(millis)})
 }
 
+/// What is known of a document's versions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Versions<'a> {
+    /// The newest.
+    pub(crate) newest: i64,
+    /// Who made it.
+    pub(crate) by: &'a str,
+    /// The newest one that somebody else made than the one after it.
+    pub(crate) other: i64,
+}
+
 /// The version that a save is about. A document of an earlier version is refused if somebody else changed it since; one's own saves may follow
 /// one another from one copy, as scripts do. One of a version that is not yet is of another thing, and refused. A document
 /// without a version is about the newest one.
-pub(crate) fn expected_version(call: &Call, document: &mut Document, viewer: &Viewer, now: (i64, &str)) -> Result<i64> {
+pub(crate) fn expected_version(
+    call: &Call,
+    document: &mut Document,
+    viewer: &Viewer,
+    now: Versions<'_>,
+) -> Result<i64> {
     if let Some(given) = call.text("expectedVersion") {
         return given.parse().map_err(|_| wrong("expectedVersion", "a number"));
     }
@@ -58,10 +74,10 @@ pub(crate) fn expected_version(call: &Call, document: &mut Document, viewer: &Vi
         None | Some(Value::Null) => None,
         Some(number) => Some(number.as_i64().ok_or_else(|| wrong("versionTag.versionNumber", "a number"))?),
     };
-    let (version, by) = now;
+    let own = |seen: i64| now.by == viewer.login && seen >= now.other;
     match seen {
-        Some(seen) if seen > version || (seen < version && by != viewer.login) => Ok(seen),
-        _ => Ok(version),
+        Some(seen) if seen > now.newest || (seen < now.newest && !own(seen)) => Ok(seen),
+        _ => Ok(now.newest),
     }
 }
 
@@ -203,6 +219,30 @@ pub(crate) fn node_fields(error: Error) -> Error {
     Error::Refused(refusals)
 }
 
+/// The fields of a remapping.
+const REMAPPING: [&str; 2] = ["source", "target"];
+
+/// Items of lists have no place of their own: what is unknown in them could not be kept with them.
+pub(crate) fn nothing_else(left: &Map<String, Value>, item: &str) -> Result<()> {
+    let Some(unknown) = left.keys().next() else { return Ok(()) };
+    let field = format!("{item}.{}", unknown.escape_debug());
+    Err(Error::field(
+        "FIELD_INVALID",
+        field,
+        "Slipway knows no such field here, and keeps none in lists. Leave it out.",
+    ))
+}
+
+/// The list, if its items have these fields alone.
+fn known_items(list: Value, field: &str, known: &[&str]) -> Result<Value> {
+    for (at, item) in list.as_array().into_iter().flatten().enumerate() {
+        let mut left = item.as_object().cloned().unwrap_or_default();
+        left.retain(|name, _| !known.contains(&name.as_str()));
+        nothing_else(&left, &format!("{field}[{at}]"))?;
+    }
+    Ok(list)
+}
+
 fn permission(one: &Permission) -> Value {
     json!({
         "group": one.group,
@@ -226,6 +266,7 @@ pub(crate) fn permissions(list: Vec<Value>) -> Result<Vec<Permission>> {
             Some(_) => Err(wrong(&field(name), "true or false")),
         };
         let (read, deploy, admin) = (flag("read")?, flag("deploy")?, flag("admin")?);
+        nothing_else(&one.left, &format!("permissions[{at}]"))?;
         let level = match (admin, deploy, read) {
             (true, ..) => Level::Admin,
             (_, true, _) => Level::Deploy,
@@ -243,7 +284,10 @@ pub(crate) fn infra_patch(infra: &Infrastructure, mut document: Document) -> Res
     for (ours, theirs) in INFRA_FIELDS.iter().filter(|(ours, _)| *ours != "adminKey") {
         let value = match theirs.strip_prefix("bundleContainerSettings.") {
             None => document.left.remove(*theirs),
-            Some(path) => inner(&mut document, path)?.filter(|value| !value.is_null()),
+            Some(path) => {
+                let value = inner(&mut document, path)?.filter(|value| !value.is_null());
+                value.map(|value| known_items(value, theirs, &REMAPPING)).transpose()?
+            }
         };
         // A text that may be empty is emptied by null, too.
         if let Some(value) = value {
@@ -353,11 +397,10 @@ pub(crate) fn deployment_change(
     let deployed_project_key = document.text("deployedProjectKey")?.filter(|key| !key.is_empty());
     let remapping = |document: &mut Document, part: &str| -> Result<Option<_>> {
         let value = inner(document, &format!("remapping.{part}"))?.filter(|value| !value.is_null());
-        value.map(|value| typed(value, &format!("bundleContainerSettings.remapping.{part}"))).transpose()
+        let field = format!("bundleContainerSettings.remapping.{part}");
+        value.map(|value| typed(known_items(value, &field, &REMAPPING)?, &field)).transpose()
     };
-    let behavior = inner(&mut document, "codeEnvsBehavior")?.filter(|value| !value.is_null());
-    let behavior: Option<CodeEnvsBehavior> =
-        behavior.map(|value| typed(value, "bundleContainerSettings.codeEnvsBehavior")).transpose()?;
+    let behavior = behavior(&mut document)?;
     let merge = inner(&mut document, "mergeInfrastructureRemapping")?.filter(|value| !value.is_null());
     let variables = document.object("localVariables")?;
     // An empty object is what a deployment shows that leaves the node's variables alone.
@@ -394,6 +437,17 @@ pub(crate) fn deployment_change(
     Ok(deployments::Change { expected_version, bundle_id, deployed_project_key, settings, ..Default::default() })
 }
 
+/// How code envs are imported, as far as a document says so. What else it has there is what the client keeps.
+fn behavior(document: &mut Document) -> Result<Option<CodeEnvsBehavior>> {
+    let mut given = Map::new();
+    for part in ["importTimeMode", "envImportSpecificationMode"] {
+        let value = inner(document, &format!("codeEnvsBehavior.{part}"))?.filter(|value| !value.is_null());
+        given.extend(value.map(|value| (part.to_owned(), value)));
+    }
+    let field = "bundleContainerSettings.codeEnvsBehavior";
+    Some(given).filter(|given| !given.is_empty()).map(|given| typed(Value::Object(given), field)).transpose()
+}
+
 fn switches(given: Map<String, Value>) -> Result<std::collections::BTreeMap<String, bool>> {
     let named = given.into_iter().filter(|(_, on)| !on.is_null());
     named
@@ -424,12 +478,14 @@ mod tests {
             key_id: None,
             origin: Origin::default(),
         };
-        let about = |seen: i64, by: &str| {
+        let about = |seen: i64, by: &str, other: i64| {
             let mut document = Document::of(json!({"versionTag": {"versionNumber": seen}})).unwrap();
-            expected_version(&call, &mut document, &viewer, (5, by)).unwrap()
+            expected_version(&call, &mut document, &viewer, Versions { newest: 5, by, other }).unwrap()
         };
-        assert_eq!((about(5, "bob"), about(4, "bob"), about(4, "ann")), (5, 4, 5));
+        assert_eq!((about(5, "bob", 4), about(4, "bob", 4), about(4, "ann", 0)), (5, 4, 5));
         // Neither is 5: both are refused.
-        assert_eq!((about(6, "bob"), about(6, "ann")), (6, 6));
+        assert_eq!((about(6, "bob", 4), about(6, "ann", 0)), (6, 6));
+        // Somebody else made version 3, which a copy of it has, and one of version 2 lacks.
+        assert_eq!((about(3, "ann", 3), about(2, "ann", 3)), (5, 2));
     }
 }

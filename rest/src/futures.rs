@@ -27,8 +27,13 @@ fn lost() -> Error {
     Error::not_found("jobId")
 }
 
+/// A job's id, in its one spelling.
+fn job(id: &str) -> Result<RunId> {
+    id.parse().ok().filter(|parsed: &RunId| parsed.to_string() == id).ok_or_else(lost)
+}
+
 async fn get(context: &Context<'_>, id: &str) -> Result<Update> {
-    let id: RunId = id.parse().map_err(|_| lost())?;
+    let id = job(id)?;
     updates::get(context.deployer, context.viewer, id).await?.ok_or_else(lost)
 }
 
@@ -44,7 +49,7 @@ pub(crate) async fn state(context: &Context<'_>, id: &str, call: &Call) -> Resul
 
 /// Aborting what has ended is no error: whoever aborts wants it ended.
 pub(crate) async fn abort(context: &Context<'_>, id: &str) -> Result<Value> {
-    let id: RunId = id.parse().map_err(|_| lost())?;
+    let id = job(id)?;
     match updates::cancel(context.deployer, context.viewer, id).await {
         Ok(_) => {}
         Err(Error::Refused(refusals)) if refusals.iter().all(|refusal| refusal.code == "UPDATE_ENDED") => {}

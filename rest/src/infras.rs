@@ -16,7 +16,7 @@ use crate::{
     Context,
     call::Call,
     deployments::{Names, all, basic},
-    documents::{self, INFRA_FIELDS, MASK},
+    documents::{self, INFRA_FIELDS, MASK, Versions},
     read::{Document, renamed},
 };
 
@@ -113,7 +113,7 @@ pub(crate) async fn save(context: &Context<'_>, id: &str, call: &Call) -> Result
         return Err(Error::forbidden("the right Admin on the infrastructure"));
     }
     let mut document = Document::of(call.json()?)?;
-    let now = (infra.version, infra.updated_by.as_str());
+    let now = Versions { newest: infra.version, by: &infra.updated_by, other: infra.other_version };
     let version = documents::expected_version(call, &mut document, context.viewer, now)?;
     document.fixed("id", &infra.id)?;
     let key = document.named("adminApiKey")?;

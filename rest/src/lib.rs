@@ -1,12 +1,13 @@
 //! The REST API that Dataiku's Python client speaks (`dataiku-api-client` 15), as calls of the deployer. Thin: no rule and no SQL of its own, and
 //! no HTTP server: whoever has one hands over a [`Call`] and gets an [`Answer`], or the deployer's error with the client's names of fields.
 //!
-//! * [`Call`], [`Answer`]; `routes`: which path is which function.
+//! * [`Call`], [`Answer`]; `routes`: which path is which function; `asked`: what the audit calls it.
 //! * `infras`, `projects`, `deployments`, `updates`, `futures`: the Project Deployer. `documents`: what settings look like there.
 //! * `people`, `groups`, `keys`, `instance`: the rest of what scripts on a deployer ask.
 //! * [`FleetCall`]: nodes that register themselves, beside that API.
 //! * `messages`: the report object that recurs everywhere. `read`: taking documents from outside apart.
 
+mod asked;
 mod call;
 mod deployments;
 mod documents;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use deployer::{
     accounts::users::{self, NewUser, User, UserFilter, UserPatch},
+    audit::{self, Object, ObjectKind},
     error::{Error, Fault, Result},
     rights::require_global_admin,
 };
@@ -73,6 +74,26 @@ pub(crate) async fn one(context: &Context<'_>, login: &str) -> Result<Value> {
 
 pub(crate) async fn own(context: &Context<'_>) -> Result<Value> {
     get(context, &context.viewer.login).await.map(|user| settings(&user))
+}
+
+/// What users change of themselves: what people read of them.
+pub(crate) async fn save_own(context: &Context<'_>, body: Value) -> Result<Value> {
+    let user = get(context, &context.viewer.login).await?;
+    let mut document = Document::of(body)?;
+    let (name, email) = (document.text("displayName")?, document.named("email")?);
+    let Value::Object(shown) = settings(&user) else { return Err(Error::fault("settings are no object")) };
+    for (field, is) in shown.into_iter().filter(|(field, _)| !LACKING.contains(&field.as_str())) {
+        let Some(mut given) = document.any(&field) else { continue };
+        if let Value::Array(list) = &mut given {
+            list.sort_by(|one, other| one.as_str().cmp(&other.as_str()));
+        }
+        if given != is {
+            let message = "This cannot be changed here. Ask a global administrator.";
+            return Err(Error::field("FIELD_FIXED", field, message));
+        }
+    }
+    patch(&mut document)?;
+    users::update_own(context.deployer, context.viewer, name, email).await.map(|user| settings(&user))
 }
 
 pub(crate) async fn admin_list(context: &Context<'_>) -> Result<Value> {
@@ -153,6 +174,41 @@ fn outcome(login: &str, done: Result<()>) -> Result<Value> {
     }
 }
 
+/// The users of a call about many. If all of it is refused, that is told for each of them.
+async fn several(context: &Context<'_>, action: &'static str, body: Result<Value>) -> Result<Vec<Value>> {
+    let list = |body: &Result<Value>| match body {
+        Ok(Value::Array(list)) => list.iter().map(login_of).take(MOST_AT_ONCE).collect(),
+        _ => Vec::new(),
+    };
+    let mut logins: Vec<String> = list(&body);
+    let mut why = match require_global_admin(context.viewer).and(body).and_then(many) {
+        Ok(list) => return Ok(list),
+        Err(why) => why,
+    };
+    if logins.is_empty() {
+        logins.push(String::new());
+    }
+    for login in logins {
+        why = audit::refuse(context.deployer, context.viewer, action, user_of(&login), why).await;
+    }
+    Err(why)
+}
+
+fn user_of(login: &str) -> Object {
+    Object::new(ObjectKind::User, login)
+}
+
+/// One of many, told for itself.
+async fn one_of<T>(
+    context: &Context<'_>,
+    action: &'static str,
+    login: &str,
+    work: impl Future<Output = Result<T>>,
+) -> Result<Value> {
+    let done = audit::told(context.deployer, context.viewer, action, user_of(login), work).await;
+    outcome(login, done.map(drop))
+}
+
 fn many(body: Value) -> Result<Vec<Value>> {
     match body {
         Value::Array(list) if list.len() <= MOST_AT_ONCE => Ok(list),
@@ -161,42 +217,46 @@ fn many(body: Value) -> Result<Vec<Value>> {
     }
 }
 
+/// A call about many has a user's document, or its login.
 fn login_of(value: &Value) -> String {
-    value.get("login").and_then(Value::as_str).unwrap_or_default().to_owned()
+    value.get("login").unwrap_or(value).as_str().unwrap_or_default().to_owned()
 }
 
-pub(crate) async fn create_all(context: &Context<'_>, body: Value) -> Result<Value> {
-    require_global_admin(context.viewer)?;
+pub(crate) async fn create_all(context: &Context<'_>, call: &Call) -> Result<Value> {
     let mut told = Vec::new();
-    for user in many(body)? {
-        let login = login_of(&user);
-        told.push(outcome(&login, create(context, user).await.map(drop))?);
+    for user in several(context, "createUser", call.json()).await? {
+        told.push(one_of(context, "createUser", &login_of(&user), create(context, user)).await?);
     }
     Ok(Value::Array(told))
 }
 
-pub(crate) async fn save_all(context: &Context<'_>, body: Value) -> Result<Value> {
-    require_global_admin(context.viewer)?;
+pub(crate) async fn save_all(context: &Context<'_>, call: &Call) -> Result<Value> {
     let mut told = Vec::new();
-    for user in many(body)? {
+    for user in several(context, "updateUser", call.json()).await? {
         let login = login_of(&user);
-        let saved = match object(user, "users") {
-            Ok(user) => save(context, &login, Value::Object(user)).await.map(drop),
-            Err(error) => Err(error),
+        let saved = async {
+            let user = object(user, "users")?;
+            save(context, &login, Value::Object(user)).await
         };
-        told.push(outcome(&login, saved)?);
+        told.push(one_of(context, "updateUser", &login, saved).await?);
     }
     Ok(Value::Array(told))
 }
 
 pub(crate) async fn delete_all(context: &Context<'_>, call: &Call) -> Result<Value> {
-    require_global_admin(context.viewer)?;
-    let own_too = call.flag("allowSelfDeletion")?.unwrap_or(false);
+    let own_too = call.flag("allowSelfDeletion");
+    let own = *own_too.as_ref().unwrap_or(&None) == Some(true);
+    let logins = own_too.and_then(|_| call.json()).and_then(|body| match &body {
+        // Before the first one is deleted.
+        Value::Array(list) if !list.iter().all(Value::is_string) => {
+            Err(Error::refused("BAD_REQUEST", "The body must be a list of logins."))
+        }
+        _ => Ok(body),
+    });
     let mut told = Vec::new();
-    for login in many(call.json()?)? {
-        let login =
-            login.as_str().ok_or_else(|| Error::refused("BAD_REQUEST", "The body must be a list of logins."))?;
-        told.push(outcome(login, delete_one(context, login, own_too).await)?);
+    for login in several(context, "deleteUser", logins).await? {
+        let login = login_of(&login);
+        told.push(one_of(context, "deleteUser", &login, delete_one(context, &login, own)).await?);
     }
     Ok(Value::Array(told))
 }

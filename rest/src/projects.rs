@@ -1,12 +1,13 @@
 //! Published projects and their bundles.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use deployer::{
     bundles::{self, Bundle, BundleKey},
     deployments::{self, Deployment},
     error::{Error, Result},
     infrastructures::{self, Infrastructure},
+    paging::Page,
     projects::{self, Change, Permission, Project},
 };
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ use crate::{
     Context,
     call::Call,
     deployments::{Names, all, basic},
-    documents::{expected_version, millis, version_tag},
+    documents::{Versions, expected_version, millis, nothing_else, version_tag},
     infras::{deployments_where, infra_basic},
     read::{Document, object, over, renamed, wrong},
 };
@@ -47,23 +48,42 @@ pub(crate) async fn packages(context: &Context<'_>, key: &str) -> Result<Vec<Val
     Ok(found.await?.iter().rev().map(package).collect())
 }
 
-async fn light(
-    context: &Context<'_>,
+/// So many names stand in one query.
+pub(crate) const AT_ONCE: usize = 500;
+
+/// The same of many published projects, by key: a query for each [`AT_ONCE`] of them, and more only for those of more than a page of bundles.
+pub(crate) async fn packages_of(context: &Context<'_>, keys: &[String]) -> Result<HashMap<String, Vec<Value>>> {
+    let page = Page::new(Some(100), None)?;
+    let mut found = HashMap::with_capacity(keys.len());
+    for some in keys.chunks(AT_ONCE) {
+        for (key, first) in bundles::of_projects(context.deployer, context.viewer, some, &page).await? {
+            let shown = match first.has_next {
+                true => packages(context, &key).await?,
+                false => first.items.iter().rev().map(|(_, bundle)| package(bundle)).collect(),
+            };
+            found.insert(key, shown);
+        }
+    }
+    Ok(found)
+}
+
+fn light(
     project: &Project,
+    packages: Vec<Value>,
     deployments: &[&Deployment],
     infras: &BTreeMap<String, Infrastructure>,
     names: &Names,
-) -> Result<Value> {
+) -> Value {
     let on: BTreeSet<&str> = deployments.iter().map(|one| one.infrastructure_id.as_str()).collect();
-    Ok(json!({
+    json!({
         "projectBasicInfo": project_basic(project),
         "isAdmin": project.rights.admin,
         "canDeploy": project.rights.deploy,
         "canWrite": project.rights.write,
-        "packages": packages(context, &project.key).await?,
+        "packages": packages,
         "deployments": deployments.iter().map(|one| basic(one, names)).collect::<Vec<_>>(),
         "infras": on.into_iter().filter_map(|id| infras.get(id)).map(infra_basic).collect::<Vec<_>>(),
-    }))
+    })
 }
 
 /// The infrastructures of these deployments.
@@ -77,12 +97,17 @@ pub(crate) async fn list(context: &Context<'_>) -> Result<Value> {
         all(|page| async move { projects::list(context.deployer, context.viewer, None, &page).await }).await?;
     let deployments = deployments_where(context, deployments::Filter::default()).await?;
     let (infras, names) = (infras_of(context, &deployments).await?, Names::of(context, &deployments).await?);
-    let mut shown = Vec::with_capacity(projects.len());
-    for project in &projects {
-        let own: Vec<_> = deployments.iter().filter(|one| one.project_key == project.key).collect();
-        shown.push(light(context, project, &own, &infras, &names).await?);
+    let mut own: BTreeMap<&str, Vec<&Deployment>> = BTreeMap::new();
+    for one in &deployments {
+        own.entry(&one.project_key).or_default().push(one);
     }
-    Ok(Value::Array(shown))
+    let keys: Vec<String> = projects.iter().map(|project| project.key.clone()).collect();
+    let mut packages = packages_of(context, &keys).await?;
+    let shown = projects.iter().map(|project| {
+        let deployments = own.remove(project.key.as_str()).unwrap_or_default();
+        light(project, packages.remove(&project.key).unwrap_or_default(), &deployments, &infras, &names)
+    });
+    Ok(shown.collect())
 }
 
 async fn get(context: &Context<'_>, key: &str) -> Result<Project> {
@@ -95,7 +120,7 @@ pub(crate) async fn status(context: &Context<'_>, key: &str) -> Result<Value> {
     let filter = deployments::Filter { project: Some(key.to_owned()), ..Default::default() };
     let deployments = deployments_where(context, filter).await?;
     let (infras, names) = (infras_of(context, &deployments).await?, Names::of(context, &deployments).await?);
-    light(context, &project, &deployments.iter().collect::<Vec<_>>(), &infras, &names).await
+    Ok(light(&project, packages(context, key).await?, &deployments.iter().collect::<Vec<_>>(), &infras, &names))
 }
 
 pub(crate) async fn create(context: &Context<'_>, body: Value) -> Result<Value> {
@@ -130,7 +155,7 @@ pub(crate) async fn save(context: &Context<'_>, key: &str, call: &Call) -> Resul
         return Err(Error::forbidden("the right Admin on the published project"));
     }
     let mut document = Document::of(call.json()?)?;
-    let now = (project.version, project.updated_by.as_str());
+    let now = Versions { newest: project.version, by: &project.updated_by, other: project.other_version };
     let expected_version = expected_version(call, &mut document, context.viewer, now)?;
     document.fixed("id", key)?;
     let permissions = document.list("permissions")?.map(permissions).transpose()?;
@@ -155,13 +180,15 @@ fn permissions(list: Vec<Value>) -> Result<Vec<Permission>> {
             Some(Value::Bool(flag)) => Ok(flag),
             Some(_) => Err(wrong(&field(name), "true or false")),
         };
-        Ok(Permission {
+        let given_rights = Permission {
             group,
             read: flag("read")?,
             write: flag("write")?,
             deploy: flag("deploy")?,
             admin: flag("admin")?,
-        })
+        };
+        nothing_else(&given.left, &format!("permissions[{at}]"))?;
+        Ok(given_rights)
     };
     list.into_iter().enumerate().map(one).collect()
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use deployer::{
+    audit,
     bundles::BundleKey,
     error::{Error, Result},
 };
@@ -13,14 +14,14 @@ use deployer::{
 use serde_json::Value;
 
 use crate::{
-    Context,
+    Context, asked,
     call::{Answer, Call, Method},
     deployments, futures, groups, infras, instance, keys, people, projects, updates,
 };
 
 /// One row of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Row<'a> {
+pub(crate) enum Row<'a> {
     Stages,
     Infras,
     CreateInfra,
@@ -70,6 +71,7 @@ enum Row<'a> {
     SaveUsers,
     DeleteUsers,
     OwnUser,
+    SaveOwnUser,
     Groups,
     AdminGroups,
     AdminGroup(&'a str),
@@ -171,6 +173,7 @@ fn others<'a>(method: Method, path: &[&'a str]) -> Option<Row<'a>> {
         (Get, ["users"]) => Row::Users,
         (Get, ["users", login]) => Row::User(login),
         (Get, ["current-user"]) => Row::OwnUser,
+        (Put, ["current-user"]) => Row::SaveOwnUser,
         (Get, ["groups"]) => Row::Groups,
         (Get, ["personal-api-keys"]) => Row::Keys,
         (Post, ["personal-api-keys"]) => Row::CreateKey,
@@ -210,10 +213,17 @@ pub fn is_patient(call: &Call) -> bool {
 }
 
 pub(crate) async fn answer(context: &Context<'_>, call: &Call) -> Result<Answer> {
-    match row_of(call)? {
-        Row::Bundle(key, id) => Ok(Answer::Bundle(BundleKey { project_key: key.to_owned(), bundle_id: id.to_owned() })),
-        row => Ok(Answer::Json(document(row, context, call)?.await?)),
+    let row = row_of(call)?;
+    if let Row::Bundle(key, id) = row {
+        return Ok(Answer::Bundle(BundleKey { project_key: key.to_owned(), bundle_id: id.to_owned() }));
     }
+    let answer = async { document(row, context, call)?.await };
+    let answer = match asked::of(row, context, call) {
+        // Much is refused before the deployer's function is called at all.
+        Some((action, object)) => audit::told(context.deployer, context.viewer, action, object, answer).await,
+        None => answer.await,
+    };
+    answer.map(Answer::Json)
 }
 
 /// A call's answer to be. On the heap: together, the futures of all rows are more than the stack of a thread may hold.
@@ -267,11 +277,12 @@ fn document<'a>(row: Row<'a>, context: &'a Context<'_>, call: &'a Call) -> Resul
         Row::AdminUsers => Box::pin(people::admin_list(context)),
         Row::AdminUser(login) => Box::pin(people::admin_one(context, login)),
         Row::OwnUser => Box::pin(people::own(context)),
+        Row::SaveOwnUser => Box::pin(people::save_own(context, call.json()?)),
         Row::CreateUser => Box::pin(people::create(context, call.json()?)),
         Row::SaveUser(login) => Box::pin(people::save(context, login, call.json()?)),
         Row::DeleteUser(login) => Box::pin(people::delete(context, login, call)),
-        Row::CreateUsers => Box::pin(people::create_all(context, call.json()?)),
-        Row::SaveUsers => Box::pin(people::save_all(context, call.json()?)),
+        Row::CreateUsers => Box::pin(people::create_all(context, call)),
+        Row::SaveUsers => Box::pin(people::save_all(context, call)),
         Row::DeleteUsers => Box::pin(people::delete_all(context, call)),
         Row::Groups => Box::pin(groups::list(context)),
         Row::AdminGroups => Box::pin(groups::admin_list(context)),

@@ -1,16 +1,19 @@
 //! The history of a deployment's updates.
 
+use std::collections::HashMap;
+
 use deployer::{
     error::{Error, Result},
-    updates::{self, Filter, LogLine, Update},
+    updates::{self, Brief, Filter, LogLine, Update},
 };
-use engine::journal::Status;
+use engine::{ids::RunId, journal::Status};
 use serde_json::{Value, json};
 
 use crate::{
     Context,
     deployments::{all, get},
     documents::millis,
+    projects::AT_ONCE,
 };
 
 /// So much of a log is answered, in bytes.
@@ -38,11 +41,21 @@ pub(crate) async fn list(context: &Context<'_>, id: &str) -> Result<Value> {
     let filter = Filter { deployment: Some(id.to_owned()), ..Filter::default() };
     let found = all(|page| {
         let filter = &filter;
-        async move { updates::list(context.deployer, context.viewer, filter, &page).await }
+        async move { updates::briefs(context.deployer, context.viewer, filter, &page).await }
     })
     .await?;
-    let item = |update: &Update| json!({"startTimestamp": millis(update.requested_at), "type": update.kind.as_str(), "status": word(update.status)});
-    Ok(found.iter().map(item).collect())
+    // No journal is read: what each was for stands in its first entry.
+    let ids: Vec<RunId> = found.iter().map(|update| update.id).collect();
+    let mut frozen = HashMap::with_capacity(ids.len());
+    for some in ids.chunks(AT_ONCE) {
+        frozen.extend(updates::frozen(context.deployer, context.viewer, some).await?);
+    }
+    let item = |update: &Brief| {
+        // One that was deleted meanwhile is left out.
+        let kind = frozen.get(&update.id)?.kind.as_str();
+        Some(json!({"startTimestamp": millis(update.requested_at), "type": kind, "status": word(update.status)}))
+    };
+    Ok(found.iter().filter_map(item).collect())
 }
 
 pub(crate) async fn at(context: &Context<'_>, id: &str, at: &str) -> Result<Value> {

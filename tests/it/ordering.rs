@@ -112,6 +112,7 @@ async fn bare(store: Store, runs: usize) -> (Base, Vec<RunId>) {
         deployed_project_key: Set("CHURN".to_owned()),
         settings: Set("{}".to_owned()),
         version: Set(1),
+        other_version: Set(0),
         last_run_no: Set(0),
         created_at: Set(1),
         created_by: Set("ada".to_owned()),

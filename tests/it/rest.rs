@@ -1,5 +1,7 @@
 //! The REST API, asked by the real `dataikuapi` client and by hand, in both sizes.
 
+mod audited;
+mod editors;
 mod raw;
 
 use std::{

@@ -77,8 +77,10 @@ async fn request(base: &Base, prefix: &str, version: u32, count: usize) -> Vec<e
     let mut ids = Vec::new();
     for number in 0..count {
         let id = format!("{prefix}-{number}");
-        let sql =
-            format!("INSERT INTO deployment VALUES ('{id}', 'P', 'i', 'v', '{id}', '{{}}', 1, 0, 0, 'x', 0, 'x')");
+        let sql = format!(
+            "INSERT INTO deployment (id, project_key, infrastructure_id, bundle_id, deployed_project_key, settings, version, last_run_no, created_at, created_by, \
+             updated_at, updated_by) VALUES ('{id}', 'P', 'i', 'v', '{id}', '{{}}', 1, 0, 0, 'x', 0, 'x')"
+        );
         tx.execute_unprepared(&sql).await.unwrap();
         ids.push(runs::request(&tx, &id, &spec(version)).await.unwrap().run);
     }

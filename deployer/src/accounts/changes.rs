@@ -18,7 +18,7 @@ use crate::{
     audit::{Object, ObjectKind, act::Act},
     error::{Error, Problems, Result},
     infrastructures::Settings,
-    names, text,
+    names, text, versions,
     viewer::ADMINISTRATORS,
 };
 
@@ -189,6 +189,14 @@ pub(crate) async fn delete_group(tx: &Tx, name: &str, act: &Act<'_>) -> Result<(
         act.along(tx, Object::new(ObjectKind::PublishedProject, key)).await?;
     }
     infrastructure::Entity::update_many()
+        .col_expr(
+            infrastructure::Column::OtherVersion,
+            versions::other_of(
+                infrastructure::Column::UpdatedBy,
+                (infrastructure::Column::Version, infrastructure::Column::OtherVersion),
+                by,
+            ),
+        )
         .col_expr(infrastructure::Column::Version, Expr::col(infrastructure::Column::Version).add(1))
         .col_expr(infrastructure::Column::UpdatedAt, now.into())
         .col_expr(infrastructure::Column::UpdatedBy, by.into())
@@ -196,6 +204,14 @@ pub(crate) async fn delete_group(tx: &Tx, name: &str, act: &Act<'_>) -> Result<(
         .exec(&**tx)
         .await?;
     published_project::Entity::update_many()
+        .col_expr(
+            published_project::Column::OtherVersion,
+            versions::other_of(
+                published_project::Column::UpdatedBy,
+                (published_project::Column::Version, published_project::Column::OtherVersion),
+                by,
+            ),
+        )
         .col_expr(published_project::Column::Version, Expr::col(published_project::Column::Version).add(1))
         .col_expr(published_project::Column::UpdatedBy, by.into())
         .filter(published_project::Column::Key.is_in(projects))

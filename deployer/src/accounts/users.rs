@@ -13,6 +13,7 @@ use crate::{
     Deployer,
     audit::{Object, ObjectKind, act::Act},
     error::{Error, Problems, Result},
+    keys,
     paging::{Listing, Page},
     rights, text,
     viewer::Viewer,
@@ -242,6 +243,29 @@ async fn update_once(
     act: &Act<'_>,
 ) -> Result<User> {
     rights::require_global_admin(viewer)?;
+    change(deployer, viewer, login, patch, act).await
+}
+
+/// Changes what people read of the viewer: all that users change of themselves.
+///
+/// # Errors
+/// `FORBIDDEN` with a key that was minted for a run's hooks; `TEXT_INVALID`.
+pub async fn update_own(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    display_name: Option<String>,
+    email: Option<Option<String>>,
+) -> Result<User> {
+    let patch = &UserPatch { display_name, email, ..UserPatch::default() };
+    let act = &act(deployer, viewer, "updateUser", &viewer.login);
+    act.run(|| async {
+        keys::own_key(deployer, viewer).await?;
+        change(deployer, viewer, &viewer.login, patch, act).await
+    })
+    .await
+}
+
+async fn change(deployer: &Deployer, viewer: &Viewer, login: &str, patch: &UserPatch, act: &Act<'_>) -> Result<User> {
     let tx = deployer.db.begin().await?;
     let guard = Guard::take(&tx).await?;
     if !text::storable(login) || account::Entity::find_by_id(login).one(&*tx).await?.is_none() {

@@ -1,6 +1,7 @@
 //! An act: one mutation on its way, from who asks to the record of what became of it.
 
 use std::{
+    cell::Cell,
     collections::BTreeSet,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
@@ -56,6 +57,29 @@ impl Caller {
     fn is_from_outside(&self) -> bool {
         self.key_id.is_some() || matches!(self.origin.via, Via::GraphQl | Via::Rest)
     }
+}
+
+tokio::task_local! {
+    /// Whether an act of the work around us was recorded.
+    static RECORDED: Cell<bool>;
+}
+
+/// The work's answer, and whether an act within it was recorded.
+pub(super) async fn watched<T>(work: impl Future<Output = T>) -> (T, bool) {
+    let answer = RECORDED.scope(Cell::new(false), async {
+        let answer = work.await;
+        (answer, RECORDED.with(Cell::get))
+    });
+    let (answer, recorded) = answer.await;
+    if recorded {
+        note_recorded();
+    }
+    (answer, recorded)
+}
+
+/// Nobody watches most of the time.
+fn note_recorded() {
+    let _ = RECORDED.try_with(|recorded| recorded.set(true));
 }
 
 /// What is known of the act so far.
@@ -217,6 +241,7 @@ impl<'a> Act<'a> {
         }
         tx.commit().await?;
         self.told().recorded = true;
+        note_recorded();
         for head in &heads {
             self.log(head, Outcome::Done);
         }
@@ -236,6 +261,7 @@ impl<'a> Act<'a> {
                 let row = self.row(&told, Some(&after), Outcome::Done, &[])?;
                 let head = chain::append(&tx, self.keyring, row).await?;
                 tx.commit().await?;
+                note_recorded();
                 self.log(&head, Outcome::Done);
             }
             Err(error) => self.turned_down(error).await,
@@ -246,6 +272,7 @@ impl<'a> Act<'a> {
 
     /// Records why nothing was done. Whoever asked learns that whether or not it could be recorded: the log says so then.
     pub(crate) async fn turned_down(&self, error: &Error) {
+        note_recorded();
         let (outcome, codes) = match error {
             Error::Refused(refusals) => {
                 let mut codes: Vec<_> = refusals.iter().map(|refusal| refusal.code.to_owned()).collect();

@@ -109,7 +109,8 @@ impl Object {
     }
 
     /// It concerns these, too.
-    pub(crate) fn on(self, infrastructure: &str, project: &str) -> Self {
+    #[must_use]
+    pub fn on(self, infrastructure: &str, project: &str) -> Self {
         Self { infrastructure: Some(tidy(infrastructure)), project: Some(tidy(project)), ..self }
     }
 }

@@ -70,10 +70,13 @@ where
         may_upload(deployer, viewer, key).await?;
     }
     let mut problems = Problems::default();
+    // The whole name may name the bundle; what is kept of it is a line.
+    let (whole, file_name) =
+        (file_name, file_name.char_indices().nth(text::LINE).map_or(file_name, |(end, _)| &file_name[..end]));
     text::line(file_name, text::LINE, "fileName", &mut problems);
     problems.check()?;
     let staged = deployer.packages.stage(stream, limit).await.map_err(store_error)?;
-    let read = archive::read_bundle(staged.path(), file_name, Limits::default()).await?;
+    let read = archive::read_bundle(staged.path(), whole, Limits::default()).await?;
     let key = BundleKey {
         project_key: project_key.unwrap_or(&read.project_key).to_owned(),
         bundle_id: read.bundle_id.clone(),

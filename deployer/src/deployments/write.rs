@@ -26,6 +26,7 @@ use crate::{
     governance::{Wish, refuse_warnings},
     infrastructures, names,
     rights::{self, Access, Level, Right},
+    versions,
     viewer::Viewer,
 };
 
@@ -107,6 +108,7 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment, a
         deployed_project_key: Set(deployed),
         settings: Set(serde_json::to_string(&settings)?),
         version: Set(1),
+        other_version: Set(0),
         last_run_no: Set(0),
         created_at: Set(now),
         created_by: Set(viewer.login.clone()),
@@ -179,8 +181,7 @@ async fn update_once(
     if let Some(bundle_id) = change.bundle_id.as_ref().filter(|bundle| **bundle != row.bundle_id) {
         require_bundle(&tx, &row.project_key, bundle_id).await?;
     }
-    let version = row.version + 1;
-    let mut row = row.into_active_model();
+    let mut row = counted(row, &viewer.login, tx.now().await?);
     if let Some(bundle_id) = change.bundle_id {
         row.bundle_id = Set(bundle_id);
     }
@@ -188,9 +189,6 @@ async fn update_once(
         row.deployed_project_key = Set(deployed);
     }
     row.settings = Set(serde_json::to_string(&settings)?);
-    row.version = Set(version);
-    row.updated_at = Set(tx.now().await?);
-    row.updated_by = Set(viewer.login.clone());
     let row = row.update(&*tx).await.map_err(unless_taken)?;
     act.commit(tx).await?;
     views(deployer, viewer, vec![row]).await?.pop().ok_or_else(|| Error::not_found("id"))
@@ -208,6 +206,18 @@ pub(crate) async fn heed_warnings(
     let place = place.ok_or_else(|| Error::not_found("id"))?;
     let wish = Wish { deployment_id: &row.id, project_key: &row.project_key, deployed_project_key, bundle_id };
     refuse_warnings(deployer, viewer, &place, wish).await
+}
+
+/// The row, with one change more by this user.
+pub(crate) fn counted(row: deployment::Model, login: &str, now: i64) -> deployment::ActiveModel {
+    let other_version = versions::other((row.version, row.other_version), &row.updated_by, login);
+    let version = row.version + 1;
+    let mut row = row.into_active_model();
+    row.version = Set(version);
+    row.other_version = Set(other_version);
+    row.updated_at = Set(now);
+    row.updated_by = Set(login.to_owned());
+    row
 }
 
 /// The settings after a change, if it may be made to this row.

@@ -1,7 +1,7 @@
 //! Changing infrastructures. Lock order of these transactions: the stage, the infrastructure, the group `administrators`, accounts, other groups; then
 //! rows that name groups.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use engine::{db::Tx, secrets::Secret};
 use entities::{deployment, hook, hook_code, infrastructure, infrastructure_permission, secret};
@@ -30,6 +30,7 @@ use crate::{
     rights::{self, Level},
     sealed,
     stages::{self, StageKind},
+    versions,
     viewer::Viewer,
 };
 
@@ -79,8 +80,10 @@ pub(crate) async fn touch(tx: &Tx, viewer: &Viewer, row: &infrastructure::Model)
 
 /// The same for whoever has this name.
 pub(super) async fn touch_as(tx: &Tx, login: &str, row: &infrastructure::Model) -> Result<()> {
+    let other_version = versions::other((row.version, row.other_version), &row.updated_by, login);
     infrastructure::Entity::update_many()
         .col_expr(infrastructure::Column::Version, row.version.saturating_add(1).into())
+        .col_expr(infrastructure::Column::OtherVersion, other_version.into())
         .col_expr(infrastructure::Column::UpdatedAt, tx.now().await?.into())
         .col_expr(infrastructure::Column::UpdatedBy, login.into())
         .filter(infrastructure::Column::Id.eq(&row.id))
@@ -157,6 +160,7 @@ async fn create_once(
         governance_key_ref: Set(governance_key_ref),
         node_key_refs: Set(nodes::key_refs_text(&refs)?),
         version: Set(1),
+        other_version: Set(0),
         created_at: Set(now),
         created_by: Set(viewer.login.clone()),
         updated_at: Set(now),
@@ -402,25 +406,26 @@ fn bound(permissions: &[Permission]) -> Result<()> {
     Err(Error::field("TOO_MANY", "permissions", format!("At most {MOST_GROUPS} groups can have rights.")))
 }
 
-fn permission_rows(permissions: &[Permission], problems: &mut Problems) -> BTreeMap<String, Level> {
-    let mut rows = BTreeMap::new();
+/// The groups, each once, in the order in which they were given.
+fn permission_rows(permissions: &[Permission], problems: &mut Problems) -> Vec<Permission> {
+    let mut groups = BTreeSet::new();
     for (at, permission) in permissions.iter().enumerate() {
         if permission.level == Level::None {
             problems.add("PERMISSION_INVALID", format!("permissions[{at}].level"), "Give VIEW, DEPLOY or ADMIN.");
         }
-        if rows.insert(permission.group.clone(), permission.level).is_some() {
+        if !groups.insert(&permission.group) {
             problems.add("PERMISSION_INVALID", format!("permissions[{at}].group"), "This group is named twice.");
         }
     }
-    rows
+    permissions.to_vec()
 }
 
-fn names_of(permissions: &BTreeMap<String, Level>) -> BTreeSet<String> {
-    permissions.keys().cloned().collect()
+fn names_of(permissions: &[Permission]) -> BTreeSet<String> {
+    permissions.iter().map(|permission| permission.group.clone()).collect()
 }
 
 /// Gives exactly these rights. The groups first, then the rows: whoever deletes a group goes that way, too.
-async fn put_permissions(tx: &Tx, id: &str, permissions: &BTreeMap<String, Level>) -> Result<()> {
+async fn put_permissions(tx: &Tx, id: &str, permissions: &[Permission]) -> Result<()> {
     lock_groups(tx, &names_of(permissions), "permissions").await?;
     infrastructure_permission::Entity::delete_many()
         .filter(infrastructure_permission::Column::InfrastructureId.eq(id))
@@ -428,10 +433,12 @@ async fn put_permissions(tx: &Tx, id: &str, permissions: &BTreeMap<String, Level
         .await?;
     let rows: Vec<_> = permissions
         .iter()
-        .map(|(group, level)| infrastructure_permission::ActiveModel {
+        .zip(0..)
+        .map(|(permission, position)| infrastructure_permission::ActiveModel {
             infrastructure_id: Set(id.to_owned()),
-            group_name: Set(group.clone()),
-            level: Set(level.to_row()),
+            group_name: Set(permission.group.clone()),
+            level: Set(permission.level.to_row()),
+            position: Set(position),
         })
         .collect();
     if !rows.is_empty() {

@@ -5,6 +5,7 @@ use entities::infrastructure;
 use futures_util::future::try_join_all;
 use targets::{
     TargetType,
+    http::NodeUrl,
     spec::{GovernCheckPolicy, GovernanceSource, InfrastructureSpec, NamedNode, NodePlace, NodeSpec},
     target::NodeReport,
 };
@@ -110,7 +111,7 @@ pub(crate) fn governance_source(row: &infrastructure::Model, settings: &Settings
 /// `NODE_URL_MISSING` before somebody entered one; `ADMIN_KEY_MISSING` when none was entered, or a change of the node cleared it.
 pub fn to_spec(row: &infrastructure::Model, settings: &Settings) -> Result<InfrastructureSpec> {
     let node = |url: &str, key: &str, trust_all_certificates: bool| NodeSpec {
-        url: url.to_owned(),
+        url: NodeUrl::spelled(url),
         key: key.to_owned(),
         trust_all_certificates,
         webapp_run_as_field: settings.webapp_run_as_field.clone(),

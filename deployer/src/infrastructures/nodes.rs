@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use engine::{db::Tx, secrets::Secret};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use targets::Targets;
+use targets::{Targets, http::NodeUrl};
 
 use super::{settings::Settings, validate};
 use crate::{
@@ -100,7 +100,7 @@ pub(super) fn applied(old: &[Node], list: &[NodePatch]) -> Vec<Node> {
         .collect()
 }
 
-/// Notes what is wrong with the nodes, and brings their URLs into the one spelling.
+/// Notes what is wrong with the nodes.
 pub(super) fn check(settings: &mut Settings, targets: &Targets, problems: &mut Problems) {
     if !settings.multi_node {
         if !settings.nodes.is_empty() {
@@ -128,7 +128,7 @@ pub(super) fn check(settings: &mut Settings, targets: &Targets, problems: &mut P
         validate::node_url(&mut node.url, &field("url"), targets, problems);
         if node.url.is_empty() {
             problems.add("NODE_URL_INVALID", field("url"), "Write a whole URL that begins with http:// or https://.");
-        } else if !urls.insert(node.url.clone()) {
+        } else if !urls.insert(NodeUrl::spelled(&node.url)) {
             problems.add(
                 "NODE_LIST_INVALID",
                 field("url"),

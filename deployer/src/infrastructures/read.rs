@@ -48,6 +48,8 @@ pub struct Infrastructure {
     pub level: Level,
     /// Counts changes of settings, rights and hooks.
     pub version: i64,
+    /// The newest version that somebody else made than the one after it.
+    pub other_version: i64,
     /// When, in µs since the Unix epoch.
     pub created_at: i64,
     /// Who: a login.
@@ -156,6 +158,7 @@ fn view(row: infrastructure::Model, level: Level, stages: &BTreeSet<(String, Str
         managed: settings.managed.is_some(),
         level,
         version: row.version,
+        other_version: row.other_version,
         created_at: row.created_at,
         created_by: row.created_by,
         updated_at: row.updated_at,
@@ -254,6 +257,7 @@ pub async fn permissions_by_ids(
     let mut all: BTreeMap<String, Vec<Permission>> = mine.map(|id| (id, Vec::new())).collect();
     let rows = infrastructure_permission::Entity::find()
         .filter(infrastructure_permission::Column::InfrastructureId.is_in(all.keys().cloned()))
+        .order_by_asc(infrastructure_permission::Column::Position)
         .order_by_asc(infrastructure_permission::Column::GroupName)
         .all(db)
         .await?;

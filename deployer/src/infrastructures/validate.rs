@@ -27,7 +27,7 @@ const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600_000;
 const DAY: u64 = 24 * HOUR;
 
-/// Notes what is wrong with the settings, and brings the node URL into its one spelling.
+/// Notes what is wrong with the settings.
 pub(super) fn settings(settings: &mut Settings, targets: &Targets, problems: &mut Problems) {
     node_url(&mut settings.node_url, "nodeUrl", targets, problems);
     kept_json(&settings.other, "other", problems);
@@ -71,14 +71,14 @@ pub(super) fn settings(settings: &mut Settings, targets: &Targets, problems: &mu
     step_policies(settings, problems);
 }
 
-/// Notes what is wrong with a node's URL, and brings it into its one spelling. None yet is well: it may come later, and go again.
+/// Notes what is wrong with a node's URL. It is kept as it was written: whoever compares what they set reads that again. None yet is well: it may come
+/// later, and go again.
 pub(super) fn node_url(url: &mut String, field: &str, targets: &Targets, problems: &mut Problems) {
     *url = url.trim().to_owned();
-    if !url.is_empty() {
-        match targets.node_url(url) {
-            Ok(read) => *url = read.as_str().to_owned(),
-            Err(error) => problems.add(url_code(&error), field, error.to_string()),
-        }
+    if !url.is_empty()
+        && let Err(error) = targets.node_url(url)
+    {
+        problems.add(url_code(&error), field, error.to_string());
     }
 }
 

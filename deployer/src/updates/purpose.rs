@@ -11,14 +11,14 @@ use engine::{
 use entities::{deployment, removal, run};
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, EntityTrait as _,
-    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 use serde_json::{Value, json};
 use targets::automation::notes;
 
 use super::{kind::UpdateType, restore};
 use crate::{
-    deployments::{OnNode, Settings, write},
+    deployments::{OnNode, Settings, write, write::counted},
     error::{Error, Result},
     freeze, live,
     viewer::Viewer,
@@ -174,12 +174,8 @@ async fn refuse_unfinished(tx: &Tx, deployment: &str, field: &str) -> Result<()>
 async fn set_bundle(tx: &Tx, row: deployment::Model, bundle: Option<&str>, login: &str) -> Result<deployment::Model> {
     let Some(bundle) = bundle.filter(|bundle| *bundle != row.bundle_id) else { return Ok(row) };
     write::require_bundle(tx, &row.project_key, bundle).await?;
-    let version = row.version + 1;
-    let mut row = row.into_active_model();
+    let mut row = counted(row, login, tx.now().await?);
     row.bundle_id = Set(bundle.to_owned());
-    row.version = Set(version);
-    row.updated_at = Set(tx.now().await?);
-    row.updated_by = Set(login.to_owned());
     Ok(row.update(&**tx).await?)
 }
 
@@ -189,12 +185,8 @@ async fn set_disabled(tx: &Tx, row: deployment::Model, disabled: bool, login: &s
     if settings.disabled == disabled {
         return Ok(row);
     }
-    let version = row.version + 1;
-    let mut row = row.into_active_model();
+    let mut row = counted(row, login, tx.now().await?);
     row.settings = Set(serde_json::to_string(&Settings { disabled, ..settings })?);
-    row.version = Set(version);
-    row.updated_at = Set(tx.now().await?);
-    row.updated_by = Set(login.to_owned());
     Ok(row.update(&**tx).await?)
 }
 

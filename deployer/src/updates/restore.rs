@@ -3,14 +3,14 @@
 
 use engine::{db::Tx, ids::RunId, spec::RunSpec};
 use entities::deployment;
-use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, IntoActiveModel as _};
+use sea_orm::{ActiveModelTrait as _, ActiveValue::Set};
 use serde_json::Value;
 use targets::spec::DeploySpec;
 
 use super::kind::UpdateType;
 use crate::{
     bundles::{self, BundleKey, Hold},
-    deployments::Settings,
+    deployments::{Settings, write::counted},
     error::{Error, Result},
     freeze,
     live::{self, Success},
@@ -102,12 +102,8 @@ async fn agree(tx: &Tx, row: deployment::Model, body: &DeploySpec, login: &str) 
     }
     // Its remappings hold what was merged then: what the infrastructure says now would come on top.
     settings.merge_infrastructure_remapping = false;
-    let version = row.version + 1;
-    let mut row = row.into_active_model();
+    let mut row = counted(row, login, tx.now().await?);
     row.bundle_id = Set(body.package.bundle_id.clone());
     row.settings = Set(serde_json::to_string(&settings)?);
-    row.version = Set(version);
-    row.updated_at = Set(tx.now().await?);
-    row.updated_by = Set(login.to_owned());
     Ok(row.update(&**tx).await?)
 }

@@ -214,7 +214,7 @@ async fn deleting_leaves_nothing_and_never_says_what_uses_it() {
     let house = house().await;
     house.infrastructure("prod", Level::Deploy).await;
     house
-        .sql("INSERT INTO deployment VALUES ('SECRET_DEPLOYMENT', 'P', 'prod', 'v1', 'P', '{}', 1, 0, 0, 'x', 0, 'x')")
+        .sql("INSERT INTO deployment (id, project_key, infrastructure_id, bundle_id, deployed_project_key, settings, version, last_run_no, created_at, created_by, updated_at, updated_by) VALUES ('SECRET_DEPLOYMENT', 'P', 'prod', 'v1', 'P', '{}', 1, 0, 0, 'x', 0, 'x')")
         .await;
     let (dev, ops) = (viewer("bob", &["dev"]), viewer("ann", &["ops"]));
     assert_eq!(refused(infrastructures::delete(&house.deployer, &dev, "prod").await), "FORBIDDEN");

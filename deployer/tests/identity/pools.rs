@@ -16,7 +16,7 @@ async fn walk(house: &House) {
         let at = if id == "shut" { "shut" } else { "open" };
         house
             .sql(&format!(
-                "INSERT INTO deployment VALUES ('{id}', 'P', '{at}', 'v', 'P{n}', '{{}}', 1, 1, 0, 'x', 0, 'x')"
+                "INSERT INTO deployment (id, project_key, infrastructure_id, bundle_id, deployed_project_key, settings, version, last_run_no, created_at, created_by, updated_at, updated_by) VALUES ('{id}', 'P', '{at}', 'v', 'P{n}', '{{}}', 1, 1, 0, 'x', 0, 'x')"
             ))
             .await;
         house

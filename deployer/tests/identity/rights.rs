@@ -87,7 +87,7 @@ async fn projects_and_deployments() {
             if n == 0 { ["FALSE"; 4] } else { std::array::from_fn(|i| if i == n - 1 { "TRUE" } else { "FALSE" }) };
         assert_eq!(kept.contains(&"TRUE"), flags.contains(&"TRUE"));
         house
-            .sql(&format!("INSERT INTO published_project_permission VALUES ('P{n}', 'dev', {})", kept.join(", ")))
+            .sql(&format!("INSERT INTO published_project_permission (project_key, group_name, can_read, can_write, can_deploy, can_admin) VALUES ('P{n}', 'dev', {})", kept.join(", ")))
             .await;
         let key = format!("P{n}");
         assert_eq!(rights::project_rights_on(db, &bob, &key).await.unwrap(), *rights, "{key}");
@@ -116,7 +116,7 @@ async fn projects_and_deployments() {
         for n in 0..all.len() {
             house
                 .sql(&format!(
-                    "INSERT INTO deployment VALUES ('D{n}{level:?}', 'P{n}', 'I{level:?}', 'v1', 'P{n}', '{{}}', 1, 0, 0, 'ann', 0, 'ann')"
+                    "INSERT INTO deployment (id, project_key, infrastructure_id, bundle_id, deployed_project_key, settings, version, last_run_no, created_at, created_by, updated_at, updated_by) VALUES ('D{n}{level:?}', 'P{n}', 'I{level:?}', 'v1', 'P{n}', '{{}}', 1, 0, 0, 'ann', 0, 'ann')"
                 ))
                 .await;
         }

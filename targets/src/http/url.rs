@@ -92,10 +92,13 @@ impl NodeUrl {
         if literal.is_some_and(|address| blocked.forbids(address)) {
             return Err(AddressForbidden.into());
         }
-        let path = url.path().trim_end_matches('/').to_owned();
-        url.set_path(&path);
-        let text = url.as_str().trim_end_matches('/').to_owned();
+        let text = one_spelling(&mut url);
         Ok(Self { url, text })
+    }
+
+    /// The one spelling of a node's URL as somebody wrote it; what is no URL stays as it is. Says nothing of whether it may be connected to.
+    pub fn spelled(text: &str) -> String {
+        Url::parse(text.trim()).map_or_else(|_| text.to_owned(), |mut url| one_spelling(&mut url))
     }
 
     /// The URL, without a slash at the end. What records about the node are kept under.
@@ -117,6 +120,12 @@ impl NodeUrl {
         url.path_segments_mut().ok()?.pop_if_empty().extend(segments);
         Some(url)
     }
+}
+
+fn one_spelling(url: &mut Url) -> String {
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    url.as_str().trim_end_matches('/').to_owned()
 }
 
 impl fmt::Display for NodeUrl {
@@ -143,6 +152,7 @@ mod tests {
             ("http://10.0.0.1", "http://10.0.0.1"),
         ] {
             assert_eq!(parse(given).unwrap().as_str(), kept);
+            assert_eq!(NodeUrl::spelled(given), kept);
         }
     }
 

@@ -4,10 +4,10 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tests::{Client, Fleet, Size, client::http};
 
-struct Raw<'a>(&'a Client);
+pub(super) struct Raw<'a>(pub(super) &'a Client);
 
 impl Raw<'_> {
-    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, String) {
+    pub(super) async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, String) {
         let mut request = http().request(method, format!("{}{path}", self.0.url())).basic_auth(self.0.key(), Some(""));
         if let Some(body) = body {
             // A text without a content type, as Python's client sends it.
@@ -18,7 +18,7 @@ impl Raw<'_> {
     }
 
     /// Status and kind of an error, which is always one object.
-    async fn refused(&self, method: Method, path: &str, body: Option<Value>) -> (u16, String, String) {
+    pub(super) async fn refused(&self, method: Method, path: &str, body: Option<Value>) -> (u16, String, String) {
         let (status, text) = self.ask(method, path, body).await;
         let told: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path}: {text}"));
         let text = |name: &str| told[name].as_str().unwrap_or_else(|| panic!("{path}: {told}")).to_owned();
