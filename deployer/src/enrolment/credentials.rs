@@ -40,7 +40,9 @@ impl Bearer {
     }
 
     pub(super) fn act<'a>(&self, deployer: &'a Deployer, action: &'static str) -> Act<'a> {
-        Act::new(deployer, &self.viewer, action, Object::new(ObjectKind::Infrastructure, &self.row.infrastructure_id))
+        let object = Object::new(ObjectKind::Infrastructure, &self.row.infrastructure_id);
+        // `lock` looks at the token.
+        Act::new(deployer, &self.viewer, action, object).vouched()
     }
 
     /// Locks the infrastructure, and looks whether the token is still alive.

@@ -27,7 +27,8 @@ async fn an_infrastructure_and_its_hooks() {
     assert_eq!(before["hasAdminKey"], true);
     assert_eq!(
         before["permissions"],
-        json!([{"group": "deploy", "level": "DEPLOY"}, {"group": "see", "level": "VIEW"}])
+        json!([{"group": "see", "level": "VIEW"}, {"group": "deploy", "level": "DEPLOY"}]),
+        "in the order in which they were given"
     );
     let answer = world
         .admin(
