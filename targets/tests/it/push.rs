@@ -114,9 +114,10 @@ async fn permissions_of_a_new_project() {
 #[tokio::test]
 async fn a_new_run_gives_the_permissions_that_the_creating_one_could_not() {
     let status = || FaultKind::Status { status: 400, error_type: None, message: None, retry_after: None };
-    for (key, method, path) in
-        [("CHURN_PROD", "PUT", "/projects/CHURN_PROD/permissions"), ("CHURN_PROD", "POST", "/importFromStream")]
-    {
+    for (key, method, path) in [
+        ("CHURN_PROD", "PUT", "/projects/CHURN_PROD/permissions"),
+        ("CHURN_PROD", "POST", "/projects/*/bundles/imported/actions/importFromStream"),
+    ] {
         let mut world = world().await;
         world.spec.deployed_project_key = key.into();
         world.spec.infrastructure.permissions_propagation = PermissionsPropagation::Full;
@@ -133,7 +134,7 @@ async fn a_new_run_gives_the_permissions_that_the_creating_one_could_not() {
     // Where the node did it, nothing is left to do, whatever fails afterwards.
     let mut world = world().await;
     world.spec.infrastructure.permissions_propagation = PermissionsPropagation::Full;
-    world.node.arm(Fault::on("PUT", "/settings", status())).unwrap();
+    world.node.arm(Fault::on("PUT", "/projects/*/settings", status())).unwrap();
     assert!(world.attempt(Step::Push).await.is_err());
     assert_eq!(notes::unfinished_creation(|note| world.run.note(note)), None);
 }
@@ -234,11 +235,11 @@ async fn nobody_waits_for_an_import_that_the_node_refused() {
     for (path, kind) in [
         ("/projectsFromBundle", status(403)),
         ("/projectsFromBundle", status(400)),
-        ("/importFromStream", status(403)),
-        ("/importFromStream", report),
+        ("/projects/*/bundles/imported/actions/importFromStream", status(403)),
+        ("/projects/*/bundles/imported/actions/importFromStream", report),
     ] {
         let mut world = world().await;
-        if path == "/importFromStream" {
+        if path.ends_with("importFromStream") {
             world.by_hand("POST", "/projects/", json!({"projectKey": "CHURN", "name": "C", "owner": "deployer"})).await;
         }
         world.node.arm(Fault::on("POST", path, kind)).unwrap();
