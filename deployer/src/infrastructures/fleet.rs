@@ -4,7 +4,7 @@ use engine::{db::Tx, secrets::Secret};
 use entities::infrastructure;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use serde_json::{Map, Value};
-use targets::Targets;
+use targets::{Targets, http::NodeUrl};
 
 use super::{
     change,
@@ -39,7 +39,7 @@ pub struct NodeOffer {
 }
 
 impl NodeOffer {
-    /// The same with the URL in its one spelling.
+    /// The same without blanks at the ends.
     ///
     /// # Errors
     /// All that is wrong with it, by the rules for settings that are entered by hand.
@@ -144,7 +144,8 @@ impl Changing {
         let called = name.unwrap_or(&offer.node_id);
         names::check(called, "nodeId", &mut problems);
         let nodes = &mut self.settings.nodes;
-        if nodes.iter().any(|node| node.name != called && node.url == offer.url) {
+        let url = NodeUrl::spelled(&offer.url);
+        if nodes.iter().any(|node| node.name != called && NodeUrl::spelled(&node.url) == url) {
             let message = "Another node of this infrastructure has this URL. Each has its own.";
             problems.add("NODE_LIST_INVALID", "url", message);
         }
