@@ -114,18 +114,22 @@ pub const SWITCH_OFF: &str = "switch_off";
 /// The kind of the step that deletes a project on the node; likewise.
 pub const DELETE_PROJECT: &str = "delete_project";
 
-/// Freezes an update that deploys nothing, and does one thing with the project on the node. No hooks: those are for deployments.
+/// Freezes an update that deploys nothing, and does one thing with the project on the node; nothing at all where nothing there is the deployment's work. No
+/// hooks: those are for deployments.
 pub(crate) async fn freeze_acting(
     tx: &Tx,
     row: &deployment::Model,
     login: &str,
-    kind: &'static str,
+    kind: Option<&'static str>,
 ) -> Result<RunSpec> {
     let mut spec = freeze(tx, row, login).await?;
     let place = hold_infrastructure(tx, row).await?;
     let settings = Settings::read(&place.settings)?;
     let mut steps = vec![step(CHECK_POLICY, None, &settings)];
-    steps.extend(settings.node_names().into_iter().map(|node| step(kind, node, &settings)));
+    let nodes = settings.node_names();
+    steps.extend(
+        kind.into_iter().flat_map(|kind| nodes.iter().map(|node| step(kind, *node, &settings)).collect::<Vec<_>>()),
+    );
     spec.plan = Plan::new(steps, OnFailure::Leave);
     ungoverned(&mut spec)?;
     Ok(spec)

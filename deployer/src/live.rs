@@ -139,7 +139,12 @@ pub(crate) async fn half_done_since<C: ConnectionTrait>(db: &C, deployment: &str
 /// Whether any update of this deployment ever changed its node, or may have.
 pub(crate) async fn ever_changed<C: ConnectionTrait>(db: &C, deployment: &str) -> Result<bool> {
     let every = run::Column::RunNo.gt(0);
-    Ok(ever_deployed(db, deployment).await? || any(db, deployment, every, may_have_changed).await?)
+    if any(db, deployment, every, may_have_changed).await? {
+        return Ok(true);
+    }
+    // One so busy that not all were looked through.
+    let all = run::Entity::find().filter(run::Column::DeploymentId.eq(deployment)).count(db).await?;
+    Ok(all > DEEP && ever_deployed(db, deployment).await?)
 }
 
 /// Whether this is so for one of these updates at least; journals are read one by one, newest first.

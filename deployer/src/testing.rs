@@ -158,16 +158,13 @@ impl Node {
     }
 }
 
-/// The node of this name; without a name the only one, or the first.
+/// The node of this name; without a name the first. An infrastructure of one node has no names: any is taken for that node's.
 fn named(infrastructure: &InfrastructureSpec, name: Option<&str>) -> Result<NodeSpec> {
-    let Some(name) = name else { return Ok(infrastructure.node.clone()) };
+    let Some(name) = name.filter(|_| !infrastructure.nodes.is_empty()) else { return Ok(infrastructure.node.clone()) };
     let found = infrastructure.places().into_iter().find(|place| place.name == Some(name));
     found.map(|place| place.node.clone()).ok_or_else(|| {
-        Error::field(
-            "NODE_UNKNOWN",
-            "node",
-            "This infrastructure has no node of this name. An infrastructure of one node has none.",
-        )
+        let message = "This infrastructure has no node of this name. Name one of its nodes, or none: then the first one is asked.";
+        Error::field("NODE_UNKNOWN", "node", message)
     })
 }
 

@@ -111,7 +111,9 @@ impl<'a> Purpose<'a> {
             }
             Self::Disable => {
                 let row = set_disabled(tx, row, true, login).await?;
-                let mut spec = freeze::freeze_acting(tx, &row, login, freeze::SWITCH_OFF).await?;
+                // A project of that key that another one put there is none of ours.
+                let ours = live::ever_changed(&**tx, &row.id).await?;
+                let mut spec = freeze::freeze_acting(tx, &row, login, ours.then_some(freeze::SWITCH_OFF)).await?;
                 UpdateType::Disable.mark(&mut spec);
                 Ok(spec)
             }
@@ -120,7 +122,7 @@ impl<'a> Purpose<'a> {
                     OnNode::DeleteProject => freeze::DELETE_PROJECT,
                     OnNode::SwitchOff | OnNode::Leave => freeze::SWITCH_OFF,
                 };
-                let mut spec = freeze::freeze_acting(tx, &row, login, step).await?;
+                let mut spec = freeze::freeze_acting(tx, &row, login, Some(step)).await?;
                 UpdateType::Delete.mark(&mut spec);
                 Ok(spec)
             }

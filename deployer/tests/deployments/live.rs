@@ -291,6 +291,17 @@ async fn a_disabled_deployment_takes_no_update_but_one() {
     let (world, _node, worker) = scene().await;
     let (deployer, root) = (&world.deployer, &world.root);
     assert_eq!(code(&updates::enable(deployer, root, "d", None).await), "DEPLOYMENT_NOT_DISABLED");
+    // Nothing on the node is its work yet: a project of its key there is left alone, and stays so.
+    let early = updates::disable(deployer, root, "d", None).await.unwrap().update;
+    assert_eq!(early.steps.iter().map(|step| step.kind.as_str()).collect::<Vec<_>>(), ["check_policy"]);
+    worker.claim(early.id).await;
+    worker.succeed(early.id, 0, 0, Value::Null).await;
+    let end = Kind::Finished { status: Status::Succeeded, failure: None };
+    worker.write(early.id, &[NewEvent::run(end)], false).await;
+    let delete = deployments::delete_with(deployer, root, "d", OnNode::DeleteProject, None).await;
+    assert_eq!(code(&delete), "NOT_DEPLOYED");
+    let enabled = updates::enable(deployer, root, "d", None).await.unwrap().update.id;
+    updates::cancel(deployer, root, enabled).await.unwrap();
     let first = succeed(&world, &worker).await;
     // Called off before it began: it takes no updates, and nobody calls that healthy.
     let called_off = updates::disable(deployer, root, "d", None).await.unwrap().update.id;
