@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use targets::target::Difference;
 
 use self::compare::Compared;
+pub(crate) use self::compare::on;
 use crate::{
     Deployer,
     audit::{Object, ObjectKind, act::Act},

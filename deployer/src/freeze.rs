@@ -130,7 +130,9 @@ pub(crate) async fn freeze_acting(
     steps.extend(
         kind.into_iter().flat_map(|kind| nodes.iter().map(|node| step(kind, *node, &settings)).collect::<Vec<_>>()),
     );
-    spec.plan = Plan::new(steps, OnFailure::Leave);
+    // What is switched off may go on without a node, as an update does; a deletion is done on all of them, or asked for again.
+    let goes_on = settings.on_failure == OnFailure::GoOn && settings.multi_node && kind == Some(SWITCH_OFF);
+    spec.plan = Plan::new(steps, if goes_on { OnFailure::GoOn } else { OnFailure::Leave });
     ungoverned(&mut spec)?;
     Ok(spec)
 }

@@ -144,6 +144,13 @@ pub(crate) async fn own_key(deployer: &Deployer, viewer: &Viewer) -> Result<Opti
     }
 }
 
+/// Whether this key is neither revoked nor expired nor gone.
+pub(crate) async fn lives(db: &Db, id: &str) -> Result<bool> {
+    let row = api_key::Entity::find_by_id(id).one(db.pool()).await?;
+    let now = db.now().await?;
+    Ok(row.is_some_and(|row| row.revoked_at.is_none() && row.expires_at.is_none_or(|at| at > now)))
+}
+
 /// When the key that the viewer uses expires, in µs: what it makes must not outlive it. None never, or without a key.
 ///
 /// # Errors

@@ -21,6 +21,8 @@ pub struct Model {
     pub created_at: i64,
     /// Who: a login; a node's credential says by which token it came.
     pub created_by: String,
+    /// The API key that made a one-time token: it dies with it.
+    pub created_with: Option<String>,
     /// µs; None never expires.
     pub expires_at: Option<i64>,
     /// µs; final.

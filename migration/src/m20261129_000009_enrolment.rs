@@ -15,6 +15,7 @@ const UP: [&str; 2] = [
   hash TEXT NOT NULL,
   created_at BIGINT NOT NULL,
   created_by TEXT NOT NULL,
+  created_with TEXT,
   expires_at BIGINT,
   used_at BIGINT,
   PRIMARY KEY (id)

@@ -189,8 +189,8 @@ fn node(value: Value, field: &str) -> Result<NodePatch> {
         let patch = NodePatch {
             name: one.required("id")?,
             url: one.text("automationNodeUrl")?.unwrap_or_default(),
-            external_url: one.named("automationNodeExternalUrl")?.flatten(),
-            trust_all_certificates: one.flag("trustAllSSLCertificates")?.unwrap_or_default(),
+            external_url: one.named("automationNodeExternalUrl")?,
+            trust_all_certificates: one.flag("trustAllSSLCertificates")?,
             auditing: one.object("auditing")?,
             logging: one.object("logging")?,
             // An empty text is what a node shows that has no key.

@@ -127,18 +127,13 @@ pub(crate) async fn save(context: &Context<'_>, id: &str, call: &Call) -> Result
         keeps_governance_key,
         governance_key: governance_key.filter(|_| !keeps_governance_key).map(|key| key.map(Secret::new)),
         permissions: document.list("permissions")?.map(documents::permissions).transpose()?,
-        nodes: documents::nodes(&mut document)?.filter(|nodes| multi_node(&infra, &document) || !nodes.is_empty()),
+        nodes: documents::nodes(&mut document)?,
         settings: documents::infra_patch(&infra, document)?,
     };
     infrastructures::update(context.deployer, context.viewer, id, version, patch)
         .await
         .map(|_| json!({}))
         .map_err(|error| documents::node_fields(renamed(error, INFRA_FIELDS)))
-}
-
-/// Whether the infrastructure is to have several nodes after the save.
-fn multi_node(infra: &Infrastructure, document: &Document) -> bool {
-    document.left.get("multiNode").and_then(Value::as_bool).unwrap_or(infra.multi_node)
 }
 
 /// Makes a personal key of one user on each node.
@@ -155,7 +150,7 @@ pub(crate) async fn personal_keys(context: &Context<'_>, id: &str, call: &Call) 
         made.nodes.iter().filter(|(_, outcome)| which(outcome)).map(|(name, _)| node(name)).collect::<Vec<_>>()
     };
     let keys = made.nodes.iter().filter_map(|(name, outcome)| match outcome {
-        NodeKeyOutcome::Made { key_id, own_secret } => {
+        NodeKeyOutcome::Made { key_id, own_secret, .. } => {
             let mut shown = json!({"nodeId": name, "keyId": key_id});
             if let Some(secret) = own_secret {
                 shown["secret"] = secret.expose().into();

@@ -231,6 +231,9 @@ pub struct CodeEnvPreview {
     pub found: Option<bool>,
 }
 
+/// What a [`Difference`] calls the active bundle.
+pub const ACTIVE_BUNDLE: &str = "the active bundle";
+
 /// One thing that is, and should be, different.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {

@@ -325,3 +325,60 @@ async fn each_node_keeps_its_own_key_and_a_new_node_is_out_of_sync() {
         assert_eq!(change(list).await.1, [(code.to_owned(), field.to_owned())]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_fails_keeps_the_others_neither_from_being_switched_off_nor_from_being_compared() {
+    let scene = Scene::of(Size::Embedded, json!({"onFailure": "GO_ON"})).await;
+    let api = &scene.fleet.client;
+    api.run("churn", "SUCCEEDED").await;
+    // Somebody changed the last node, and the second one does not answer.
+    let by_hand = format!("{}/public/api/projects/CHURN/scenarios/DAILY/light", scene.nodes[2].url());
+    call("PUT", &by_hand, None, json!({"active": false})).await;
+    let error = FaultKind::Status { status: 403, error_type: None, message: None, retry_after: None };
+    let fault = Fault { count: None, ..Fault::on("GET", "/projects/CHURN/**", error) };
+    let armed = scene.nodes[1].arm(fault).unwrap();
+    let drift =
+        "mutation { checkDrift(deploymentId: \"churn\") { drift { differences { what } } refusals { code message } } }";
+    let found = api.ask(drift, json!({})).await["drift"].take();
+    assert_eq!(found["differences"], json!([{"what": "scenario DAILY on node auto-3"}]));
+    call("PUT", &by_hand, None, json!({"active": true})).await;
+
+    let asked = api.tell("disableDeployment(deploymentId: \"churn\")", "update { id }").await;
+    let told = scene.told(asked["update"]["id"].as_str().unwrap()).await;
+    assert_eq!(
+        (told["status"].as_str(), statuses(&told)),
+        (Some("WARNING"), vec!["DONE", "FAILED", "DONE"]),
+        "{told:#}"
+    );
+    let on = |node: &RunningNode| node.snapshot()["projects"]["CHURN"]["scenarios"]["DAILY"]["active"] == true;
+    assert_eq!(scene.nodes.iter().map(on).collect::<Vec<_>>(), [false, true, false]);
+    let (health, messages) = scene.health().await;
+    assert_eq!(health, "WARNING", "{messages:?}");
+    assert!(messages.iter().any(|message| message.contains("Node auto-2: ")), "{messages:?}");
+
+    // What was on before is noted by node: the list of nodes stays what it is until it is on again.
+    let seen = api.ask("{ infrastructure(id: \"production\") { version } }", json!({})).await;
+    let input = json!({
+        "id": "production", "expectedVersion": seen["version"], "nodes": [],
+        "settings": {"multiNode": false, "nodeUrl": scene.nodes[0].url()}, "adminKey": practice::NODE_KEY,
+    });
+    let document = "mutation($input: UpdateInfrastructureInput!) { updateInfrastructure(input: $input) { refusals { code field message } } }";
+    let refused = api.refused(document, json!({"input": input.clone()})).await;
+    assert_eq!(refused, [("IN_USE".to_owned(), "multiNode".to_owned())]);
+    armed.disarm();
+    let asked = api.tell("enableDeployment(deploymentId: \"churn\")", "update { id }").await;
+    let told = scene.told(asked["update"]["id"].as_str().unwrap()).await;
+    assert_eq!((told["status"].as_str(), statuses(&told)), (Some("SUCCEEDED"), vec!["DONE"; 3]), "{told:#}");
+    assert_eq!(scene.nodes.iter().map(on).collect::<Vec<_>>(), [true; 3]);
+
+    // One node of several, with an empty list; and never with one that is still there.
+    let mut half = input.clone();
+    half.as_object_mut().unwrap().remove("nodes");
+    assert_eq!(
+        api.refused(document, json!({"input": half})).await,
+        [("NODE_LIST_INVALID".to_owned(), "nodes".to_owned())]
+    );
+    assert_eq!(api.refused(document, json!({"input": input})).await, []);
+    let update = api.run("churn", "SUCCEEDED").await;
+    assert_eq!(step(&update, "activate")["status"], "SUCCEEDED");
+}

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use deployer::{
     Deployer, deployments,
     drift::{self, DriftSettings},
+    freeze,
     imports::Imports,
     policy::Asked,
     updates::UpdateType,
@@ -40,9 +41,9 @@ pub const STEP_UNKNOWN: Code = Code::new("STEP_UNKNOWN");
 /// The kinds of step that make a project.
 const PUSHING: &[&str] = &["push_bundle"];
 /// The kinds of step that turn scenarios and web apps off, and note before how they were.
-const TURNING_OFF: &[&str] = &["activate", "switch_off"];
+const TURNING_OFF: &[&str] = &["activate", freeze::SWITCH_OFF];
 /// The kinds of step after which they are as they should be.
-const PUTTING_BACK: &[&str] = &["verify", "restore"];
+const PUTTING_BACK: &[&str] = &[freeze::VERIFY, freeze::RESTORE];
 
 /// Whoever does steps in this process.
 pub(crate) struct Steps {

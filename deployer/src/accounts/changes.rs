@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use engine::db::Tx;
+use engine::{db::Tx, secrets::NodeTokenKind};
 use entities::{
     account, api_key, idempotency_key, infrastructure, infrastructure_permission, membership, published_project,
 };
-use entities::{published_project_permission, user_group};
+use entities::{node_enrolment, published_project_permission, user_group};
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, TryInsertResult,
@@ -142,6 +142,11 @@ pub(crate) async fn delete_user(tx: &Tx, login: &str) -> Result<()> {
         }
     }
     api_key::Entity::delete_many().filter(api_key::Column::Login.eq(login)).exec(&**tx).await?;
+    node_enrolment::Entity::delete_many()
+        .filter(node_enrolment::Column::Kind.eq(NodeTokenKind::Enrolment.as_str()))
+        .filter(node_enrolment::Column::CreatedBy.eq(login))
+        .exec(&**tx)
+        .await?;
     // Somebody who gets the same login later must not be answered with what this one asked for.
     idempotency_key::Entity::delete_many().filter(idempotency_key::Column::Login.eq(login)).exec(&**tx).await?;
     membership::Entity::delete_many().filter(membership::Column::Login.eq(login)).exec(&**tx).await?;

@@ -70,6 +70,7 @@ async fn enroll_once(deployer: &Deployer, bearer: &Bearer, offer: NodeOffer, act
         infrastructure: &infrastructure_id,
         node_name: node_name.as_deref(),
         created_by: by,
+        created_with: None,
         expires_at: None,
     };
     let (_, credential) = credentials::insert(&tx, new).await?;
@@ -104,6 +105,7 @@ async fn rotate_once(deployer: &Deployer, bearer: &Bearer, offer: NodeOffer, act
         infrastructure: &infrastructure_id,
         node_name: name,
         created_by: &bearer.row.created_by,
+        created_with: None,
         expires_at: None,
     };
     let (_, credential) = credentials::insert(&tx, new).await?;

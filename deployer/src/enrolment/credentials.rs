@@ -100,6 +100,11 @@ async fn stands(deployer: &Deployer, kind: NodeTokenKind, row: &node_enrolment::
         return Ok(true);
     }
     let Some(maker) = keys::viewer_of(&deployer.db, &row.created_by).await? else { return Ok(false) };
+    if let Some(key) = &row.created_with
+        && !keys::lives(&deployer.db, key).await?
+    {
+        return Ok(false);
+    }
     let level = rights::infrastructure_level(deployer.db.pool(), &maker, &row.infrastructure_id).await?;
     Ok(level >= Level::Admin)
 }
@@ -110,6 +115,7 @@ pub(super) struct New<'a> {
     pub(super) infrastructure: &'a str,
     pub(super) node_name: Option<&'a str>,
     pub(super) created_by: &'a str,
+    pub(super) created_with: Option<&'a str>,
     pub(super) expires_at: Option<i64>,
 }
 
@@ -126,6 +132,7 @@ pub(super) async fn insert(tx: &Tx, new: New<'_>) -> Result<(node_enrolment::Mod
             hash: token.hash(),
             created_at: now,
             created_by: new.created_by.to_owned(),
+            created_with: new.created_with.map(str::to_owned),
             expires_at: new.expires_at,
             used_at: None,
         };
@@ -137,6 +144,7 @@ pub(super) async fn insert(tx: &Tx, new: New<'_>) -> Result<(node_enrolment::Mod
             hash: Set(row.hash.clone()),
             created_at: Set(row.created_at),
             created_by: Set(row.created_by.clone()),
+            created_with: Set(row.created_with.clone()),
             expires_at: Set(row.expires_at),
             used_at: Set(None),
         };

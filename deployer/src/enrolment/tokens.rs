@@ -132,6 +132,7 @@ async fn create_once(
         infrastructure: id,
         node_name,
         created_by: &viewer.login,
+        created_with: viewer.key_id.as_deref(),
         expires_at: Some(expires_at),
     };
     let (row, token) = credentials::insert(&tx, new).await?;

@@ -23,7 +23,7 @@ use crate::{
     Deployer,
     accounts::changes::{inserted, lock_administrators, lock_groups},
     audit::{Object, ObjectKind, act::Act},
-    enrolment,
+    deployments, enrolment,
     error::{Error, Problems, Refusal, Result},
     names,
     projects::MOST_GROUPS,
@@ -253,6 +253,9 @@ async fn update_once(
     }
     let permissions = patch.permissions.as_ref().map(|given| permission_rows(given, &mut problems));
     problems.check()?;
+    if old.multi_node != new.multi_node {
+        refuse_disabled(&tx, id).await?;
+    }
     if let Some(permissions) = &permissions {
         lock_administrators(&tx, &names_of(permissions)).await?;
     }
@@ -289,6 +292,18 @@ async fn update_once(
     let changed = read::whole(&*tx, row.ok_or_else(|| Error::fault("a locked row vanished"))?).await?;
     act.commit(tx).await?;
     Ok(changed)
+}
+
+/// What was on before a deployment was disabled is noted by node: it would not be found again under other names.
+async fn refuse_disabled(tx: &Tx, id: &str) -> Result<()> {
+    let rows = deployment::Entity::find().filter(deployment::Column::InfrastructureId.eq(id)).all(&**tx).await?;
+    for row in rows {
+        if deployments::Settings::read(&row.settings)?.disabled {
+            let message = "A deployment on this infrastructure is disabled, and what was on before would be forgotten. Enable it before you change this.";
+            return Err(Error::field("IN_USE", "multiNode", message));
+        }
+    }
+    Ok(())
 }
 
 /// Removes the keys that the infrastructure's row names no more.

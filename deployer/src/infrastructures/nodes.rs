@@ -54,10 +54,10 @@ pub struct NodePatch {
     pub name: String,
     /// Where we reach it.
     pub url: String,
-    /// What people open in a browser; None is the URL.
-    pub external_url: Option<String>,
-    /// Accept any certificate of it.
-    pub trust_all_certificates: bool,
+    /// What people open in a browser: None leaves it as it is, `Some(None)` is the URL.
+    pub external_url: Option<Option<String>>,
+    /// Accept any certificate of it; None leaves that as it is.
+    pub trust_all_certificates: Option<bool>,
     /// None leaves it as it is.
     pub auditing: Option<Map<String, Value>>,
     /// None leaves it as it is.
@@ -86,12 +86,13 @@ pub(super) fn applied(old: &[Node], list: &[NodePatch]) -> Vec<Node> {
     list.iter()
         .map(|patch| {
             let before = old.iter().find(|node| node.name == patch.name).cloned().unwrap_or_default();
-            let external_url = patch.external_url.as_deref().map(str::trim).filter(|url| !url.is_empty());
+            let given = patch.external_url.clone().unwrap_or(before.external_url);
+            let external_url = given.as_deref().map(str::trim).filter(|url| !url.is_empty());
             Node {
                 name: patch.name.clone(),
                 url: patch.url.clone(),
                 external_url: external_url.map(str::to_owned),
-                trust_all_certificates: patch.trust_all_certificates,
+                trust_all_certificates: patch.trust_all_certificates.unwrap_or(before.trust_all_certificates),
                 auditing: patch.auditing.clone().unwrap_or(before.auditing),
                 logging: patch.logging.clone().unwrap_or(before.logging),
                 managed: before.managed,
@@ -104,8 +105,7 @@ pub(super) fn applied(old: &[Node], list: &[NodePatch]) -> Vec<Node> {
 pub(super) fn check(settings: &mut Settings, targets: &Targets, problems: &mut Problems) {
     if !settings.multi_node {
         if !settings.nodes.is_empty() {
-            let message =
-                "Only a multi-node infrastructure has a list of nodes. Set multiNode, or enter the one node's URL.";
+            let message = "Only a multi-node infrastructure has a list of nodes. Set multiNode; or empty the list, and enter the one node's URL and key.";
             problems.add("NODE_LIST_INVALID", "nodes", message);
         }
         return;

@@ -94,7 +94,7 @@ impl SettingsPatch {
             logging: self.logging.unwrap_or(to.logging),
             managed: to.managed,
             multi_node,
-            nodes: if multi_node { to.nodes } else { Vec::new() },
+            nodes: to.nodes,
             connection_remapping: self.connection_remapping.unwrap_or(to.connection_remapping),
             code_env_remapping: self.code_env_remapping.unwrap_or(to.code_env_remapping),
             container_exec_remapping: self.container_exec_remapping.unwrap_or(to.container_exec_remapping),

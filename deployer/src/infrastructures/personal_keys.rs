@@ -17,6 +17,7 @@ use crate::{
     Deployer,
     audit::{Object, ObjectKind, act::Act},
     error::{Error, Problems, Result},
+    keys,
     rights::{self, Level},
     text,
     updates::Trouble,
@@ -55,7 +56,9 @@ pub enum NodeKeyOutcome {
     Made {
         /// The node's id for it, if it tells.
         key_id: Option<String>,
-        /// The node made a secret of its own instead of ours.
+        /// Whether it has our one secret.
+        ours: bool,
+        /// The node made a secret of its own instead of ours, and tells it.
         own_secret: Option<Secret>,
     },
     /// The node does not know this user.
@@ -69,15 +72,18 @@ pub enum NodeKeyOutcome {
 impl PersonalKeys {
     /// Whether the one secret is good on every node.
     pub fn on_all_nodes(&self) -> bool {
-        self.nodes.iter().all(|(_, outcome)| matches!(outcome, NodeKeyOutcome::Made { own_secret: None, .. }))
+        self.nodes.iter().all(|(_, outcome)| matches!(outcome, NodeKeyOutcome::Made { ours: true, .. }))
     }
 
     /// What went wrong, in words; None if nothing did.
     pub fn error(&self) -> Option<String> {
         let said = |(name, outcome): &(String, NodeKeyOutcome)| match outcome {
-            NodeKeyOutcome::Made { own_secret: None, .. } => None,
-            NodeKeyOutcome::Made { .. } => {
+            NodeKeyOutcome::Made { ours: true, .. } => None,
+            NodeKeyOutcome::Made { own_secret: Some(_), .. } => {
                 Some(format!("Node {name} made a secret of its own: this key is good on that node alone."))
+            }
+            NodeKeyOutcome::Made { .. } => {
+                Some(format!("Node {name} made a key, and does not tell its secret: look there, or make another one."))
             }
             NodeKeyOutcome::UserMissing => Some(format!("Node {name} does not know this user.")),
             NodeKeyOutcome::UserDisabled => Some(format!("The user is disabled on node {name}.")),
@@ -92,7 +98,7 @@ impl PersonalKeys {
 /// others have the key all the same, and the answer says so.
 ///
 /// # Errors
-/// `NOT_FOUND`, `FORBIDDEN`; `NOT_MULTI_NODE`; `TEXT_INVALID`; `LOGIN_INVALID`; `NODE_URL_MISSING`, `ADMIN_KEY_MISSING`.
+/// `NOT_FOUND`; `FORBIDDEN`, also with a key that expires or was minted for a run's hooks; `NOT_MULTI_NODE`; `TEXT_INVALID`; `LOGIN_INVALID`; `NODE_URL_MISSING`, `ADMIN_KEY_MISSING`.
 pub async fn generate_personal_keys(
     deployer: &Deployer,
     viewer: &Viewer,
@@ -113,6 +119,10 @@ async fn generate_once(
     let own = new.user.as_ref().is_none_or(|user| *user == viewer.login);
     let level = if own { Level::Deploy } else { Level::Admin };
     let row = rights::require_infrastructure(deployer.db.pool(), viewer, id, level, "id").await?;
+    // A node's keys have no end: whoever's own key has one would outlive it.
+    if keys::own_expiry(deployer, viewer).await?.is_some() {
+        return Err(Error::forbidden("a key that does not expire, since the node's keys do not"));
+    }
     let user = new.user.unwrap_or_else(|| viewer.login.clone());
     let mut problems = Problems::default();
     text::login(&user, "user", &mut problems);
@@ -131,8 +141,7 @@ async fn generate_once(
     let key = NewPersonalKey { user: &user, label: &new.label, description: &new.description, secret: &secret };
     let made = spec.places().into_iter().map(|place| on_node(deployer, &row, place, key, level));
     let nodes = try_join_all(made).await?;
-    let taken =
-        |(_, outcome): &(String, NodeKeyOutcome)| matches!(outcome, NodeKeyOutcome::Made { own_secret: None, .. });
+    let taken = |(_, outcome): &(String, NodeKeyOutcome)| matches!(outcome, NodeKeyOutcome::Made { ours: true, .. });
     let secret = nodes.iter().any(taken).then_some(secret);
     Ok(PersonalKeys { user, secret, nodes })
 }
@@ -149,8 +158,8 @@ async fn on_node(
     let key = node_key(deployer, place.node).await?;
     let outcome = match target.create_personal_key(place.node, &key, new).await {
         Ok(PersonalKey::Made { id, secret }) => {
-            let own_secret = secret.filter(|secret| secret.expose() != new.secret.expose());
-            NodeKeyOutcome::Made { key_id: id, own_secret }
+            let ours = secret.as_ref().is_some_and(|secret| secret.expose() == new.secret.expose());
+            NodeKeyOutcome::Made { key_id: id, ours, own_secret: secret.filter(|_| !ours) }
         }
         Ok(PersonalKey::UserMissing) => NodeKeyOutcome::UserMissing,
         Ok(PersonalKey::UserDisabled) => NodeKeyOutcome::UserDisabled,

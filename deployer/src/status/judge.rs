@@ -4,7 +4,7 @@ use engine::{failure::Failure, journal::Status};
 use targets::{
     on_node::{OnNode, Outcome},
     spec::DeploySpec,
-    target::Difference,
+    target::{ACTIVE_BUNDLE, Difference},
 };
 
 use super::{
@@ -13,13 +13,12 @@ use super::{
     changes::changes,
 };
 use crate::{
+    drift,
     error::Result,
     live::{Standing, Success},
     updates::UpdateType,
 };
 
-/// How a comparison calls the active bundle.
-const ACTIVE: &str = "the active bundle";
 /// So many things are named in one message.
 const MOST_NAMED: usize = 20;
 /// So many warnings of the last update are repeated.
@@ -79,9 +78,12 @@ pub(super) fn judge(facts: &Facts<'_>) -> Result<(Health, Vec<Message>)> {
             } else if live.kind.deploys() {
                 "It takes no updates, but none has switched it off on the node. Disable it again, or enable it to go on."
             } else {
-                "Its scenarios are off on the node. Enable it to go on."
+                "It is switched off on the node, if an update ever brought it there. Enable it to go on."
             };
             verdict.add(Health::Unknown, Message::new(Info, "DEPLOYMENT_DISABLED", "Disabled", said));
+            if !live.kind.deploys() {
+                warned(&mut verdict, live);
+            }
         }
         Some(live) if live.kind == UpdateType::Unknown => {
             let said = "The last update is of a later version of Slipway. Ask there.";
@@ -152,11 +154,15 @@ fn of_live(verdict: &mut Verdict, facts: &Facts<'_>, live: &Success) -> Result<(
         }
         verdict.health = verdict.health.max(of_this.health);
     }
+    warned(verdict, live);
+    Ok(())
+}
+
+fn warned(verdict: &mut Verdict, live: &Success) {
     for warning in live.warnings.iter().take(MOST_WARNINGS) {
         let message = Message::new(Warning, "UPDATE_WARNED", "The last update warned", warning.clone());
         verdict.add(Health::Warning, message);
     }
-    Ok(())
 }
 
 fn of_node(verdict: &mut Verdict, facts: &Facts<'_>, live: &Success, node: Option<&str>, there: &OnNode) {
@@ -233,7 +239,7 @@ fn of_node(verdict: &mut Verdict, facts: &Facts<'_>, live: &Success, node: Optio
 fn seen_now(facts: &Facts<'_>, one: &Difference) -> bool {
     facts.standing.unfinished.is_none()
         && facts.nodes.iter().any(|(name, looked)| {
-            let what = name.as_ref().map_or_else(|| ACTIVE.to_owned(), |name| format!("{ACTIVE} on node {name}"));
+            let what = drift::on(name.as_deref(), ACTIVE_BUNDLE.to_owned());
             looked.is_ok() && one.what == what
         })
 }

@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use engine::{
     db::Tx,
     ids::RunId,
-    journal::{State, Status, StepState},
-    plan::PlannedStep,
+    journal::{State, Status},
+    plan::{OnFailure, PlannedStep},
     runs::{self, Cancel, due},
     spec::{Inherited, RunSpec},
 };
 use entities::{deployment, run};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use serde_json::{Value, json};
-use targets::spec::DeploySpec;
+use targets::{automation::notes, spec::DeploySpec};
 
 use super::{
     idempotency::Request,
@@ -387,16 +387,20 @@ fn answered(old: &State, new: &RunSpec) -> BTreeMap<String, Value> {
     planned.filter_map(|planned| Some((planned.name.clone(), answers.get(&same(planned)?)?.clone()))).collect()
 }
 
-/// The notes that are still true. Once a node was verified, or put back, what was read there before is no longer what was there before.
+/// The notes that are still true. Once a node was verified, or put back, what was read there before is no longer what was there before. Only what was active
+/// before stays known where several nodes are to be put back together, and some of them are not done: else a retry would put back what this one brought.
 fn unsettled_notes(state: &State) -> BTreeMap<String, Value> {
-    let settled = |(planned, step): &(&PlannedStep, &StepState)| {
-        matches!(planned.kind.as_str(), freeze::VERIFY | freeze::RESTORE)
-            && step.output.as_ref().is_some_and(|output| !output.is_null())
+    let lanes: BTreeSet<Option<&str>> = state.spec.plan.steps.iter().map(|planned| planned.lane.as_deref()).collect();
+    let settled = |lane: Option<&str>, kinds: &[&str]| state.is_settled(lane, kinds);
+    let done = [freeze::VERIFY, freeze::RESTORE];
+    let together = state.spec.plan.on_failure == OnFailure::Restore
+        && lanes.iter().any(|lane| lane.is_some() && !settled(*lane, &done));
+    let stays = |name: &str| {
+        let lane = name.rsplit_once('/').map(|(node, _)| node);
+        let keeps_prior = together && notes::is(name, notes::PRIOR) && !settled(lane, &[freeze::RESTORE]);
+        !settled(lane, &done) || keeps_prior
     };
-    let steps = state.spec.plan.steps.iter().zip(&state.steps).filter(settled);
-    let settled: BTreeSet<Option<&str>> = steps.map(|(planned, _)| planned.lane.as_deref()).collect();
-    let of = |name: &str| settled.contains(&name.rsplit_once('/').map(|(node, _)| node));
-    state.notes.iter().filter(|(name, _)| !of(name)).map(|(name, note)| (name.clone(), note.clone())).collect()
+    state.notes.iter().filter(|(name, _)| stays(name)).map(|(name, note)| (name.clone(), note.clone())).collect()
 }
 
 async fn finish(

@@ -1,6 +1,9 @@
 //! What became of each of several nodes in an update.
 
-use engine::journal::{Phase, State, Then};
+use engine::{
+    journal::{Phase, State, StepState, Then},
+    plan::PlannedStep,
+};
 use targets::target::Receipt;
 
 use super::steps::Trouble;
@@ -83,14 +86,19 @@ fn one(state: &State, name: &str, receipt: Option<Receipt>, admin: bool) -> Upda
         all.filter(|(_, (planned, _))| planned.lane.as_deref() == Some(name))
     };
     let forward = || steps().filter(|(_, (planned, _))| !planned.only_after_failure);
-    let given_up = forward().find_map(|(_, (planned, step))| {
+    let gave_up = |(_, (planned, step)): (usize, (&'_ PlannedStep, &StepState))| {
         let last = step.attempts.last().filter(|attempt| matches!(attempt.then, Some(Then::Stop | Then::Warn)))?;
-        Some((planned, last.failure.clone()?))
-    });
+        Some((planned.name.clone(), last.failure.clone()?))
+    };
+    let not_put_back = steps().filter(|(_, (planned, _))| planned.only_after_failure).find_map(gave_up);
+    // What was read back before that is no longer so.
+    let receipt = receipt.filter(|_| not_put_back.is_none());
+    let is_broken = not_put_back.is_some();
+    let given_up = not_put_back.or_else(|| forward().find_map(gave_up));
     let restored = steps().any(|(_, (planned, step))| {
         planned.only_after_failure && step.output.as_ref().is_some_and(|output| !output.is_null())
     });
-    let changes = |(_, (planned, step)): &(usize, (&engine::plan::PlannedStep, &engine::journal::StepState))| {
+    let changes = |(_, (planned, step)): &(usize, (&PlannedStep, &StepState))| {
         (planned.restorable || matches!(planned.kind.as_str(), "switch_off" | "delete_project"))
             && !step.attempts.is_empty()
     };
@@ -101,7 +109,7 @@ fn one(state: &State, name: &str, receipt: Option<Receipt>, admin: bool) -> Upda
     let goes_on = !matches!(state.phase, Phase::Ended { .. } | Phase::Stuck);
     let status = if now.is_some() {
         NodeStatus::Updating
-    } else if restored {
+    } else if restored && !is_broken {
         NodeStatus::Restored
     } else if given_up.is_some() {
         NodeStatus::Failed
@@ -117,7 +125,7 @@ fn one(state: &State, name: &str, receipt: Option<Receipt>, admin: bool) -> Upda
     UpdatedNode {
         name: name.to_owned(),
         status,
-        step: now.or_else(|| given_up.as_ref().map(|(planned, _)| planned.name.clone())),
+        step: now.or_else(|| given_up.as_ref().map(|(step, _)| step.clone())),
         failure: given_up.map(|(_, failure)| Trouble::of(&failure, admin)),
         receipt,
     }

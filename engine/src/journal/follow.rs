@@ -1,6 +1,6 @@
 //! What an edge writes beside the outcome: a cancel that was asked for, then the beginning of the next step, or the end. One edge, one commit.
 
-use super::{Kind, NewEvent, Next, Phase, State, Status, Then};
+use super::{Kind, NewEvent, Next, Phase, State, Status};
 use crate::ids::WorkerId;
 
 /// The events of one edge: those of an outcome, what somebody asked meanwhile, and what follows. `epoch` is the one under which they will be
@@ -44,7 +44,8 @@ fn follow(state: &State, epoch: i64, mut events: Vec<NewEvent>, drain: Option<&s
                 None => NewEvent::step(step, attempt, Kind::StepStarted),
             },
             Next::Fail { step, attempt, failure } => {
-                NewEvent::step(step, attempt, Kind::StepFailed { failure, then: Then::Stop })
+                let then = after.after_giving_up(step, &failure);
+                NewEvent::step(step, attempt, Kind::StepFailed { failure, then })
             }
             Next::Stick(failure) => NewEvent::run(Kind::Stuck { failure }),
             Next::Finish { status, failure } => NewEvent::run(Kind::Finished { status, failure }),

@@ -2,11 +2,11 @@
 
 use super::{
     event::{Kind, Status, Then},
-    state::{AttemptState, Phase, State},
+    state::{AttemptState, Phase, State, StepState},
 };
 use crate::{
     failure::{Code, Failure},
-    plan::{OnFailure, OnInterrupt},
+    plan::{OnFailure, OnInterrupt, PlannedStep},
 };
 
 /// A run that lost this many workers for good within one attempt would go on to take the whole fleet.
@@ -168,6 +168,19 @@ impl State {
         let others = (0..self.steps.len()).filter(other).any(|index| !self.is_left_out(index));
         let goes_on = self.spec.plan.on_failure == OnFailure::GoOn && lane.is_some() && others;
         if goes_on && !failure.outcome_unknown && self.cancelled_by.is_none() { Then::Warn } else { Then::Stop }
+    }
+
+    /// Whether a place was left in order: a step of one of these kinds is recorded there with an output. One that was to put it back, and did not, leaves it
+    /// between two states, whatever had been recorded before.
+    pub fn is_settled(&self, lane: Option<&str>, kinds: &[&str]) -> bool {
+        let steps = self.spec.plan.steps.iter().zip(&self.steps).filter(|(planned, _)| planned.lane.as_deref() == lane);
+        let broken_off = |(planned, state): (&PlannedStep, &StepState)| {
+            planned.only_after_failure && !state.attempts.is_empty() && state.output.is_none()
+        };
+        let recorded = |(planned, state): (&PlannedStep, &StepState)| {
+            kinds.contains(&planned.kind.as_str()) && state.output.as_ref().is_some_and(|output| !output.is_null())
+        };
+        !steps.clone().any(broken_off) && steps.clone().any(recorded)
     }
 
     fn gave_up(&self, step: usize) -> bool {

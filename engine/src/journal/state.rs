@@ -397,7 +397,8 @@ impl State {
                 step.warned = true;
                 step.warnings.push(failure.message.clone());
             }
-            // The failure that stopped the run stays its failure, whatever the restore then meets.
+            // What stopped the run, a cancel too, stays its reason, whatever a restore then meets.
+            Then::Stop if event.step.is_some_and(|step| self.spec.plan.steps[step].only_after_failure) => {}
             Then::Stop => {
                 self.stopped.get_or_insert_with(|| failure.clone());
             }

@@ -13,7 +13,6 @@ use super::{
 use crate::{
     db::{Db, Tx, clock_sql, sql_with},
     ids::{RunId, WorkerId},
-    journal::StepState,
     leases,
     store::Swept,
 };
@@ -170,12 +169,11 @@ pub async fn unfinished_notes(
         .await?;
     for row in earlier {
         let Some(Loaded { state, .. }) = read::load(db.pool(), RunId(row.id)).await? else { continue };
-        let steps = state.spec.plan.steps.iter().zip(&state.steps);
-        let mut steps = steps.filter(|(planned, _)| planned.lane.as_deref() == lane);
-        let recorded = |step: &StepState| step.output.as_ref().is_some_and(|output| !output.is_null());
-        if steps.clone().any(|(planned, step)| until.contains(&planned.kind.as_str()) && recorded(step)) {
+        if state.is_settled(lane, until) {
             break;
         }
+        let steps = state.spec.plan.steps.iter().zip(&state.steps);
+        let mut steps = steps.filter(|(planned, _)| planned.lane.as_deref() == lane);
         if steps.any(|(planned, step)| from.contains(&planned.kind.as_str()) && !step.attempts.is_empty()) {
             return Ok(state.notes);
         }

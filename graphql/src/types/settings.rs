@@ -286,10 +286,9 @@ pub(crate) struct InfrastructureNodeInput {
     /// Where Slipway reaches it: http or https. Another scheme, host or port clears its stored key.
     url: String,
     /// What people open in a browser; null is the URL.
-    external_url: Option<String>,
+    external_url: MaybeUndefined<String>,
     /// Accept any certificate of it. A change clears its stored key.
-    #[graphql(default)]
-    trust_all_certificates: bool,
+    trust_all_certificates: Option<bool>,
     /// Where it sends its audit events, in its own words. Kept for hooks and clients; Slipway acts on none of it. No secrets.
     auditing: Option<Json<Map<String, Value>>>,
     /// Where it sends its logs, likewise.
@@ -304,7 +303,7 @@ impl From<InfrastructureNodeInput> for infrastructures::NodePatch {
         Self {
             name: input.name,
             url: input.url,
-            external_url: input.external_url,
+            external_url: named(input.external_url),
             trust_all_certificates: input.trust_all_certificates,
             auditing: input.auditing.map(|json| json.0),
             logging: input.logging.map(|json| json.0),

@@ -89,8 +89,15 @@ async fn bring(session: &Session<'_>, seen: Seen) -> Result<Imported, StepError>
     let flown = match session.perform(&Import { session, from_bundle }).await {
         Ok(flown) => flown,
         Err(error) => {
-            withdraw(session, &flight).await?;
-            return Err(error);
+            // The verdict on the import is what the step tells, whatever becomes of our own record.
+            return match withdraw(session, &flight).await {
+                Err(StepError::LeaseLost) => Err(StepError::LeaseLost),
+                Err(ours) => {
+                    tracing::warn!(error = ?ours, "the record of an import that the node refused could not be withdrawn");
+                    Err(error)
+                }
+                Ok(()) => Err(error),
+            };
         }
     };
     if matches!(flown, Flown::Done(_)) {

@@ -57,10 +57,13 @@ pub fn inherited(note: impl Fn(&str) -> Option<Value>) -> Vec<(&'static str, Val
 pub fn unfinished_creation(note: impl Fn(&str) -> Option<Value>) -> Option<Value> {
     let created = note(CREATED)?;
     let written = note(PERMISSIONS) == Some(Value::Bool(true));
+    // A call that the node did not take made nothing: a project that is there later is somebody else's.
+    let taken = |call: &str| note(call).is_some_and(|intent| intent.get("end") != Some(&json!(End::NotTaken)));
+    let made = taken(IMPORT) || (created == json!(Created::Empty) && taken(CREATE));
     // The node itself sees to them when it makes the project of a bundle; not if it failed at the bundle.
     let by_node = created == json!(Created::FromBundle)
         && note(IMPORT).is_some_and(|intent| intent.get("end") == Some(&json!(End::Done)));
-    (!written && !by_node).then_some(created)
+    (made && !written && !by_node).then_some(created)
 }
 
 /// The project before this run changed anything.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     spec::{BundleContents, Remapping},
-    target::{Difference, Receipt, ReceiptItem},
+    target::{ACTIVE_BUNDLE, Difference, Receipt, ReceiptItem},
 };
 
 /// So many scenarios, web apps and differences stand in a receipt; all are compared.
@@ -73,7 +73,7 @@ pub(super) async fn receipt_of(
         });
     };
     if project.active_bundle.as_deref() != Some(goal.bundle) {
-        differ("the active bundle".to_owned(), json!(project.active_bundle), json!(goal.bundle));
+        differ(ACTIVE_BUNDLE.to_owned(), json!(project.active_bundle), json!(goal.bundle));
     }
     goal.container.compare(&in_force, &mut differ);
     if let Some(wanted) = goal.local {

@@ -167,3 +167,36 @@ fn what_needs_care_is_the_node_that_is_midway() {
     assert_eq!(names(&at("activate/b")), ["activate/b"]);
     assert_eq!(names(&at(POST_HOOK)), [""; 0]);
 }
+
+#[test]
+fn after_a_cancel_one_failed_restore_keeps_no_other_from_it() {
+    // Between the two nodes, and within the second one.
+    let quiet = Sim::new(spec(OnFailure::Restore)).run();
+    let mut tried = 0;
+    for after in 0..quiet.commits {
+        let mut sim = Sim::new(spec(OnFailure::Restore)).answer("restore/b", Answer::Unknown);
+        sim.cancel_after = Some(after);
+        let sim = sim.run();
+        if !sim.acted.contains_key("restore/b") {
+            continue;
+        }
+        tried += 1;
+        assert_eq!(end(&sim), (Status::Stuck, Some(RESTORE_FAILED)), "{after}");
+        assert_eq!(sim.acted.get("restore/a"), Some(&1), "{after}: {:?}", sim.acted);
+        let message = sim.state().stopped.unwrap().message;
+        assert!(message.contains("CANCELLED") && message.contains("on b."), "{message}");
+    }
+    assert!(tried > 3, "only {tried}");
+}
+
+#[test]
+fn a_place_is_in_order_when_it_was_verified_or_put_back_and_not_when_that_failed() {
+    let kinds = ["verify", "restore"];
+    let settled = |sim: &Sim| ["a", "b"].map(|lane| sim.state().is_settled(Some(lane), &kinds));
+    let failing = || Sim::new(spec(OnFailure::Restore)).answer("verify/b", Answer::Permanent);
+    assert_eq!(settled(&failing().run()), [true, true]);
+    assert_eq!(settled(&failing().answer("restore/a", Answer::Permanent).run()), [false, true]);
+    assert_eq!(settled(&failing().answer("restore/b", Answer::Permanent).run()), [true, false]);
+    assert_eq!(settled(&Sim::new(spec(OnFailure::Leave)).answer("verify/b", Answer::Permanent).run()), [true, false]);
+    assert!(!Sim::new(spec(OnFailure::Leave)).run().state().is_settled(None, &kinds));
+}
