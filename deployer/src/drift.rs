@@ -119,7 +119,7 @@ async fn check_once(deployer: &Deployer, viewer: &Viewer, id: &str, act: &Act<'_
         return Err(not_deployed(field));
     }
     // Before the node is asked: whoever asked may not wait for its answer, and the check has its record all the same.
-    act.commit(deployer.db.begin().await?).await?;
+    act.record().await?;
     match compare::compare(deployer, &row).await? {
         Compared::Busy => Err(busy()),
         Compared::NotLive => Err(not_deployed(field)),

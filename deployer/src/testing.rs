@@ -99,7 +99,7 @@ async fn run_once(
     let node = Node::of(deployer, viewer, &row, node).await?;
     let _place = Place::take(id)?;
     // Before the node is asked: whoever asked may not wait for its answer, and what it began has its record all the same.
-    act.commit(deployer.db.begin().await?).await?;
+    act.record().await?;
     let actor = node.deploy_as.as_deref().unwrap_or(&viewer.login);
     tracing::info!(deployment = id, by = viewer.login, "test scenarios are run");
     let told = node.target.run_test_scenarios(&node.spec, &node.key, actor, &row.deployed_project_key, WITHIN).await;

@@ -173,21 +173,22 @@ fn shown_node(mut node: Map<String, Value>, has_key: bool) -> Value {
 }
 
 /// The list of several nodes, as a client writes it.
-pub(crate) fn nodes(document: &mut Document) -> Result<Option<Vec<NodePatch>>> {
+pub(crate) fn nodes(infra: &Infrastructure, document: &mut Document) -> Result<Option<Vec<NodePatch>>> {
     let Some(list) = document.list(NODES)? else { return Ok(None) };
     let numbered = list.into_iter().enumerate();
-    numbered.map(|(at, value)| node(value, &format!("{NODES}[{at}]"))).collect::<Result<_>>().map(Some)
+    numbered.map(|(at, value)| node(infra, value, &format!("{NODES}[{at}]"))).collect::<Result<_>>().map(Some)
 }
 
-fn node(value: Value, field: &str) -> Result<NodePatch> {
+fn node(infra: &Infrastructure, value: Value, field: &str) -> Result<NodePatch> {
     let mut one = Document { left: object(value, field)? };
     let read = (|| {
-        // Whether a fleet manages it is not for clients to say.
-        one.any("autoconfigureFromNodesDirectory");
+        let name = one.required("id")?;
+        let managed = infra.nodes.iter().any(|node| node.name == name && node.managed);
+        says_of_itself(&mut one, managed)?;
         let key = one.named("adminApiKey")?;
         let keeps_key = matches!(&key, Some(Some(key)) if key == MASK);
         let patch = NodePatch {
-            name: one.required("id")?,
+            name,
             url: one.text("automationNodeUrl")?.unwrap_or_default(),
             external_url: one.named("automationNodeExternalUrl")?,
             trust_all_certificates: one.flag("trustAllSSLCertificates")?,
@@ -278,6 +279,22 @@ pub(crate) fn permissions(list: Vec<Value>) -> Result<Vec<Permission>> {
     Ok(all)
 }
 
+/// Takes out what a node says of itself when it enrolls, and nobody else.
+fn says_of_itself(document: &mut Document, managed: bool) -> Result<()> {
+    match document.flag("autoconfigureFromNodesDirectory")? {
+        Some(true) if !managed => {
+            let message =
+                "A node says this of itself when it enrolls. Enter the node's URL and key, or have it enroll.";
+            Err(Error::field("FIELD_INVALID", "autoconfigureFromNodesDirectory", message))
+        }
+        Some(false) if managed => {
+            let message = "A fleet manages this node. Release it first to change it by hand.";
+            Err(Error::field("NODE_MANAGED", "autoconfigureFromNodesDirectory", message))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What a document changes of an infrastructure's settings. What is left of it is what the client keeps.
 pub(crate) fn infra_patch(infra: &Infrastructure, mut document: Document) -> Result<SettingsPatch> {
     let mut patch = Map::new();
@@ -294,18 +311,7 @@ pub(crate) fn infra_patch(infra: &Infrastructure, mut document: Document) -> Res
             patch.insert((*ours).to_owned(), value);
         }
     }
-    match document.flag("autoconfigureFromNodesDirectory")? {
-        Some(true) if !infra.managed => {
-            let message =
-                "A node says this of itself when it enrolls. Enter the node's URL and key, or have it enroll.";
-            return Err(Error::field("FIELD_INVALID", "autoconfigureFromNodesDirectory", message));
-        }
-        Some(false) if infra.managed => {
-            let message = "A fleet manages this node. Release it first to change it by hand.";
-            return Err(Error::field("NODE_MANAGED", "autoconfigureFromNodesDirectory", message));
-        }
-        _ => {}
-    }
+    says_of_itself(&mut document, infra.managed)?;
     if infra.managed {
         document.left.remove("nodeId");
     }

@@ -127,7 +127,7 @@ pub(crate) async fn save(context: &Context<'_>, id: &str, call: &Call) -> Result
         keeps_governance_key,
         governance_key: governance_key.filter(|_| !keeps_governance_key).map(|key| key.map(Secret::new)),
         permissions: document.list("permissions")?.map(documents::permissions).transpose()?,
-        nodes: documents::nodes(&mut document)?,
+        nodes: documents::nodes(&infra, &mut document)?,
         settings: documents::infra_patch(&infra, document)?,
     };
     infrastructures::update(context.deployer, context.viewer, id, version, patch)

@@ -230,6 +230,13 @@ impl<'a> Act<'a> {
         &self.caller.login
     }
 
+    /// Records what changes nothing here: somebody asks a node. Before it is asked, so that there is a record whatever becomes of the question.
+    pub(crate) async fn record(&self) -> Result<()> {
+        let tx = self.db.begin().await?;
+        self.before(&tx).await?;
+        self.commit(tx).await
+    }
+
     /// Commits the change together with its record.
     ///
     /// # Errors

@@ -43,28 +43,42 @@ pub(super) async fn compare(deployer: &Deployer, row: &deployment::Model) -> Res
         return Ok(Compared::Busy);
     }
     let Some(live) = standing.live.filter(|live| live.kind.deploys()) else { return Ok(Compared::NotLive) };
-    let looked = look(deployer, row, &live).await?;
-    let kept = store::keep(&deployer.db, row, &live, &looked).await?;
+    let found = look(deployer, row, &live).await?;
+    let kept = store::keep(&deployer.db, row, &live, &found).await?;
     if !kept {
         return Ok(Compared::Busy);
     }
-    Ok(Compared::Found { differences: looked.as_ref().map_or(0, Vec::len), failed: looked.is_err() })
+    Ok(Compared::Found { differences: found.differences.len(), failed: found.failure.is_some() })
 }
 
 type Looked = std::result::Result<Vec<Difference>, Failure>;
 
-async fn look(deployer: &Deployer, row: &deployment::Model, live: &Success) -> Result<Looked> {
+/// What a comparison of all nodes found.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) differences: Vec<Difference>,
+    /// Why a node could not be compared; the first one, where there are several.
+    pub(super) failure: Option<Failure>,
+}
+
+impl Found {
+    fn failed(failure: Failure) -> Self {
+        Self { differences: Vec::new(), failure: Some(failure) }
+    }
+}
+
+async fn look(deployer: &Deployer, row: &deployment::Model, live: &Success) -> Result<Found> {
     if live.receipts.is_empty() {
         let message = "The receipt of the last update is of another version and can't be compared. Start an update.";
-        return Ok(Err(Failure::new(codes::NODE_ANSWER_UNEXPECTED, message)));
+        return Ok(Found::failed(Failure::new(codes::NODE_ANSWER_UNEXPECTED, message)));
     }
     let place =
         entities::infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(deployer.db.pool()).await?;
-    let Some(place) = place else { return Ok(Err(missing())) };
+    let Some(place) = place else { return Ok(Found::failed(missing())) };
     // The key goes to the node that it was entered for, whatever the update's node was.
     let now = match status::split(freeze::place(&place))? {
         (Some(place), _) => place.spec,
-        (None, refused) => return Ok(Err(refused.unwrap_or_else(missing))),
+        (None, refused) => return Ok(Found::failed(refused.unwrap_or_else(missing))),
     };
     let package = &live.body.package;
     let contents = contents::of_bundle(deployer, &package.project_key, &package.bundle_id).await?.unwrap_or_default();
@@ -74,19 +88,16 @@ async fn look(deployer: &Deployer, row: &deployment::Model, live: &Success) -> R
         let receipt = live.receipt(place.name)?;
         Some(look_at(deployer, row, live, &contents, *place, receipt))
     });
-    let (mut all, mut failed) = (Vec::new(), None);
+    let mut found = Found::default();
     for looked in try_join_all(looks).await? {
         match looked {
-            Ok(differences) => all.extend(differences),
-            Err(failure) => failed = failed.or(Some(failure)),
+            Ok(differences) => found.differences.extend(differences),
+            // A node that is away keeps nobody from learning what is otherwise on the others.
+            Err(failure) => found.failure = found.failure.or(Some(failure)),
         }
     }
-    all.truncate(MOST);
-    // A node that is away keeps nobody from learning what is otherwise on the others.
-    Ok(match failed {
-        Some(failure) if all.is_empty() => Err(failure),
-        _ => Ok(all),
-    })
+    found.differences.truncate(MOST);
+    Ok(found)
 }
 
 async fn look_at(

@@ -1,13 +1,10 @@
 //! The table of what was found.
 
-use engine::{
-    db::{Db, sql_with},
-    failure::Failure,
-};
+use engine::db::{Db, sql_with};
 use entities::{deployment, drift};
 use sea_orm::{ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _};
-use targets::target::Difference;
 
+use super::compare::Found;
 use crate::{
     error::Result,
     live::Success,
@@ -83,16 +80,9 @@ pub(super) async fn take(db: &Db, deployment: &str, before: i64) -> Result<bool>
 }
 
 /// Keeps what was found, unless an update was requested since `row` was read, or the deployment is gone.
-pub(super) async fn keep(
-    db: &Db,
-    row: &deployment::Model,
-    live: &Success,
-    looked: &std::result::Result<Vec<Difference>, Failure>,
-) -> Result<bool> {
-    let (differences, failure) = match looked {
-        Ok(differences) => (serde_json::to_string(differences)?, None),
-        Err(failure) => ("[]".to_owned(), Some(serde_json::to_string(failure)?)),
-    };
+pub(super) async fn keep(db: &Db, row: &deployment::Model, live: &Success, found: &Found) -> Result<bool> {
+    let differences = serde_json::to_string(&found.differences)?;
+    let failure = found.failure.as_ref().map(serde_json::to_string).transpose()?;
     let tx = db.begin().await?;
     tx.lock("deployment", "id = $1", row.id.as_str()).await?;
     let now = deployment::Entity::find_by_id(row.id.clone()).one(&*tx).await?;

@@ -3,6 +3,7 @@
 use engine::{clock, secrets::Secret};
 use entities::infrastructure;
 use futures_util::future::try_join_all;
+use serde_json::{Map, json};
 use targets::{
     TargetType,
     spec::NodePlace,
@@ -136,7 +137,8 @@ async fn generate_once(
     }
     let spec = to_spec(&row, &settings)?;
     // Before the nodes are asked: what was made on one of them has its record, whatever becomes of the others.
-    act.commit(deployer.db.begin().await?).await?;
+    act.note(Map::from_iter([("user".to_owned(), json!(user)), ("label".to_owned(), json!(new.label))]));
+    act.record().await?;
     let secret = Secret::new(random_secret());
     let key = NewPersonalKey { user: &user, label: &new.label, description: &new.description, secret: &secret };
     let made = spec.places().into_iter().map(|place| on_node(deployer, &row, place, key, level));

