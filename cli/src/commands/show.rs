@@ -145,7 +145,7 @@ pub(crate) fn receipt(update: &Value, now: bool) -> Result<(), Failure> {
         nodes(update)?;
         let as_asked = |node: &Value| !node["receipt"].is_null() && list(&node["receipt"]["differences"]).count() == 0;
         return if list(&update["nodes"]).all(as_asked) {
-            say("  They are what the deployment asks for.")
+            say("  They are as this update was to leave them.")
         } else {
             Ok(())
         };
@@ -164,8 +164,8 @@ pub(crate) fn receipt(update: &Value, now: bool) -> Result<(), Failure> {
         say(format!("  web app     {:<10} {state:<8} runs as {}", text(&webapp["id"]), text(&webapp["runAs"])))?;
     }
     match list(&receipt["differences"]).count() {
-        0 => say("  It is what the deployment asks for."),
-        n => say(format!("  {} than the deployment asks for.", otherwise(n))),
+        0 => say("  It is as this update was to leave it."),
+        n => say(format!("  {} than this update was to leave it.", otherwise(n))),
     }
 }
 

@@ -33,7 +33,7 @@ fn shows_each_step_and_the_receipt_and_ends() {
         "sql-dev -> sql-prod (PostgreSQL)",
         "DAILY      on       runs as svc_run",
         "WEEKLY     off      runs as svc_run",
-        "It is what the deployment asks for.",
+        "It is as this update was to leave it.",
     ] {
         assert!(told.contains(part), "{part}: {told}");
     }

@@ -1,6 +1,6 @@
 //! What others say goes into a job's log as words: nothing of it commands the CI system. And what commands say of themselves.
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, time::Duration};
 
 use sandbox::BundleSpec;
 use serde_json::{Value, json};
