@@ -72,6 +72,11 @@ fn each_command_explains_itself() {
         "logs",
         "cancel",
         "restore",
+        "node",
+        "node token",
+        "node enroll",
+        "node rotate",
+        "node remove",
         "completions",
     ];
     for command in commands {

@@ -40,7 +40,7 @@ async fn what_became_of_each_node_is_told() {
             "  auto-1      DONE",
             "  auto-2      DONE",
             "bundle v1",
-            "They are what",
+            "They are as",
         ],
     );
     let told = job.run(&[&deploy[..], &["--json"]].concat()).is(0, &[]).result();

@@ -66,7 +66,7 @@ fn refuse_superseded(update: &Value) -> Result<(), Failure> {
     }
     let (number, status, later) = (&update["number"], update["status"].as_str().unwrap_or("-"), &newest["number"]);
     let message = format!(
-        "Update {number} did this ({status}); since then update {later} changed the deployment. Nothing was done now. To deploy again, start a new attempt of the CI job, or give another --idempotency-key."
+        "Update {number} did this ({status}), and update {later} came after it. Nothing was done now. To deploy again, start a new attempt of the CI job, or give another --idempotency-key."
     );
     Err(Failure::new("UPDATE_SUPERSEDED", message))
 }
