@@ -23,6 +23,10 @@ const STANDSTILL: &str = "10s";
 /// A server may be just starting: a connection is tried for so long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// So long a heartbeat waits for its turn among the writers of its process. Without one it polls SQLite's lock, which writers that follow one another leave no
+/// gap in; with one alone it would wait as long as whoever has the turn waits for something else.
+const HEARTBEAT_TURN: Duration = Duration::from_secs(1);
+
 /// A pool of connections to PostgreSQL or to one SQLite file.
 #[derive(Clone)]
 pub struct Db {
@@ -30,6 +34,8 @@ pub struct Db {
     sqlite: bool,
     /// A SQLite file has one writer. Waiting for it here, in order, beats polling its lock.
     writer: Option<Arc<Mutex<()>>>,
+    /// How long it waits for that turn at most; then SQLite's own lock decides.
+    turn_within: Option<Duration>,
     url: Arc<str>,
 }
 
@@ -47,7 +53,7 @@ pub enum Use {
     Shared(u32),
     /// One connection, whose plans must not depend on how full the tables were when they were made.
     Journal,
-    /// One connection that nothing else may hold up.
+    /// One connection that nothing else may hold up for long.
     Heartbeat,
 }
 
@@ -92,20 +98,18 @@ impl Db {
             Err(error) => return Err(discreet(why(url, error).await, url)),
         };
         let sqlite = pool.get_database_backend() == DbBackend::Sqlite;
-        let writer = (sqlite && purpose != Use::Heartbeat).then(|| Arc::new(Mutex::new(())));
-        Ok(Self { pool, sqlite, writer, url: url.into() })
+        let writer = sqlite.then(|| Arc::new(Mutex::new(())));
+        let turn_within = (purpose == Use::Heartbeat).then_some(HEARTBEAT_TURN);
+        Ok(Self { pool, sqlite, writer, turn_within, url: url.into() })
     }
 
-    /// Another pool on the same database. On SQLite it shares the writer's turn with this one, unless it is a heartbeat's.
+    /// Another pool on the same database. On SQLite it shares the writer's turn with this one.
     ///
     /// # Errors
     /// As [`Db::open`].
     pub async fn also(&self, purpose: Use) -> Result<Self, DbErr> {
         let mut other = Self::open(&self.url, purpose).await?;
-        // A heartbeat waits for nobody's turn: SQLite's own lock lets it in between two writers.
-        if purpose != Use::Heartbeat {
-            other.writer.clone_from(&self.writer);
-        }
+        other.writer.clone_from(&self.writer);
         Ok(other)
     }
 
@@ -120,9 +124,10 @@ impl Db {
     /// # Errors
     /// The database's error.
     pub async fn begin(&self) -> Result<Tx, DbErr> {
-        let turn = match &self.writer {
-            Some(writer) => Some(Arc::clone(writer).lock_owned().await),
-            None => None,
+        let turn = match (&self.writer, self.turn_within) {
+            (None, _) => None,
+            (Some(writer), None) => Some(Arc::clone(writer).lock_owned().await),
+            (Some(writer), Some(most)) => tokio::time::timeout(most, Arc::clone(writer).lock_owned()).await.ok(),
         };
         let options = TransactionOptions {
             sqlite_transaction_mode: self.sqlite.then_some(SqliteTransactionMode::Immediate),
