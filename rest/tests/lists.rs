@@ -1,5 +1,7 @@
 //! Lists: as many statements for twenty of each as for one.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},

@@ -349,7 +349,7 @@ async fn administrators_alone_and_the_hidden_is_absent() {
     let ids = ["prod".to_owned(), "secret".to_owned(), "none".to_owned()];
     assert!(enrolment::tokens_by_infrastructures(deployer, &bob, &ids).await.unwrap().is_empty());
     let listed = enrolment::tokens_by_infrastructures(deployer, &ann, &ids).await.unwrap();
-    assert_eq!(listed["prod"], [token.clone()]);
+    assert_eq!(listed["prod"], *std::slice::from_ref(&token));
 
     let enrolled = house.enroll(&secret, offer("a", "k")).await.unwrap();
     let listed = enrolment::tokens_by_infrastructures(deployer, &ann, &ids).await.unwrap();
