@@ -7,6 +7,7 @@
 //! * [`QUERY_LOG`], [`AUTHORIZATION`]: the schemas of two settings that deployments on every platform have.
 
 pub(crate) mod frozen;
+pub mod open_api;
 pub mod query;
 pub mod versions;
 
