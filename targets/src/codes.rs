@@ -98,8 +98,12 @@ codes! {
     API_NODE_NOT_ALIVE,
     /// The API node does not have the service.
     SERVICE_MISSING,
-    /// The API node does not have a generation that it was given.
+    /// What answered before is not on the API node any more.
     GENERATION_MISSING,
+    /// The API node has a service of this id that we did not make.
+    SERVICE_NAME_TAKEN,
+    /// The API node has a generation of this name that we did not bring.
+    GENERATION_FOREIGN,
     /// Other generations answer queries than were switched to.
     GENERATIONS_DIFFER,
     /// A query was not answered by the service.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    api_static::StaticNodes,
     automation::AutomationNode,
     connections::{self, Connection},
     governance::{self, Question, Verdict},
@@ -47,6 +48,7 @@ type Constructor = fn(&Tools) -> Arc<dyn Target>;
 
 platforms! {
     AutomationNode => AutomationNode,
+    Static => StaticNodes,
 }
 
 impl TargetType {

@@ -22,7 +22,7 @@ use engine::{
     packages::{PackageError, PackageKey, PackageStore, PackageStream, TempFile},
     step::StepContext,
 };
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio_util::io::ReaderStream;

@@ -5,6 +5,7 @@ use std::{
 
 use async_trait::async_trait;
 use engine::{ids::RunId, secrets::Secret, step::Audience};
+use futures_util::stream;
 use serde_json::Map;
 use zip::{ZipArchive, ZipWriter, write::SimpleFileOptions};
 
