@@ -7,17 +7,19 @@ use std::{
 };
 
 use rustix::process::Signal;
-use sandbox::{ServiceSpec, sample_service};
+use sandbox::{Outside, ServiceSpec, sample_service};
 use serde_json::{Value, json};
 use tests::{
-    PATIENCE,
+    PATIENCE, client,
     guard::{Guarded, Program},
+    kin::Certificates,
     scratch::Scratch,
     slipway, until,
 };
 
 use crate::{
     api::commands::{run, said},
+    ci::tls,
     hook_test::python_with_client,
 };
 
@@ -31,11 +33,11 @@ fn version(scratch: &Scratch, spec: &ServiceSpec) -> String {
 }
 
 /// Starts a node, and returns it with its address.
-async fn node(scratch: &Scratch, arguments: &[&str]) -> (Guarded, String) {
+async fn node(scratch: &Scratch, arguments: &[&str], variables: &[(&str, &str)]) -> (Guarded, String) {
     let binary = slipway::binary().display().to_string();
     let command = [&[binary.as_str(), "sandbox", "--api-node", "--listen", "127.0.0.1:0"], arguments].concat();
     let node = Program::new(command, &scratch.path().join("node.log")).with([("SLIPWAY_PRACTICE_ADMIN_KEY", KEY)]);
-    let node = node.start();
+    let node = node.with(variables.iter().copied()).start();
     let url = until("the node's address", PATIENCE, || async {
         assert_eq!(node.exit_code(), None, "{}", node.log());
         let log = node.log();
@@ -44,6 +46,19 @@ async fn node(scratch: &Scratch, arguments: &[&str]) -> (Guarded, String) {
     })
     .await;
     (node, url)
+}
+
+/// What a control tells.
+async fn control(url: &str, call: &str) -> Value {
+    let request = client::http().get(format!("{url}/sandbox/{call}")).basic_auth(KEY, Some(""));
+    request.send().await.unwrap().json().await.unwrap()
+}
+
+/// A prediction of a service.
+async fn query(url: &str, service: &str) -> Value {
+    let request = client::http().post(format!("{url}/public/api/v1/{service}/score/predict"));
+    let body = json!({"features": {"a": 2}}).to_string();
+    request.body(body).send().await.unwrap().json().await.unwrap()
 }
 
 /// Runs a script of this folder under the real client. It asserts for itself.
@@ -76,7 +91,7 @@ async fn the_real_clients_drive_every_call() {
     let closed = ServiceSpec::new("closed", "v1").keys(&["query-key"]);
     fs::write(packages.join("closed.zip"), sample_service(&closed)).unwrap();
     let folder = packages.display().to_string();
-    let (node, url) = node(&scratch, &["--packages", &folder]).await;
+    let (node, url) = node(&scratch, &["--packages", &folder], &[]).await;
     script(json!({"url": url, "key": KEY, "packages": folder})).await;
     assert!(!node.log().contains(KEY), "{}", node.log());
     node.signal(Signal::TERM);
@@ -90,17 +105,42 @@ async fn packages_are_served_from_the_start() {
     let second = format!("{}:0.75", version(&scratch, &ServiceSpec::new("fraud", "v2")));
     let other = version(&scratch, &ServiceSpec::new("churn", "v7"));
     let serve = ["--serve-package", &first, "--serve-package", &second, "--serve-package", &other];
-    let (node, url) = node(&scratch, &serve).await;
-    let state = tests::client::http().get(format!("{url}/sandbox/state")).basic_auth(KEY, Some("")).send().await.unwrap();
-    let state: Value = state.json().await.unwrap();
+    let (node, url) = node(&scratch, &serve, &[]).await;
+    let state = control(&url, "state").await;
     let mapping = json!([{"generation": "v1", "proba": 0.25}, {"generation": "v2", "proba": 0.75}]);
-    assert_eq!((&state["services"]["fraud"]["mapping"], &state["services"]["churn"]["enabled"]), (&mapping, &json!(true)));
-    let query = tests::client::http().post(format!("{url}/public/api/v1/churn/score/predict"));
-    let answer = query.body(json!({"features": {"a": 2}}).to_string()).send().await.unwrap();
-    let answer: Value = answer.json().await.unwrap();
+    assert_eq!(
+        (&state["services"]["fraud"]["mapping"], &state["services"]["churn"]["enabled"]),
+        (&mapping, &json!(true))
+    );
+    let answer = query(&url, "churn").await;
     assert_eq!(answer["result"], json!({"prediction": 2.0, "ignored": false, "generation": "v7"}));
     node.signal(Signal::TERM);
     assert_eq!(node.exited(PATIENCE).await, 0, "{}", node.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_go_over_tls_to_who_is_trusted() {
+    let scratch = Scratch::new("api-node");
+    let (ours, others) = (Certificates::new(), Certificates::new());
+    let receiver = Outside::open("Bearer event-key").await.unwrap();
+    let port = receiver.url().rsplit(':').next().and_then(|port| port.parse().ok()).unwrap();
+    let events = tls::before(port, &ours).await;
+    let auditing = json!({"targets": [{"type": "EVENT_SERVER", "url": events, "authKey": "event-key"}]});
+    let package = version(&scratch, &ServiceSpec::new("fraud", "v1").with("auditing", auditing));
+    for (trusted, wanted) in [(&ours, json!([1, 0])), (&others, json!([0, 1]))] {
+        let variables = [("SSL_CERT_FILE", trusted.at("ca.pem"))];
+        let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let (node, url) = node(&scratch, &["--serve-package", &package], &variables).await;
+        query(&url, "fraud").await;
+        let delivery = until("a delivery", PATIENCE, || async {
+            let delivery = control(&url, "events").await["delivery"].clone();
+            (delivery["sent"] != 0 || delivery["failed"] != 0).then_some(delivery)
+        })
+        .await;
+        assert_eq!(json!([delivery["sent"], delivery["failed"]]), wanted, "{}", node.log());
+    }
+    let [heard] = &receiver.take()[..] else { panic!("one call") };
+    assert!(heard.method == "POST" && heard.url.ends_with("/events") && heard.mentions, "{heard:?}");
 }
 
 #[test]
