@@ -38,19 +38,22 @@ async fn ask(scene: &Scene, token: &str) -> (StatusCode, Value) {
 async fn a_token_must_be_signed_and_say_what_it_must() {
     let (one, other) = (key(), key());
     let oauth2 = json!({
-        "jwks": {"keys": [public(&one, "one")]}, "issuer": "https://login.example", "audience": "scoring",
+        "jwks": {"keys": [public(&one, "one")]}, "issuer": "https://login.example", "audience": "scoring", "scope": "query",
     });
     let scene = scene().await;
     scene.serve(&[ServiceSpec::new("s", "v1").with("authMethod", json!("OAUTH2")).with("oauth2", oauth2)]).await;
     let (now, hour) = (scene.node.calls()[0].start / 1_000_000, 3600);
-    let good = json!({"iss": "https://login.example", "aud": ["scoring", "x"], "exp": now + hour, "nbf": now - hour});
+    let good = json!({"iss": "https://login.example", "aud": ["scoring", "x"], "exp": now + hour, "nbf": now - hour,
+        "scope": "read query"});
     let with = |name: &str, value: Value| {
         let mut claims = good.clone();
         claims[name] = value;
         claims
     };
     let whole = token(&one, "one", &good);
-    assert_eq!(ask(&scene, &whole).await.0, StatusCode::OK);
+    for good in [whole.clone(), token(&one, "one", &with("scope", json!(["query"])))] {
+        assert_eq!(ask(&scene, &good).await.0, StatusCode::OK);
+    }
     assert_eq!(scene.node.calls().last().unwrap().key, KeyKind::Service);
     for (token, says) in [
         (token(&other, "one", &good), "no key of the set signed it"),
@@ -60,6 +63,7 @@ async fn a_token_must_be_signed_and_say_what_it_must() {
         (token(&one, "one", &with("exp", json!(now - hour))), "expired"),
         (token(&one, "one", &with("exp", Value::Null)), "no time of expiry"),
         (token(&one, "one", &with("nbf", json!(now + hour))), "not valid yet"),
+        (token(&one, "one", &with("scope", json!("query-all"))), "lacks the scope"),
         ("abc".to_owned(), "no JSON Web Token"),
     ] {
         let (status, error) = ask(&scene, &token).await;
@@ -70,5 +74,8 @@ async fn a_token_must_be_signed_and_say_what_it_must() {
     let basic = scene.client.with_key(Some(&whole)).query("s/score/predict", &json!({"features": {}})).await;
     assert_eq!(basic.0, StatusCode::UNAUTHORIZED, "a token is no key");
     let shown = &scene.node.snapshot()["services"]["s"]["generations"][0]["oauth2"];
-    assert_eq!(shown, &json!({"issuer": "https://login.example", "audience": "scoring", "keyIds": ["one"]}));
+    assert_eq!(
+        shown,
+        &json!({"issuer": "https://login.example", "audience": "scoring", "scope": "query", "keyIds": ["one"]})
+    );
 }
