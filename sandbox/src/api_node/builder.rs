@@ -3,11 +3,15 @@
 use super::events::Events;
 use super::state::State;
 use super::{ApiCore, ApiNode, RunningApiNode};
+use crate::calls::Calls;
 use crate::desk::Desk;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+
+/// The most calls in its log: queries come by the thousand.
+const CALLS: usize = 10_000;
 
 /// Describes an API node. Nothing is on it; it imports from no folder and is alive.
 pub struct ApiNodeBuilder {
@@ -77,7 +81,7 @@ impl ApiNodeBuilder {
             folders: self.folders.iter().map(real).collect::<io::Result<_>>()?,
             state: Mutex::new(self.state),
             events: Events::default(),
-            desk: Desk::default(),
+            desk: Desk { calls: Calls::keeping(CALLS), faults: Arc::default() },
         };
         Ok(ApiNode { core: Arc::new(core) })
     }

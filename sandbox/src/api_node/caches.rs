@@ -1,7 +1,7 @@
 //! Metrics, the caches of code envs and models, and cleaning up. What the answers hold is this node's own choice where
 //! it is not public.
 
-use super::state::{Count, MOST, Service};
+use super::state::{Count, MOST, Service, State};
 use super::{ApiAsked, LARGEST};
 use crate::reply::{Answer, Refusal, Reply};
 use crate::request::Object;
@@ -63,16 +63,17 @@ fn keep_code_env(asked: &ApiAsked<'_>, folder: &Path) -> Answer {
 
 /// `DELETE cached-code-envs`: those that no generation uses.
 pub(super) fn clean_code_envs(asked: &ApiAsked<'_>) -> Answer {
-    let mut state = asked.core.state();
-    let used: BTreeSet<String> = state
-        .services
-        .values()
-        .flat_map(|service| &service.generations)
-        .flat_map(|known| known.version.code_envs.iter().cloned())
-        .collect();
-    let gone: Vec<String> = state.code_envs.keys().filter(|name| !used.contains(*name)).cloned().collect();
-    state.code_envs.retain(|name, _| used.contains(name));
-    Ok(Reply::Json(json!({"deletedCodeEnvs": gone})))
+    Ok(Reply::Json(json!({"deletedCodeEnvs": unused_code_envs(&mut asked.core.state())})))
+}
+
+fn unused_code_envs(state: &mut State) -> Vec<String> {
+    let generations = state.services.values().flat_map(|service| &service.generations);
+    let used: BTreeSet<&String> = generations.flat_map(|known| &known.version.code_envs).collect();
+    let gone: Vec<String> = state.code_envs.keys().filter(|name| !used.contains(name)).cloned().collect();
+    for name in &gone {
+        state.code_envs.remove(name);
+    }
+    gone
 }
 
 /// `POST model-cache?modelArchivePath=`.
@@ -117,9 +118,8 @@ pub(super) fn clean_unused(asked: &ApiAsked<'_>) -> Answer {
             used
         });
     }
-    drop(state);
-    let Reply::Json(envs) = clean_code_envs(asked)? else { return Ok(Reply::Empty) };
+    let envs = unused_code_envs(&mut state);
     Ok(Reply::Json(json!({
-        "deletedServices": services, "deletedGenerations": generations, "deletedCodeEnvs": envs["deletedCodeEnvs"],
+        "deletedServices": services, "deletedGenerations": generations, "deletedCodeEnvs": envs,
     })))
 }

@@ -20,6 +20,9 @@ pub(super) struct KeySet {
     keys: Vec<PublicKey>,
     issuer: Option<String>,
     audience: Option<String>,
+    scope: Option<String>,
+    /// The claim that lists scopes.
+    scope_claim: String,
 }
 
 struct PublicKey {
@@ -37,7 +40,7 @@ enum Material {
 }
 
 impl KeySet {
-    /// Reads `{"jwks": {"keys": […]}, "issuer", "audience"}`. Keys for other algorithms are passed over; one must be left.
+    /// Reads `{"jwks": {"keys": […]}, "issuer", "audience", "scope", "scopeClaim"}`. Keys for other algorithms are passed over; one must be left.
     pub(super) fn read(fields: &Fields<'_>) -> Result<Self, Refusal> {
         let jwks = fields.object("jwks")?;
         let jwks = jwks.ok_or_else(|| fields.wrong("jwks", "is needed: this node fetches no keys"))?;
@@ -49,13 +52,14 @@ impl KeySet {
             return Err(fields.wrong("jwks", "has no key for RS256 or ES256"));
         }
         let owned = |name: &str| Ok::<_, Refusal>(fields.text(name)?.map(str::to_owned));
-        Ok(Self { keys, issuer: owned("issuer")?, audience: owned("audience")? })
+        let scope_claim = owned("scopeClaim")?.unwrap_or_else(|| "scope".to_owned());
+        Ok(Self { keys, issuer: owned("issuer")?, audience: owned("audience")?, scope: owned("scope")?, scope_claim })
     }
 
     /// For showing.
     pub(super) fn shown(&self) -> Value {
         let ids: Vec<_> = self.keys.iter().map(|key| &key.id).collect();
-        json!({"issuer": self.issuer, "audience": self.audience, "keyIds": ids})
+        json!({"issuer": self.issuer, "audience": self.audience, "scope": self.scope, "keyIds": ids})
     }
 
     /// Whether a token is good at `now`, in seconds since the epoch; why not. The words repeat nothing of the token.
@@ -103,6 +107,15 @@ impl KeySet {
         };
         if self.audience.as_deref().is_some_and(|audience| !is_for(audience)) {
             return Err("it is for another audience");
+        }
+        let scopes = payload.get(&self.scope_claim);
+        let allows = |scope: &str| match scopes {
+            Some(Value::String(all)) => all.split_whitespace().any(|one| one == scope),
+            Some(Value::Array(all)) => all.iter().any(|one| one == scope),
+            _ => false,
+        };
+        if self.scope.as_deref().is_some_and(|scope| !allows(scope)) {
+            return Err("it lacks the scope");
         }
         Ok(())
     }
