@@ -66,7 +66,7 @@ impl Target for StaticNodes {
         }
     }
 
-    fn nodes(&self, settings: &Map<String, Value>) -> Vec<NamedNode> {
+    fn nodes(settings: &Map<String, Value>) -> Vec<NamedNode> {
         Settings::read(settings).map(|settings| settings.nodes()).unwrap_or_default()
     }
 
@@ -77,7 +77,7 @@ impl Target for StaticNodes {
         }
     }
 
-    fn quorum(&self, settings: &Map<String, Value>) -> Option<u32> {
+    fn quorum(settings: &Map<String, Value>) -> Option<u32> {
         Settings::read(settings).ok()?.quorum
     }
 

@@ -51,6 +51,14 @@ macro_rules! platforms {
                     $(Self::$name => <$target>::nodes(settings)),*
                 }
             }
+
+            /// How many of them must still be able to succeed for an update to go on without one that failed ([`Target::quorum`]).
+            pub fn quorum(self, settings: &Map<String, Value>) -> Option<u32> {
+                match self {
+                    Self::$first => <$first_target>::quorum(settings),
+                    $(Self::$name => <$target>::quorum(settings)),*
+                }
+            }
         }
 
         /// Every platform, and how it is made.

@@ -125,7 +125,10 @@ pub trait Target: Send + Sync {
     }
 
     /// How many nodes must still be able to succeed for an update to go on without one that failed; None is one.
-    fn quorum(&self, settings: &Map<String, Value>) -> Option<u32> {
+    fn quorum(settings: &Map<String, Value>) -> Option<u32>
+    where
+        Self: Sized,
+    {
         let _ = settings;
         None
     }

@@ -3,16 +3,19 @@
 //! A probe asks for a prediction without features, which no model answers: nothing is predicted, and nothing is logged as a query. Functions and SQL queries are not
 //! probed, for they would run.
 
-use engine::secrets::Secret;
+use engine::{failure::StepError, secrets::Secret};
 use serde_json::json;
 
 use super::session::{Opener, Place};
 use crate::{
     http::{Auth, Body, CallError, Method, NodeUrl, Request},
+    secret_ref::SecretRef,
     service::{Authorization, EndpointSpec, ServiceVersionSpec},
     service_package,
 };
-use engine::failure::StepError;
+
+/// So many keys of a service are looked at.
+const MOST_KEYS: usize = 100;
 
 /// What a probe showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,15 +67,31 @@ pub(super) fn door(place: &Place<'_>, version: &ServiceVersionSpec) -> Door {
     }
 }
 
-/// The first key of the override, if keys are what lets in.
+/// A key that lets in to every version: the first of the override, else one that all of them have in their manifests.
 pub(super) async fn key(place: &Place<'_>, opener: Opener<'_>) -> Result<Option<Secret>, StepError> {
-    match &place.service.authorization {
-        Some(Authorization::ApiKeys { keys }) => match keys.first() {
-            Some(first) => Ok(Some(opener.open(&first.id).await?)),
-            None => Ok(None),
-        },
-        _ => Ok(None),
+    let of_one = |keys: &[SecretRef]| keys.iter().take(MOST_KEYS).map(|key| key.id.clone()).collect::<Vec<_>>();
+    let lists: Vec<_> = match &place.service.authorization {
+        Some(Authorization::ApiKeys { keys }) => vec![of_one(keys)],
+        Some(_) => return Ok(None),
+        None => {
+            let locked =
+                place.service.versions.iter().filter(|version| version.auth_method.as_deref() == Some("API_KEYS"));
+            locked.map(|version| of_one(&version.api_keys)).collect()
+        }
+    };
+    let mut common: Option<Vec<Secret>> = None;
+    for list in lists {
+        let mut opened = Vec::with_capacity(list.len());
+        for id in list {
+            opened.push(opener.open(&id).await?);
+        }
+        let has = |key: &Secret| opened.iter().any(|one| one.expose() == key.expose());
+        common = Some(match common {
+            Some(before) => before.into_iter().filter(has).collect(),
+            None => opened,
+        });
     }
+    Ok(common.and_then(|keys| keys.into_iter().next()))
 }
 
 /// Asks this generation.

@@ -1,4 +1,4 @@
-//! Queries through the deployer. It has the credentials that the deployment itself gave out; the keys of a version are known to the node alone.
+//! Queries through the deployer. It has the API keys of the deployment, and those in the versions' manifests; tokens it has none.
 
 use engine::failure::Failure;
 
@@ -70,13 +70,12 @@ async fn credentials(place: &Place<'_>, opener: Opener<'_>) -> Result<Auth, Fail
     };
     match &place.service.authorization {
         Some(Authorization::Public) => Ok(Auth::None),
-        Some(Authorization::ApiKeys { .. }) => match probe::key(place, opener).await.map_err(of_look)? {
-            Some(key) => Ok(Auth::Basic(key)),
-            None => lacks("the deployment has no API key."),
-        },
         Some(Authorization::Oauth2(_)) => lacks("it wants JWTs of an issuer, and the deployer has none."),
         None if wants("OAUTH2") => lacks("its version wants JWTs of an issuer, and the deployer has none."),
-        None if wants("API_KEYS") => lacks("its version wants API keys, which are known to the API node alone."),
-        None => Ok(Auth::None),
+        None if !wants("API_KEYS") => Ok(Auth::None),
+        Some(Authorization::ApiKeys { .. }) | None => match probe::key(place, opener).await.map_err(of_look)? {
+            Some(key) => Ok(Auth::Basic(key)),
+            None => lacks("no API key is known that lets in to each of its versions."),
+        },
     }
 }

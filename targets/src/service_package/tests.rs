@@ -80,6 +80,7 @@ impl Fixture {
             probability: 1.0,
             endpoints: Vec::new(),
             auth_method: None,
+            api_keys: Vec::new(),
         };
         let service = ServiceSpec {
             published_service_id: "fraud".to_owned(),
@@ -218,6 +219,7 @@ fn a_name_stays_within_its_bounds() {
         probability: 1.0,
         endpoints: Vec::new(),
         auth_method: None,
+        api_keys: Vec::new(),
     };
     let mut service = ServiceSpec {
         published_service_id: "s".to_owned(),
