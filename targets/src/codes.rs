@@ -78,6 +78,34 @@ codes! {
     GOVERNANCE_SOURCE_INVALID,
     /// The project is not on the node any more.
     PROJECT_MISSING,
+    /// A setting that nothing works without is not set.
+    SETTING_MISSING,
+    /// A setting can't be what it is.
+    SETTING_INVALID,
+    /// The deployment's endpoint is not in all of its versions.
+    ENDPOINT_MISSING,
+    /// A connection's credentials for AWS can't be used.
+    AWS_CREDENTIALS_INVALID,
+    /// A connection wants the machine's own AWS identity, which the operator does not lend.
+    AWS_IDENTITY_NOT_LENT,
+    /// A quota of the AWS account is used up.
+    AWS_QUOTA_EXCEEDED,
+    /// A thing of this name is in the account, and is not this deployment's.
+    SAGEMAKER_NAME_TAKEN,
+    /// There is no repository for images.
+    SAGEMAKER_REPOSITORY_MISSING,
+    /// More versions than an endpoint has variants.
+    SAGEMAKER_TOO_MANY_VERSIONS,
+    /// Keys or tokens where IAM decides who may query.
+    SAGEMAKER_AUTHORIZATION_UNSUPPORTED,
+    /// An endpoint is on its way.
+    SAGEMAKER_ENDPOINT_CHANGING,
+    /// An endpoint does not come into service.
+    SAGEMAKER_ENDPOINT_FAILED,
+    /// SageMaker took an update back.
+    SAGEMAKER_ROLLED_BACK,
+    /// SageMaker could not take an update back.
+    SAGEMAKER_ROLLBACK_FAILED,
 }
 
 #[cfg(test)]

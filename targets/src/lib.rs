@@ -7,11 +7,13 @@
 //! * [`http`]: the one HTTP client, and which answers are worth another attempt.
 //! * [`on_node`]: what a node shows of a deployed project; [`looks`]: looks at it, kept for a moment.
 //! * [`automation`]: Dataiku's Automation node.
+//! * [`sagemaker`]: Amazon SageMaker, by way of [`aws`].
 //! * [`governance`]: asking somebody else whether a bundle may be deployed.
 //! * [`connections`]: the credentials with which platforms are reached.
 //! * [`codes`]: the failure codes of this crate, each with a page in `docs/errors`.
 
 pub mod automation;
+pub mod aws;
 pub mod codes;
 pub mod connections;
 pub mod governance;
@@ -19,6 +21,7 @@ pub mod http;
 pub mod looks;
 pub mod on_node;
 pub mod registry;
+pub mod sagemaker;
 pub mod secret_ref;
 pub mod service;
 pub mod spec;
