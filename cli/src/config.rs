@@ -18,7 +18,7 @@ use crate::failure::Failure;
 pub(crate) const DEFAULTS: &str = include_str!("../../config.default.toml");
 
 /// Variables of their own that are no settings.
-const OTHERS: [&str; 8] = [
+const OTHERS: &[&str] = &[
     "SLIPWAY_CONFIG",
     "SLIPWAY_MASTER_KEY",
     "SLIPWAY_ADMIN_KEY",
@@ -28,6 +28,8 @@ const OTHERS: [&str; 8] = [
     "SLIPWAY_API_KEY",
     "SLIPWAY_API_KEY_FILE",
     "SLIPWAY_CA_FILE",
+    // Of the practice nodes.
+    "SLIPWAY_PRACTICE_ADMIN_KEY",
 ];
 
 // No `Debug`: the addresses of the database and the queue hold passwords.
