@@ -7,12 +7,14 @@
 //! * [`on_node`]: what a node shows of a deployed project; [`looks`]: looks at it, kept for a moment.
 //! * [`automation`]: Dataiku's Automation node.
 //! * [`governance`]: asking somebody else whether a bundle may be deployed.
+//! * [`image`]: images: a base image and one layer, pushed to a registry.
 //! * [`codes`]: the failure codes of this crate, each with a page in `docs/errors`.
 
 pub mod automation;
 pub mod codes;
 pub mod governance;
 pub mod http;
+pub mod image;
 pub mod looks;
 pub mod on_node;
 pub mod registry;
