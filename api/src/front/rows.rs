@@ -2,7 +2,7 @@
 
 use poem::{Response, http::StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::{
     answer::{self, wrong},
@@ -67,10 +67,13 @@ fn asked(names: &[String], arguments: &[&RawValue]) -> Result<Box<RawValue>, Str
     if names.len() != arguments.len() {
         return Err(format!("This function takes {} arguments, and got {}.", names.len(), arguments.len()));
     }
-    let mut object = Map::new();
+    // As they came: a number read and written again may be another one.
+    let mut object = String::from("{");
     for (name, value) in names.iter().zip(arguments) {
-        let value = serde_json::from_str(value.get()).map_err(|error| error.to_string())?;
-        object.insert(name.clone(), value);
+        let comma = if object.len() > 1 { "," } else { "" };
+        let name = serde_json::to_string(name).map_err(|error| error.to_string())?;
+        object.extend([comma, &name, ":", value.get()]);
     }
-    serde_json::value::to_raw_value(&object).map_err(|error| error.to_string())
+    object.push('}');
+    RawValue::from_string(object).map_err(|error| error.to_string())
 }
