@@ -91,13 +91,8 @@ pub(crate) async fn ask(
     let body = serde_json::to_value(question)
         .map_err(|error| invalid("The question can't be written.", Some(error.to_string())))?;
     let request = Request {
-        method: Method::POST,
-        path: &[],
-        query: &[],
-        acting_as: None,
         body: Body::Json(body),
-        timeout: None,
-        doing: "asking the governance source",
+        ..Request::new(Method::POST, &[], "asking the governance source")
     };
     let answer = source.json(request).await.map_err(failed)?;
     let clean = |text: &str| source.scrubber().clean(text, LONGEST);

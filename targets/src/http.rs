@@ -4,21 +4,25 @@
 //! * `address`: the networks that no node may be in.
 //! * `url`: what a node's URL may be.
 //! * `client`: the clients, requests and how they are sent.
-//! * `answer`: what a status and a body mean.
+//! * `answer`: what a node's status and body mean. `exchange`: a platform's, whose words are its own.
 //! * `trouble`: what a broken connection means; [`CallError`].
 //! * `text`: a node's words, made harmless.
 
 mod address;
 mod answer;
 mod client;
+mod exchange;
 mod text;
 mod trouble;
 mod url;
 
 pub use address::{AddressForbidden, BlockList, Network, NetworkInvalid};
-pub(crate) use client::{Body, Method, Node, Request, Upload};
+pub(crate) use client::{Auth, Body, Method, Node, Request, Tls, Upload};
 pub use client::{Http, HttpSettings, SetupError, install_crypto_provider};
+pub(crate) use exchange::{Exchange, Opened, Said};
+pub(crate) use reqwest::header::HeaderName;
+pub(crate) use text::Scrubber;
 pub use text::unseen;
 pub use trouble::CallError;
-pub(crate) use trouble::Effect;
+pub(crate) use trouble::{Effect, Who};
 pub use url::{NodeUrl, NodeUrlError};

@@ -182,7 +182,7 @@ impl Api {
         doing: &'a str,
     ) -> Request<'a> {
         let acting_as = self.acting_user.as_deref().filter(|_| who == As::Actor);
-        Request { method, path, query, acting_as, body, timeout: None, doing }
+        Request { method, path, at: None, query, headers: &[], acting_as, body, timeout: None, doing }
     }
 }
 

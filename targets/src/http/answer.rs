@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     text::Scrubber,
-    trouble::{CallError, DETAIL_CHARS, Effect, cut, timed_out_error},
+    trouble::{CallError, DETAIL_CHARS, Effect, Who, cut, timed_out_error},
 };
 use crate::codes;
 
@@ -58,7 +58,7 @@ impl Answer {
             Ok(value) => Ok(value),
             // JSON that stops in the middle: a connection that ended early, where no length said so.
             Err(error) if error.is_eof() && !self.body.trim_ascii().is_empty() => {
-                Err(cut(doing).detail(self.seen(scrubber)))
+                Err(cut(doing, Who::NODE).detail(self.seen(scrubber)))
             }
             Err(_) => Err(self.not_json(doing, scrubber)),
         }
@@ -141,7 +141,7 @@ fn refusal(status: u16, error: Option<&NodeError>, doing: &str) -> CallError {
             format!("The node does not have what was asked for while {doing}.{said}"),
             Effect::None,
         ),
-        408 => CallError { effect: Effect::None, ..timed_out_error(doing) },
+        408 => CallError { effect: Effect::None, ..timed_out_error(doing, Who::NODE) },
         429 => retryable(
             codes::NODE_BUSY,
             format!("The node has too much to do and asked us to come back later ({doing})."),

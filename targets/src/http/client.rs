@@ -2,20 +2,22 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::BytesMut;
-use engine::{packages::PackageStream, secrets::Secret};
+use bytes::{Bytes, BytesMut};
+use engine::{failure::Failure, packages::PackageStream, secrets::Secret};
 use futures_util::TryStreamExt as _;
 use reqwest::{
+    Certificate, Identity,
     header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
     multipart::{Form, Part},
 };
+use url::Url;
 use serde_json::Value;
 
 use super::{
     address::{AddressForbidden, BlockList, CheckedResolver},
     answer::{self, Answer},
     text::Scrubber,
-    trouble::{CallError, Effect, SendingFailed, forbidden, transport},
+    trouble::{CallError, Effect, SendingFailed, Who, forbidden, transport},
     url::NodeUrl,
 };
 use crate::codes;
@@ -91,7 +93,36 @@ impl Http {
     pub(crate) fn node(&self, url: NodeUrl, key: &Secret, trust_all_certificates: bool) -> Node {
         let client = if trust_all_certificates { &self.trusting } else { &self.strict };
         let (client, settings) = (client.clone(), Arc::clone(&self.settings));
-        Node { client, settings, url, auth: Auth::Basic(key.clone()), scrubber: Scrubber::new(key) }
+        Node { client, settings, url, auth: Auth::Basic(key.clone()), scrubber: Scrubber::new(key), who: Who::NODE }
+    }
+
+    /// The client for a platform's API at one address. What it is called in texts: "Amazon SageMaker".
+    pub(crate) fn platform(&self, who: &'static str, url: NodeUrl, auth: Auth) -> Node {
+        let scrubber = Scrubber::of(auth.secrets());
+        let (client, settings) = (self.strict.clone(), Arc::clone(&self.settings));
+        Node { client, settings, url, auth, scrubber, who: Who(who) }
+    }
+
+    /// The same with certificates of its own: those that it trusts instead of the machine's, and the client's own.
+    ///
+    /// # Errors
+    /// `NODE_TLS_FAILED` when one of them is none.
+    pub(crate) fn with_tls(&self, tls: &Tls) -> Result<Self, Failure> {
+        let invalid = |what: &str, error: reqwest::Error| {
+            let message = format!("The {what} is none that Slipway can read: PEM is wanted.");
+            Failure::new(codes::NODE_TLS_FAILED, message).detail(error.without_url().to_string())
+        };
+        let mut builder = client(&self.settings, tls.trust_all);
+        if let Some(authorities) = &tls.authorities {
+            let read = Certificate::from_pem_bundle(authorities).map_err(|e| invalid("certificate authority", e))?;
+            builder = builder.tls_certs_only(read);
+        }
+        if let Some(identity) = &tls.identity {
+            let read = Identity::from_pem(identity.expose().as_bytes());
+            builder = builder.identity(read.map_err(|e| invalid("client certificate", e))?);
+        }
+        let strict = builder.build().map_err(|error| invalid("set of certificates", error))?;
+        Ok(Self { trusting: strict.clone(), strict, settings: Arc::clone(&self.settings) })
     }
 
     /// The client for one address that is no node, such as a governance source: small answers, in time.
@@ -103,8 +134,19 @@ impl Http {
         };
         let auth = key.map_or(Auth::None, |key| Auth::Bearer(key.clone()));
         let scrubber = Scrubber::new(key.unwrap_or(&Secret::default()));
-        Node { client: self.strict.clone(), settings: Arc::new(settings), url, auth, scrubber }
+        Node { client: self.strict.clone(), settings: Arc::new(settings), url, auth, scrubber, who: Who::NODE }
     }
+}
+
+/// Certificates of one platform.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tls {
+    /// Accept any certificate.
+    pub(crate) trust_all: bool,
+    /// Certificates to trust instead of the machine's, PEM.
+    pub(crate) authorities: Option<Vec<u8>>,
+    /// The client's own certificate and private key, PEM.
+    pub(crate) identity: Option<Secret>,
 }
 
 const IDLE: Duration = Duration::from_secs(10);
@@ -133,17 +175,32 @@ pub(crate) struct Node {
     url: NodeUrl,
     auth: Auth,
     scrubber: Scrubber,
+    who: Who,
 }
 
 /// How a key is sent.
 #[derive(Clone)]
-enum Auth {
+pub(crate) enum Auth {
     /// As user name, without a password: nodes.
     Basic(Secret),
+    /// A user name with its password: registries.
+    Login(String, Secret),
     /// As a bearer token.
     Bearer(Secret),
+    /// There is none, or each request brings its own in its headers; these are never shown.
+    Signed(Vec<Secret>),
     /// There is none.
     None,
+}
+
+impl Auth {
+    fn secrets(&self) -> &[Secret] {
+        match self {
+            Self::Basic(one) | Self::Login(_, one) | Self::Bearer(one) => std::slice::from_ref(one),
+            Self::Signed(all) => all,
+            Self::None => &[],
+        }
+    }
 }
 
 pub(crate) use reqwest::Method;
@@ -153,7 +210,11 @@ pub(crate) struct Request<'a> {
     pub(crate) method: Method,
     /// Under the node's URL; each is escaped. An empty last one makes a slash at the end.
     pub(crate) path: &'a [&'a str],
+    /// Instead of a path: a whole URL that the other side named. On its own scheme, host and port alone.
+    pub(crate) at: Option<Url>,
     pub(crate) query: &'a [(&'a str, &'a str)],
+    /// Beside what the client itself sends.
+    pub(crate) headers: &'a [(HeaderName, Secret)],
     /// The login as whom the call is made, with an administrator's key.
     pub(crate) acting_as: Option<&'a str>,
     pub(crate) body: Body,
@@ -163,11 +224,25 @@ pub(crate) struct Request<'a> {
     pub(crate) doing: &'a str,
 }
 
+impl<'a> Request<'a> {
+    /// A call without anything but a method and a path.
+    pub(crate) fn new(method: Method, path: &'a [&'a str], doing: &'a str) -> Self {
+        let body = Body::None;
+        Self { method, path, at: None, query: &[], headers: &[], acting_as: None, body, timeout: None, doing }
+    }
+}
+
 /// What a call carries.
 pub(crate) enum Body {
     None,
     Json(Value),
     Upload(Upload),
+    /// Name and value, as a form. A value may be a secret.
+    Form(Vec<(&'static str, Secret)>),
+    /// These bytes, of this content type.
+    Bytes(&'static str, Bytes),
+    /// So many bytes of this content type, streamed.
+    Stream(&'static str, u64, PackageStream),
 }
 
 /// A file, streamed as the multipart part `file`.
@@ -204,25 +279,26 @@ impl Node {
         Ok(self.send(request).await?.maybe_json())
     }
 
-    async fn send(&self, request: Request<'_>) -> Result<Answer, CallError> {
+    /// What it is called in texts.
+    pub(crate) fn who(&self) -> Who {
+        self.who
+    }
+
+    /// Makes a call, and answers what came, whatever its status; its body follows.
+    pub(super) async fn response(&self, request: Request<'_>) -> Result<reqwest::Response, CallError> {
         let doing = request.doing;
-        let broken = |error| transport(error, doing, &self.scrubber);
-        let mut response = self.built(request)?.send().await.map_err(broken)?;
-        let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let mut answer = Answer {
-            status: response.status().as_u16(),
-            html: header(CONTENT_TYPE)
-                .is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html")),
-            retry_after: answer::retry_after(header(RETRY_AFTER)),
-            version: header(HeaderName::from_static("dss-version")).map(|text| self.scrubber.clean(text, 60)),
-            body: Default::default(),
-        };
+        let broken = |error| transport(error, doing, &self.scrubber, self.who);
+        self.built(request)?.send().await.map_err(broken)
+    }
+
+    /// A body, bounded.
+    pub(super) async fn whole(&self, mut response: reqwest::Response, doing: &str) -> Result<Bytes, CallError> {
         let success = response.status().is_success();
         let mut body = BytesMut::new();
         while let Some(piece) = match response.chunk().await {
             // The status of a refusal says enough; its words may be cut.
             Err(_) if !success => None,
-            piece => piece.map_err(broken)?,
+            piece => piece.map_err(|error| transport(error, doing, &self.scrubber, self.who))?,
         } {
             if body.len().saturating_add(piece.len()) > self.settings.answer_limit {
                 if !success {
@@ -232,7 +308,22 @@ impl Node {
             }
             body.extend_from_slice(&piece);
         }
-        answer.body = body.freeze();
+        Ok(body.freeze())
+    }
+
+    async fn send(&self, request: Request<'_>) -> Result<Answer, CallError> {
+        let doing = request.doing;
+        let response = self.response(request).await?;
+        let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let mut answer = Answer {
+            status: response.status().as_u16(),
+            html: header(CONTENT_TYPE)
+                .is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html")),
+            retry_after: answer::retry_after(header(RETRY_AFTER)),
+            version: header(HeaderName::from_static("dss-version")).map(|text| self.scrubber.clean(text, 60)),
+            body: Default::default(),
+        };
+        answer.body = self.whole(response, doing).await?;
         answer.checked(doing, &self.scrubber)
     }
 
@@ -245,7 +336,12 @@ impl Node {
                 Effect::None,
             )
         };
-        let url = self.url.join(request.path).ok_or_else(unwritable)?;
+        let url = match request.at {
+            // A key that is meant for one place is sent to no other.
+            Some(url) if !self.url.is_same_place(&url) => return Err(self.elsewhere(doing)),
+            Some(url) => url,
+            None => self.url.join(request.path).ok_or_else(unwritable)?,
+        };
         // A literal address is not resolved, so the resolver does not see it.
         let literal = match url.host() {
             Some(url::Host::Ipv4(v4)) => Some(v4.into()),
@@ -253,14 +349,15 @@ impl Node {
             _ => None,
         };
         if literal.is_some_and(|address| self.settings.blocked.forbids(address)) {
-            return Err(forbidden(doing).detail(AddressForbidden.to_string()));
+            return Err(forbidden(doing, self.who).detail(AddressForbidden.to_string()));
         }
         let bare = matches!(request.body, Body::None) && request.method != Method::GET;
         let builder = self.client.request(request.method, url);
         let builder = match &self.auth {
             Auth::Basic(key) => builder.basic_auth(key.expose(), Some("")),
+            Auth::Login(user, password) => builder.basic_auth(user, Some(password.expose())),
             Auth::Bearer(key) => builder.bearer_auth(key.expose()),
-            Auth::None => builder,
+            Auth::Signed(_) | Auth::None => builder,
         };
         let mut builder = builder.timeout(request.timeout.unwrap_or(self.settings.call_timeout));
         if !request.query.is_empty() {
@@ -270,7 +367,22 @@ impl Node {
             let login = HeaderValue::from_bytes(login.as_bytes()).map_err(|_| unwritable())?;
             builder = builder.header("X-DKU-ProxyUser", login);
         }
+        for (name, value) in request.headers {
+            let mut value = HeaderValue::from_bytes(value.expose().as_bytes()).map_err(|_| unwritable())?;
+            value.set_sensitive(true);
+            builder = builder.header(name.clone(), value);
+        }
         Ok(match request.body {
+            Body::Form(fields) => {
+                let mut form = url::form_urlencoded::Serializer::new(String::new());
+                form.extend_pairs(fields.iter().map(|(name, value)| (name, value.expose())));
+                builder.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.finish())
+            }
+            Body::Bytes(kind, bytes) => builder.header(CONTENT_TYPE, kind).body(bytes),
+            Body::Stream(kind, size, content) => {
+                let content = reqwest::Body::wrap_stream(content.map_err(SendingFailed));
+                builder.header(CONTENT_TYPE, kind).header(CONTENT_LENGTH, size).body(content)
+            }
             Body::None if bare => builder.header(CONTENT_LENGTH, "0"),
             Body::None => builder,
             Body::Json(value) => builder.json(&value),
@@ -282,11 +394,19 @@ impl Node {
         })
     }
 
+    fn elsewhere(&self, doing: &str) -> CallError {
+        let who = self.who;
+        let message = format!(
+            "{who} sent Slipway to another address while {doing}, and Slipway follows to none but its own."
+        );
+        CallError::permanent(codes::NODE_REDIRECTED, message, Effect::Unknown)
+    }
+
     fn too_large(&self, doing: &str) -> CallError {
         CallError::permanent(
             codes::NODE_ANSWER_TOO_LARGE,
             format!(
-                "The node's answer is larger than {} bytes ({doing}), more than Slipway reads.",
+                "The answer is larger than {} bytes ({doing}), more than Slipway reads.",
                 self.settings.answer_limit
             ),
             Effect::Ended,

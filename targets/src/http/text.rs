@@ -16,27 +16,17 @@ pub(crate) struct Scrubber {
 
 impl Scrubber {
     pub(crate) fn new(key: &Secret) -> Self {
-        let text = key.expose();
-        if text.is_empty() {
-            return Self { spellings: Vec::new() };
-        }
-        let mut pair = format!("{text}:");
-        let mut json = serde_json::to_string(text).unwrap_or_default();
-        let spellings = [
-            text.to_owned(),
-            BASE64_STANDARD.encode(&pair),
-            json.trim_matches('"').to_owned(),
-            url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>(),
-        ];
-        pair.zeroize();
-        json.zeroize();
-        let mut spellings = Vec::from(spellings);
+        Self::of(std::slice::from_ref(key))
+    }
+
+    /// Of several keys.
+    pub(crate) fn of(keys: &[Secret]) -> Self {
+        let mut spellings: Vec<_> = keys.iter().flat_map(spellings_of).collect();
         // The longest first, so that no rest of one stays when another is masked.
         spellings.sort_by_key(|text| std::cmp::Reverse(text.len()));
         spellings.dedup();
         Self { spellings: spellings.into_iter().map(Secret::from).collect() }
     }
-
     /// `text` without the key and without control characters, at most `max` characters.
     pub(crate) fn clean(&self, text: &str, max: usize) -> String {
         // Far more than is kept, so that long answers cost little; masked before the cut, so that no half of a key stays.
@@ -69,6 +59,25 @@ impl Scrubber {
         out.truncate(out.trim_end().len());
         out
     }
+}
+
+/// A key, and the spellings in which an answer could echo it.
+fn spellings_of(key: &Secret) -> Vec<String> {
+    let text = key.expose();
+    if text.is_empty() {
+        return Vec::new();
+    }
+    let mut pair = format!("{text}:");
+    let mut json = serde_json::to_string(text).unwrap_or_default();
+    let spellings = vec![
+        text.to_owned(),
+        BASE64_STANDARD.encode(&pair),
+        json.trim_matches('"').to_owned(),
+        url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>(),
+    ];
+    pair.zeroize();
+    json.zeroize();
+    spellings
 }
 
 /// Characters that change how others are shown: direction marks, joiners, zero-width spaces.

@@ -13,6 +13,26 @@ use crate::codes;
 /// Of a detail, this many characters are kept.
 pub(super) const DETAIL_CHARS: usize = 1_000;
 
+/// What the other side is called in texts, as a sentence's beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Who(pub(crate) &'static str);
+
+impl Who {
+    /// A node.
+    pub(crate) const NODE: Self = Self("The node");
+
+    /// In the middle of a sentence.
+    pub(crate) fn inside(self) -> String {
+        self.0.strip_prefix("The ").map_or_else(|| self.0.to_owned(), |rest| format!("the {rest}"))
+    }
+}
+
+impl std::fmt::Display for Who {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
 /// A call that did not bring what was asked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CallError {
@@ -81,7 +101,7 @@ impl From<CallError> for Failure {
 pub(super) struct SendingFailed(#[source] pub(super) PackageError);
 
 /// What a broken connection means. `doing` is a phrase such as "listing the projects".
-pub(super) fn transport(error: reqwest::Error, doing: &str, scrubber: &Scrubber) -> CallError {
+pub(super) fn transport(error: reqwest::Error, doing: &str, scrubber: &Scrubber, who: Who) -> CallError {
     let connecting = error.is_connect();
     let timed_out = error.is_timeout();
     let building = error.is_builder();
@@ -93,13 +113,14 @@ pub(super) fn transport(error: reqwest::Error, doing: &str, scrubber: &Scrubber)
         let passing = matches!(package, PackageError::Failed { .. } | PackageError::Interrupted(_));
         CallError { retryable: passing, ..CallError::permanent(package.code(), package.to_string(), effect) }
     } else if find::<AddressForbidden>(&error).is_some() {
-        forbidden(doing)
+        forbidden(doing, who)
     } else if find::<rustls::Error>(&error).is_some() {
         let effect = if connecting { Effect::None } else { Effect::Unknown };
         CallError::permanent(
             codes::NODE_TLS_FAILED,
             format!(
-                "No secure connection to the node while {doing}. Check its certificate and that the URL's scheme is the node's; an infrastructure may be set to accept any certificate."
+                "No secure connection to {} while {doing}. Check its certificate and that the URL's scheme is right; an infrastructure of nodes may be set to accept any certificate.",
+                who.inside()
             ),
             effect,
         )
@@ -107,12 +128,12 @@ pub(super) fn transport(error: reqwest::Error, doing: &str, scrubber: &Scrubber)
         CallError::retryable(
             codes::NODE_UNREACHABLE,
             format!(
-                "The node could not be reached while {doing}. Check that it runs, and the URL in the infrastructure's settings."
+                "{who} could not be reached while {doing}. Check that it runs, and the URL in the infrastructure's settings."
             ),
             Effect::None,
         )
     } else if timed_out {
-        timed_out_error(doing)
+        timed_out_error(doing, who)
     } else if building {
         CallError::permanent(
             codes::NODE_REFUSED,
@@ -120,34 +141,36 @@ pub(super) fn transport(error: reqwest::Error, doing: &str, scrubber: &Scrubber)
             Effect::None,
         )
     } else {
-        cut(doing)
+        cut(doing, who)
     };
     called.detail(detail)
 }
 
-pub(super) fn timed_out_error(doing: &str) -> CallError {
+pub(super) fn timed_out_error(doing: &str, who: Who) -> CallError {
     CallError::retryable(
         codes::NODE_TIMED_OUT,
-        format!("The node did not answer in time while {doing}. It may still be at work; whoever goes on looks first."),
+        format!("{who} did not answer in time while {doing}. It may still be at work; whoever goes on looks first."),
         Effect::Unknown,
     )
 }
 
-pub(super) fn cut(doing: &str) -> CallError {
+pub(super) fn cut(doing: &str, who: Who) -> CallError {
     CallError::retryable(
         codes::NODE_ANSWER_CUT,
         format!(
-            "The connection to the node ended before its answer was complete, while {doing}. It may still be at work; whoever goes on looks first."
+            "The connection to {} ended before its answer was complete, while {doing}. It may still be at work; whoever goes on looks first.",
+            who.inside()
         ),
         Effect::Unknown,
     )
 }
 
-pub(super) fn forbidden(doing: &str) -> CallError {
+pub(super) fn forbidden(doing: &str, who: Who) -> CallError {
     CallError::permanent(
         codes::NODE_ADDRESS_FORBIDDEN,
         format!(
-            "The node's host name leads to an address that Slipway must not connect to (link-local, metadata, multicast), so it stopped before {doing}. Correct the URL, or ask an operator to change the list of forbidden networks."
+            "The host name of {} leads to an address that Slipway must not connect to (link-local, metadata, multicast), so it stopped before {doing}. Correct the URL, or ask an operator to change the list of forbidden networks.",
+            who.inside()
         ),
         Effect::None,
     )

@@ -122,6 +122,20 @@ impl NodeUrl {
     }
 }
 
+impl NodeUrl {
+    /// Whether this is at the same scheme, host and port.
+    pub(super) fn is_same_place(&self, other: &Url) -> bool {
+        let place = |url: &Url| (url.scheme().to_owned(), url.host_str().map(str::to_owned), url.port_or_known_default());
+        let bare = other.username().is_empty() && other.password().is_none();
+        bare && place(&self.url) == place(other)
+    }
+
+    /// `text`, a URL that the other side named, read against this one: a path alone is one on the same host.
+    pub(crate) fn named(&self, text: &str) -> Option<Url> {
+        self.url.join(text.trim()).ok()
+    }
+}
+
 fn one_spelling(url: &mut Url) -> String {
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
