@@ -107,11 +107,7 @@ impl<U: Upstream> Front<U> {
 }
 
 fn asked_with(request: &Request, methods: &[Method]) -> Result<(), Failure> {
-    if methods.contains(request.method()) {
-        Ok(())
-    } else {
-        Err(Failure::of_status(StatusCode::METHOD_NOT_ALLOWED))
-    }
+    if methods.contains(request.method()) { Ok(()) } else { Err(Failure::of_status(StatusCode::METHOD_NOT_ALLOWED)) }
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ const STACK: usize = 16 << 20;
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     // These know nothing of the server's settings: they run where there are none.
     let config = match &cli.command {
-        Command::Client(_) | Command::Front(_) => None,
+        Command::Client(_) | Command::Front(_) | Command::Image(_) => None,
         _ => Some(Config::load(cli.config.as_deref(), std::env::vars())?),
     };
     // One provider for every client and server of the process.
@@ -65,6 +65,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build()?;
     match (cli.command, config) {
         (Command::Client(command), _) => runtime.block_on(commands::client::run(command)),
+        (Command::Image(command), _) => runtime.block_on(commands::image::run(command)),
         (Command::Front(args), _) => runtime.block_on(commands::front::run(args)),
         (command, Some(config)) => runtime.block_on(commands::run(command, config)),
         // Each command is one of these.

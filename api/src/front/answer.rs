@@ -86,10 +86,6 @@ impl Answer {
         let words = String::from_utf8_lossy(&self.body[..self.body.len().min(4 * WORDS)]);
         let words: String = words.chars().filter(|c| !c.is_control()).take(WORDS).collect();
         let said = if words.trim().is_empty() { "nothing more".to_owned() } else { words };
-        Failure::new(
-            status,
-            "FRONT_NODE_REFUSED",
-            format!("The API node answered with status {}: {said}", self.status),
-        )
+        Failure::new(status, "FRONT_NODE_REFUSED", format!("The API node answered with status {}: {said}", self.status))
     }
 }

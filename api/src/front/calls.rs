@@ -39,8 +39,7 @@ pub(super) async fn all<U: Upstream>(
         asked.chunks(TOGETHER).map(|batch| (batch.len(), verb.bodies(batch, more))).collect();
     let calls = batches.into_iter().map(|(count, body)| async move {
         let body = upstream.ask(many, body).await?.success()?;
-        let answer: Results =
-            serde_json::from_slice(&body).map_err(|_| strange("it has no list `results`."))?;
+        let answer: Results = serde_json::from_slice(&body).map_err(|_| strange("it has no list `results`."))?;
         if answer.results.len() == count {
             Ok(answer.results)
         } else {

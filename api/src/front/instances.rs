@@ -49,10 +49,7 @@ pub(super) async fn pass<U: Upstream>(verb: Verb, upstream: &U, body: &[u8]) -> 
 }
 
 /// Only what the node knows beside its items: a member of another name could stand in for the items.
-fn parameters<'a>(
-    verb: Verb,
-    given: Option<&'a RawValue>,
-) -> Result<BTreeMap<Cow<'a, str>, &'a RawValue>, Failure> {
+fn parameters<'a>(verb: Verb, given: Option<&'a RawValue>) -> Result<BTreeMap<Cow<'a, str>, &'a RawValue>, Failure> {
     let Some(given) = given.filter(|given| given.get() != "null") else { return Ok(BTreeMap::new()) };
     let known = PARAMETERS.join(", ");
     let read: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(given.get())

@@ -9,11 +9,7 @@ use serde::{
     de::{Error, IgnoredAny, MapAccess, Visitor},
 };
 
-use super::{
-    answer::wrong,
-    upstream::Upstream,
-    verb::Verb,
-};
+use super::{answer::wrong, upstream::Upstream, verb::Verb};
 use crate::failure::Failure;
 
 pub(super) async fn pass<U: Upstream>(verb: Verb, upstream: &U, body: Bytes) -> Result<Response, Failure> {

@@ -109,7 +109,10 @@ async fn vertex_gets_a_prediction_for_each_instance_in_order() {
     let (status, answer) = case.post(&body).await;
     let items = json!([{"features": {"age": 1}}, {"features": {"age": 2}}, {"features": {"features": 3}}]);
     assert_eq!(status, StatusCode::OK);
-    assert_eq!(answer, json!({"predictions": items.as_array().unwrap().iter().map(|i| json!({"of": i})).collect::<Vec<_>>()}));
+    assert_eq!(
+        answer,
+        json!({"predictions": items.as_array().unwrap().iter().map(|i| json!({"of": i})).collect::<Vec<_>>()})
+    );
     assert_eq!(case.asked(), [("predict-multi", json!({"items": items, "explanations": {"enabled": true}}))]);
 
     let case = Case::new(Platform::VertexAi, Verb::Run);
@@ -189,7 +192,8 @@ async fn the_nodes_refusals_keep_their_status() {
         let (got, answer) = case.post(&body).await;
         assert_eq!((got.as_u16(), &answer["errors"][0]["code"]), (wanted, &json!(code)), "{answer}");
     }
-    for (error, wanted) in [(UpstreamError::Away, 503), (UpstreamError::TimedOut, 504), (UpstreamError::TooLarge, 502)] {
+    for (error, wanted) in [(UpstreamError::Away, 503), (UpstreamError::TimedOut, 504), (UpstreamError::TooLarge, 502)]
+    {
         let mut case = Case::new(Platform::SageMaker, Verb::Predict);
         case.node.fails = Some(error);
         assert_eq!(case.post(&json!({})).await.0.as_u16(), wanted);

@@ -205,7 +205,10 @@ impl ServedDeployment {
 
     fn check(&self) -> Result<(), ContractError> {
         if self.format != FORMAT {
-            return Err(ContractError::new("format", format!("{} is unknown; this build reads {FORMAT}.", self.format)));
+            return Err(ContractError::new(
+                "format",
+                format!("{} is unknown; this build reads {FORMAT}.", self.format),
+            ));
         }
         named("serviceId", &self.service_id)?;
         let all = &self.generations;
@@ -237,7 +240,10 @@ impl ServedDeployment {
         if let Some(Authentication::Keys { variable }) = &self.authentication {
             let fine = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
             if variable.is_empty() || variable.len() > MAX_NAME || !variable.chars().all(fine) {
-                return Err(ContractError::new("authentication.variable", "the name of a variable: A-Z, 0-9 and \"_\"."));
+                return Err(ContractError::new(
+                    "authentication.variable",
+                    "the name of a variable: A-Z, 0-9 and \"_\".",
+                ));
             }
         }
         if let Some(endpoint) = &self.endpoint {

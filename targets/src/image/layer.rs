@@ -207,9 +207,7 @@ fn write_entry<W: Write>(
         Mode::Program => 0o755,
     };
     match content {
-        Content::Bytes(bytes) => {
-            append(archive, path, EntryType::Regular, bits, bytes.len() as u64, bytes.reader())
-        }
+        Content::Bytes(bytes) => append(archive, path, EntryType::Regular, bits, bytes.len() as u64, bytes.reader()),
         Content::File(file) => {
             let opened = File::open(file).map_err(LayerError::Io)?;
             let size = opened.metadata().map_err(LayerError::Io)?.len();
@@ -347,7 +345,8 @@ mod tests {
     fn plan() -> LayerPlan {
         let mut plan = LayerPlan::default();
         let pieces = stream::iter([Ok(Bytes::from_static(b"ab")), Ok(Bytes::new()), Ok(Bytes::from_static(b"c"))]);
-        plan.add("/opt/slipway/service/b.zip", Mode::Data, Content::Stream { size: 3, content: pieces.boxed() }).unwrap();
+        plan.add("/opt/slipway/service/b.zip", Mode::Data, Content::Stream { size: 3, content: pieces.boxed() })
+            .unwrap();
         plan.add("opt/slipway/service/a", Mode::Data, Content::Bytes(Bytes::from_static(b"1"))).unwrap();
         let program = Content::File(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").into());
         plan.add("/opt/slipway/bin/p", Mode::Program, program).unwrap();

@@ -127,7 +127,11 @@ fn read(path: &Path, optional: bool) -> Result<Option<ServedDeployment>, Failure
 
 /// A name that stays one part of an address.
 fn plain(field: &str, name: String) -> Result<String, Failure> {
-    if matches!(name.as_str(), "" | "." | "..") { Err(wrong(field, "it can't be a name in an address")) } else { Ok(name) }
+    if matches!(name.as_str(), "" | "." | "..") {
+        Err(wrong(field, "it can't be a name in an address"))
+    } else {
+        Ok(name)
+    }
 }
 
 fn wrong(field: &str, problem: &str) -> Failure {
