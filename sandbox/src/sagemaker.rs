@@ -2,10 +2,11 @@
 //! endpoints step by step (one at each look), and can be told to fail. Nothing of it is AWS'.
 //!
 //! * `door`: the way of one request. `signature`: who calls. `wanted`: what a request must hold.
-//! * `state`: what there is. `control`: SageMaker's operations. `registry`: ECR's. `sessions`: STS'. `runtime`: queries.
+//! * `state`: what there is. `control`: SageMaker's operations. `registry`: ECR's, `images`: what is pushed and pulled there. `sessions`: STS'. `runtime`: queries.
 
 mod control;
 mod door;
+mod images;
 mod registry;
 mod runtime;
 mod sessions;
@@ -101,15 +102,11 @@ impl SageMaker {
         self.core.state().repositories.entry(name.to_owned()).or_default();
     }
 
-    /// Puts an image into a repository.
-    pub fn add_image(&self, repository: &str, tag: &str, digest: &str) {
+    /// Puts a base image, of a single empty layer, into a repository. Its reference.
+    pub fn add_base_image(&self, repository: &str, tag: &str) -> String {
         let mut state = self.core.state();
-        state.repositories.entry(repository.to_owned()).or_default().insert(tag.to_owned(), digest.to_owned());
-    }
-
-    /// The host, and port, of the registry that repositories are said to be in.
-    pub fn set_registry(&self, host: &str) {
-        self.core.state().registry = host.to_owned();
+        images::add_base(&mut state, repository, tag);
+        format!("{}/{repository}:{tag}", state.registry)
     }
 
     /// The next creation or update of an endpoint fails with this reason: a creation ends Failed, an update is rolled back.

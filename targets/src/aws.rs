@@ -21,7 +21,7 @@ mod xml;
 pub(crate) use client::{Account, Ask, Aws};
 pub use connection::AwsConnection;
 pub(crate) use connection::judge;
-pub(crate) use ecr::Repository;
+pub(crate) use ecr::{Login, Repository};
 pub(crate) use place::Service;
 pub(crate) use settings::AwsSettings;
 pub(crate) use words::{AwsError, Kind};

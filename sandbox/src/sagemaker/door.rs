@@ -1,7 +1,7 @@
 //! The way of one request: read, logged, hit by a fault, checked, done, answered.
 
 use super::signature::{self, Caller};
-use super::{Core, control, registry, runtime, sessions};
+use super::{Core, control, images, registry, runtime, sessions};
 use crate::auth::KeyKind;
 use crate::calls::{Call, CallBody};
 use crate::clock::now_us;
@@ -81,15 +81,19 @@ async fn answer(core: &Core, mut request: Request, plug: &Plug) -> Option<Respon
     let body = request.take_body().into_bytes_limit(MOST).await.unwrap_or_default();
     let heard = hear(&request, body.to_vec());
     let segments = [heard.service.to_owned(), heard.operation.clone()];
-    core.state().captured.push(json!({
-        "service": heard.service,
-        "operation": heard.operation,
-        "method": request.method().as_str(),
-        "path": heard.path,
-        "headers": heard.headers,
-        "body": String::from_utf8_lossy(&heard.body),
-    }));
-    let read: Option<Value> = serde_json::from_slice(&heard.body).ok();
+    let images = heard.service == "registry";
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    if !images {
+        core.state().captured.push(json!({
+            "service": heard.service,
+            "operation": heard.operation,
+            "method": request.method().as_str(),
+            "path": heard.path,
+            "headers": heard.headers,
+            "body": String::from_utf8_lossy(&heard.body),
+        }));
+    }
+    let read: Option<Value> = serde_json::from_slice(&heard.body).ok().filter(|_| !images);
     let index = core.desk.calls.begin(Call {
         index: 0,
         method: request.method().to_string(),
@@ -131,6 +135,7 @@ async fn answer(core: &Core, mut request: Request, plug: &Plug) -> Option<Respon
     };
     let finished = match instead {
         Some(finished) => finished,
+        None if images => images::answer(&mut core.state(), &heard, request.method().as_str(), &query),
         None => done(core, &heard, request.method().as_str()),
     };
     let date = core.state().skew;
@@ -149,6 +154,7 @@ fn hear(request: &Request, body: Vec<u8>) -> Heard {
     let (service, operation) = match target.split_once('.') {
         Some(("SageMaker", operation)) => ("sagemaker", operation.to_owned()),
         Some(("AmazonEC2ContainerRegistry_V20150921", operation)) => ("ecr", operation.to_owned()),
+        _ if path.starts_with("/v2/") => ("registry", request.method().to_string()),
         _ if path.starts_with("/endpoints/") => ("runtime", "InvokeEndpoint".to_owned()),
         _ => ("sts", sessions::field(&body, "Action").unwrap_or_default()),
     };

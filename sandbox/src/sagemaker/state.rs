@@ -26,6 +26,9 @@ pub(crate) struct State {
     pub(super) endpoints: BTreeMap<String, Endpoint>,
     pub(super) repositories: BTreeMap<String, Tags>,
     pub(super) tags: BTreeMap<String, Value>,
+    /// What images are made of, and their manifests with their types, by digest.
+    pub(super) blobs: BTreeMap<String, Vec<u8>>,
+    pub(super) manifests: BTreeMap<String, (String, Vec<u8>)>,
     pub(super) coming: Option<Coming>,
     pub(super) slowness: u32,
     pub(super) skew: i64,
@@ -78,6 +81,8 @@ impl State {
             endpoints: BTreeMap::new(),
             repositories: BTreeMap::new(),
             tags: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+            manifests: BTreeMap::new(),
             coming: None,
             slowness: 2,
             skew: 0,

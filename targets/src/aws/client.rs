@@ -26,7 +26,7 @@ use crate::{
     codes,
     http::{Auth, Body, CallError, Effect, Exchange, HeaderName, Http, Method, Node, NodeUrl, Request, Scrubber},
     spec::ConnectionSpec,
-    tools::Tools,
+    tools::{HostSettings, Tools},
 };
 
 const JSON: &str = "application/x-amz-json-1.1";
@@ -37,7 +37,9 @@ const MOST_SKEW: i64 = 12 * 3_600 * 1_000_000;
 /// AWS, for one process: its HTTP client, the credentials that it keeps, and by how much the clocks differ.
 #[derive(Clone)]
 pub(crate) struct Aws {
-    pub(super) http: Http,
+    pub(crate) http: Http,
+    /// What the operator says.
+    pub(crate) host: Arc<HostSettings>,
     pub(super) machine: Machine,
     wallet: Arc<Wallet>,
     /// What is added to this machine's clock, in microseconds.
@@ -60,7 +62,8 @@ impl Aws {
     /// With what the process gives its targets.
     pub(crate) fn new(tools: &Tools) -> Self {
         let machine = Machine::new(tools.host.ambient_cloud_credentials);
-        Self { http: tools.http.clone(), machine, wallet: Arc::default(), skew: Arc::default() }
+        let (http, host) = (tools.http.clone(), Arc::clone(&tools.host));
+        Self { http, host, machine, wallet: Arc::default(), skew: Arc::default() }
     }
 
     /// The account behind a connection. Talks to nobody.
@@ -82,7 +85,7 @@ impl Aws {
 
 /// One account in one region, with one connection's credentials.
 pub(crate) struct Account {
-    pub(super) aws: Aws,
+    pub(crate) aws: Aws,
     pub(super) settings: AwsSettings,
     pub(crate) region: String,
     secrets: Opened,

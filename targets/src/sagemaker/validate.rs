@@ -4,9 +4,14 @@ use engine::failure::{Failure, StepOutcome, StepResult};
 
 use super::{
     api::State,
+    image,
     session::{Place, Session},
 };
-use crate::{aws::AwsError, codes, spec::Authorization};
+use crate::{
+    aws::AwsError,
+    codes,
+    spec::{Auditing, Authorization},
+};
 
 /// SageMaker's limit.
 const MOST_VARIANTS: usize = 10;
@@ -82,23 +87,17 @@ fn of_spec(place: &Place<'_>) -> Vec<Failure> {
         );
         problems.push(Failure::new(codes::SAGEMAKER_TOO_MANY_VERSIONS, message));
     }
-    match &service.endpoint {
-        None => problems.push(Failure::new(
-            codes::ENDPOINT_MISSING,
-            "SageMaker serves one endpoint of a service. Choose one in the deployment's settings.".to_owned(),
-        )),
-        Some(endpoint) => {
-            let lacking: Vec<_> = service
-                .versions
-                .iter()
-                .filter(|version| version.endpoints.iter().all(|one| one.id != *endpoint))
-                .map(|version| version.version.as_str())
-                .collect();
-            if !lacking.is_empty() {
-                let message = format!("The endpoint {endpoint} is not in version {}.", lacking.join(", "));
-                problems.push(Failure::new(codes::ENDPOINT_MISSING, message));
-            }
-        }
+    // The same sentence for every version is told once.
+    let mut unserved: Vec<_> = service.versions.iter().filter_map(|one| image::endpoint(place, one).err()).collect();
+    unserved.dedup();
+    problems.extend(unserved);
+    let keyed = matches!(
+        service.auditing,
+        Some(Auditing::EventServer { key: Some(_), .. } | Auditing::Kafka { password: Some(_), .. })
+    );
+    if keyed {
+        let message = "The infrastructure's query log wants a key, and SageMaker has no place where a container's key is not seen by whoever may describe the model. Log without one, or not at all.";
+        problems.push(Failure::new(codes::SETTING_INVALID, message));
     }
     if matches!(service.authorization, Some(Authorization::ApiKeys { .. } | Authorization::Oauth2(_))) {
         let message = "On SageMaker, IAM decides who may query: the endpoint gets no key and no token to look at. Leave the deployment's authorization as it is, or make it public.";

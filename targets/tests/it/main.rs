@@ -6,6 +6,7 @@ mod answers;
 mod governance;
 mod live;
 mod push;
+mod registry;
 mod remapping;
 mod restore;
 mod run_as;
