@@ -7,7 +7,7 @@ use std::{
 
 use engine::{
     failure::{Failure, StepError},
-    packages::PackageKey,
+    packages::{PackageError, PackageKey},
 };
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use super::session::{Place, Session};
 use crate::{
     aws::{Login, Repository},
     codes,
-    http::CallError,
+    http::{CallError, Effect},
     image::{
         Platform,
         build::{Build, Changes, Image},
@@ -53,9 +53,9 @@ pub(super) async fn ensure(
     let folder = session.account.aws.host.scratch();
     let folder = tempfile::tempdir_in(folder).map_err(|error| no_folder(&error))?;
     let served = served(session, version)?;
-    let (size, content) = session.work.packages.open_package(&PackageKey::of(&version.sha256)?).await?;
+    let content = package(session, version).await.map_err(unreadable)?;
     let mut plan = LayerPlan::default();
-    served.lay(vec![Content::Stream { size, content }], &mut plan)?;
+    served.lay(vec![content], &mut plan)?;
     let layers = [made(plan, &folder).await?, front(session, &folder).await?];
     let changes = changes();
     let platform = Platform::default();
@@ -69,6 +69,22 @@ pub(super) async fn ensure(
     let reference = pushed?.reference.to_string();
     session.run().put_note(&note, json!(reference)).await?;
     Ok(reference)
+}
+
+/// The version's archive.
+async fn package(session: &Session<'_>, version: &ServiceVersionSpec) -> Result<Content, PackageError> {
+    let (size, content) = session.work.packages.open_package(&PackageKey::of(&version.sha256)?).await?;
+    if size != version.size {
+        return Err(PackageError::Corrupt);
+    }
+    Ok(Content::Stream { size, content })
+}
+
+/// The package store's failure, before anything was sent.
+fn unreadable(error: PackageError) -> CallError {
+    tracing::warn!(error = %error, cause = ?std::error::Error::source(&error).map(ToString::to_string), "a package can't be read");
+    let retryable = matches!(error, PackageError::Failed { .. });
+    CallError { retryable, ..CallError::permanent(error.code(), error.to_string(), Effect::None) }
 }
 
 /// The base image, and who pulls it: whoever the settings name, or the account itself where it lies in its own registry.

@@ -10,6 +10,7 @@ mod registry;
 mod remapping;
 mod restore;
 mod run_as;
+mod sagemaker;
 mod support;
 mod tls;
 mod twice;
