@@ -51,6 +51,7 @@ mod request;
 mod router;
 mod running;
 mod runs;
+pub mod sagemaker;
 mod sample;
 mod sample_service;
 mod scenarios;

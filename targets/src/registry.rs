@@ -17,6 +17,7 @@ use crate::{
     governance::{self, Question, Verdict},
     http::{Http, HttpSettings, NodeUrl, NodeUrlError, SetupError},
     looks::Looks,
+    sagemaker::SageMaker,
     spec::NamedNode,
     target::{Half, Target},
     tools::{HostSettings, Tools},
@@ -76,6 +77,7 @@ type Constructor = fn(&Tools) -> Arc<dyn Target>;
 platforms! {
     AutomationNode (Project) => AutomationNode,
     Static (Api) => StaticNodes,
+    Sagemaker (Api) => SageMaker,
 }
 
 impl TargetType {

@@ -28,6 +28,9 @@ pub struct HostSettings {
     pub copy_commands: BTreeMap<String, Vec<String>>,
     /// Folders that API nodes share with this process, by name: the folder as this process sees it.
     pub shared_folders: BTreeMap<String, PathBuf>,
+    /// Whether connections may use the cloud identity of the machine itself (its environment, credentials files, web identity, container or instance role). Off: who
+    /// administers a connection must not borrow what the operator gave to the workers.
+    pub ambient_cloud_credentials: bool,
 }
 
 impl HostSettings {
