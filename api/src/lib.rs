@@ -7,8 +7,10 @@
 //! * `rate`: how fast requests are taken, and how many at once; `connections`: a bound on those.
 //! * `rest`: the REST API of Dataiku's client, as calls of the house.
 //! * `fleet`: nodes that register themselves.
+//! * [`agent`]: `slipway agent`, which takes packages beside an API node.
 //! * `bundles`: uploads and downloads. `graphiql`: the page. [`health`]: health, readiness, metrics.
 
+pub mod agent;
 mod auth;
 mod bundles;
 mod connections;
