@@ -1,6 +1,7 @@
 //! Images, pushed to a real registry and judged by other programs: `skopeo` reads them, `umoci` unpacks them.
 
 mod command;
+mod fronts;
 mod push;
 mod troubles;
 

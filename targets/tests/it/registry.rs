@@ -137,7 +137,9 @@ async fn answer(stream: TcpStream, seen: Arc<Mutex<Vec<Asked>>>, lie: Arc<Lie>) 
 
 fn config() -> Vec<u8> {
     let layer = Digest::of(b"the archive inside").to_string();
-    json!({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": [layer]}}).to_string().into()
+    json!({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": [layer]}})
+        .to_string()
+        .into()
 }
 
 const LAYER: &[u8] = b"a layer";
@@ -160,9 +162,8 @@ fn honest(asked: &Asked) -> Reply {
     match (asked.method.as_str(), path) {
         ("GET", "/v2/") => reply(200, &[]),
         ("GET", "/v2/base/manifests/1") => with(manifest(), MANIFEST),
-        ("GET", _) if path.starts_with("/v2/base/blobs/") => {
-            blob(&path["/v2/base/blobs/".len()..]).map_or(reply(404, &[]), |body| with(body, "application/octet-stream"))
-        }
+        ("GET", _) if path.starts_with("/v2/base/blobs/") => blob(&path["/v2/base/blobs/".len()..])
+            .map_or(reply(404, &[]), |body| with(body, "application/octet-stream")),
         ("POST", _) => reply(202, &[("Location", "/v2/up/1?state=x")]),
         ("PUT", _) => reply(201, &[]),
         _ => reply(404, &[]),
@@ -229,7 +230,8 @@ async fn what_is_sent_is_hashed() {
     let digest = Digest::of(b"another").to_string();
     let lie = move |asked: &Asked| {
         let entry = json!({"mediaType": MANIFEST, "size": 9, "digest": digest, "platform": {"os": "linux", "architecture": "amd64"}});
-        let index = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [entry]});
+        let index =
+            json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [entry]});
         let body = |body: String| Some(Reply { body: body.into(), ..reply(200, &[]) });
         if asked.is("GET", "/manifests/1") {
             body(index.to_string())
@@ -294,7 +296,8 @@ async fn redirects_are_followed_for_contents_alone_and_without_the_key() {
         assert_eq!(code(lie).await.0, wanted, "{location}");
     }
     // Only contents: a manifest elsewhere is none.
-    let lie = |asked: &Asked| asked.is("GET", "/manifests/1").then(|| reply(307, &[("Location", "/v2/base/manifests/2")]));
+    let lie =
+        |asked: &Asked| asked.is("GET", "/manifests/1").then(|| reply(307, &[("Location", "/v2/base/manifests/2")]));
     assert_eq!(code(lie).await.0, "REGISTRY_ANSWER_INVALID");
 }
 
@@ -383,7 +386,10 @@ async fn an_upload_goes_on_at_the_registry_alone() {
     for location in [format!("http://{}/v2/up", other.host), "https://127.0.0.1/".to_owned(), "http://[".to_owned()] {
         let place = location.clone();
         let base = Registry::start(|_| None).await;
-        let target = Registry::start(move |asked| asked.is("POST", "/uploads/").then(|| reply(202, &[("Location", place.as_str())]))).await;
+        let target = Registry::start(move |asked| {
+            asked.is("POST", "/uploads/").then(|| reply(202, &[("Location", place.as_str())]))
+        })
+        .await;
         let error = push(&base, &target).await.unwrap_err();
         assert_eq!(error.failure.code.as_str(), "REGISTRY_ANSWER_INVALID", "{location}: {error:?}");
     }
