@@ -7,11 +7,8 @@
 //! * `rate`: how fast requests are taken, and how many at once; `connections`: a bound on those.
 //! * `rest`: the REST API of Dataiku's client, as calls of the house.
 //! * `fleet`: nodes that register themselves.
-<<<<<<< HEAD
 //! * [`front`]: the front in an image for a cloud.
-=======
 //! * [`agent`]: `slipway agent`, which takes packages beside an API node.
->>>>>>> static
 //! * `bundles`: uploads and downloads. `graphiql`: the page. [`health`]: health, readiness, metrics.
 
 pub mod agent;

@@ -12,11 +12,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 
-<<<<<<< HEAD
-pub(crate) use self::{client::*, front::*, image::*, node::*, sandbox::*};
-=======
-pub(crate) use self::{agent::*, client::*, node::*, sandbox::*};
->>>>>>> static
+pub(crate) use self::{agent::*, client::*, front::*, image::*, node::*, sandbox::*};
 
 /// Slipway deploys data projects: it takes a bundle and makes an infrastructure run it, safely, repeatably and under the identity that
 /// policy demands.
