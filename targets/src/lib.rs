@@ -7,16 +7,21 @@
 //! * [`http`]: the one HTTP client, and which answers are worth another attempt.
 //! * [`on_node`]: what a node shows of a deployed project; [`looks`]: looks at it, kept for a moment.
 //! * [`automation`]: Dataiku's Automation node.
+//! * [`azure`]: Azure's API and connections; [`azure_ml`]: Azure Machine Learning.
+//! * `managed`: what platforms that run our containers have in common.
 //! * [`governance`]: asking somebody else whether a bundle may be deployed.
 //! * [`connections`]: the credentials with which platforms are reached.
 //! * [`codes`]: the failure codes of this crate, each with a page in `docs/errors`.
 
 pub mod automation;
+pub mod azure;
+pub mod azure_ml;
 pub mod codes;
 pub mod connections;
 pub mod governance;
 pub mod http;
 pub mod looks;
+mod managed;
 pub mod on_node;
 pub mod registry;
 pub mod secret_ref;

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::{
     automation::AutomationNode,
+    azure_ml::AzureMl,
     connections::{self, Connection},
     governance::{self, Question, Verdict},
     http::{Http, HttpSettings, NodeUrl, NodeUrlError, SetupError},
@@ -47,6 +48,7 @@ type Constructor = fn(&Tools) -> Arc<dyn Target>;
 
 platforms! {
     AutomationNode => AutomationNode,
+    AzureMl => AzureMl,
 }
 
 impl TargetType {
