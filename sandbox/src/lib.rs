@@ -21,6 +21,7 @@
 //! | `snapshot` | the end state, for comparing |
 //! | `governance` | [a governance source](Governance) |
 //! | `outside` | [everybody but the node](Outside) |
+//! | [`clouds`] | strict stand-ins of Azure and Google Cloud |
 //! | `sample` | [bundles to deploy](sample_bundle) |
 
 mod activation;
@@ -30,6 +31,7 @@ mod auth;
 mod bundles;
 mod calls;
 mod clock;
+pub mod clouds;
 mod control;
 mod faults;
 mod folders;

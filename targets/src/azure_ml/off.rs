@@ -57,7 +57,8 @@ async fn environments(s: &Session<'_>, run: &dyn StepContext) -> Result<Flow, St
             flowing!(away(s, run, &Resource::environment(s, version)).await?);
         }
     }
-    if all.is_empty() || foreign {
+    // What holds the versions goes with the last of them. It has no marks, but a name that only this deployment has.
+    if foreign {
         return Ok(Flow::Ready(()));
     }
     let what = format!("environment {}", s.endpoint);

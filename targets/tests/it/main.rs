@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod answers;
+mod azure_ml;
+mod cloud;
 mod governance;
 mod live;
 mod push;

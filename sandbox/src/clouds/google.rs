@@ -1,0 +1,3 @@
+//! Google.
+/// The stand-in.
+pub struct Google;
