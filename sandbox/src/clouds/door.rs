@@ -209,9 +209,10 @@ impl<S: StandIn> RunningCloud<S> {
         self.core.desk().calls.clone()
     }
 
-    /// What there is, for comparing.
+    /// What there is, for comparing with another one's: its own address is `CLOUD`.
     pub fn effects(&self) -> Value {
-        self.core.stand.effects()
+        let told = self.core.stand.effects().to_string().replace(&self.core.base, "CLOUD");
+        serde_json::from_str(&told).unwrap_or_default()
     }
 }
 

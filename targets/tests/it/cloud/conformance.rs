@@ -140,6 +140,17 @@ async fn crash(world: &CloudWorld, step: Step) -> bool {
     panic!("{step:?} does not come to its end");
 }
 
+/// Panics with what differs.
+fn same(found: &[Value], wanted: &[Value], what: &str) {
+    for (run, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+        assert_eq!(found["counts"], wanted["counts"], "{what}: counts after run {run}");
+        for (path, wanted) in wanted["resources"].as_object().unwrap() {
+            assert_eq!(found["resources"][path], *wanted, "{what}: {path} after run {run}");
+        }
+        assert_eq!(found, wanted, "{what}: after run {run}");
+    }
+}
+
 /// All of it.
 pub(crate) async fn every_fault_at_every_call<S, F>(world: impl Fn() -> F)
 where
@@ -155,7 +166,7 @@ where
                 LEFT.with(|left| left.set(after));
                 let (cloud, mut world) = world().await;
                 let lived = live(&cloud, &mut world, &Trouble::Fault(*place, after, fault, class)).await;
-                assert_eq!(lived.effects, wanted.effects, "{place:?}, call {after}, {fault:?}");
+                same(&lived.effects, &wanted.effects, &format!("{place:?}, call {after}, {fault:?}"));
                 tried += 1;
                 met += usize::from(lived.met);
             }
@@ -177,7 +188,7 @@ where
         for after in 0..*writes {
             let (cloud, mut world) = world().await;
             let lived = live(&cloud, &mut world, &Trouble::Crash(*place, after)).await;
-            assert_eq!(lived.effects, wanted.effects, "{place:?}, note {after}");
+            same(&lived.effects, &wanted.effects, &format!("{place:?}, note {after}"));
             met += usize::from(lived.met);
         }
     }
