@@ -90,6 +90,8 @@ codes! {
     AMBIENT_CREDENTIALS_OFF,
     /// The machine has no identity that we can read.
     AMBIENT_CREDENTIALS_MISSING,
+    /// The text is no credentials of the wanted kind.
+    CREDENTIALS_INVALID,
     /// The credentials lack a right.
     RIGHTS_MISSING,
     /// A name that we need is somebody else's.

@@ -8,6 +8,7 @@ use engine::failure::Failure;
 
 use crate::{
     azure::connection::AzureConnection,
+    gcp::connection::GcpConnection,
     spec::ConnectionSpec,
     target::{NodeReport, Secrets},
     tools::Tools,
@@ -38,5 +39,5 @@ type Constructor = fn(&Tools) -> Arc<dyn Connection>;
 
 /// Every type of connection, and how it is made.
 pub fn all() -> &'static [Constructor] {
-    &[|tools| Arc::new(AzureConnection::new(tools))]
+    &[|tools| Arc::new(AzureConnection::new(tools)), |tools| Arc::new(GcpConnection::new(tools))]
 }

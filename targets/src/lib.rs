@@ -8,6 +8,7 @@
 //! * [`on_node`]: what a node shows of a deployed project; [`looks`]: looks at it, kept for a moment.
 //! * [`automation`]: Dataiku's Automation node.
 //! * [`azure`]: Azure's API and connections; [`azure_ml`]: Azure Machine Learning.
+//! * [`gcp`]: Google Cloud's APIs and connections; [`vertex_ai`]: Vertex AI.
 //! * `managed`: what platforms that run our containers have in common.
 //! * [`governance`]: asking somebody else whether a bundle may be deployed.
 //! * [`connections`]: the credentials with which platforms are reached.
@@ -18,6 +19,7 @@ pub mod azure;
 pub mod azure_ml;
 pub mod codes;
 pub mod connections;
+pub mod gcp;
 pub mod governance;
 pub mod http;
 pub mod looks;
@@ -29,5 +31,6 @@ pub mod service;
 pub mod spec;
 pub mod target;
 pub mod tools;
+pub mod vertex_ai;
 
 pub use registry::{TargetType, Targets, all};

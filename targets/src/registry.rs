@@ -19,6 +19,7 @@ use crate::{
     looks::Looks,
     target::Target,
     tools::{HostSettings, Tools},
+    vertex_ai::VertexAi,
 };
 
 /// Makes the list: one line a platform. The first is the default.
@@ -49,6 +50,7 @@ type Constructor = fn(&Tools) -> Arc<dyn Target>;
 platforms! {
     AutomationNode => AutomationNode,
     AzureMl => AzureMl,
+    VertexAi => VertexAi,
 }
 
 impl TargetType {

@@ -42,8 +42,18 @@ impl Google {
         self.node.scrubber().clean(text, most)
     }
 
+    /// Where it is, without a path.
+    pub(crate) fn base(&self) -> String {
+        self.node.url().as_str().to_owned()
+    }
+
+    /// A call with limits of its own.
+    pub(crate) async fn send(&self, request: Request<'_>) -> Result<Exchange, CallError> {
+        self.node.exchange(request).await
+    }
+
     /// A call whose answer is handed back as it came.
-    pub(crate) async fn exchange(
+    async fn exchange(
         &self,
         method: Method,
         path: &[&str],

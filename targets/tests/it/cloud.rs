@@ -5,7 +5,7 @@ pub(crate) mod conformance;
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex,
+        LazyLock, Mutex,
         atomic::{AtomicI64, AtomicU32, Ordering},
     },
     time::Duration,
@@ -114,7 +114,14 @@ impl CloudRun {
         let next = Self::new(self.id, &self.secrets);
         *next.notes.lock().unwrap() = self.notes.lock().unwrap().clone();
         next.now.store(self.now.load(Ordering::SeqCst), Ordering::SeqCst);
+        next.writes.store(self.writes(), Ordering::SeqCst);
         next
+    }
+
+    /// Time passes, as a step asked.
+    pub(crate) fn advance(&self, by: Duration) {
+        assert!(!by.is_zero());
+        self.now.fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
     }
 
     pub(crate) fn writes(&self) -> u32 {
@@ -141,7 +148,6 @@ pub(crate) struct CloudWorld {
     contents: BundleContents,
     packages: PackageStore,
     ledger: Ledger,
-    _folder: tempfile::TempDir,
 }
 
 /// How long a call may take in these tests: what never answers is given up after this.
@@ -162,9 +168,11 @@ pub(crate) fn versions(shares: &[(&str, f64)]) -> Value {
 
 impl CloudWorld {
     pub(crate) async fn new(setup: Setup) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        // One store for all worlds of the process: none changes it.
+        static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
+        let folder = FOLDER.path();
         let packages =
-            PackageStore::open(folder.path().join("store").to_str().unwrap(), &folder.path().join("staging")).unwrap();
+            PackageStore::open(folder.join("store").to_str().unwrap(), &folder.join("staging")).unwrap();
         let http = HttpSettings {
             connect_timeout: Duration::from_secs(5),
             call_timeout: CALL,
@@ -225,7 +233,6 @@ impl CloudWorld {
             contents: BundleContents::default(),
             packages,
             ledger: Ledger::default(),
-            _folder: folder,
         }
     }
 
@@ -282,7 +289,7 @@ impl CloudWorld {
         for _ in 0..200 {
             match self.attempt(step).await {
                 Ok(StepOutcome::Done { output, warnings }) => return Ok((output, warnings)),
-                Ok(StepOutcome::NotYet { check_in }) => assert!(!check_in.is_zero()),
+                Ok(StepOutcome::NotYet { check_in }) => self.run.advance(check_in),
                 Err(StepError::Retryable { .. }) => {}
                 Err(StepError::Permanent(failure)) => return Err(failure),
                 Err(other) => panic!("{other:?}"),

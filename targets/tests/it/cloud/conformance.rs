@@ -43,6 +43,7 @@ struct Place {
 
 /// Lives the life. At `place` the fault meets the call after `after` others, counted from the step's first; or the lease is lost at that note.
 enum Trouble {
+    /// None, to the end.
     None,
     Fault(Place, usize, CloudFault, Class),
     Crash(Place, u32),
@@ -78,6 +79,10 @@ async fn live<S: StandIn>(cloud: &RunningCloud<S>, world: &mut CloudWorld, troub
             lived.took.push((place, cloud.calls().len() - calls, world.run.writes() - writes));
         }
         lived.effects.push(cloud.effects());
+        // What comes after a run that came to the same comes to the same.
+        if matches!(trouble, Trouble::Fault(at, ..) | Trouble::Crash(at, _) if at.run == run) {
+            break;
+        }
     }
     lived
 }
@@ -90,7 +95,8 @@ async fn meet<S: StandIn>(cloud: &RunningCloud<S>, world: &CloudWorld, step: Ste
         let armed = cloud.disarm();
         if armed {
             match outcome {
-                Ok(StepOutcome::NotYet { .. }) => {
+                Ok(StepOutcome::NotYet { check_in }) => {
+                    world.run.advance(check_in);
                     // Armed again for what is left of its calls.
                     let left = LEFT.with(|left| left.get()) - (cloud.calls().len() - before);
                     LEFT.with(|cell| cell.set(left));
@@ -132,7 +138,7 @@ async fn crash(world: &CloudWorld, step: Step) -> bool {
     for _ in 0..100 {
         match world.attempt(step).await {
             Err(StepError::LeaseLost) => return true,
-            Ok(StepOutcome::NotYet { .. }) => {}
+            Ok(StepOutcome::NotYet { check_in }) => world.run.advance(check_in),
             Ok(StepOutcome::Done { .. }) => return false,
             other => panic!("{step:?}: {other:?}"),
         }
