@@ -15,4 +15,5 @@ mod support;
 mod tls;
 mod twice;
 mod validate;
+mod vertex_ai;
 mod walk;
