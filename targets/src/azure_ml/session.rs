@@ -48,7 +48,7 @@ pub(super) struct Planned<'a> {
 
 /// The service that is deployed.
 pub(super) fn service(spec: &DeploySpec) -> Result<&ServiceSpec, Failure> {
-    let none = || Failure::new(codes::SERVICE_MISSING, "This infrastructure takes API services, and this is none.");
+    let none = || Failure::new(codes::SERVICE_EXPECTED, "This infrastructure takes API services, and this is none.");
     spec.service.as_deref().ok_or_else(none)
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn of_service(spec: &DeploySpec, gate: &str, problems: &mut Problems)
     use crate::spec::Authorization;
 
     let Some(service) = &spec.service else {
-        problems.add(&codes::SERVICE_MISSING, "This infrastructure takes API services, and this is none.");
+        problems.add(&codes::SERVICE_EXPECTED, "This infrastructure takes API services, and this is none.");
         return;
     };
     match &service.endpoint {
@@ -64,7 +64,7 @@ pub(crate) fn of_service(spec: &DeploySpec, gate: &str, problems: &mut Problems)
             for version in &service.versions {
                 if !version.endpoints.iter().any(|one| one.id == *endpoint) {
                     let message = format!("Version {} has no endpoint {endpoint}. Choose another one, or another version.", version.version);
-                    problems.add(&codes::ENDPOINT_UNKNOWN, message);
+                    problems.add(&codes::ENDPOINT_MISSING, message);
                 }
             }
         }

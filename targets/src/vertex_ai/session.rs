@@ -52,7 +52,7 @@ pub(super) struct Planned<'a> {
 impl<'a> Session<'a> {
     /// Signs in.
     pub(super) async fn open(gcp: &Gcp, spec: &'a DeploySpec, opener: Opener<'a>) -> Result<Self, StepError> {
-        let none = || Failure::new(codes::SERVICE_MISSING, "This infrastructure takes API services, and this is none.");
+        let none = || Failure::new(codes::SERVICE_EXPECTED, "This infrastructure takes API services, and this is none.");
         let service = spec.service.as_deref().ok_or_else(none)?;
         let settings = Settings::read(spec)?;
         let connection = GcpSettings::read(spec.infrastructure.connection.as_ref())?;

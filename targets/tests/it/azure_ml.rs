@@ -228,7 +228,7 @@ async fn everything_that_is_wrong_is_told_at_once() {
         Some(serde_json::from_value(json!({"method": "API_KEYS", "keys": []})).unwrap());
     let failure = world.step(Step::Validate).await.unwrap_err();
     assert_eq!(failure.code.as_str(), "VALIDATION_FAILED");
-    for said in ["ENDPOINT_UNKNOWN", "AUTHORIZATION_UNSUPPORTED", "onlineEndpoints/write", "deployments/delete", "listKeys/action", "to push"] {
+    for said in ["ENDPOINT_MISSING", "AUTHORIZATION_UNSUPPORTED", "onlineEndpoints/write", "deployments/delete", "listKeys/action", "to push"] {
         assert!(failure.message.contains(said), "{said}: {}", failure.message);
     }
     assert!(!failure.message.contains("workspaces/read"), "{}", failure.message);
