@@ -78,6 +78,36 @@ codes! {
     GOVERNANCE_SOURCE_INVALID,
     /// The project is not on the node any more.
     PROJECT_MISSING,
+
+    // Clouds that run our containers.
+    /// Settings of another shape than this build's.
+    SETTINGS_UNREADABLE,
+    /// There is no connection, or one of another type.
+    CONNECTION_UNFIT,
+    /// The operator does not lend the machine's identity, or not to there.
+    AMBIENT_CREDENTIALS_OFF,
+    /// The machine has no identity that we can read.
+    AMBIENT_CREDENTIALS_MISSING,
+    /// The text is no credentials of the wanted kind.
+    CREDENTIALS_INVALID,
+    /// The credentials lack a right.
+    RIGHTS_MISSING,
+    /// A name that we need is somebody else's.
+    PLATFORM_NAME_TAKEN,
+    /// The platform tried, and says that it failed.
+    PLATFORM_FAILED,
+    /// Something that should be on the platform is not there.
+    PLATFORM_RESOURCE_MISSING,
+    /// What is deployed is no API service.
+    SERVICE_EXPECTED,
+    /// The platform is still at work on a service.
+    SERVICE_STARTING,
+    /// The platform serves one endpoint, and none is chosen.
+    ENDPOINT_NOT_CHOSEN,
+    /// The platform has a gate of its own, through which the service's keys don't get.
+    AUTHORIZATION_UNSUPPORTED,
+    /// More versions at once than the platform can tell apart.
+    VERSIONS_TOO_MANY,
     /// A setting that nothing works without is not set.
     SETTING_MISSING,
     /// A setting can't be what it is.

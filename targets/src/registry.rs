@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use crate::{
     api_static::StaticNodes,
     automation::AutomationNode,
+    azure_ml::AzureMl,
     connections::{self, Connection},
     governance::{self, Question, Verdict},
     http::{Http, HttpSettings, NodeUrl, NodeUrlError, SetupError},
@@ -21,6 +22,7 @@ use crate::{
     spec::NamedNode,
     target::{Half, Target},
     tools::{HostSettings, Tools},
+    vertex_ai::VertexAi,
 };
 
 /// Makes the list: one line a platform. The first is the default.
@@ -78,6 +80,8 @@ platforms! {
     AutomationNode (Project) => AutomationNode,
     Static (Api) => StaticNodes,
     Sagemaker (Api) => SageMaker,
+    AzureMl (Api) => AzureMl,
+    VertexAi (Api) => VertexAi,
 }
 
 impl TargetType {

@@ -4,6 +4,8 @@
 
 mod answers;
 mod api_static;
+mod azure_ml;
+mod cloud;
 mod governance;
 mod live;
 mod push;
@@ -16,4 +18,5 @@ mod support;
 mod tls;
 mod twice;
 mod validate;
+mod vertex_ai;
 mod walk;
