@@ -78,6 +78,22 @@ codes! {
     GOVERNANCE_SOURCE_INVALID,
     /// The project is not on the node any more.
     PROJECT_MISSING,
+    /// A setting that is needed was not entered.
+    SETTING_MISSING,
+    /// A setting, or several together, can't be.
+    SETTING_INVALID,
+    /// The platform has something of the name that we would use, and it is none of ours.
+    PLATFORM_NAME_TAKEN,
+    /// The role lacks a privilege.
+    SNOWFLAKE_PRIVILEGE_MISSING,
+    /// The private key of a connection can't be used.
+    SNOWFLAKE_KEY_INVALID,
+    /// A statement was understood, and failed.
+    SNOWFLAKE_SQL_FAILED,
+    /// A container or the service failed.
+    SNOWPARK_SERVICE_FAILED,
+    /// The service was not ready in time.
+    SNOWPARK_SERVICE_NOT_READY,
 }
 
 #[cfg(test)]

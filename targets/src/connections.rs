@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use engine::failure::Failure;
 
 use crate::{
+    snowflake::Snowflake,
     spec::ConnectionSpec,
     target::{NodeReport, Secrets},
     tools::Tools,
@@ -37,5 +38,5 @@ type Constructor = fn(&Tools) -> Arc<dyn Connection>;
 
 /// Every type of connection, and how it is made.
 pub fn all() -> &'static [Constructor] {
-    &[]
+    &[|tools| Arc::new(Snowflake::new(tools))]
 }

@@ -8,6 +8,7 @@
 //! * [`on_node`]: what a node shows of a deployed project; [`looks`]: looks at it, kept for a moment.
 //! * [`automation`]: Dataiku's Automation node.
 //! * [`governance`]: asking somebody else whether a bundle may be deployed.
+//! * [`snowflake`]: the connection to Snowflake; [`snowpark`]: Snowpark Container Services.
 //! * [`connections`]: the credentials with which platforms are reached.
 //! * [`codes`]: the failure codes of this crate, each with a page in `docs/errors`.
 
@@ -21,6 +22,8 @@ pub mod on_node;
 pub mod registry;
 pub mod secret_ref;
 pub mod service;
+pub mod snowflake;
+pub mod snowpark;
 pub mod spec;
 pub mod target;
 pub mod tools;

@@ -16,6 +16,7 @@ use crate::{
     governance::{self, Question, Verdict},
     http::{Http, HttpSettings, NodeUrl, NodeUrlError, SetupError},
     looks::Looks,
+    snowpark::Snowpark,
     target::Target,
     tools::{HostSettings, Tools},
 };
@@ -47,6 +48,7 @@ type Constructor = fn(&Tools) -> Arc<dyn Target>;
 
 platforms! {
     AutomationNode => AutomationNode,
+    Snowpark => Snowpark,
 }
 
 impl TargetType {
