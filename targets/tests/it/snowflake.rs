@@ -1,0 +1,11 @@
+//! A strict stand-in of Snowflake, and what is tested against it.
+
+mod account;
+mod conformance;
+mod keys;
+mod login;
+mod sql;
+mod statements;
+mod walk;
+mod wire;
+mod world;
