@@ -8,7 +8,7 @@ use std::{
 
 use engine::{failure::StepError, secrets::Secret};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     automation::AutomationNode,
@@ -17,13 +17,14 @@ use crate::{
     http::{Http, HttpSettings, NodeUrl, NodeUrlError, SetupError},
     looks::Looks,
     snowpark::Snowpark,
-    target::Target,
+    spec::NamedNode,
+    target::{Half, Target},
     tools::{HostSettings, Tools},
 };
 
 /// Makes the list: one line a platform. The first is the default.
 macro_rules! platforms {
-    ($first:ident => $first_target:ty, $($name:ident => $target:ty),* $(,)?) => {
+    ($first:ident ($first_half:ident) => $first_target:ty, $($name:ident ($half:ident) => $target:ty),* $(,)?) => {
         /// A kind of platform.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -32,6 +33,24 @@ macro_rules! platforms {
             #[default]
             $first,
             $($name),*
+        }
+
+        impl TargetType {
+            /// What can be deployed to it.
+            pub fn half(self) -> Half {
+                match self {
+                    Self::$first => Half::$first_half,
+                    $(Self::$name => Half::$half),*
+                }
+            }
+
+            /// The nodes that settings of such an infrastructure name, each a lane of an update ([`Target::nodes`]).
+            pub fn nodes(self, settings: &Map<String, Value>) -> Vec<NamedNode> {
+                match self {
+                    Self::$first => <$first_target>::nodes(settings),
+                    $(Self::$name => <$target>::nodes(settings)),*
+                }
+            }
         }
 
         /// Every platform, and how it is made.
@@ -47,8 +66,8 @@ macro_rules! platforms {
 type Constructor = fn(&Tools) -> Arc<dyn Target>;
 
 platforms! {
-    AutomationNode => AutomationNode,
-    Snowpark => Snowpark,
+    AutomationNode (Project) => AutomationNode,
+    Snowpark (Api) => Snowpark,
 }
 
 impl TargetType {
@@ -176,5 +195,19 @@ mod tests {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
         assert!("NODE".parse::<TargetType>().is_err());
+    }
+
+    #[test]
+    fn each_says_what_it_is() {
+        for (kind, target) in Targets::new(HttpSettings::default()).unwrap().made() {
+            let described = target.describe();
+            assert_eq!(described.half, kind.half(), "{kind}");
+            for schema in [described.settings, described.deployment] {
+                let schema: Value = serde_json::from_str(schema).unwrap();
+                assert_eq!(schema["additionalProperties"], false, "{kind}");
+            }
+            assert_eq!(described.half == Half::Project, target.projects().is_some(), "{kind}");
+            assert_eq!(described.half == Half::Api, target.services().is_some(), "{kind}");
+        }
     }
 }

@@ -116,7 +116,10 @@ pub trait Target: Send + Sync {
 
     /// The nodes that these settings name, each a lane of an update; empty where the platform has no nodes, or where the infrastructure's own fields name them.
     /// The settings are such as the schema lets through.
-    fn nodes(&self, settings: &Map<String, Value>) -> Vec<NamedNode> {
+    fn nodes(settings: &Map<String, Value>) -> Vec<NamedNode>
+    where
+        Self: Sized,
+    {
         let _ = settings;
         Vec::new()
     }
