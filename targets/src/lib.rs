@@ -10,6 +10,7 @@
 //! * [`governance`]: asking somebody else whether a bundle may be deployed.
 //! * [`snowflake`]: the connection to Snowflake; [`snowpark`]: Snowpark Container Services.
 //! * [`connections`]: the credentials with which platforms are reached.
+//! * [`image`]: images: a base image and one layer, pushed to a registry.
 //! * [`codes`]: the failure codes of this crate, each with a page in `docs/errors`.
 
 pub mod automation;
@@ -17,6 +18,7 @@ pub mod codes;
 pub mod connections;
 pub mod governance;
 pub mod http;
+pub mod image;
 pub mod looks;
 pub mod on_node;
 pub mod registry;
