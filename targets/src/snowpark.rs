@@ -38,7 +38,6 @@ use self::{
     site::Site,
 };
 use crate::{
-    http::Http,
     on_node::OnNode,
     snowflake::{
         client::{Api, KIND, settings_of},
@@ -56,17 +55,17 @@ use crate::{
 /// Snowpark Container Services, as a target.
 #[derive(Clone, Debug)]
 pub struct Snowpark {
-    http: Http,
+    tools: Tools,
 }
 
 impl Snowpark {
-    /// With the process's HTTP client.
+    /// With the process's HTTP client, and what its operator gives.
     pub fn new(tools: &Tools) -> Self {
-        Self { http: tools.http.clone() }
+        Self { tools: tools.clone() }
     }
 
     async fn site(&self, look: Look<'_>) -> Result<Site, Failure> {
-        Site::open(&self.http, look.spec, Vault::Look(look.secrets)).await.map_err(failure)
+        Site::open(&self.tools.http, look.spec, Vault::Look(look.secrets)).await.map_err(failure)
     }
 }
 
@@ -94,9 +93,9 @@ impl Target for Snowpark {
     async fn check(&self, place: &InfrastructureSpec, secrets: &dyn Secrets) -> Result<NodeReport, Failure> {
         let mut problems = Problems::default();
         let read = Place::read(&place.settings, place.connection.as_ref(), &mut problems);
-        let patience = self.http.settings().call_timeout;
+        let patience = self.tools.http.settings().call_timeout;
         let connection = settings_of(place.connection.as_ref())?;
-        let api = Api::open(&self.http, &connection, Vault::Look(secrets), patience).await.map_err(failure)?;
+        let api = Api::open(&self.tools.http, &connection, Vault::Look(secrets), patience).await.map_err(failure)?;
         let who = match &read {
             Some(read) => needs::look(&api, read, &mut problems).await?,
             // What can't be read yet can't be looked for; that the credentials work can.
@@ -127,35 +126,35 @@ impl Target for Snowpark {
     }
 
     async fn validate(&self, work: &Work<'_>) -> StepResult {
-        validate::validate(&Session::open(&self.http, work).await?).await
+        validate::validate(&Session::open(&self.tools.http, work).await?).await
     }
 
     async fn push(&self, work: &Work<'_>) -> StepResult {
-        image::push(&Session::open(&self.http, work).await?).await
+        image::push(&Session::open(&self.tools.http, work).await?, &self.tools).await
     }
 
     async fn activate(&self, work: &Work<'_>) -> StepResult {
-        activate::activate(&Session::open(&self.http, work).await?).await
+        activate::activate(&Session::open(&self.tools.http, work).await?).await
     }
 
     async fn enforce(&self, work: &Work<'_>) -> StepResult {
-        enforce::enforce(&Session::open(&self.http, work).await?).await
+        enforce::enforce(&Session::open(&self.tools.http, work).await?).await
     }
 
     async fn verify(&self, work: &Work<'_>) -> StepResult {
-        verify::verify(&Session::open(&self.http, work).await?).await
+        verify::verify(&Session::open(&self.tools.http, work).await?).await
     }
 
     async fn switch_off(&self, work: &Work<'_>) -> StepResult {
-        turn_off::switch_off(&Session::open(&self.http, work).await?).await
+        turn_off::switch_off(&Session::open(&self.tools.http, work).await?).await
     }
 
     async fn remove(&self, work: &Work<'_>) -> StepResult {
-        turn_off::remove(&Session::open(&self.http, work).await?).await
+        turn_off::remove(&Session::open(&self.tools.http, work).await?).await
     }
 
     async fn restore(&self, work: &Work<'_>) -> StepResult {
-        restore::restore(&Session::open(&self.http, work).await?).await
+        restore::restore(&Session::open(&self.tools.http, work).await?).await
     }
 }
 

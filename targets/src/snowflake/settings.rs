@@ -80,13 +80,15 @@ impl ConnectionSettings {
         self.registry_password.as_ref().or(token)
     }
 
-    /// Whether the login may be sent there.
-    pub(crate) fn trusts_registry(&self, host: &str) -> bool {
-        let host = host.to_lowercase();
-        let bare = host.split(':').next().unwrap_or_default();
+    /// Whether the login may be sent there; and if so, whether without TLS.
+    pub(crate) fn trusts_registry(&self, host: &str) -> Option<bool> {
+        let (host, named) = (host.to_lowercase(), self.registry_host.trim().to_lowercase());
+        let (named, plain) = named.strip_prefix("http://").map_or((named.as_str(), false), |rest| (rest, true));
+        if !named.is_empty() && host == named {
+            return Some(plain);
+        }
         let own = [".snowflakecomputing.com", ".snowflakecomputing.cn"];
-        own.iter().any(|domain| bare.ends_with(domain) && host == bare)
-            || (!self.registry_host.is_empty() && host == self.registry_host.to_lowercase())
+        (!host.contains(':') && own.iter().any(|domain| host.ends_with(domain))).then_some(false)
     }
 }
 
@@ -130,16 +132,16 @@ mod tests {
     fn places() {
         assert_eq!(read(json!({"account": "My_Org-acct"})).base_url(), "https://my-org-acct.snowflakecomputing.com");
         assert_eq!(read(json!({"account": "a", "accountUrl": "http://localhost:1"})).base_url(), "http://localhost:1");
-        let own = read(json!({"registryHost": "localhost:5000"}));
+        let own = read(json!({"registryHost": "http://localhost:5000"}));
         for (host, trusted) in [
-            ("org-acct.registry.snowflakecomputing.com", true),
-            ("ORG.registry.Snowflakecomputing.com", true),
-            ("localhost:5000", true),
-            ("localhost", false),
-            ("localhost:5001", false),
-            ("snowflakecomputing.com.example.org", false),
-            ("evilsnowflakecomputing.com", false),
-            ("org.registry.snowflakecomputing.com:8443", false),
+            ("org-acct.registry.snowflakecomputing.com", Some(false)),
+            ("ORG.registry.Snowflakecomputing.com", Some(false)),
+            ("localhost:5000", Some(true)),
+            ("localhost", None),
+            ("localhost:5001", None),
+            ("snowflakecomputing.com.example.org", None),
+            ("evilsnowflakecomputing.com", None),
+            ("org.registry.snowflakecomputing.com:8443", None),
         ] {
             assert_eq!(own.trusts_registry(host), trusted, "{host}");
         }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     codes,
+    image::contract::EndpointType,
     snowflake::ident::{Ident, dollars, literal, path},
     spec::{Auditing, Authorization, DeploySpec, EndpointSpec, ServiceSpec},
     target::VersionShare,
@@ -32,6 +33,7 @@ pub(super) struct Goal {
     pub(super) service: Ident,
     pub(super) function: Function,
     pub(super) endpoint: EndpointSpec,
+    pub(super) kind: EndpointType,
     /// Who may use it; empty leaves that alone.
     pub(super) grantees: Vec<Ident>,
     pub(super) image: Image,
@@ -75,6 +77,7 @@ impl Goal {
         environment("environment", &said.environment, problems);
         may_call(service, problems);
         let endpoint = endpoint(service, problems);
+        let kind = endpoint.as_ref().and_then(|one| kind(one, problems));
         let function = function(service, &said, problems);
         let mut grantees = Vec::new();
         let roles = if said.grant_usage_to.is_empty() { &place.settings.grant_usage_to } else { &said.grant_usage_to };
@@ -92,7 +95,7 @@ impl Goal {
         if problems.0.len() > before {
             return None;
         }
-        let (endpoint, function) = (endpoint?, function?);
+        let (endpoint, function, kind) = (endpoint?, function?, kind?);
         let name = format!("SLIPWAY_{}_{}", readable(&service.service_id), &deployment_hash(spec)[..8].to_uppercase());
         let image = image(place, spec, service, &endpoint, &function);
         let specification = specification(place, &said, &image);
@@ -117,7 +120,18 @@ impl Goal {
             function: function.clone(),
         };
         let service = problems.checked("service", Ident::exact(&name))?;
-        Some(Self { service, function, endpoint, grantees, image, specification, min_instances, max_instances, mark })
+        Some(Self {
+            service,
+            function,
+            endpoint,
+            kind,
+            grantees,
+            image,
+            specification,
+            min_instances,
+            max_instances,
+            mark,
+        })
     }
 
     /// The body that makes the service.
@@ -245,6 +259,16 @@ fn endpoint(service: &ServiceSpec, problems: &mut Problems) -> Option<EndpointSp
         }
     }
     chosen.cloned()
+}
+
+/// What kind it is: the front must know.
+fn kind(endpoint: &EndpointSpec, problems: &mut Problems) -> Option<EndpointType> {
+    let kind = endpoint.kind.as_deref().unwrap_or_default();
+    let read = serde_json::from_value(kind.into());
+    read.map_err(|_| {
+        problems.wrong("endpoint", format_args!("{} is of no type that can be served: {kind:?}", endpoint.id))
+    })
+    .ok()
 }
 
 fn function(service: &ServiceSpec, said: &DeploymentSettings, problems: &mut Problems) -> Option<Function> {

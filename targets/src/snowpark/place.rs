@@ -3,7 +3,10 @@
 use engine::failure::Code;
 use serde_json::{Map, Value};
 
-use super::settings::{self, Settings};
+use super::{
+    image,
+    settings::{self, Settings},
+};
 use crate::{
     codes,
     snowflake::{
@@ -115,6 +118,8 @@ impl Place {
         }
         if settings.base_image.trim().is_empty() {
             problems.missing("baseImage", "say to which image with an API node services are added.");
+        } else if let Err(failure) = image::base_reference(&settings.base_image) {
+            problems.wrong("baseImage", failure.message.trim_end_matches('.'));
         }
         if !settings.base_image_user.is_empty() && settings.base_image_password.is_none() {
             problems.missing("baseImagePassword", "enter the password of the base image's user.");

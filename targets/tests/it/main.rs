@@ -9,6 +9,7 @@ mod push;
 mod remapping;
 mod restore;
 mod run_as;
+mod snowflake;
 mod support;
 mod tls;
 mod twice;

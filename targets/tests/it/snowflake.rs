@@ -4,6 +4,7 @@ mod account;
 mod conformance;
 mod keys;
 mod login;
+mod registry;
 mod sql;
 mod statements;
 mod walk;

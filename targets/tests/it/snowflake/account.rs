@@ -234,9 +234,7 @@ fn inside(state: &mut State, asked: &Asked, place: [&str; 2], rest: &[&str]) -> 
                     json!({"name": REPOSITORY, "database_name": DATABASE, "schema_name": SCHEMA, "repository_url": format!("{}/{path}", state.registry)}),
                 )),
                 ["images"] => {
-                    let image = |(name, tag, digest): &(String, String, String)| {
-                        json!({"image_name": name, "tags": tag, "digest": digest, "image_path": format!("{path}/{name}:{tag}")})
-                    };
+                    let image = |(name, tag, digest): &(String, String, String)| json!({"image_name": name, "tags": tag, "digest": digest, "image_path": format!("{path}/{name}:{tag}")});
                     Ok(Told::new(200, state.images.iter().map(image).collect()))
                 }
                 _ => Err(missing("page")),
@@ -287,7 +285,9 @@ fn inside(state: &mut State, asked: &Asked, place: [&str; 2], rest: &[&str]) -> 
                         json!([{"name": "api", "port": 8080, "protocol": "HTTP", "is_public": public, "ingress_url": url}]),
                     ))
                 }
-                ["logs"] if asked.parameter("containerName") == Some("node") && asked.parameter("instanceId").is_some() => {
+                ["logs"]
+                    if asked.parameter("containerName") == Some("node") && asked.parameter("instanceId").is_some() =>
+                {
                     Ok(Told::new(200, json!({"system$get_service_logs": state.log})))
                 }
                 ["roles", "ALL_ENDPOINTS_USAGE", "grants-of"] => {
@@ -310,7 +310,9 @@ fn later(state: &mut State, what: &str) -> Told {
     let id = format!("r{}", state.results.len());
     state.results.insert(id.clone(), done);
     let body = json!({"code": "392604", "message": "Request execution in progress.", "resultHandler": id});
-    Told { status: 202, headers: vec![("Location".to_owned(), format!("/api/v2/results/{id}"))], body }
+    let mut told = Told::new(202, body);
+    told.headers.push(("Location".to_owned(), format!("/api/v2/results/{id}")));
+    told
 }
 
 fn create(state: &mut State, asked: &Asked) -> Result<Told, Told> {

@@ -78,9 +78,12 @@ async fn what_is_missing_is_named() {
     .unwrap_err();
     assert_eq!(code, "SETTING_MISSING");
     assert!(message.contains("user, privateKey"), "{message}");
-    let (code, _) = signed_in(|world| drop(world.connection().insert("user".into(), json!("other")))).await.unwrap_err();
+    let (code, _) =
+        signed_in(|world| drop(world.connection().insert("user".into(), json!("other")))).await.unwrap_err();
     assert_eq!(code, "NODE_KEY_REJECTED");
     let (code, _) =
-        signed_in(|world| drop(world.connection().insert("accountUrl".into(), json!("http://169.254.169.254")))).await.unwrap_err();
+        signed_in(|world| drop(world.connection().insert("accountUrl".into(), json!("http://169.254.169.254"))))
+            .await
+            .unwrap_err();
     assert_eq!(code, "NODE_ADDRESS_FORBIDDEN");
 }

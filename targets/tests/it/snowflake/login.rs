@@ -18,7 +18,8 @@ pub(crate) const PAT: &str = "pat-0123456789abcdef";
 
 /// The reason of a 401, if it is one.
 pub(crate) fn check(asked: &Asked) -> Result<(), String> {
-    let token = asked.header("authorization").and_then(|value| value.strip_prefix("Bearer ")).ok_or("no bearer token")?;
+    let token =
+        asked.header("authorization").and_then(|value| value.strip_prefix("Bearer ")).ok_or("no bearer token")?;
     match asked.header("x-snowflake-authorization-token-type") {
         Some("KEYPAIR_JWT") => jwt(token),
         Some("OAUTH" | "PROGRAMMATIC_ACCESS_TOKEN") if token == PAT => Ok(()),
@@ -35,8 +36,7 @@ fn jwt(token: &str) -> Result<(), String> {
     if header["alg"] != "RS256" {
         return Err(format!("alg {}", header["alg"]));
     }
-    let pem: String =
-        include_str!("keys/plain.pem").lines().filter(|line| !line.starts_with('-')).collect();
+    let pem: String = include_str!("keys/plain.pem").lines().filter(|line| !line.starts_with('-')).collect();
     let key = RsaKeyPair::from_pkcs8(&BASE64_STANDARD.decode(pem).unwrap()).unwrap();
     let signed = token.rsplit_once('.').unwrap().0;
     UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref())

@@ -177,8 +177,18 @@ impl Reader {
             self.need_sign(')')?;
         }
         const KNOWN: [&str; 12] = [
-            "NUMBER", "FLOAT", "VARCHAR", "BOOLEAN", "DATE", "TIME", "TIMESTAMP_LTZ", "TIMESTAMP_NTZ", "TIMESTAMP_TZ",
-            "VARIANT", "OBJECT", "ARRAY",
+            "NUMBER",
+            "FLOAT",
+            "VARCHAR",
+            "BOOLEAN",
+            "DATE",
+            "TIME",
+            "TIMESTAMP_LTZ",
+            "TIMESTAMP_NTZ",
+            "TIMESTAMP_TZ",
+            "VARIANT",
+            "OBJECT",
+            "ARRAY",
         ];
         if KNOWN.contains(&word.as_str()) { Ok(word) } else { Err(format!("unsupported data type '{word}'")) }
     }

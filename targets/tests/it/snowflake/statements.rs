@@ -28,7 +28,9 @@ pub(crate) fn answer(state: &mut State, asked: &Asked) -> Result<Told, Told> {
     if asked.method != "POST" || asked.path.len() != 3 {
         return Err(refusal(405, "390405", "method not allowed"));
     }
-    if let Some((name, _)) = asked.query.iter().find(|(name, _)| !["requestId", "retry", "async"].contains(&name.as_str())) {
+    if let Some((name, _)) =
+        asked.query.iter().find(|(name, _)| !["requestId", "retry", "async"].contains(&name.as_str()))
+    {
         return Err(refusal(400, "391911", format!("unknown parameter {name}")));
     }
     let body = asked.json().ok_or_else(|| refusal(400, "391902", "no JSON"))?;
@@ -105,10 +107,20 @@ fn not_there(what: &str) -> Told {
 fn run(state: &mut State, body: &Value) -> Outcome {
     let role = body.get("role").and_then(Value::as_str).map_or_else(|| state.default_role.clone(), str::to_owned);
     if ![ROLE, &state.default_role].contains(&role.as_str()) {
-        return Err(sql_error("390189", "42501", format!("Role '{role}' specified in the request is not granted to this user.")));
+        return Err(sql_error(
+            "390189",
+            "42501",
+            format!("Role '{role}' specified in the request is not granted to this user."),
+        ));
     }
     let mut sql = Reader::of(body["statement"].as_str().unwrap_or_default()).map_err(syntax)?;
-    if sql.words("SHOW") { show(state, sql) } else if sql.words("SELECT") { select(state, sql, body, &role) } else { change(state, sql) }
+    if sql.words("SHOW") {
+        show(state, sql)
+    } else if sql.words("SELECT") {
+        select(state, sql, body, &role)
+    } else {
+        change(state, sql)
+    }
 }
 
 fn schema(path: &[String]) -> Result<(), Told> {
@@ -124,7 +136,10 @@ fn show(state: &State, mut sql: Reader) -> Outcome {
             let arguments = format!("{}({}) RETURN {}", one.name, one.types, one.returns);
             vec![text(&one.name), text(SCHEMA), Some(arguments), text(&one.comment)]
         };
-        return Ok(Rows(vec!["name", "schema_name", "arguments", "description"], state.functions.iter().map(row).collect()));
+        return Ok(Rows(
+            vec!["name", "schema_name", "arguments", "description"],
+            state.functions.iter().map(row).collect(),
+        ));
     }
     let columns = vec!["privilege", "granted_on", "name", "granted_to", "grantee_name"];
     if sql.words("GRANTS TO ROLE") {
@@ -142,7 +157,8 @@ fn show(state: &State, mut sql: Reader) -> Outcome {
         let at = function(state, &mut sql)?;
         sql.end().map_err(syntax)?;
         let one = &state.functions[at];
-        let row = |role: &String| vec![text("USAGE"), text("FUNCTION"), text(&one.name), text("ROLE"), Some(role.clone())];
+        let row =
+            |role: &String| vec![text("USAGE"), text("FUNCTION"), text(&one.name), text("ROLE"), Some(role.clone())];
         let owner = vec![text("OWNERSHIP"), text("FUNCTION"), text(&one.name), text("ROLE"), text(ROLE)];
         return Ok(Rows(columns, one.users.iter().map(row).chain([owner]).collect()));
     }
@@ -167,7 +183,10 @@ fn service(state: &State, sql: &mut Reader) -> Result<String, Told> {
 fn select(state: &State, mut sql: Reader, body: &Value, role: &str) -> Outcome {
     if sql.words("CURRENT_USER") {
         let values = ["DEPLOYER", role, "ACME_TEST", "9.9.9"];
-        return Ok(Rows(vec!["user", "role", "account", "version"], vec![values.iter().map(|v| Some((*v).to_owned())).collect()]));
+        return Ok(Rows(
+            vec!["user", "role", "account", "version"],
+            vec![values.iter().map(|v| Some((*v).to_owned())).collect()],
+        ));
     }
     let path = sql.path(3).map_err(syntax)?;
     schema(&path)?;
@@ -267,7 +286,11 @@ fn change(state: &mut State, mut sql: Reader) -> Outcome {
         Ok(at) => &mut state.functions[*at].users,
         Err(name) => &mut state.services.get_mut(name).unwrap().users,
     };
-    if give { users.insert(role.clone()) } else { users.remove(&role) };
+    if give {
+        users.insert(role.clone())
+    } else {
+        users.remove(&role)
+    };
     let what = at.map_or_else(|name| format!("endpoints of {name}"), |at| state.functions[at].name.clone());
     state.effects.push(format!("{} {what} {role}", if give { "grant" } else { "revoke" }));
     done()

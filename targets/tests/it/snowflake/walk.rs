@@ -84,7 +84,8 @@ async fn what_is_somebody_elses_is_left_alone() {
     world.update().await;
     let name = world.account.snapshot()["services"].as_object().unwrap().keys().next().unwrap().clone();
     let function = world.account.state().functions[0].clone();
-    let other = |comment: &str| Service { comment: comment.to_owned(), status: "RUNNING".to_owned(), ..Service::default() };
+    let other =
+        |comment: &str| Service { comment: comment.to_owned(), status: "RUNNING".to_owned(), ..Service::default() };
     for (service, function) in [
         (Some(other("mine")), None),
         // The mark of another deployment.
@@ -136,7 +137,10 @@ async fn containers_that_do_not_come_up() {
     assert!(failure.message.contains("CrashLoop: exit 1"), "{failure:?}");
     assert!(failure.detail.unwrap().contains("no module named churn"));
     let told = world.run.told.lock().unwrap().clone();
-    assert!(told.contains(&(Audience::InfrastructureAdmins, "container: no module named churn".to_owned())), "{told:?}");
+    assert!(
+        told.contains(&(Audience::InfrastructureAdmins, "container: no module named churn".to_owned())),
+        "{told:?}"
+    );
     let health = world.target().observe(world.look()).await.unwrap().service.unwrap();
     assert!(health.troubles[0].is_error, "{health:?}");
     let (receipt, _) = world.step(Step::Restore).await.unwrap();

@@ -44,12 +44,21 @@ impl Asked {
 pub(crate) struct Told {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Value,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Told {
+    /// JSON; null is nothing.
     pub(crate) fn new(status: u16, body: Value) -> Self {
-        Self { status, headers: Vec::new(), body }
+        let json = ("Content-Type".to_owned(), "application/json".to_owned());
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        Self { status, headers: vec![json], body }
+    }
+
+    /// A content of an image repository.
+    pub(crate) fn raw(kind: &str, body: Vec<u8>, digest: &str) -> Self {
+        let headers = [("Content-Type", kind), ("Docker-Content-Digest", digest)];
+        Self { status: 200, headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into(), body }
     }
 }
 
@@ -165,9 +174,10 @@ impl Inner {
                 return;
             }
             Some(Kind::Status(status, wait)) => {
-                let headers = wait.map(|wait| ("Retry-After".to_owned(), wait.to_string())).into_iter().collect();
                 let body = json!({"code": "390000", "message": "a fault\u{1b}[31m of the stand-in"});
-                Told { status, headers, body }
+                let mut told = Told::new(status, body);
+                told.headers.extend(wait.map(|wait| ("Retry-After".to_owned(), wait.to_string())));
+                told
             }
             _ => self.answers.answer(&asked),
         };
@@ -183,16 +193,15 @@ impl Inner {
             }
             _ => {}
         }
-        let body = if told.body.is_null() { String::new() } else { told.body.to_string() };
-        let mut head = format!(
-            "HTTP/1.1 {} X\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n",
-            told.status,
-            body.len()
-        );
+        let mut head =
+            format!("HTTP/1.1 {} X\r\nConnection: close\r\nContent-Length: {}\r\n", told.status, told.body.len());
         for (name, value) in &told.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        let whole = format!("{head}\r\n{body}").into_bytes();
+        let mut whole = format!("{head}\r\n").into_bytes();
+        if asked.method != "HEAD" {
+            whole.extend_from_slice(&told.body);
+        }
         let piece = if kind == Some(Kind::Slow) { 7 } else { whole.len() };
         for piece in whole.chunks(piece) {
             // The client may be gone.
@@ -232,7 +241,8 @@ async fn read(stream: &mut TcpStream) -> Option<Asked> {
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         .collect();
-    let length = headers.iter().find(|(name, _)| name == "content-length").map_or(0, |(_, value)| value.parse().unwrap());
+    let length =
+        headers.iter().find(|(name, _)| name == "content-length").map_or(0, |(_, value)| value.parse().unwrap());
     let mut body = bytes.split_off(head + 4);
     while body.len() < length {
         if stream.read_buf(&mut body).await.ok()? == 0 {

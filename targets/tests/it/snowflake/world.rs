@@ -10,6 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use engine::{
     failure::{Failure, StepError, StepOutcome, StepResult},
     ids::RunId,
@@ -26,11 +27,13 @@ use targets::{
         PackageSpec, PermissionsPropagation, ProjectStandardsPolicy, ServiceSpec, ServiceVersionSpec,
     },
     target::{Look, Receipt, Secrets, Target, Work},
+    tools::HostSettings,
 };
 
 use super::{
     account::{Account, DATABASE, POOL, REPOSITORY, SCHEMA},
     login::{ACCOUNT, PAT, USER},
+    registry::{Registry, digest},
     wire::Server,
 };
 use crate::support::Ledger;
@@ -130,6 +133,8 @@ impl Secrets for Vault {
 pub(crate) struct World {
     pub(crate) account: Arc<Account>,
     pub(crate) server: Server,
+    pub(crate) registry: Arc<Registry>,
+    _repository: Server,
     pub(crate) targets: Targets,
     pub(crate) run: Run,
     pub(crate) spec: DeploySpec,
@@ -143,11 +148,15 @@ pub(crate) fn object(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
+fn package(id: &str) -> Bytes {
+    Bytes::from(format!("the package of {id}"))
+}
+
 pub(crate) fn version(id: &str, probability: f64) -> ServiceVersionSpec {
     ServiceVersionSpec {
         version: id.to_owned(),
-        sha256: format!("{:0>64}", id.trim_start_matches('v')),
-        size: 10,
+        sha256: digest(&package(id)).trim_start_matches("sha256:").to_owned(),
+        size: package(id).len() as u64,
         probability,
         endpoints: vec![EndpointSpec { id: "predict".to_owned(), kind: Some("STD_PREDICTION".to_owned()) }],
         auth_method: None,
@@ -158,16 +167,27 @@ impl World {
     pub(crate) async fn new() -> Self {
         let account = Arc::new(Account::default());
         let server = Server::start(Arc::clone(&account) as Arc<_>).await;
+        let registry = Arc::new(Registry::of(Arc::clone(&account)));
+        let repository = Server::start(Arc::clone(&registry) as Arc<_>).await;
+        let host = repository.url.trim_start_matches("http://").to_owned();
+        account.state().registry.clone_from(&host);
         let folder = tempfile::tempdir().unwrap();
         let packages =
             PackageStore::open(folder.path().join("store").to_str().unwrap(), &folder.path().join("staging")).unwrap();
+        for id in ["v1", "v2"] {
+            let staged =
+                packages.stage(futures_util::stream::iter([Ok::<_, std::io::Error>(package(id))]), 1_000).await;
+            packages.commit(&staged.unwrap()).await.unwrap();
+        }
+        let front = folder.path().join("front");
+        std::fs::write(&front, "a front").unwrap();
         let connection = object(json!({
             "account": ACCOUNT, "user": USER, "privateKey": {"$secret": "key"}, "registryPassword": {"$secret": "pat"},
-            "accountUrl": server.url,
+            "accountUrl": server.url, "registryHost": repository.url,
         }));
         let settings = object(json!({
             "database": DATABASE.to_lowercase(), "schema": SCHEMA, "computePool": POOL, "imageRepository": REPOSITORY,
-            "warehouse": "wh", "role": "deploy_role", "baseImage": "registry.example.com/node:1",
+            "warehouse": "wh", "role": "deploy_role", "baseImage": format!("http://{host}/base/node:1"),
             "externalAccessIntegrations": ["outside"], "maxInstances": 2,
             "environment": {"MODE": "a$b"},
         }));
@@ -200,7 +220,12 @@ impl World {
                 governance: None,
                 project_standards_policy: ProjectStandardsPolicy::Ignore,
             },
-            package: PackageSpec { project_key: "churn".into(), bundle_id: "v1".into(), sha256: "1".repeat(64), size: 10 },
+            package: PackageSpec {
+                project_key: "churn".into(),
+                bundle_id: "v1".into(),
+                sha256: "1".repeat(64),
+                size: 10,
+            },
             deployed_project_key: "churn".into(),
             project_folder: None,
             connection_remapping: Vec::new(),
@@ -214,10 +239,13 @@ impl World {
             service: Some(Box::new(service)),
         };
         let http = HttpSettings { call_timeout: Duration::from_secs(10), ..HttpSettings::default() };
+        let tools = HostSettings { scratch: folder.path().to_owned(), front, ..HostSettings::default() };
         Self {
             account,
             server,
-            targets: Targets::new(http).unwrap(),
+            registry,
+            _repository: repository,
+            targets: Targets::on_host(http, tools).unwrap(),
             run: Run::default(),
             spec,
             contents: BundleContents::default(),
@@ -271,10 +299,7 @@ impl World {
         };
         let result = match step {
             Step::Validate => target.validate(&work).await,
-            Step::Push => {
-                self.seed().await;
-                target.push(&work).await
-            }
+            Step::Push => target.push(&work).await,
             Step::Activate => target.activate(&work).await,
             Step::Enforce => target.enforce(&work).await,
             Step::Verify => target.verify(&work).await,
@@ -285,13 +310,6 @@ impl World {
         let told = format!("{result:?}{:?}", self.run.told.lock().unwrap());
         assert!(!told.contains(PAT) && !told.contains("PRIVATE KEY") && !told.contains('\u{1b}'), "{told}");
         result
-    }
-
-    /// The repository has the image of this spec.
-    async fn seed(&self) {
-        let site = self.target().preview(self.look()).await.unwrap();
-        let tag = site.changes.iter().find(|one| one.what == "the image's tag").map(|one| one.wanted.clone());
-        drop(tag);
     }
 
     /// Attempts until the step is done or fails for good; time passes as the step asks.
