@@ -156,6 +156,14 @@ impl Target for Snowpark {
     async fn restore(&self, work: &Work<'_>) -> StepResult {
         restore::restore(&Session::open(&self.tools.http, work).await?).await
     }
+
+    fn inherits(&self, _step: &str, note: &dyn Fn(&str) -> Option<Value>) -> Vec<(&'static str, Value)> {
+        session::open_statement(note).map(|open| (notes::STATEMENT, open)).into_iter().collect()
+    }
+
+    fn is_in_flight(&self, note: &dyn Fn(&str) -> Option<Value>) -> bool {
+        session::open_statement(note).is_some()
+    }
 }
 
 #[async_trait]

@@ -39,6 +39,8 @@ pub(crate) struct Api {
     url: NodeUrl,
     method: Method,
     patience: Duration,
+    /// Of the public key, where one signs in with a key pair.
+    fingerprint: Option<String>,
 }
 
 /// A call of the API.
@@ -89,6 +91,7 @@ impl Api {
         patience: Duration,
     ) -> Result<Self, StepError> {
         let url = NodeUrl::parse(&settings.base_url(), &http.settings().blocked).map_err(Failure::from)?;
+        let mut fingerprint = None;
         let token = match (settings.method, &settings.private_key, &settings.token) {
             (Method::KeyPair, Some(key), _) => {
                 let pem = secrets.open(&key.id).await?;
@@ -97,7 +100,9 @@ impl Api {
                     None => None,
                 };
                 let now = clock::now_micros() / 1_000_000;
-                KeyPair::read(&pem, passphrase.as_ref())?.token(&settings.account, &settings.user, now)?
+                let pair = KeyPair::read(&pem, passphrase.as_ref())?;
+                fingerprint = Some(pair.fingerprint().to_owned());
+                pair.token(&settings.account, &settings.user, now)?
             }
             (Method::Oauth | Method::ProgrammaticAccessToken, _, Some(token)) => secrets.open(&token.id).await?,
             _ => {
@@ -106,7 +111,7 @@ impl Api {
             }
         };
         let node = http.platform(WHO, url.clone(), Auth::Bearer(token));
-        Ok(Self { node, url, method: settings.method, patience })
+        Ok(Self { node, url, method: settings.method, patience, fingerprint })
     }
 
     /// The address, for our own records.
@@ -178,6 +183,17 @@ impl Api {
             Err(error) if error.is(&codes::NODE_NOT_FOUND) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// A rejected key pair, with what Snowflake should know the key by.
+    pub(super) fn explained(&self, mut error: CallError) -> CallError {
+        if let Some(fingerprint) = self.fingerprint.as_deref().filter(|_| error.is(&codes::NODE_KEY_REJECTED)) {
+            let words = format!(
+                " Compare account and user, and that RSA_PUBLIC_KEY_FP in DESCRIBE USER (or RSA_PUBLIC_KEY_2_FP) is {fingerprint}."
+            );
+            error.failure.message.push_str(&words);
+        }
+        error
     }
 
     /// A path that Snowflake named, at its own address.

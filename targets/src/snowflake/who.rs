@@ -22,7 +22,7 @@ impl Api {
         let sql = "SELECT CURRENT_USER() AS \"user\", CURRENT_ROLE() AS \"role\", CURRENT_ACCOUNT() AS \"account\", CURRENT_VERSION() AS \"version\"";
         let statement =
             Statement { sql: sql.to_owned(), bindings: Vec::new(), context, doing: "asking who is signed in" };
-        let rows = self.read(&statement).await?;
+        let rows = self.read(&statement).await.map_err(|error| self.explained(error))?;
         let text = |column| rows.first().map(|row| self.clean(row.text(column), 255)).unwrap_or_default();
         Ok(Whoami { user: text("user"), role: text("role"), account: text("account"), version: text("version") })
     }

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{
     follow::follow,
     function::Function,
+    goal::auto_resume,
     mark::Mark,
     notes::{self, Prior},
     session::{Change, LOOK_EVERY, Session},
@@ -34,6 +35,13 @@ pub(super) async fn activate(session: &Session<'_>) -> StepResult {
             }
         }
         return Ok(StepOutcome::NotYet { check_in: LOOK_EVERY });
+    }
+    // A deployment that was disabled let no query wake it up.
+    if service.auto_resume == Some(false) {
+        let sql = auto_resume(&goal.service_path(&site.place), true);
+        if let Change::Wait(check_in) = session.change(sql, "letting queries wake the service up").await? {
+            return Ok(StepOutcome::NotYet { check_in });
+        }
     }
     if service.is("SUSPENDED") {
         session.switch("resume", "resuming the service").await?;

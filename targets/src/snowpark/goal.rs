@@ -22,7 +22,7 @@ pub(super) const CONTAINER: &str = "node";
 /// Where the front in the container listens, and what it answers with a success once it can be queried.
 const PORT: u16 = 8080;
 const HEALTH: &str = "/health";
-/// Of a service's id, so many characters stand in names.
+/// Of an id, so many characters stand in names.
 const READABLE: usize = 60;
 /// What the function takes where no arguments are named.
 const WHOLE: &str = "FEATURES";
@@ -96,7 +96,7 @@ impl Goal {
             return None;
         }
         let (endpoint, function, kind) = (endpoint?, function?, kind?);
-        let name = format!("SLIPWAY_{}_{}", readable(&service.service_id), &deployment_hash(spec)[..8].to_uppercase());
+        let name = format!("SLIPWAY_{}_{}", readable(&spec.deployment), &deployment_hash(spec)[..8].to_uppercase());
         let image = image(place, spec, service, &endpoint, &function);
         let specification = specification(place, &said, &image);
         let versions: Vec<_> = service
@@ -163,6 +163,7 @@ impl Goal {
             min: self.min_instances,
             max: self.max_instances,
             suspend: place.settings.auto_suspend_seconds,
+            resume: true,
             warehouse: place.warehouse.as_ref(),
             integrations: &place.integrations,
             comment: &self.mark.comment(),
@@ -182,6 +183,8 @@ pub(super) struct Properties<'a> {
     pub(super) min: u32,
     pub(super) max: u32,
     pub(super) suspend: u32,
+    /// Whether a query wakes it up.
+    pub(super) resume: bool,
     pub(super) warehouse: Option<&'a Ident>,
     pub(super) integrations: &'a [Ident],
     pub(super) comment: &'a str,
@@ -192,15 +195,25 @@ impl Properties<'_> {
         let warehouse = self.warehouse.map(|name| format!(" QUERY_WAREHOUSE = {}", name.sql())).unwrap_or_default();
         let integrations: Vec<_> = self.integrations.iter().map(Ident::sql).collect();
         format!(
-            "ALTER SERVICE {service} SET MIN_INSTANCES = {} MAX_INSTANCES = {} AUTO_SUSPEND_SECS = {}{warehouse} \
+            "ALTER SERVICE {service} SET MIN_INSTANCES = {} MAX_INSTANCES = {} AUTO_SUSPEND_SECS = {} AUTO_RESUME = {}{warehouse} \
              EXTERNAL_ACCESS_INTEGRATIONS = ({}) COMMENT = {}",
             self.min,
             self.max,
             self.suspend,
+            truth(self.resume),
             integrations.join(", "),
             literal(self.comment),
         )
     }
+}
+
+/// The statement that lets queries wake a service up, or no more.
+pub(super) fn auto_resume(service: &str, resume: bool) -> String {
+    format!("ALTER SERVICE {service} SET AUTO_RESUME = {}", truth(resume))
+}
+
+fn truth(yes: bool) -> &'static str {
+    if yes { "TRUE" } else { "FALSE" }
 }
 
 /// Where functions are.
@@ -329,7 +342,7 @@ fn image(
         "arguments": argument_names(function),
         "auditing": service.auditing,
     }));
-    let id: String = readable(&service.service_id).to_lowercase().replace('_', "-");
+    let id: String = readable(&spec.deployment).to_lowercase().replace('_', "-");
     let id = id.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
     let id = if id.is_empty() { String::new() } else { format!("{id}-") };
     let name = format!("slipway-{id}{}", &deployment_hash(spec)[..8]);

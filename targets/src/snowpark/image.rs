@@ -14,7 +14,7 @@ use super::{
     goal::argument_names,
     notes::{self, Pushed},
     session::Session,
-    site::Site,
+    site::{Site, read},
 };
 use crate::{
     codes,
@@ -92,11 +92,9 @@ async fn repository(site: &Site, part: &[&str], doing: &str) -> Result<Option<Va
 
 /// The image of our tag, if the repository lists it.
 async fn find(site: &Site) -> Result<Option<Pushed>, CallError> {
-    let found = repository(site, &["images"], "reading the images").await?;
-    let all: Vec<Listed> = match found {
-        Some(value @ Value::Array(_)) => serde_json::from_value(value).unwrap_or_default(),
-        _ => Vec::new(),
-    };
+    let doing = "reading the images";
+    let found = repository(site, &["images"], doing).await?.unwrap_or_else(|| Value::Array(Vec::new()));
+    let all: Vec<Listed> = read(found, doing)?;
     let image = &site.goal.image;
     let ours = |one: &&Listed| {
         let tagged = one.tags.as_deref().is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == image.tag));

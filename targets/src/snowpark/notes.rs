@@ -14,6 +14,8 @@ pub(super) const PRIOR: &str = "prior";
 pub(super) const PUSHED: &str = "pushed";
 /// Since when containers are waited for: [`Waiting`].
 pub(super) const WAITING: &str = "waiting";
+/// The statement that was submitted last: [`super::session::Submitted`].
+pub(super) const STATEMENT: &str = "statement";
 /// True once this run asked for something that changes the service.
 pub(super) const CHANGED: &str = "changed";
 

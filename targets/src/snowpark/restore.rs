@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     activate::functions,
     follow::follow,
-    goal::Properties,
+    goal::{Properties, auto_resume},
     notes::{self, Prior},
     session::{Change, LOOK_EVERY, Session},
     verify,
@@ -61,6 +61,7 @@ async fn put_back(
             min: was.min_instances.unwrap_or(1),
             max: was.max_instances.unwrap_or(1),
             suspend: was.auto_suspend_secs.unwrap_or(0),
+            resume: was.auto_resume.unwrap_or(true),
             warehouse: warehouse.as_ref(),
             integrations: &integrations,
             comment: &mark.comment(),
@@ -72,6 +73,12 @@ async fn put_back(
             }
         }
         return wait(LOOK_EVERY);
+    }
+    let resume = was.auto_resume.unwrap_or(true);
+    if service.auto_resume.is_some_and(|now| now != resume)
+        && let Change::Wait(check_in) = session.change(auto_resume(&path, resume), "changing the service back").await?
+    {
+        return wait(check_in);
     }
     if was.is_suspended() {
         if !service.is_suspended() {

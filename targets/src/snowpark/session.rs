@@ -28,6 +28,9 @@ use crate::{
 /// What runs is asked for after this.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(3);
 
+/// What should be done at once is looked at after this.
+pub(super) const LOOK_SOON: Duration = Duration::from_millis(200);
+
 /// What a step works with.
 pub(super) struct Session<'a> {
     pub(super) site: Site,
@@ -43,15 +46,24 @@ pub(super) enum Change {
     Wait(Duration),
 }
 
-/// A statement that was, or will be, submitted.
+/// A statement that was, or will be, submitted. There is one at a time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-struct Submitted {
+pub(super) struct Submitted {
+    /// Where it goes and what it says, by its hash.
+    statement: String,
     /// The id under which it is known.
     request: String,
     /// What it is asked for by, once it is known to run.
     handle: Option<String>,
-    ended: bool,
+    /// When it was noted, by the database's clock.
+    at: i64,
+    pub(super) ended: bool,
+}
+
+/// Of a run's notes, the statement whose end nobody knows.
+pub(super) fn open_statement(note: &dyn Fn(&str) -> Option<Value>) -> Option<Value> {
+    note(notes::STATEMENT).filter(|submitted| submitted["ended"] == false)
 }
 
 impl<'a> Session<'a> {
@@ -74,14 +86,20 @@ impl<'a> Session<'a> {
     pub(super) async fn change(&self, sql: String, doing: &str) -> Result<Change, StepError> {
         let run = self.run();
         notes::write(run, notes::CHANGED, &true).await?;
-        let key = format!("sql_{}", mark::hash(&[self.site.api.url(), &sql]));
-        let open: Option<Submitted> = notes::read(run, &key).filter(|noted: &Submitted| !noted.ended);
+        let hash = mark::hash(&[self.site.api.url(), &sql]);
+        let mut open: Option<Submitted> = notes::read(run, notes::STATEMENT).filter(|noted: &Submitted| !noted.ended);
+        if let Some(other) = open.take_if(|open| open.statement != hash)
+            && let Some(wait) = self.settled(other, doing).await?
+        {
+            return Ok(Change::Wait(wait));
+        }
         let again = open.is_some();
         let mut submitted = match open {
             Some(submitted) => submitted,
             None => {
-                let fresh = Submitted { request: request_id(), ..Submitted::default() };
-                notes::write(run, &key, &fresh).await?;
+                let at = run.now().await?;
+                let fresh = Submitted { statement: hash, request: request_id(), at, ..Submitted::default() };
+                notes::write(run, notes::STATEMENT, &fresh).await?;
                 fresh
             }
         };
@@ -93,30 +111,59 @@ impl<'a> Session<'a> {
         };
         match asked {
             Ok(Answer::Done(_)) => {
-                submitted.ended = true;
-                notes::write(run, &key, &submitted).await?;
+                self.ended(submitted).await?;
                 Ok(Change::Done)
             }
             Ok(Answer::Running(handle)) => {
                 submitted.handle = Some(handle);
-                notes::write(run, &key, &submitted).await?;
+                notes::write(run, notes::STATEMENT, &submitted).await?;
                 Ok(Change::Wait(LOOK_EVERY))
             }
             // Snowflake forgets handles after a day: then what is there tells.
             Err(error) if submitted.handle.is_some() && error.is(&codes::NODE_NOT_FOUND) => {
-                submitted.ended = true;
-                notes::write(run, &key, &submitted).await?;
+                self.ended(submitted).await?;
                 Err(error.failure.retryable(None))
             }
             Err(error) => {
-                // What may pass is submitted again under the same id.
-                if !error.retryable && error.effect != Effect::Unknown {
-                    submitted.ended = true;
-                    notes::write(run, &key, &submitted).await?;
+                // What may pass is submitted again under the same id. Of one that was submitted before, a refusal says nothing.
+                let first = !again && submitted.handle.is_none();
+                let known = match error.effect {
+                    Effect::None => first,
+                    Effect::Ended => !error.retryable,
+                    Effect::Unknown => false,
+                };
+                if known {
+                    self.ended(submitted).await?;
                 }
                 Err(error.into())
             }
         }
+    }
+
+    async fn ended(&self, submitted: Submitted) -> Result<(), StepError> {
+        notes::write(self.run(), notes::STATEMENT, &Submitted { ended: true, ..submitted }).await
+    }
+
+    /// Another statement may still run: it is waited for before this one, so that it can't undo it.
+    async fn settled(&self, other: Submitted, doing: &str) -> Result<Option<Duration>, StepError> {
+        match &other.handle {
+            Some(handle) => match self.site.api.ask(handle, doing).await {
+                Ok(Answer::Running(_)) => return Ok(Some(LOOK_EVERY)),
+                Err(error) if error.retryable => return Err(error.into()),
+                // How it ended is seen by what is there.
+                Ok(Answer::Done(_)) | Err(_) => {}
+            },
+            None => {
+                let settle = Duration::from_millis(self.work.spec.infrastructure.node.settle_ms);
+                let passed = self.run().now().await?.saturating_sub(other.at);
+                let passed = Duration::from_micros(u64::try_from(passed).unwrap_or_default());
+                if let Some(rest) = settle.checked_sub(passed).filter(|rest| !rest.is_zero()) {
+                    return Ok(Some(rest.min(LOOK_EVERY)));
+                }
+            }
+        }
+        self.ended(other).await?;
+        Ok(None)
     }
 
     /// Makes a call of the REST API on one of the services, or on their list, that changes something. None where there is no such thing.

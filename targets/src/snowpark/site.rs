@@ -51,6 +51,7 @@ pub(super) struct Service {
     pub(super) max_instances: Option<u32>,
     pub(super) current_instances: Option<u32>,
     pub(super) auto_suspend_secs: Option<u32>,
+    pub(super) auto_resume: Option<bool>,
     pub(super) is_upgrading: Option<bool>,
 }
 
@@ -248,7 +249,8 @@ pub(super) fn patience(http: &Http, spec: &DeploySpec) -> Duration {
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(value: Value, doing: &str) -> Result<T, CallError> {
+/// What was answered, in its shape.
+pub(super) fn read<T: serde::de::DeserializeOwned>(value: Value, doing: &str) -> Result<T, CallError> {
     serde_json::from_value(value).map_err(|error| {
         let message = format!("Snowflake's answer does not have the shape that its API promises ({doing}).");
         CallError::permanent(codes::NODE_ANSWER_UNEXPECTED, message, crate::http::Effect::Ended)

@@ -5,14 +5,20 @@ use serde_json::json;
 
 use super::{
     activate::{functions, note_prior},
-    session::{Change, LOOK_EVERY, Session},
+    goal::auto_resume,
+    session::{Change, LOOK_EVERY, LOOK_SOON, Session},
 };
 
-/// Suspends the service: its function stays, and answers nothing until the service is resumed.
+/// Suspends the service, and lets no query wake it up: its function stays, and answers nothing.
 pub(super) async fn switch_off(session: &Session<'_>) -> StepResult {
     note_prior(session).await?;
     match session.site.own_service().await? {
         None => Ok(absent(session)),
+        Some((service, _)) if service.auto_resume != Some(false) => {
+            let sql = auto_resume(&session.site.goal.service_path(&session.site.place), false);
+            let waited = session.change(sql, "letting no query wake the service up").await?;
+            Ok(StepOutcome::NotYet { check_in: if let Change::Wait(check_in) = waited { check_in } else { LOOK_SOON } })
+        }
         Some((service, _)) if service.is("SUSPENDED") => {
             Ok(StepOutcome::output(json!({"suspended": session.site.goal.service.as_str()})))
         }

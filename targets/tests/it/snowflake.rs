@@ -2,6 +2,7 @@
 
 mod account;
 mod conformance;
+mod judge;
 mod keys;
 mod login;
 mod registry;

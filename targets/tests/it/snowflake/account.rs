@@ -45,6 +45,7 @@ pub(crate) struct Service {
     pub(crate) min: u64,
     pub(crate) max: u64,
     pub(crate) suspend: u64,
+    pub(crate) resume: bool,
     pub(crate) warehouse: Option<String>,
     pub(crate) integrations: Vec<String>,
     pub(crate) status: String,
@@ -132,7 +133,7 @@ impl Account {
         let service = |(name, one): (&String, &Service)| {
             let told = json!({
                 "comment": one.comment, "specification": one.specification, "instances": [one.min, one.max],
-                "suspend": one.suspend, "warehouse": one.warehouse, "integrations": one.integrations,
+                "suspend": [json!(one.suspend), json!(one.resume)], "warehouse": one.warehouse, "integrations": one.integrations,
                 "status": one.status, "users": one.users,
             });
             (name.clone(), told)
@@ -352,6 +353,7 @@ fn create(state: &mut State, asked: &Asked) -> Result<Told, Told> {
         min,
         max,
         suspend: whole("auto_suspend_secs")?,
+        resume: body["auto_resume"] != json!(false),
         warehouse: body["query_warehouse"].as_str().map(kept).transpose()?,
         integrations: body["external_access_integrations"]
             .as_array()
@@ -386,7 +388,7 @@ fn told(name: &str, service: &Service) -> Value {
         "spec": {"spec_type": "from_inline", "spec_text": service.specification}, "comment": service.comment,
         "query_warehouse": service.warehouse, "external_access_integrations": service.integrations,
         "min_instances": service.min, "max_instances": service.max, "auto_suspend_secs": service.suspend,
-        "current_instances": service.min, "is_upgrading": false, "owner": ROLE, "is_job": false, "auto_resume": true,
+        "current_instances": service.min, "is_upgrading": false, "owner": ROLE, "is_job": false, "auto_resume": service.resume,
     })
 }
 

@@ -235,6 +235,7 @@ fn change(state: &mut State, mut sql: Reader) -> Outcome {
                 "MIN_INSTANCES" => service.min = sql.number().map_err(syntax)?,
                 "MAX_INSTANCES" => service.max = sql.number().map_err(syntax)?,
                 "AUTO_SUSPEND_SECS" => service.suspend = sql.number().map_err(syntax)?,
+                "AUTO_RESUME" => service.resume = sql.word().map_err(syntax)? == "TRUE",
                 "QUERY_WAREHOUSE" => service.warehouse = Some(sql.name().map_err(syntax)?),
                 "COMMENT" => service.comment = sql.text().map_err(syntax)?,
                 "EXTERNAL_ACCESS_INTEGRATIONS" => {
