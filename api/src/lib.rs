@@ -32,7 +32,7 @@ mod settings;
 
 pub use edge::RequestId;
 pub use failure::{Failure, Problem};
-pub use house::{Arrival, ByteStream, Download, House, Key, Pass, Readiness, RestAnswer, RestCall};
+pub use house::{Arrival, ByteStream, Download, House, Key, Package, Parent, Pass, Readiness, RestAnswer, RestCall};
 pub use metrics::HttpMetrics;
 pub use poem::http::StatusCode;
 pub use routes::{app, worker_app};

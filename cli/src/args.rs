@@ -4,13 +4,14 @@ mod client;
 mod front;
 mod image;
 mod node;
+mod sandbox;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 
-pub(crate) use self::{client::*, front::*, image::*, node::*};
+pub(crate) use self::{client::*, front::*, image::*, node::*, sandbox::*};
 
 /// Slipway deploys data projects: it takes a bundle and makes an infrastructure run it, safely, repeatably and under the identity that
 /// policy demands.
@@ -67,7 +68,7 @@ pub(crate) enum Command {
     Config,
     /// Prints the GraphQL schema.
     Schema,
-    /// Serves a practice Automation node that speaks Dataiku's public API, for trying things out.
+    /// Serves a practice Automation node, or API node, that speaks Dataiku's public API, for trying things out.
     ///
     /// It can be told to fail, and what it was asked can be read: see docs/SANDBOX.md for /sandbox/faults, /sandbox/calls and /sandbox/state.
     Sandbox(Sandbox),
@@ -212,16 +213,6 @@ pub(crate) enum HookPhase {
     Pre,
     /// After it.
     Post,
-}
-
-#[derive(Args)]
-pub(crate) struct Sandbox {
-    /// Where to listen.
-    #[arg(long, default_value = "127.0.0.1:11200", value_name = "ADDRESS:PORT")]
-    pub(crate) listen: SocketAddr,
-    /// The administrator key that the node accepts.
-    #[arg(long, default_value = "practice-admin-key", value_name = "KEY")]
-    pub(crate) admin_key: String,
 }
 
 #[cfg(feature = "lab")]

@@ -78,10 +78,6 @@ codes! {
     GOVERNANCE_SOURCE_INVALID,
     /// The project is not on the node any more.
     PROJECT_MISSING,
-    /// A setting that is needed was not entered.
-    SETTING_MISSING,
-    /// A setting, or several together, can't be.
-    SETTING_INVALID,
     /// The platform has something of the name that we would use, and it is none of ours.
     PLATFORM_NAME_TAKEN,
     /// The role lacks a privilege.
@@ -136,6 +132,42 @@ codes! {
     REGISTRY_REFUSED,
     /// The registry's answer is not what its API promises.
     REGISTRY_ANSWER_INVALID,
+    /// A setting that nothing works without is not set.
+    SETTING_MISSING,
+    /// A setting can't be what it is.
+    SETTING_INVALID,
+    /// The worker's folder for scratch files failed.
+    SCRATCH_FAILED,
+    /// The archive of a service version can't be amended.
+    SERVICE_PACKAGE_INVALID,
+    /// This worker's operator did not declare the shared folder, or copy command, of this name.
+    DELIVERY_NOT_DECLARED,
+    /// The package could not be brought to the node's disk.
+    DELIVERY_FAILED,
+    /// The package did not get there in time.
+    DELIVERY_TIMED_OUT,
+    /// The agent beside the node speaks another version, or is none.
+    AGENT_INVALID,
+    /// The API node says that it is not alive.
+    API_NODE_NOT_ALIVE,
+    /// The API node does not have the service.
+    SERVICE_MISSING,
+    /// What answered before is not on the API node any more.
+    GENERATION_MISSING,
+    /// The API node has a service of this id that we did not make.
+    SERVICE_NAME_TAKEN,
+    /// The API node has a generation of this name that we did not bring.
+    GENERATION_FOREIGN,
+    /// Other generations answer queries than were switched to.
+    GENERATIONS_DIFFER,
+    /// A query was not answered by the service.
+    SERVICE_NOT_ANSWERING,
+    /// A service that wants credentials answers without, or the other way round.
+    SERVICE_AUTH_DIFFERS,
+    /// The deployment's endpoint is not in all of its versions.
+    ENDPOINT_MISSING,
+    /// The deployer has no credentials that this service accepts.
+    QUERY_CREDENTIALS_MISSING,
 }
 
 #[cfg(test)]

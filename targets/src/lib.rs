@@ -6,13 +6,15 @@
 //! * [`registry`]: the list of platforms, and [`registry::Targets`], made once per process.
 //! * [`http`]: the one HTTP client, and which answers are worth another attempt.
 //! * [`on_node`]: what a node shows of a deployed project; [`looks`]: looks at it, kept for a moment.
-//! * [`automation`]: Dataiku's Automation node.
+//! * [`automation`]: Dataiku's Automation node; [`api_static`]: its API nodes.
+//! * `service_package`: a service version as it is delivered.
 //! * [`governance`]: asking somebody else whether a bundle may be deployed.
 //! * [`snowflake`]: the connection to Snowflake; [`snowpark`]: Snowpark Container Services.
 //! * [`connections`]: the credentials with which platforms are reached.
 //! * [`image`]: images: a base image and one layer, pushed to a registry.
 //! * [`codes`]: the failure codes of this crate, each with a page in `docs/errors`.
 
+pub mod api_static;
 pub mod automation;
 pub mod codes;
 pub mod connections;
@@ -26,6 +28,7 @@ pub mod secret_ref;
 pub mod service;
 pub mod snowflake;
 pub mod snowpark;
+mod service_package;
 pub mod spec;
 pub mod target;
 pub mod tools;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
+    api_static::StaticNodes,
     automation::AutomationNode,
     connections::{self, Connection},
     governance::{self, Question, Verdict},
@@ -51,6 +52,14 @@ macro_rules! platforms {
                     $(Self::$name => <$target>::nodes(settings)),*
                 }
             }
+
+            /// How many of them must still be able to succeed for an update to go on without one that failed ([`Target::quorum`]).
+            pub fn quorum(self, settings: &Map<String, Value>) -> Option<u32> {
+                match self {
+                    Self::$first => <$first_target>::quorum(settings),
+                    $(Self::$name => <$target>::quorum(settings)),*
+                }
+            }
         }
 
         /// Every platform, and how it is made.
@@ -68,6 +77,7 @@ type Constructor = fn(&Tools) -> Arc<dyn Target>;
 platforms! {
     AutomationNode (Project) => AutomationNode,
     Snowpark (Api) => Snowpark,
+    Static (Api) => StaticNodes,
 }
 
 impl TargetType {

@@ -160,6 +160,7 @@ pub(crate) fn version(id: &str, probability: f64) -> ServiceVersionSpec {
         probability,
         endpoints: vec![EndpointSpec { id: "predict".to_owned(), kind: Some("STD_PREDICTION".to_owned()) }],
         auth_method: None,
+        api_keys: Vec::new(),
     }
 }
 
