@@ -166,6 +166,16 @@ codes! {
     SAGEMAKER_ROLLED_BACK,
     /// SageMaker could not take an update back.
     SAGEMAKER_ROLLBACK_FAILED,
+    /// The role lacks a privilege.
+    SNOWFLAKE_PRIVILEGE_MISSING,
+    /// The private key of a connection can't be used.
+    SNOWFLAKE_KEY_INVALID,
+    /// A statement was understood, and failed.
+    SNOWFLAKE_SQL_FAILED,
+    /// A container or the service failed.
+    SNOWPARK_SERVICE_FAILED,
+    /// The service was not ready in time.
+    SNOWPARK_SERVICE_NOT_READY,
     /// The text names no image.
     IMAGE_REFERENCE_INVALID,
     /// What is to be served, as the image would say it, is not sound.

@@ -10,6 +10,7 @@ use crate::{
     aws::AwsConnection,
     azure::connection::AzureConnection,
     gcp::connection::GcpConnection,
+    snowflake::Snowflake,
     spec::ConnectionSpec,
     target::{NodeReport, Secrets},
     tools::Tools,
@@ -44,5 +45,6 @@ pub fn all() -> &'static [Constructor] {
         |tools| Arc::new(AwsConnection::new(tools)),
         |tools| Arc::new(AzureConnection::new(tools)),
         |tools| Arc::new(GcpConnection::new(tools)),
+        |tools| Arc::new(Snowflake::new(tools)),
     ]
 }

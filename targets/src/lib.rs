@@ -13,6 +13,7 @@
 //! * `service_package`: a service version as it is delivered.
 //! * [`sagemaker`]: Amazon SageMaker, by way of [`aws`].
 //! * [`governance`]: asking somebody else whether a bundle may be deployed.
+//! * [`snowflake`]: the connection to Snowflake; [`snowpark`]: Snowpark Container Services.
 //! * [`connections`]: the credentials with which platforms are reached.
 //! * [`image`]: images: a base image and one layer, pushed to a registry.
 //! * [`codes`]: the failure codes of this crate, each with a page in `docs/errors`.
@@ -35,6 +36,8 @@ pub mod registry;
 pub mod sagemaker;
 pub mod secret_ref;
 pub mod service;
+pub mod snowflake;
+pub mod snowpark;
 mod service_package;
 pub mod spec;
 pub mod target;

@@ -19,6 +19,7 @@ use crate::{
     http::{Http, HttpSettings, NodeUrl, NodeUrlError, SetupError},
     looks::Looks,
     sagemaker::SageMaker,
+    snowpark::Snowpark,
     spec::NamedNode,
     target::{Half, Target},
     tools::{HostSettings, Tools},
@@ -82,6 +83,7 @@ platforms! {
     Sagemaker (Api) => SageMaker,
     AzureMl (Api) => AzureMl,
     VertexAi (Api) => VertexAi,
+    Snowpark (Api) => Snowpark,
 }
 
 impl TargetType {

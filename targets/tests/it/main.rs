@@ -14,6 +14,7 @@ mod remapping;
 mod restore;
 mod run_as;
 mod sagemaker;
+mod snowflake;
 mod support;
 mod tls;
 mod twice;
