@@ -90,10 +90,7 @@ pub(crate) async fn ask(
     let source = http.endpoint(url, key, PATIENCE);
     let body = serde_json::to_value(question)
         .map_err(|error| invalid("The question can't be written.", Some(error.to_string())))?;
-    let request = Request {
-        body: Body::Json(body),
-        ..Request::new(Method::POST, &[], "asking the governance source")
-    };
+    let request = Request { body: Body::Json(body), ..Request::new(Method::POST, &[], "asking the governance source") };
     let answer = source.json(request).await.map_err(failed)?;
     let clean = |text: &str| source.scrubber().clean(text, LONGEST);
     read(&answer, clean).ok_or_else(|| {

@@ -7,6 +7,7 @@ mod backup;
 mod ci;
 mod database;
 mod enrolment;
+mod events;
 mod fleet;
 mod flood;
 mod hook_clients;

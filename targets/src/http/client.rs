@@ -10,8 +10,8 @@ use reqwest::{
     header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
     multipart::{Form, Part},
 };
-use url::Url;
 use serde_json::Value;
+use url::Url;
 
 use super::{
     address::{AddressForbidden, BlockList, CheckedResolver},
@@ -396,9 +396,8 @@ impl Node {
 
     fn elsewhere(&self, doing: &str) -> CallError {
         let who = self.who;
-        let message = format!(
-            "{who} sent Slipway to another address while {doing}, and Slipway follows to none but its own."
-        );
+        let message =
+            format!("{who} sent Slipway to another address while {doing}, and Slipway follows to none but its own.");
         CallError::permanent(codes::NODE_REDIRECTED, message, Effect::Unknown)
     }
 

@@ -113,12 +113,14 @@ impl Exchange {
                     "What answered while {doing} is not {}: no JSON came back (a login page, or a proxy?). Check the address.",
                     self.who.inside()
                 );
-                return Err(CallError::permanent(codes::NODE_ANSWER_NOT_JSON, message, Effect::Ended)
-                    .detail(self.seen()));
+                return Err(
+                    CallError::permanent(codes::NODE_ANSWER_NOT_JSON, message, Effect::Ended).detail(self.seen())
+                );
             }
         };
         serde_json::from_value(value).map_err(|error| {
-            let message = format!("The answer of {} does not have the shape that its API promises ({doing}).", self.who.inside());
+            let message =
+                format!("The answer of {} does not have the shape that its API promises ({doing}).", self.who.inside());
             let detail = self.clean(&error.to_string(), DETAIL_CHARS);
             CallError::permanent(codes::NODE_ANSWER_UNEXPECTED, message, Effect::Ended).detail(detail)
         })

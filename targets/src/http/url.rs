@@ -125,7 +125,8 @@ impl NodeUrl {
 impl NodeUrl {
     /// Whether this is at the same scheme, host and port.
     pub(super) fn is_same_place(&self, other: &Url) -> bool {
-        let place = |url: &Url| (url.scheme().to_owned(), url.host_str().map(str::to_owned), url.port_or_known_default());
+        let place =
+            |url: &Url| (url.scheme().to_owned(), url.host_str().map(str::to_owned), url.port_or_known_default());
         let bare = other.username().is_empty() && other.password().is_none();
         bare && place(&self.url) == place(other)
     }
