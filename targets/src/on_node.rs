@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use engine::failure::Code;
 use serde::{Deserialize, Serialize};
 
+use crate::target::VersionShare;
+
 /// A deployed project, as its node shows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct OnNode {
     /// Whether the project is there.
     pub exists: bool,
@@ -17,6 +20,32 @@ pub struct OnNode {
     pub more_scenarios: usize,
     /// Its web apps, at most [`MOST_WEBAPPS`].
     pub webapps: Vec<WebAppOnNode>,
+    /// What there is of an API service; None for a project.
+    pub service: Option<OnService>,
+}
+
+/// An API service, as its platform shows it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OnService {
+    /// Whether it takes queries.
+    pub enabled: bool,
+    /// Its versions and their shares.
+    pub versions: Vec<VersionShare>,
+    /// Where it is called: base URLs, without the API's path.
+    pub urls: Vec<String>,
+    /// What the platform says of it that is not well; empty is well.
+    pub troubles: Vec<ServiceTrouble>,
+}
+
+/// Something that a platform says of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceTrouble {
+    /// It takes no queries, or not all. Else it is on its way, or to be looked at.
+    pub is_error: bool,
+    /// A failure code.
+    pub code: Code,
+    /// The sentence.
+    pub message: String,
 }
 
 /// The runs of so many scenarios are asked about in one look.

@@ -1,40 +1,85 @@
 //! The list of platforms. A new platform is one module and one line here.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{Arc, LazyLock},
+};
 
 use engine::{failure::StepError, secrets::Secret};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::{
     automation::AutomationNode,
+    connections::{self, Connection},
     governance::{self, Question, Verdict},
     http::{Http, HttpSettings, NodeUrl, NodeUrlError, SetupError},
     looks::Looks,
-    target::Target,
+    spec::NamedNode,
+    target::{Half, Target},
+    tools::{HostSettings, Tools},
 };
 
-/// A kind of platform.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum TargetType {
-    /// Dataiku's Automation node.
-    #[default]
-    AutomationNode,
+/// Makes the list: one line a platform. The first is the default.
+macro_rules! platforms {
+    ($first:ident ($first_half:ident) => $first_target:ty, $($name:ident ($half:ident) => $target:ty),* $(,)?) => {
+        /// A kind of platform.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+        #[expect(missing_docs, reason = "each is described where its target is")]
+        pub enum TargetType {
+            #[default]
+            $first,
+            $($name),*
+        }
+
+        impl TargetType {
+            /// What can be deployed to it.
+            pub fn half(self) -> Half {
+                match self {
+                    Self::$first => Half::$first_half,
+                    $(Self::$name => Half::$half),*
+                }
+            }
+
+            /// The nodes that settings of such an infrastructure name, each a lane of an update ([`Target::nodes`]).
+            pub fn nodes(self, settings: &Map<String, Value>) -> Vec<NamedNode> {
+                match self {
+                    Self::$first => <$first_target>::nodes(settings),
+                    $(Self::$name => <$target>::nodes(settings)),*
+                }
+            }
+        }
+
+        /// Every platform, and how it is made.
+        pub fn all() -> &'static [(TargetType, Constructor)] {
+            &[
+                (TargetType::$first, |tools| Arc::new(<$first_target>::new(tools))),
+                $((TargetType::$name, |tools| Arc::new(<$target>::new(tools)))),*
+            ]
+        }
+    };
 }
 
-type Constructor = fn(Http) -> Arc<dyn Target>;
+type Constructor = fn(&Tools) -> Arc<dyn Target>;
 
-/// Every platform, and how it is made.
-pub fn all() -> &'static [(TargetType, Constructor)] {
-    &[(TargetType::AutomationNode, |http| Arc::new(AutomationNode::new(http)))]
+platforms! {
+    AutomationNode (Project) => AutomationNode,
 }
 
 impl TargetType {
-    /// Its stable name.
+    /// Its stable name: the variant's, in capitals with underscores.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AutomationNode => "AUTOMATION_NODE",
-        }
+        static NAMES: LazyLock<Vec<(TargetType, String)>> = LazyLock::new(|| {
+            let named = |kind: &TargetType| match serde_json::to_value(kind) {
+                Ok(Value::String(name)) => (*kind, name),
+                // A unit variant is a text: serde's promise, held by a test.
+                _ => (*kind, String::new()),
+            };
+            all().iter().map(|(kind, _)| named(kind)).collect()
+        });
+        NAMES.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
     }
 }
 
@@ -64,20 +109,30 @@ impl FromStr for TargetType {
 /// Every platform with one HTTP client. Made once per process; cheap to clone.
 #[derive(Clone)]
 pub struct Targets {
-    http: Http,
+    tools: Tools,
     looks: Arc<Looks>,
+    connections: Arc<Vec<Arc<dyn Connection>>>,
     made: Arc<Vec<(TargetType, Arc<dyn Target>)>>,
 }
 
 impl Targets {
-    /// Makes them all.
+    /// Makes them all, for a process that deploys nothing itself.
     ///
     /// # Errors
     /// [`SetupError`] when the HTTP client can't be made.
     pub fn new(settings: HttpSettings) -> Result<Self, SetupError> {
-        let http = Http::new(settings)?;
-        let made = all().iter().map(|(kind, make)| (*kind, make(http.clone()))).collect();
-        Ok(Self { http, looks: Arc::default(), made: Arc::new(made) })
+        Self::on_host(settings, HostSettings::default())
+    }
+
+    /// Makes them all, with what the operator of this process gave them.
+    ///
+    /// # Errors
+    /// [`SetupError`] when the HTTP client can't be made.
+    pub fn on_host(settings: HttpSettings, host: HostSettings) -> Result<Self, SetupError> {
+        let tools = Tools { http: Http::new(settings)?, host: Arc::new(host) };
+        let made = all().iter().map(|(kind, make)| (*kind, make(&tools))).collect();
+        let connections = connections::all().iter().map(|make| make(&tools)).collect();
+        Ok(Self { tools, looks: Arc::default(), connections: Arc::new(connections), made: Arc::new(made) })
     }
 
     /// The platform of this kind; None if this build does not have it.
@@ -85,9 +140,19 @@ impl Targets {
         self.made.iter().find(|(k, _)| *k == kind).map(|(_, target)| Arc::clone(target))
     }
 
-    /// The Automation node's.
-    pub fn automation_node(&self) -> Arc<dyn Target> {
-        self.find(TargetType::AutomationNode).unwrap_or_else(|| Arc::new(AutomationNode::new(self.http.clone())))
+    /// Every platform of this build, in the order of [`all`].
+    pub fn made(&self) -> &[(TargetType, Arc<dyn Target>)] {
+        &self.made
+    }
+
+    /// Every type of connection.
+    pub fn connections(&self) -> &[Arc<dyn Connection>] {
+        &self.connections
+    }
+
+    /// The type of connection of this name; None if this build does not have it.
+    pub fn connection(&self, kind: &str) -> Option<Arc<dyn Connection>> {
+        self.connections.iter().find(|one| one.describe().kind == kind).cloned()
     }
 
     /// Looks at deployed projects, kept for a moment.
@@ -105,7 +170,7 @@ impl Targets {
         key: Option<&Secret>,
         question: &Question,
     ) -> Result<Verdict, StepError> {
-        governance::ask(&self.http, url, key, question).await
+        governance::ask(&self.tools.http, url, key, question).await
     }
 
     /// Reads a node's URL as its record keeps it, and refuses what can't be one.
@@ -113,7 +178,7 @@ impl Targets {
     /// # Errors
     /// [`NodeUrlError`], by what is wrong.
     pub fn node_url(&self, text: &str) -> Result<NodeUrl, NodeUrlError> {
-        NodeUrl::parse(text, &self.http.settings().blocked)
+        NodeUrl::parse(text, &self.tools.http.settings().blocked)
     }
 }
 
@@ -128,5 +193,19 @@ mod tests {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
         assert!("NODE".parse::<TargetType>().is_err());
+    }
+
+    #[test]
+    fn each_says_what_it_is() {
+        for (kind, target) in Targets::new(HttpSettings::default()).unwrap().made() {
+            let described = target.describe();
+            assert_eq!(described.half, kind.half(), "{kind}");
+            for schema in [described.settings, described.deployment] {
+                let schema: Value = serde_json::from_str(schema).unwrap();
+                assert_eq!(schema["additionalProperties"], false, "{kind}");
+            }
+            assert_eq!(described.half == Half::Project, target.projects().is_some(), "{kind}");
+            assert_eq!(described.half == Half::Api, target.services().is_some(), "{kind}");
+        }
     }
 }

@@ -5,6 +5,16 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::TargetType;
+pub use crate::{
+    secret_ref::SecretRef,
+    service::{Auditing, Authorization, ConnectionSpec, EndpointSpec, OAuth2, ServiceSpec, ServiceVersionSpec},
+};
+
+fn is_automation_node(kind: &TargetType) -> bool {
+    *kind == TargetType::AutomationNode
+}
+
 /// The body of a run's spec.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeploySpec {
@@ -42,6 +52,9 @@ pub struct DeploySpec {
     pub disable_automatic_triggers: bool,
     /// The login as whom changes are made on the node: the infrastructure's deploy-as user, else the requester.
     pub acting_user: String,
+    /// What is deployed of an API service; None for a project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Box<ServiceSpec>>,
 }
 
 impl DeploySpec {
@@ -92,7 +105,17 @@ pub struct NamedNode {
 pub struct InfrastructureSpec {
     /// Its id.
     pub id: String,
-    /// The node behind it; the first one, where there are several.
+    /// The platform.
+    #[serde(default, skip_serializing_if = "is_automation_node")]
+    pub kind: TargetType,
+    /// What its target wants to know, as its settings schema describes it; secrets by reference ([`SecretRef`]). Empty for an Automation node.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub settings: Map<String, Value>,
+    /// The connection that it reaches its platform with, where its target uses one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<ConnectionSpec>,
+    /// The node behind it; the first one, where there are several. Of a platform without nodes only the limits of calls are meant.
+    #[serde(default)]
     pub node: NodeSpec,
     /// All nodes behind it, in the order in which they are activated; empty when there is one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -155,10 +178,10 @@ pub enum ProjectStandardsPolicy {
     Prevent,
 }
 
-/// One Automation node.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One Automation node, or API node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NodeSpec {
-    /// Base URL, http or https.
+    /// Base URL, http or https; empty where the platform has no nodes.
     pub url: String,
     /// Reference to the administrator key's immutable version.
     pub key: String,

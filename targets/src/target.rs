@@ -1,6 +1,6 @@
 //! One platform, seen by the steps of a run.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use engine::{
@@ -10,11 +10,11 @@ use engine::{
     step::StepContext,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     on_node::{OnNode, TestRun, TestingStatus},
-    spec::{BundleContents, DeploySpec, NodeSpec, Remapping},
+    spec::{BundleContents, DeploySpec, EndpointSpec, InfrastructureSpec, NamedNode, NodeSpec, Remapping},
 };
 
 /// What a target works with during one attempt at one step.
@@ -59,27 +59,153 @@ pub struct Import {
     pub at: i64,
 }
 
+/// Opens secrets by the references that specs hold, for reading outside a run.
+#[async_trait]
+pub trait Secrets: Send + Sync {
+    /// The secret of this reference.
+    async fn open(&self, reference: &str) -> Result<Secret, Failure>;
+}
+
+/// What a target reads with, outside a run: a spec of one place, and what opens its secrets.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    /// What is, or would be, deployed, and where.
+    pub spec: &'a DeploySpec,
+    /// What a bundle holds; empty for an API service, whose spec says all.
+    pub contents: &'a BundleContents,
+    /// Opens the secrets that the spec names.
+    pub secrets: &'a dyn Secrets,
+}
+
+/// What can be deployed to a platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Half {
+    /// Bundles of projects.
+    Project,
+    /// Versions of API services.
+    Api,
+}
+
+/// What a platform is, for people and forms.
+#[derive(Clone, Copy, Debug)]
+pub struct Description {
+    /// What people read: "Kubernetes".
+    pub label: &'static str,
+    /// What can be deployed to it.
+    pub half: Half,
+    /// The JSON Schema (draft 2020-12) of an infrastructure's settings. `writeOnly` marks secrets; `x-place` marks properties that say where the secrets of
+    /// the same object are sent: whoever changes one must enter those secrets again.
+    pub settings: &'static str,
+    /// The JSON Schema of what a deployment may set.
+    pub deployment: &'static str,
+    /// The type of connection that it reaches its platform with; None where its settings say all.
+    pub connection: Option<&'static str>,
+    /// Whether it serves one endpoint of a service only, so that a deployment must choose one.
+    pub one_endpoint: bool,
+}
+
+/// The schema of settings that nobody can set anything in.
+pub const NO_SETTINGS: &str = r#"{"type": "object", "properties": {}, "additionalProperties": false}"#;
+
 /// A platform. Every step looks, acts, looks again, and may be attempted twice at any point.
 #[async_trait]
 pub trait Target: Send + Sync {
-    /// Reaches the node and asks who the key belongs to. Changes nothing.
-    async fn check(&self, node: &NodeSpec, key: &Secret) -> Result<NodeReport, Failure>;
+    /// What it is.
+    fn describe(&self) -> Description;
+
+    /// The nodes that these settings name, each a lane of an update; empty where the platform has no nodes, or where the infrastructure's own fields name them.
+    /// The settings are such as the schema lets through.
+    fn nodes(settings: &Map<String, Value>) -> Vec<NamedNode>
+    where
+        Self: Sized,
+    {
+        let _ = settings;
+        Vec::new()
+    }
+
+    /// What is wrong with settings that the schema lets through, by path.
+    fn problems(&self, settings: &Map<String, Value>) -> Vec<(String, String)> {
+        let _ = settings;
+        Vec::new()
+    }
+
+    /// What only platforms for projects do.
+    fn projects(&self) -> Option<&dyn Projects> {
+        None
+    }
+
+    /// What only platforms for API services do.
+    fn services(&self) -> Option<&dyn Services> {
+        None
+    }
+
+    /// Reaches the platform and asks who the key belongs to. Changes nothing.
+    async fn check(&self, place: &InfrastructureSpec, secrets: &dyn Secrets) -> Result<NodeReport, Failure>;
 
     /// What an update would change, found without changing anything.
-    async fn preview(&self, spec: &DeploySpec, contents: &BundleContents, key: &Secret) -> Result<Preview, Failure>;
+    async fn preview(&self, look: Look<'_>) -> Result<Preview, Failure>;
 
-    /// How a deployed project is: what is active, what runs, how scenarios ended. Changes nothing.
-    async fn observe(&self, node: &NodeSpec, key: &Secret, project_key: &str) -> Result<OnNode, Failure>;
+    /// How what is deployed is: what is active, what runs. Changes nothing.
+    async fn observe(&self, look: Look<'_>) -> Result<OnNode, Failure>;
 
-    /// What is otherwise on the node than the receipt of an update of this spec says. Changes nothing.
-    async fn drift(
-        &self,
-        spec: &DeploySpec,
-        contents: &BundleContents,
-        receipt: &Receipt,
-        key: &Secret,
-    ) -> Result<Vec<Difference>, Failure>;
+    /// What is otherwise on the platform than the receipt of an update of this spec says. Changes nothing.
+    async fn drift(&self, look: Look<'_>, receipt: &Receipt) -> Result<Vec<Difference>, Failure>;
 
+    /// Step `validate_remap`. Nothing on the platform has changed when it fails.
+    async fn validate(&self, work: &Work<'_>) -> StepResult;
+
+    /// Step `push_bundle`: the package gets there. What runs has not changed when it fails.
+    async fn push(&self, work: &Work<'_>) -> StepResult;
+
+    /// Step `activate`: the package becomes the one that runs.
+    async fn activate(&self, work: &Work<'_>) -> StepResult;
+
+    /// Step `enforce_run_as`: under whose identity it runs, and who may call it.
+    async fn enforce(&self, work: &Work<'_>) -> StepResult;
+
+    /// When `enforce_run_as` failed for good under `on_failure: LEAVE`: switches back on what was verified. Answers what stayed off.
+    async fn leave_safe(&self, work: &Work<'_>) -> Result<Vec<String>, StepError> {
+        let _ = work;
+        Ok(Vec::new())
+    }
+
+    /// Step `verify`: its output is the [`Receipt`].
+    async fn verify(&self, work: &Work<'_>) -> StepResult;
+
+    /// Step `switch_off`: nothing of it runs any more; what ran is noted.
+    async fn switch_off(&self, work: &Work<'_>) -> StepResult;
+
+    /// Step `delete_project`: it goes from the platform, with all that its updates made there.
+    async fn remove(&self, work: &Work<'_>) -> StepResult;
+
+    /// Puts back what was active before this run, from its notes. Done's output is the [`Receipt`] of what is there now;
+    /// an output of null says that nothing was active before, and that everything was left as it is.
+    async fn restore(&self, work: &Work<'_>) -> StepResult;
+
+    /// Of the notes of a run that ended after a step of these kinds had begun, and before it was verified: what a step of this kind in the deployment's next run
+    /// inherits, even if that is no retry (which inherits all).
+    fn inherits(&self, step: &str, note: &dyn Fn(&str) -> Option<Value>) -> Vec<(&'static str, Value)> {
+        let _ = (step, note);
+        Vec::new()
+    }
+
+    /// Whether these notes tell of a call whose end nobody knows: the run can't be ended before somebody looked.
+    fn is_in_flight(&self, note: &dyn Fn(&str) -> Option<Value>) -> bool {
+        let _ = note;
+        false
+    }
+
+    /// Whether these notes tell of something that was switched off, and would be left so by a failure.
+    fn needs_leaving_safe(&self, note: &dyn Fn(&str) -> Option<Value>) -> bool {
+        let _ = note;
+        false
+    }
+}
+
+/// What only platforms for projects do.
+#[async_trait]
+pub trait Projects: Send + Sync {
     /// How the project's test scenarios ended last, under this bundle if one is named.
     async fn testing_status(
         &self,
@@ -106,34 +232,33 @@ pub trait Target: Send + Sync {
         key: &Secret,
         new: NewPersonalKey<'_>,
     ) -> Result<PersonalKey, Failure>;
+}
 
-    /// Step `validate_remap`. Nothing on the node has changed when it fails.
-    async fn validate(&self, work: &Work<'_>) -> StepResult;
+/// What only platforms for API services do.
+#[async_trait]
+pub trait Services: Send + Sync {
+    /// Puts a query to what is deployed, with the deployer's own credentials, and answers what came back whatever the service says of the query.
+    async fn query(&self, look: Look<'_>, query: &ServiceQuery) -> Result<ServiceAnswer, Failure>;
+}
 
-    /// Step `push_bundle`.
-    async fn push(&self, work: &Work<'_>) -> StepResult;
+/// A query of a service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceQuery {
+    /// The endpoint.
+    pub endpoint: EndpointSpec,
+    /// What the API node's API takes for an endpoint of this type, such as `{"features": {…}}`.
+    pub body: Value,
+    /// At most this long.
+    pub timeout: Duration,
+}
 
-    /// Step `activate`.
-    async fn activate(&self, work: &Work<'_>) -> StepResult;
-
-    /// Step `enforce_run_as`.
-    async fn enforce_run_as(&self, work: &Work<'_>) -> StepResult;
-
-    /// When `enforce_run_as` failed for good under `on_failure: LEAVE`: switches back on what was verified. Answers what stayed off.
-    async fn leave_safe(&self, work: &Work<'_>) -> Result<Vec<String>, StepError>;
-
-    /// Step `verify`: its output is the [`Receipt`].
-    async fn verify(&self, work: &Work<'_>) -> StepResult;
-
-    /// Step `switch_off`: every scenario off, every web app stopped; what was on is noted.
-    async fn switch_off(&self, work: &Work<'_>) -> StepResult;
-
-    /// Step `delete_project`: the project goes from the node.
-    async fn delete_project(&self, work: &Work<'_>) -> StepResult;
-
-    /// Puts back what was active before this run, from its notes. Done's output is the [`Receipt`] of what is there now;
-    /// an output of null says that nothing was active before, and that everything was left as it is.
-    async fn restore(&self, work: &Work<'_>) -> StepResult;
+/// What a service said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceAnswer {
+    /// Its HTTP status.
+    pub status: u16,
+    /// Its body; a text where it is no JSON.
+    pub body: Value,
 }
 
 /// A personal key to be made on a node.
@@ -203,6 +328,9 @@ pub struct Preview {
     pub run_as: Vec<Difference>,
     /// Scenario switches that would change.
     pub scenarios: Vec<Difference>,
+    /// What else would change: of an API service, all of it.
+    #[serde(default)]
+    pub changes: Vec<Difference>,
     /// What would stop the update.
     pub problems: Vec<Problem>,
 }
@@ -273,8 +401,36 @@ pub struct Receipt {
     pub scenarios: Vec<ReceiptItem>,
     /// Per web app: its run-as user and whether its backend runs.
     pub webapps: Vec<ReceiptItem>,
+    /// What there is of an API service; None for a project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceReceipt>,
     /// The differences from the spec; empty is healthy.
     pub differences: Vec<Difference>,
+}
+
+/// What there is of an API service after an update.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceReceipt {
+    /// Its id on the platform.
+    pub service_id: String,
+    /// Whether it answers queries.
+    pub enabled: bool,
+    /// Its versions and their shares.
+    pub versions: Vec<VersionShare>,
+    /// Where it is called: base URLs, without the API's path.
+    pub urls: Vec<String>,
+    /// What else was read back, by name, such as an image's digest. Never a secret.
+    pub facts: BTreeMap<String, Value>,
+}
+
+/// A version's share of the queries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VersionShare {
+    /// The version.
+    pub version: String,
+    /// Its share, above 0 and at most 1.
+    pub probability: f64,
 }
 
 /// One scenario or web app in a [`Receipt`].

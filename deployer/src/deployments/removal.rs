@@ -13,6 +13,7 @@ use crate::{
     Deployer,
     audit::{Object, ObjectKind, act::Act},
     error::Result,
+    sealed,
     updates::{self, Accepted, purpose::Purpose},
     viewer::{Via, Viewer},
 };
@@ -144,6 +145,7 @@ pub(super) async fn erase(tx: &Tx, id: &str) -> Result<()> {
     runs::forget(tx, id).await?;
     idempotency_key::Entity::delete_many().filter(idempotency_key::Column::DeploymentId.eq(id)).exec(&**tx).await?;
     drift::Entity::delete_by_id(id).exec(&**tx).await?;
+    sealed::forget_owner(tx, &sealed::deployment_owner_of(id)).await?;
     removal::Entity::delete_by_id(id).exec(&**tx).await?;
     deployment::Entity::delete_by_id(id.to_owned()).exec(&**tx).await?;
     Ok(())

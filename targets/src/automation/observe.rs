@@ -35,6 +35,7 @@ pub(super) async fn observe(api: &Api, key: &str) -> Result<OnNode, CallError> {
         scenarios,
         more_scenarios,
         webapps,
+        service: None,
     })
 }
 

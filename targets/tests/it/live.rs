@@ -14,14 +14,11 @@ use crate::support::{KEY, Step, World, node, world};
 
 impl World {
     async fn observed(&self) -> OnNode {
-        let key = Secret::from(KEY.to_owned());
-        let node = &self.spec.infrastructure.node;
-        self.target().observe(node, &key, &self.spec.deployed_project_key).await.unwrap()
+        self.target().observe(self.look()).await.unwrap()
     }
 
     async fn drifted(&self, receipt: &Receipt) -> Vec<String> {
-        let key = Secret::from(KEY.to_owned());
-        let found = self.target().drift(&self.spec, &self.contents, receipt, &key).await.unwrap();
+        let found = self.target().drift(self.look(), receipt).await.unwrap();
         let told = |one: Difference| format!("{}: {} → {}", one.what, one.wanted, one.found);
         found.into_iter().map(told).collect()
     }
@@ -182,7 +179,7 @@ async fn a_folder_that_is_missing_is_found_before_anything_changes() {
     let failure = world.failure(Step::Validate).await;
     assert_eq!(failure.code.as_str(), "PROJECT_FOLDER_MISSING");
     assert!(failure.message.contains("folder-404") && failure.message.ends_with("Nothing was changed on the node."));
-    let preview = world.target().preview(&world.spec, &world.contents, &KEY.to_owned().into()).await.unwrap();
+    let preview = world.target().preview(world.look()).await.unwrap();
     assert_eq!(preview.problems.iter().map(|one| one.code.as_str()).collect::<Vec<_>>(), ["PROJECT_FOLDER_MISSING"]);
     // The root has an id, too.
     world.spec.project_folder = Some("ROOT".to_owned());
@@ -220,7 +217,9 @@ async fn test_scenarios_are_run_and_counted() {
     world.update().await;
     let key = Secret::from(KEY.to_owned());
     let node = &world.spec.infrastructure.node;
-    let run = async |within| world.target().run_test_scenarios(node, &key, "deployer", "CHURN", within).await.unwrap();
+    let run = async |within| {
+        world.target().projects().unwrap().run_test_scenarios(node, &key, "deployer", "CHURN", within).await.unwrap()
+    };
     world.node.set_outcome("CHURN", "CHECKS", "FAILED");
     let ended = run(Duration::from_secs(60)).await;
     assert_eq!((ended.status.ran, ended.unfinished.len()), (1, 0));
@@ -229,7 +228,8 @@ async fn test_scenarios_are_run_and_counted() {
     let ended = run(Duration::from_millis(500)).await;
     assert_eq!((ended.status.ran, ended.unfinished), (0, vec!["Checks".to_owned()]));
     world.node.end_runs("CHURN", "CHECKS", "SUCCESS");
-    let status = async |bundle| world.target().testing_status(node, &key, "CHURN", bundle).await.unwrap();
+    let status =
+        async |bundle| world.target().projects().unwrap().testing_status(node, &key, "CHURN", bundle).await.unwrap();
     assert_eq!(status(Some("v1")).await.per_outcome, [("SUCCESS".to_owned(), 1)].into());
     assert_eq!(status(Some("v0")).await.ran, 0);
     assert_eq!(status(None).await.ran, 1);

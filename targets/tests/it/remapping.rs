@@ -63,8 +63,7 @@ async fn what_somebody_changed_is_told_and_mended_by_the_next_update() {
         ("what happens to a missing code env", json!("OF_A_LATER_VERSION"), json!("FAIL_IF_MISS")),
     ];
     assert_eq!((told.as_slice(), warnings.len()), (expected.as_slice(), 3));
-    let key = engine::secrets::Secret::from(KEY.to_owned());
-    let preview = world.target().preview(&world.spec, &world.contents, &key).await.unwrap();
+    let preview = world.target().preview(world.look()).await.unwrap();
     assert_eq!(preview.remapping, receipt.differences);
 
     world.new_run();

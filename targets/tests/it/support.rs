@@ -21,13 +21,13 @@ use engine::{
 use sandbox::{BundleSpec, Call, Node, RunningNode, sample_bundle};
 use serde_json::{Value, json};
 use targets::{
-    Targets,
+    TargetType, Targets,
     http::HttpSettings,
     spec::{
         BundleContents, ConnectionRemapping, DeploySpec, GovernCheckPolicy, InfrastructureSpec, NodeSpec, PackageSpec,
         PermissionsPropagation, ProjectStandardsPolicy,
     },
-    target::{Import, ImportLedger, Receipt, Target, Work},
+    target::{Import, ImportLedger, Look, Receipt, Secrets, Target, Work},
 };
 
 /// The administrator's key; must be nowhere but in requests.
@@ -110,6 +110,17 @@ impl ImportLedger for Ledger {
     }
 }
 
+/// This key, whatever the reference.
+pub(crate) struct OneKey(pub(crate) &'static str);
+
+#[async_trait]
+impl Secrets for OneKey {
+    async fn open(&self, reference: &str) -> Result<Secret, Failure> {
+        assert_eq!(reference, "key-1");
+        Ok(Secret::from(self.0.to_owned()))
+    }
+}
+
 /// The steps that change the node, in order.
 pub(crate) const STEPS: [Step; 5] = [Step::Validate, Step::Push, Step::Activate, Step::RunAs, Step::Verify];
 
@@ -176,6 +187,9 @@ impl World {
                     settle_ms: SETTLE.as_millis() as u64,
                     call_timeout_ms: 10_000,
                 },
+                kind: TargetType::AutomationNode,
+                settings: serde_json::Map::new(),
+                connection: None,
                 nodes: Vec::new(),
                 permissions_propagation: PermissionsPropagation::None,
                 run_as_scenarios: Some("runner".into()),
@@ -201,6 +215,7 @@ impl World {
             scenarios: BTreeMap::from([("DAILY".into(), true), ("CHECKS".into(), false)]),
             disable_automatic_triggers: false,
             acting_user: "deployer".into(),
+            service: None,
         };
         let mut world = Self {
             node,
@@ -256,7 +271,11 @@ impl World {
     }
 
     pub(crate) fn target(&self) -> std::sync::Arc<dyn Target> {
-        self.targets.automation_node()
+        self.targets.find(TargetType::AutomationNode).unwrap()
+    }
+
+    pub(crate) fn look(&self) -> Look<'_> {
+        Look { spec: &self.spec, contents: &self.contents, secrets: &OneKey(KEY) }
     }
 
     fn work(&self) -> Work<'_> {
@@ -276,11 +295,11 @@ impl World {
             Step::Validate => target.validate(&work).await,
             Step::Push => target.push(&work).await,
             Step::Activate => target.activate(&work).await,
-            Step::RunAs => target.enforce_run_as(&work).await,
+            Step::RunAs => target.enforce(&work).await,
             Step::Verify => target.verify(&work).await,
             Step::Restore => target.restore(&work).await,
             Step::SwitchOff => target.switch_off(&work).await,
-            Step::DeleteProject => target.delete_project(&work).await,
+            Step::DeleteProject => target.remove(&work).await,
         };
         let told = format!("{result:?}");
         assert!(!told.contains(KEY), "{told}");

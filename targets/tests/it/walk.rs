@@ -4,7 +4,7 @@ use sandbox::{BundleSpec, KeyKind};
 use serde_json::json;
 use targets::target::ReceiptItem;
 
-use crate::support::{KEY, Step, World, node, world};
+use crate::support::{KEY, OneKey, Step, World, node, world};
 
 #[tokio::test]
 async fn a_new_project() {
@@ -132,18 +132,17 @@ async fn unknown_keys_survive() {
 #[tokio::test]
 async fn preview_and_check_change_nothing() {
     let world = World::on(node().user("boss", &[], true)).await;
-    let key = engine::secrets::Secret::from(KEY.to_owned());
-    let report = world.target().check(&world.spec.infrastructure.node, &key).await.unwrap();
+    let report = world.target().check(&world.spec.infrastructure, &OneKey(KEY)).await.unwrap();
     assert_eq!((report.node_type.as_deref(), report.is_admin, report.problems.len()), (Some("AUTOMATION"), true, 0));
     assert_eq!(report.version.as_deref(), Some("14.2.0"));
-    let preview = world.target().preview(&world.spec, &world.contents, &key).await.unwrap();
+    let preview = world.target().preview(world.look()).await.unwrap();
     assert!(preview.creates_project && preview.active_bundle.is_none() && preview.problems.is_empty());
     assert_eq!(preview.run_as.len(), 4);
     assert_eq!(preview.scenarios.len(), 1);
     assert!(world.node.calls().iter().all(|call| call.method == "GET"));
 
     world.update().await;
-    let preview = world.target().preview(&world.spec, &world.contents, &key).await.unwrap();
+    let preview = world.target().preview(world.look()).await.unwrap();
     assert!(!preview.creates_project && preview.run_as.is_empty() && preview.scenarios.is_empty());
     assert_eq!(preview.active_bundle.as_deref(), Some("v1"));
 }
@@ -151,10 +150,8 @@ async fn preview_and_check_change_nothing() {
 #[tokio::test]
 async fn check_names_what_is_wrong() {
     let world = World::on(node().user_key("users-own", "analyst")).await;
-    let key = engine::secrets::Secret::from("users-own".to_owned());
-    let report = world.target().check(&world.spec.infrastructure.node, &key).await.unwrap();
+    let report = world.target().check(&world.spec.infrastructure, &OneKey("users-own")).await.unwrap();
     assert!(!report.is_admin && report.problems.len() == 1, "{report:?}");
-    let wrong = engine::secrets::Secret::from("wrong".to_owned());
-    let failure = world.target().check(&world.spec.infrastructure.node, &wrong).await.unwrap_err();
+    let failure = world.target().check(&world.spec.infrastructure, &OneKey("wrong")).await.unwrap_err();
     assert_eq!(failure.code.as_str(), "NODE_KEY_REJECTED");
 }

@@ -1,0 +1,175 @@
+//! What one run deploys of an API service.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::secret_ref::SecretRef;
+
+/// An API service on one infrastructure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceSpec {
+    /// The published service.
+    pub published_service_id: String,
+    /// Its id on the platform: what callers name.
+    pub service_id: String,
+    /// Its versions, each with its share of the queries; the shares sum to 1. One at least; the first is the run's package.
+    pub versions: Vec<ServiceVersionSpec>,
+    /// The only endpoint that is served, on platforms that serve one; None where all are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// In place of what the versions say of who may call; None leaves that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<Authorization>,
+    /// Where queries are logged; None logs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auditing: Option<Auditing>,
+    /// What the target wants to know of a deployment, as its deployment schema describes it.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub settings: Map<String, Value>,
+}
+
+/// One version of a service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceVersionSpec {
+    /// Its id: the generation in its manifest.
+    pub version: String,
+    /// SHA-256 of the archive, lower-case hex.
+    pub sha256: String,
+    /// Size of the archive in bytes.
+    pub size: u64,
+    /// Its share of the queries, above 0 and at most 1.
+    pub probability: f64,
+    /// What can be called.
+    #[serde(default)]
+    pub endpoints: Vec<EndpointSpec>,
+    /// `PUBLIC`, `API_KEYS` or `OAUTH2`; None when the manifest does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_method: Option<String>,
+    /// The keys that its own manifest gives its callers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub api_keys: Vec<SecretRef>,
+}
+
+/// One endpoint of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointSpec {
+    /// Its id.
+    pub id: String,
+    /// Its type, such as `STD_PREDICTION`; None when the manifest does not say.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+}
+
+/// Who may call a service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE", tag = "method")]
+pub enum Authorization {
+    /// Everybody.
+    Public,
+    /// Whoever has one of these keys.
+    ApiKeys {
+        /// The keys.
+        keys: Vec<SecretRef>,
+    },
+    /// Whoever has a JWT that this accepts.
+    Oauth2(OAuth2),
+}
+
+/// Which JWTs are accepted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct OAuth2 {
+    /// Where the issuer's keys are read from: an https URL.
+    pub jwks_uri: Option<String>,
+    /// The issuer's keys themselves, a JWK set.
+    pub jwks: Option<Value>,
+    /// The `iss` that is demanded.
+    pub issuer: Option<String>,
+    /// The `aud` that is demanded.
+    pub audience: Option<String>,
+    /// The claim that holds the scopes.
+    pub scope_claim: Option<String>,
+    /// The scope that is demanded.
+    pub scope: Option<String>,
+    /// The claim that names the client, for logs.
+    pub client_id_claim: Option<String>,
+}
+
+/// Where the queries of a service are logged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE", tag = "type", rename_all_fields = "camelCase")]
+pub enum Auditing {
+    /// To an Event Server.
+    EventServer {
+        /// Its URL.
+        url: String,
+        /// Its key; None sends none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<SecretRef>,
+        /// The routing key of each event.
+        routing_key: String,
+        /// Accept any certificate.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        trust_all_certificates: bool,
+    },
+    /// To a topic of Kafka.
+    Kafka {
+        /// `host:port`, one at least.
+        brokers: Vec<String>,
+        /// The topic.
+        topic: String,
+        /// Over TLS.
+        #[serde(default)]
+        tls: bool,
+        /// `NONE`, `PLAIN`, `SCRAM_SHA_256` or `SCRAM_SHA_512`.
+        #[serde(default)]
+        sasl: Sasl,
+        /// Who, where one signs in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        username: Option<String>,
+        /// With what.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        password: Option<SecretRef>,
+        /// The routing key of each event.
+        routing_key: String,
+        /// Certificates (PEM) to trust instead of the machine's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        certificate_authorities: Option<String>,
+    },
+    /// To files beside the node.
+    LogFiles {
+        /// The routing key of each event.
+        routing_key: String,
+    },
+}
+
+/// How one signs in to Kafka.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sasl {
+    /// Not at all.
+    #[default]
+    #[serde(rename = "NONE")]
+    None,
+    /// With the password itself.
+    #[serde(rename = "PLAIN")]
+    Plain,
+    /// SCRAM with SHA-256.
+    #[serde(rename = "SCRAM_SHA_256")]
+    ScramSha256,
+    /// SCRAM with SHA-512.
+    #[serde(rename = "SCRAM_SHA_512")]
+    ScramSha512,
+}
+
+/// The connection by which an infrastructure reaches its platform: whose credentials they are, and where they may be sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionSpec {
+    /// Its id.
+    pub id: String,
+    /// Its type, such as `AWS`.
+    pub kind: String,
+    /// As its type's schema describes it; secrets by reference.
+    pub settings: Map<String, Value>,
+}

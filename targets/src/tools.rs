@@ -1,0 +1,38 @@
+//! What every target is made with: the one HTTP client, and what the operator of this process says.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::http::Http;
+
+/// What every target is made with. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    /// The one HTTP client.
+    pub http: Http,
+    /// What the operator says.
+    pub host: Arc<HostSettings>,
+}
+
+/// What the operator of a process gives targets to work with. An infrastructure's administrator names things of here, and never types a command or a path of the
+/// worker's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HostSettings {
+    /// Where packages and layers are unpacked and put together; empty is the system's folder for temporary files.
+    pub scratch: PathBuf,
+    /// The program that goes into images as their front; empty is the running one.
+    pub front: PathBuf,
+    /// Ways to copy a package to an API node's disk, by name: a program and its arguments, in which `{file}`, `{host}` and `{target}` are replaced. No shell reads them.
+    pub copy_commands: BTreeMap<String, Vec<String>>,
+    /// Folders that API nodes share with this process, by name: the folder as this process sees it.
+    pub shared_folders: BTreeMap<String, PathBuf>,
+}
+
+impl HostSettings {
+    /// The folder for what is put together.
+    pub fn scratch(&self) -> PathBuf {
+        if self.scratch.as_os_str().is_empty() { std::env::temp_dir() } else { self.scratch.clone() }
+    }
+}
