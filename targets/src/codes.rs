@@ -78,6 +78,12 @@ codes! {
     GOVERNANCE_SOURCE_INVALID,
     /// The project is not on the node any more.
     PROJECT_MISSING,
+    /// Queries cannot be logged as the settings say.
+    QUERY_LOG_INVALID,
+    /// Where queries are logged could not be reached.
+    QUERY_LOG_UNREACHABLE,
+    /// Where queries are logged refused them.
+    QUERY_LOG_REFUSED,
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! * [`automation`]: Dataiku's Automation node.
 //! * [`governance`]: asking somebody else whether a bundle may be deployed.
 //! * [`connections`]: the credentials with which platforms are reached.
+//! * [`query_log`]: events of queries, on their way to an Event Server, Kafka or log files.
 //! * [`codes`]: the failure codes of this crate, each with a page in `docs/errors`.
 
 pub mod automation;
@@ -18,6 +19,7 @@ pub mod governance;
 pub mod http;
 pub mod looks;
 pub mod on_node;
+pub mod query_log;
 pub mod registry;
 pub mod secret_ref;
 pub mod service;
