@@ -133,7 +133,7 @@ fn python_with_kafka() -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/code-env");
     let folder = concat!(env!("CARGO_TARGET_TMPDIR"), "/kafka-env");
     let out = Command::new(script)
-        .args([folder, &slipway::python(), "confluent-kafka==2.16.1 scramp==1.4.8"])
+        .args([folder, &slipway::python(), "confluent-kafka==2.16.1 scramp==1.5.0"])
         .output()
         .unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
@@ -225,6 +225,57 @@ async fn events_reach_kafka_in_order() {
     assert_eq!(in_time("the end", emitter.close(PATIENCE)).await, 0);
     assert_eq!(metrics.sent(), 120);
     assert_eq!(cluster.consumed("queries", 120), (0..120).collect::<Vec<_>>());
+}
+
+/// TLS, and a login that a library of other people judges; then produced and consumed.
+async fn signed_in(sasl: Sasl, mechanism: &str, over_tls: bool) {
+    let scratch = Scratch::new("kafka");
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = (scratch.at("certificate.pem"), scratch.at("key.pem"));
+    fs::write(&certificate, made.cert.pem()).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let files = if over_tls { vec![certificate.as_str(), key.as_str()] } else { Vec::new() };
+    let mut cluster = Cluster::start(&[&["1", mechanism, "ada", "s3cret,=pass"], files.as_slice()].concat()).await;
+    cluster.ask("topic queries");
+    let http = http_with(BlockList::default());
+    let authorities = over_tls.then(|| made.cert.pem());
+    let auditing = to_kafka(&cluster.brokers, sasl, authorities);
+    let (good, metrics) = emitter(&auditing, &http, scratch.path(), "s3cret,=pass").unwrap();
+    (0..60).for_each(|n| good.emit(&json!({ "n": n })));
+    assert_eq!(in_time("the end", good.close(PATIENCE)).await, 0);
+    assert_eq!(metrics.sent(), 60);
+    assert_eq!(cluster.consumed("queries", 60), (0..60).collect::<Vec<_>>());
+    assert_eq!(cluster.ask("refused"), 0);
+    if sasl != Sasl::None {
+        let (wrong, metrics) = emitter(&auditing, &http, scratch.path(), "another").unwrap();
+        wrong.emit(&json!({ "n": 60 }));
+        until_true("a refusal", PATIENCE, || {
+            let refused = cluster.ask("refused") != 0;
+            async move { refused }
+        })
+        .await;
+        assert_eq!((metrics.sent(), wrong.close(Duration::ZERO).await), (0, 1));
+    }
+    if over_tls {
+        // Another authority than the broker's.
+        let other = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let auditing = to_kafka(&cluster.brokers, sasl, Some(other.cert.pem()));
+        let (blind, metrics) = emitter(&auditing, &http, scratch.path(), "s3cret,=pass").unwrap();
+        blind.emit(&json!({ "n": 61 }));
+        assert_eq!((in_time("the end", blind.close(Duration::from_secs(3))).await, metrics.sent()), (1, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_is_signed_in_to_with_scram_over_tls() {
+    signed_in(Sasl::ScramSha512, "SCRAM-SHA-512", true).await;
+    signed_in(Sasl::ScramSha256, "SCRAM-SHA-256", false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_is_signed_in_to_with_the_password_itself_over_tls() {
+    signed_in(Sasl::Plain, "PLAIN", true).await;
+    signed_in(Sasl::None, "NONE", true).await;
 }
 
 /// What a hostile broker says of its cluster may lead anywhere.

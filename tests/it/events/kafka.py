@@ -1,6 +1,8 @@
 """librdkafka's mock cluster as a process: says where its brokers are, then answers commands, one a line.
 
-`topic NAME`: makes a topic by asking for it. `consume NAME N`: N records of a topic, as JSON.
+`topic NAME`: makes a topic by asking for it. `consume NAME N`: N records of a topic, as JSON. `refused`: how many logins were refused.
+
+Arguments: how many brokers; for one broker perhaps a front: a mechanism of SASL or NONE, a user, a password, and perhaps a certificate and its key.
 """
 import json
 import sys
@@ -10,6 +12,12 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 # The producer owns the cluster; what it would connect to is not asked.
 cluster = Producer({"bootstrap.servers": "mock", "test.mock.num.brokers": int(sys.argv[1])})
 brokers = [f"{broker.host}:{broker.port}" for broker in cluster.list_topics(timeout=30).brokers.values()]
+
+front = None
+if len(sys.argv) > 2:
+    from kafka_front import Front
+
+    front = Front(brokers[0], *sys.argv[2:])
 
 
 def consume(topic, count):
@@ -35,7 +43,7 @@ def answer(what):
     print(json.dumps(what), flush=True)
 
 
-answer(brokers)
+answer([f"127.0.0.1:{front.port}"] if front else brokers)
 for line in sys.stdin:
     command, *arguments = line.split()
     if command == "topic":
@@ -43,3 +51,5 @@ for line in sys.stdin:
         answer(len(found.partitions))
     elif command == "consume":
         answer(consume(arguments[0], int(arguments[1])))
+    elif command == "refused":
+        answer(front.refused)
