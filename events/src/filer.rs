@@ -110,6 +110,7 @@ impl Filer {
                     if let Err(error) = self.adopt().await {
                         tracing::warn!(error = %error, "what other event servers left could not be looked at; this goes on");
                     }
+                    self.look_again().await;
                     continue;
                 }
             };
@@ -275,6 +276,27 @@ impl Filer {
         }
         self.undo = None;
         Ok(())
+    }
+
+    /// After a commit that failed nobody may send any more, since this process says that it is not ready: so it looks by itself whether the store works again.
+    async fn look_again(&mut self) {
+        if self.healthy.load(Ordering::Relaxed) {
+            return;
+        }
+        let probe = format!("{}/{}/probe", crate::server::STATE, self.house.mark());
+        let looked = async {
+            self.clean().await?;
+            let failed = || EventError::io("looking whether it works again");
+            self.shelf.put(&probe, Bytes::from_static(b"probe\n")).await.map_err(failed())?;
+            self.shelf.remove(&probe).await.map_err(failed())
+        };
+        match looked.await {
+            Ok(()) => {
+                self.healthy.store(true, Ordering::Relaxed);
+                tracing::info!("the store of events works again");
+            }
+            Err(error) => tracing::warn!(error = %error, "the store of events still fails"),
+        }
     }
 
     async fn logged<T: Send + 'static>(

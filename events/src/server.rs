@@ -31,7 +31,7 @@ const LINE: usize = 4_096;
 /// Memory is counted in units of so many bytes.
 const UNIT: usize = 1_024;
 /// Under the location: no topic's folder begins with a dot.
-const STATE: &str = ".slipway-event-server";
+pub(crate) const STATE: &str = ".slipway-event-server";
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -51,7 +51,7 @@ pub const MOST_EVENTS: usize = 100_000;
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            listen: (Ipv4Addr::LOCALHOST, 8082).into(),
+            listen: (Ipv4Addr::LOCALHOST, 8090).into(),
             location: String::new(),
             keys: Vec::new(),
             keys_file: String::new(),

@@ -10,13 +10,13 @@ pub(crate) const EVENTS_EXAMPLE: &str = "Example:
   slipway event-server key --label api-nodes > key.txt     # line 1: the key, line 2: what the server is told
   tail -n 1 key.txt > event-keys
   SLIPWAY_EVENTS_KEYS_FILE=event-keys slipway event-server --location ./events
-  curl -H \"Authorization: Bearer $(head -n 1 key.txt)\" -H 'Content-Type: application/json' http://127.0.0.1:8082/events -d \\
+  curl -H \"Authorization: Bearer $(head -n 1 key.txt)\" -H 'Content-Type: application/json' http://127.0.0.1:8090/events -d \\
     '{\"batchId\": \"1\", \"events\": [{\"topic\": \"apinode-query\", \"routingKey\": \"churn\", \"clientEvent\": {\"msgType\": \"prediction-query\"}}]}'";
 
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct EventServerArgs {
-    /// Where to listen [default: events.listen, 127.0.0.1:8082].
+    /// Where to listen [default: events.listen, 127.0.0.1:8090].
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<SocketAddr>,
     /// The folder that events are filed in [default: events.location].

@@ -14,7 +14,7 @@ use targets::{
     secret_ref::SecretRef,
     service::{Auditing, Sasl},
 };
-use tests::{PATIENCE, in_time, until_true};
+use tests::{PATIENCE, in_time, kin::Certificates, until_true};
 use tokio::net::TcpListener;
 
 use super::*;
@@ -230,15 +230,14 @@ async fn events_reach_kafka_in_order() {
 /// TLS, and a login that a library of other people judges; then produced and consumed.
 async fn signed_in(sasl: Sasl, mechanism: &str, over_tls: bool) {
     let scratch = Scratch::new("kafka");
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let (certificate, key) = (scratch.at("certificate.pem"), scratch.at("key.pem"));
-    fs::write(&certificate, made.cert.pem()).unwrap();
-    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let certificates = Certificates::new();
+    let (certificate, key) = (certificates.at("127.0.0.1.pem"), certificates.at("127.0.0.1.key"));
+    let authority = |certificates: &Certificates| String::from_utf8(certificates.read("ca.pem")).unwrap();
     let files = if over_tls { vec![certificate.as_str(), key.as_str()] } else { Vec::new() };
     let mut cluster = Cluster::start(&[&["1", mechanism, "ada", "s3cret,=pass"], files.as_slice()].concat()).await;
     cluster.ask("topic queries");
     let http = http_with(BlockList::default());
-    let authorities = over_tls.then(|| made.cert.pem());
+    let authorities = over_tls.then(|| authority(&certificates));
     let auditing = to_kafka(&cluster.brokers, sasl, authorities);
     let (good, metrics) = emitter(&auditing, &http, scratch.path(), "s3cret,=pass").unwrap();
     (0..60).for_each(|n| good.emit(&json!({ "n": n })));
@@ -258,8 +257,7 @@ async fn signed_in(sasl: Sasl, mechanism: &str, over_tls: bool) {
     }
     if over_tls {
         // Another authority than the broker's.
-        let other = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-        let auditing = to_kafka(&cluster.brokers, sasl, Some(other.cert.pem()));
+        let auditing = to_kafka(&cluster.brokers, sasl, Some(authority(&Certificates::new())));
         let (blind, metrics) = emitter(&auditing, &http, scratch.path(), "s3cret,=pass").unwrap();
         blind.emit(&json!({ "n": 61 }));
         assert_eq!((in_time("the end", blind.close(Duration::from_secs(3))).await, metrics.sent()), (1, 0));
