@@ -168,10 +168,15 @@ impl EventServer {
         self.line.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// From now on no commit waits for its time: the end is near. Batches are still taken.
+    pub fn hurry(&self) {
+        self.closing.cancel();
+    }
+
     /// Takes no new batches, files those that were taken, and ends.
     pub async fn close(&self) {
         drop(self.line.lock().unwrap_or_else(PoisonError::into_inner).take());
-        self.closing.cancel();
+        self.hurry();
         let filer = self.filer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(filer) = filer
             && let Err(error) = filer.await

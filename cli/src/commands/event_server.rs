@@ -31,10 +31,11 @@ pub(crate) async fn run(args: EventServerArgs, config: &Config) -> Result<(), Fa
     let app = api::event_app(Arc::clone(&server), metrics, Arc::new(registry));
     let shutdown = CancellationToken::new();
     let mut signals = Signals::listen()?;
-    let stop = shutdown.clone();
+    let (stop, hurried) = (shutdown.clone(), Arc::clone(&server));
     tokio::spawn(async move {
         signals.next().await;
         tracing::info!("draining: batches under way are filed and answered");
+        hurried.hurry();
         stop.cancel();
     });
     tracing::info!(listen = %address, location = server.settings().location, "taking events at /events");
