@@ -11,7 +11,7 @@ use poem::{
 };
 use tracing::Instrument;
 
-use crate::{failure::Failure, fleet, metrics::HttpMetrics, origin, rest};
+use crate::{events, failure::Failure, fleet, metrics::HttpMetrics, origin, rest};
 
 /// The number of a request, in the header `x-request-id` of question and answer, and in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +134,7 @@ fn route(path: &str) -> &'static str {
         "/bundles" => "/bundles",
         "/service-versions" => "/service-versions",
         fleet::PATH => fleet::PATH,
+        events::PATH => events::PATH,
         "/healthz" => "/healthz",
         "/readyz" => "/readyz",
         "/metrics" => "/metrics",

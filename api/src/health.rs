@@ -9,8 +9,23 @@ use serde_json::json;
 
 use crate::{failure::Failure, house::Readiness};
 
+/// Whether a process can do its work, and what its parts say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked {
+    /// It can.
+    pub ready: bool,
+    /// What is shown of the parts.
+    pub checks: serde_json::Value,
+}
+
+impl From<Readiness> for Checked {
+    fn from(found: Readiness) -> Self {
+        Self { ready: found.is_ready(), checks: json!(found) }
+    }
+}
+
 /// Asks whether the process can do its work.
-pub type Ready = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Readiness> + Send>> + Send + Sync>;
+pub type Ready = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Checked> + Send>> + Send + Sync>;
 
 /// What is done before numbers are shown.
 pub type Refresh = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
@@ -38,11 +53,11 @@ pub(crate) fn mount(route: Route, ready: Ready, numbers: Numbers) -> Route {
         .at("/metrics", get(make(move |_| metrics(numbers.clone())).boxed()))
 }
 
-async fn readiness(asked: Pin<Box<dyn Future<Output = Readiness> + Send>>) -> Response {
+async fn readiness(asked: Pin<Box<dyn Future<Output = Checked> + Send>>) -> Response {
     let found = asked.await;
     let (status, word) =
-        if found.is_ready() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
-    json_response(status, &json!({"status": word, "checks": found}))
+        if found.ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+    json_response(status, &json!({"status": word, "checks": found.checks}))
 }
 
 async fn metrics(numbers: Numbers) -> Response {

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     bundles::{Download, Intake, Kind, Upload},
     edge::Edge,
+    events::{self, Events},
     fleet::{self, Fleet},
     graphiql::Graphiql,
     graphql::{GraphqlEndpoint, Shared},
@@ -37,7 +38,7 @@ pub fn app<E: Executor, H: House>(
     let asked = house.clone();
     let ready: Ready = Arc::new(move || {
         let house = asked.clone();
-        Box::pin(async move { house.readiness().await })
+        Box::pin(async move { house.readiness().await.into() })
     });
     let rates = Arc::new(Rates::new(&settings));
     let intake = Arc::new(Intake::new(settings.clone()));
@@ -67,6 +68,21 @@ pub fn app<E: Executor, H: House>(
 /// The addresses of a worker: health and metrics alone.
 pub fn worker_app(ready: Ready, metrics: HttpMetrics, numbers: impl Into<Numbers>) -> BoxEndpoint<'static, Response> {
     edge(health::mount(Route::new(), ready, numbers.into()), Vec::new(), metrics)
+}
+
+/// The addresses of `slipway event-server`: events, health and metrics.
+pub fn event_app(
+    server: Arc<::events::EventServer>,
+    metrics: HttpMetrics,
+    numbers: impl Into<Numbers>,
+) -> BoxEndpoint<'static, Response> {
+    let asked = Arc::clone(&server);
+    let ready: Ready = Arc::new(move || {
+        let ready = asked.is_ready();
+        Box::pin(std::future::ready(health::Checked { ready, checks: serde_json::json!({ "store": ready }) }))
+    });
+    let route = Route::new().at(events::PATH, Events(server));
+    edge(health::mount(route, ready, numbers.into()), Vec::new(), metrics)
 }
 
 fn edge(

@@ -4,6 +4,7 @@ mod agent;
 mod client;
 mod front;
 mod image;
+mod events;
 mod node;
 mod sandbox;
 
@@ -12,7 +13,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 
-pub(crate) use self::{agent::*, client::*, front::*, image::*, node::*, sandbox::*};
+pub(crate) use self::{agent::*, client::*, events::*, front::*, image::*, node::*, sandbox::*};
 
 /// Slipway deploys data projects: it takes a bundle and makes an infrastructure run it, safely, repeatably and under the identity that
 /// policy demands.
@@ -52,6 +53,11 @@ pub(crate) enum Command {
     Api(Api),
     /// Runs updates. Start another one, on any machine, and it helps; stop any one, and nothing is lost.
     Worker(WorkerArgs),
+    /// Takes query logs from API nodes, and files them by topic, routing key and hour; durable before it answers.
+    ///
+    /// Several may share one folder. docs/EVENT-SERVER.md says what they take, and what durable means.
+    #[command(after_help = EVENTS_EXAMPLE)]
+    EventServer(EventServerArgs),
     #[command(flatten)]
     Client(ClientCommand),
     /// Brings the database's schema up to date. Safe from several processes at once.
@@ -89,6 +95,10 @@ pub(crate) enum Command {
     /// was broken.
     #[cfg(feature = "lab")]
     Simulate(Simulate),
+    /// Measures parts of it on this machine.
+    #[cfg(feature = "lab")]
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Tries hooks out.
     #[cfg(feature = "lab")]
     #[command(subcommand)]

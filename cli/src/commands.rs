@@ -4,9 +4,12 @@ mod admin;
 mod agent;
 mod api;
 mod audit;
+#[cfg(feature = "lab")]
+mod bench;
 pub(crate) mod client;
 mod demo;
 mod dev;
+mod event_server;
 pub(crate) mod front;
 #[cfg(feature = "lab")]
 mod hook;
@@ -33,7 +36,7 @@ use tokio::net::TcpListener;
 #[cfg(feature = "lab")]
 use crate::args::HookCommand;
 use crate::{
-    args::{Command, Secrets},
+    args::{Command, EventServerArgs, Secrets},
     config::{Config, DEFAULTS},
     failure::Failure,
     parts, telemetry,
@@ -49,6 +52,7 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<ExitCode, Fa
         Command::Demo(args) => return demo::run(args, config).await,
         Command::Api(args) => api::run(args, &config).await?,
         Command::Worker(args) => worker::run(args, config).await?,
+        Command::EventServer(args) => event_server::run(args, &config).await?,
         Command::Migrate => migrate::run(&config).await?,
         Command::Admin(command) => admin::run(command, &config).await?,
         Command::Secrets(Secrets::GenerateKey { file }) => secrets::generate(&file)?,
@@ -64,6 +68,8 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<ExitCode, Fa
         #[cfg(feature = "lab")]
         Command::Soak(args) => return soak::run(args).await,
         #[cfg(feature = "lab")]
+        Command::Bench(command) => return bench::run(command).await,
+        #[cfg(feature = "lab")]
         Command::Hook(HookCommand::Test(args)) => return hook::test(args, &config).await,
         // Run without a configuration, before this.
         Command::Client(_) | Command::Front(_) | Command::Image(_) | Command::HookExec => {}
@@ -75,8 +81,9 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<ExitCode, Fa
 fn talks_to_a_log(command: &Command) -> bool {
     match command {
         Command::Demo(_) => false,
+        Command::EventServer(EventServerArgs { command: Some(_), .. }) => false,
         #[cfg(feature = "lab")]
-        Command::Simulate(_) | Command::Soak(_) | Command::Hook(_) => false,
+        Command::Simulate(_) | Command::Soak(_) | Command::Bench(_) | Command::Hook(_) => false,
         _ => true,
     }
 }

@@ -48,6 +48,7 @@ pub(crate) struct Config {
     pub(crate) api: Listen,
     pub(crate) http: api::Settings,
     pub(crate) worker: WorkerTable,
+    pub(crate) events: events::Settings,
     pub(crate) retention: Retention,
     pub(crate) drift: DriftSettings,
     pub(crate) log: Log,
@@ -348,6 +349,7 @@ mod tests {
     fn the_defaults_are_whole() {
         let config = with(&[]).unwrap();
         assert_eq!(config.worker.settings, WorkerSettings::default());
+        assert_eq!(config.events, events::Settings::default());
         assert_eq!(config.nodes.http().unwrap().blocked, BlockList::default());
     }
 

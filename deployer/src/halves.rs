@@ -15,26 +15,18 @@ pub(crate) fn service_key(id: &str) -> String {
 }
 
 /// The id of the published service that has this key; None if it is a project's.
-pub fn service_id(key: &str) -> Option<&str> {
+pub(crate) fn service_id(key: &str) -> Option<&str> {
     key.strip_prefix(SERVICE)
 }
 
 /// What people call the published project, or service, of this key.
-pub fn shown(key: &str) -> &str {
+pub(crate) fn shown(key: &str) -> &str {
     service_id(key).unwrap_or(key)
 }
 
 /// What it is.
-pub fn half_of(key: &str) -> Half {
+pub(crate) fn half_of(key: &str) -> Half {
     if service_id(key).is_some() { Half::Api } else { Half::Project }
-}
-
-/// The key of what people call so.
-pub(crate) fn key_of(half: Half, id: &str) -> String {
-    match half {
-        Half::Project => id.to_owned(),
-        Half::Api => service_key(id),
-    }
 }
 
 /// The rows of one half, by a column that holds keys.

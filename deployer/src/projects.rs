@@ -17,7 +17,7 @@ use crate::{
         changes::{inserted, lock_administrators, lock_groups},
         users::contains,
     },
-    audit::{Object, ObjectKind, act::Act},
+    audit::{Object, act::Act},
     bundles,
     error::{Error, Problems, Result},
     halves,

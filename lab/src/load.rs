@@ -1,10 +1,12 @@
-//! `slipway soak backlog` and `slipway soak flood`: what a long line of updates costs, and what a flood of requests does.
+//! `slipway soak backlog` and `slipway soak flood`: what a long line of updates costs, and what a flood of requests does. `slipway bench events`: what
+//! the Event Server does.
 //!
-//! * [`backlog`], [`flood`]: the two experiments, each with its table.
+//! * [`backlog`], [`flood`], [`events`]: the experiments, each with its table.
 //! * `ground`: the servers and processes. `line`: many rows at once. `ends`: whether what was accepted has ended. `memory`: what processes use.
 
 pub mod backlog;
 mod ends;
+pub mod events;
 pub mod flood;
 mod ground;
 mod line;

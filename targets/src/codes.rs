@@ -218,6 +218,12 @@ codes! {
     REGISTRY_REFUSED,
     /// The registry's answer is not what its API promises.
     REGISTRY_ANSWER_INVALID,
+    /// Queries cannot be logged as the settings say.
+    QUERY_LOG_INVALID,
+    /// Where queries are logged could not be reached.
+    QUERY_LOG_UNREACHABLE,
+    /// Where queries are logged refused them.
+    QUERY_LOG_REFUSED,
 }
 
 #[cfg(test)]

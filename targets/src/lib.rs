@@ -16,6 +16,7 @@
 //! * [`snowflake`]: the connection to Snowflake; [`snowpark`]: Snowpark Container Services.
 //! * [`connections`]: the credentials with which platforms are reached.
 //! * [`image`]: images: a base image and one layer, pushed to a registry.
+//! * [`query_log`]: events of queries, on their way to an Event Server, Kafka or log files.
 //! * [`codes`]: the failure codes of this crate, each with a page in `docs/errors`.
 
 pub mod api_static;
@@ -32,6 +33,7 @@ pub mod image;
 pub mod looks;
 mod managed;
 pub mod on_node;
+pub mod query_log;
 pub mod registry;
 pub mod sagemaker;
 pub mod secret_ref;

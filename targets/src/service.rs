@@ -110,6 +110,9 @@ pub enum Auditing {
         key: Option<SecretRef>,
         /// The routing key of each event.
         routing_key: String,
+        /// Accept any certificate.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        trust_all_certificates: bool,
     },
     /// To a topic of Kafka.
     Kafka {
@@ -131,6 +134,9 @@ pub enum Auditing {
         password: Option<SecretRef>,
         /// The routing key of each event.
         routing_key: String,
+        /// Certificates (PEM) to trust instead of the machine's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        certificate_authorities: Option<String>,
     },
     /// To files beside the node.
     LogFiles {

@@ -8,6 +8,7 @@ mod backup;
 mod ci;
 mod database;
 mod enrolment;
+mod events;
 mod fleet;
 mod flood;
 mod hook_clients;

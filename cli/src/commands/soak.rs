@@ -60,7 +60,7 @@ pub(crate) async fn run(args: Soak) -> Result<ExitCode, Failure> {
 }
 
 /// Ends with the first signal, and with it all servers.
-async fn undisturbed<T>(experiment: impl Future<Output = Result<T, LabError>>) -> Result<T, Failure> {
+pub(super) async fn undisturbed<T>(experiment: impl Future<Output = Result<T, LabError>>) -> Result<T, Failure> {
     let mut signals = Signals::listen()?;
     tokio::select! {
         report = experiment => Ok(report?),
@@ -75,7 +75,7 @@ fn verdict(report: &impl Display, good: bool) -> Result<ExitCode, Failure> {
 }
 
 /// Whoever stops to read does not end the soak.
-fn progress(line: &str) {
+pub(super) fn progress(line: &str) {
     if say(line).is_err() {
         tracing::debug!(line, "nobody reads any more");
     }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use api::Readiness;
+use api::health::Checked;
 use deployer::{bootstrap::Operator, workers};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -81,11 +81,11 @@ async fn serve_health(
     let numbers = fleet::numbers(deployer.db.clone(), registry);
     let ready = Arc::new(move || {
         let (deployer, worker) = (deployer.clone(), worker.clone());
-        let readiness: std::pin::Pin<Box<dyn Future<Output = Readiness> + Send>> = Box::pin(async move {
+        let readiness: std::pin::Pin<Box<dyn Future<Output = Checked> + Send>> = Box::pin(async move {
             let mut readiness = house::readiness(&deployer).await;
             // Without a lease nothing runs here, whatever the database says.
             readiness.database &= worker.state().worker.is_some();
-            readiness
+            readiness.into()
         });
         readiness
     });

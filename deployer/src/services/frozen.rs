@@ -102,7 +102,12 @@ mod tests {
         assert!(matches!(jwt, Some(Authorization::Oauth2(jwt)) if jwt.audience.as_deref() == Some("a")));
         let log =
             auditing(&map(json!({"type": "EVENT_SERVER", "url": "http://e", "key": key.to_value()})), "d").unwrap();
-        let expected = Auditing::EventServer { url: "http://e".into(), key: Some(key), routing_key: "d".into() };
+        let expected = Auditing::EventServer {
+            url: "http://e".into(),
+            key: Some(key),
+            routing_key: "d".into(),
+            trust_all_certificates: false,
+        };
         assert_eq!(log, Some(expected));
         assert_eq!(auditing(&map(json!({"type": "NONE"})), "d").unwrap(), None);
         let kafka =

@@ -56,21 +56,22 @@ async fn authorized(authorization: &Authorization, run: &dyn StepContext) -> Res
 /// `{"routingKey", "targets": [{"type", …}]}`.
 async fn audited(auditing: &Auditing, run: &dyn StepContext) -> Result<Value, StepError> {
     let (routing_key, target) = match auditing {
-        Auditing::EventServer { url, key, routing_key } => {
+        Auditing::EventServer { url, key, routing_key, trust_all_certificates } => {
             let key = match key {
                 Some(key) => Some(run.secret(&key.id).await?.expose().to_owned()),
                 None => None,
             };
-            (routing_key, json!({"type": "EVENT_SERVER", "url": url, "authKey": key}))
+            (routing_key, json!({"type": "EVENT_SERVER", "url": url, "authKey": key,
+                "trustAllCertificates": trust_all_certificates.then_some(true)}))
         }
-        Auditing::Kafka { brokers, topic, tls, sasl, username, password, routing_key } => {
+        Auditing::Kafka { brokers, topic, tls, sasl, username, password, routing_key, certificate_authorities } => {
             let password = match password {
                 Some(password) => Some(run.secret(&password.id).await?.expose().to_owned()),
                 None => None,
             };
             let sasl = (*sasl != Sasl::None).then_some(sasl);
             let target = json!({"type": "KAFKA", "brokers": brokers, "topic": topic, "tls": tls, "sasl": sasl,
-                "username": username, "password": password});
+                "username": username, "password": password, "certificateAuthorities": certificate_authorities});
             (routing_key, target)
         }
         Auditing::LogFiles { routing_key } => (routing_key, json!({"type": "LOG_FILES"})),

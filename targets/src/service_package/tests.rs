@@ -141,6 +141,7 @@ async fn what_is_amended_is_another_generation_and_all_else_stays() {
     fixture.service.service_id = "fraud-eu".to_owned();
     fixture.service.authorization = Some(Authorization::ApiKeys { keys: vec![SecretRef { id: "k1".to_owned() }] });
     let auditing = Auditing::EventServer {
+        trust_all_certificates: false,
         url: "http://events".to_owned(),
         key: Some(SecretRef { id: "e1".to_owned() }),
         routing_key: "dep".to_owned(),

@@ -183,7 +183,7 @@ async fn a_query_is_answered_with_the_endpoints_key() {
     let (_cloud, mut world) = world().await;
     world.update().await.unwrap();
     let query = ServiceQuery {
-        endpoint: EndpointSpec { id: "predict".into(), kind: None },
+        headers: Vec::new(), endpoint: EndpointSpec { id: "predict".into(), kind: None },
         body: json!({"features": {"age": 3}}),
         timeout: std::time::Duration::from_secs(5),
     };
@@ -209,6 +209,7 @@ async fn a_query_never_sends_the_key_in_clear_elsewhere() {
     let query = ServiceQuery {
         endpoint: EndpointSpec { id: "predict".into(), kind: None },
         body: json!({}),
+        headers: Vec::new(),
         timeout: std::time::Duration::from_secs(5),
     };
     let failure = world.target().services().unwrap().query(world.look(), &query).await.unwrap_err();

@@ -7,7 +7,7 @@ use targets::{
     target::Receipt,
 };
 
-use crate::support::{KEY, Step, World, node, remap, world};
+use crate::support::{Step, World, node, remap, world};
 
 /// A node that has `py39`, and a deployment that remaps the sample's code env to it.
 async fn remapped() -> World {

@@ -96,7 +96,7 @@ async fn the_deployer_asks_with_the_keys_that_it_has() {
     let ask = async |world: &World| {
         let endpoint = world.spec.service.as_ref().unwrap().versions[0].endpoints[0].clone();
         let timeout = std::time::Duration::from_secs(10);
-        let query = ServiceQuery { endpoint, body: json!({"features": {"a": 1}}), timeout };
+        let query = ServiceQuery { headers: Vec::new(), endpoint, body: json!({"features": {"a": 1}}), timeout };
         world.target().services().unwrap().query(world.look(), &query).await
     };
     // The first is the manifest's, as far as the spec says; the node does not take it, and that is answered.
@@ -124,7 +124,7 @@ async fn a_query_goes_to_a_node_that_can_be_reached() {
     world.spec.infrastructure.nodes = named;
     let endpoint = world.service().versions[0].endpoints[0].clone();
     let timeout = std::time::Duration::from_secs(10);
-    let query = ServiceQuery { endpoint, body: json!({"features": {"a": 1}}), timeout };
+    let query = ServiceQuery { endpoint, body: json!({"features": {"a": 1}}), headers: Vec::new(), timeout };
     let answer = world.target().services().unwrap().query(world.look(), &query).await.unwrap();
     assert_eq!(answer.status, 200);
 }
