@@ -54,6 +54,9 @@ pub(super) async fn activate(session: &Session<'_>) -> StepResult {
     if let Change::Wait(check_in) = functions(session, Some(&goal.mark)).await? {
         return Ok(StepOutcome::NotYet { check_in });
     }
+    if let Some(check_in) = session.quiet().await? {
+        return Ok(StepOutcome::NotYet { check_in });
+    }
     Ok(StepOutcome::output(json!({
         "service": goal.service.as_str(),
         "function": goal.function.signature(site.within()),

@@ -17,6 +17,9 @@ pub(super) async fn enforce(session: &Session<'_>) -> StepResult {
     if let Some(check_in) = grants(session).await? {
         return Ok(StepOutcome::NotYet { check_in });
     }
+    if let Some(check_in) = session.quiet().await? {
+        return Ok(StepOutcome::NotYet { check_in });
+    }
     let roles: Vec<_> = goal.grantees.iter().map(Ident::as_str).collect();
     Ok(StepOutcome::output(json!({"grants": roles})))
 }

@@ -184,12 +184,17 @@ fn repository(
         return None;
     }
     let mut parts = problems.checked("imageRepository", Ident::parse_path(&settings.image_repository, 1, 3))?;
+    let quoted = "its name, its schema and its database must be names without double quotes";
+    if !parts.iter().all(Ident::is_plain) {
+        problems.wrong("imageRepository", quoted);
+        return None;
+    }
     let name = parts.pop()?;
     let in_schema = parts.pop().or_else(|| schema.cloned())?;
     let in_database = parts.pop().or_else(|| database.cloned())?;
     let whole = [in_database, in_schema, name];
     if !whole.iter().all(Ident::is_plain) {
-        problems.wrong("imageRepository", "its name, its schema and its database must be names without double quotes");
+        problems.wrong("imageRepository", quoted);
         return None;
     }
     Some(whole)

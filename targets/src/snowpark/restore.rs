@@ -29,6 +29,9 @@ pub(super) async fn restore(session: &Session<'_>) -> StepResult {
             return Ok(outcome);
         }
     }
+    if let Some(check_in) = session.quiet().await? {
+        return Ok(StepOutcome::NotYet { check_in });
+    }
     let receipt: Receipt = verify::receipt(&session.site, session.work.spec, None).await?;
     // It differs from the spec of the update that was undone: that is the point.
     let receipt = Receipt { differences: Vec::new(), ..receipt };

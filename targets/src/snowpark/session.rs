@@ -144,6 +144,22 @@ impl<'a> Session<'a> {
         notes::write(self.run(), notes::STATEMENT, &Submitted { ended: true, ..submitted }).await
     }
 
+    /// For the end of a step, where everything is as it should be: no statement of ours runs any more. Some: look again after this.
+    pub(super) async fn quiet(&self) -> Result<Option<Duration>, StepError> {
+        let open: Option<Submitted> = notes::read(self.run(), notes::STATEMENT);
+        let Some(open) = open.filter(|open| !open.ended) else { return Ok(None) };
+        if let Some(handle) = &open.handle {
+            match self.site.api.ask(handle, "waiting for a statement").await {
+                Ok(Answer::Running(_)) => return Ok(Some(LOOK_EVERY)),
+                Err(error) if error.retryable => return Err(error.into()),
+                // What it was to do is there.
+                Ok(Answer::Done(_)) | Err(_) => {}
+            }
+        }
+        self.ended(open).await?;
+        Ok(None)
+    }
+
     /// Another statement may still run: it is waited for before this one, so that it can't undo it.
     async fn settled(&self, other: Submitted, doing: &str) -> Result<Option<Duration>, StepError> {
         match &other.handle {

@@ -20,6 +20,9 @@ pub(super) async fn switch_off(session: &Session<'_>) -> StepResult {
             Ok(StepOutcome::NotYet { check_in: if let Change::Wait(check_in) = waited { check_in } else { LOOK_SOON } })
         }
         Some((service, _)) if service.is("SUSPENDED") => {
+            if let Some(check_in) = session.quiet().await? {
+                return Ok(StepOutcome::NotYet { check_in });
+            }
             Ok(StepOutcome::output(json!({"suspended": session.site.goal.service.as_str()})))
         }
         Some((service, _)) => {
@@ -46,7 +49,10 @@ pub(super) async fn remove(session: &Session<'_>) -> StepResult {
             }
             Ok(StepOutcome::NotYet { check_in: LOOK_EVERY })
         }
-        None => Ok(StepOutcome::output(json!({"deleted": session.site.goal.service.as_str()}))),
+        None => match session.quiet().await? {
+            Some(check_in) => Ok(StepOutcome::NotYet { check_in }),
+            None => Ok(StepOutcome::output(json!({"deleted": session.site.goal.service.as_str()}))),
+        },
     }
 }
 
