@@ -1,5 +1,6 @@
 //! The command line.
 
+mod agent;
 mod client;
 mod front;
 mod image;
@@ -11,7 +12,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 
-pub(crate) use self::{client::*, front::*, image::*, node::*, sandbox::*};
+pub(crate) use self::{agent::*, client::*, front::*, image::*, node::*, sandbox::*};
 
 /// Slipway deploys data projects: it takes a bundle and makes an infrastructure run it, safely, repeatably and under the identity that
 /// policy demands.
@@ -72,6 +73,8 @@ pub(crate) enum Command {
     ///
     /// It can be told to fail, and what it was asked can be read: see docs/SANDBOX.md for /sandbox/faults, /sandbox/calls and /sandbox/state.
     Sandbox(Sandbox),
+    /// Takes packages beside an API node, whose own API takes no upload: see docs/targets/STATIC.md.
+    Agent(AgentArgs),
     /// Kills it, again and again, while it works: real processes, servers and hooks on this machine, updates requested all the while. At the end,
     /// a table of promises and whether they were kept; exit code 1 if one was not. Needs PostgreSQL, Redis and Python. `backlog` and `flood` load
     /// it instead.

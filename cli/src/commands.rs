@@ -1,6 +1,7 @@
 //! One command, one file.
 
 mod admin;
+mod agent;
 mod api;
 mod audit;
 pub(crate) mod client;
@@ -57,6 +58,7 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<ExitCode, Fa
         Command::Config => say(DEFAULTS.trim_end())?,
         Command::Schema => say(graphql::schema_text().trim_end_matches('\n'))?,
         Command::Sandbox(args) => sandbox::run(args).await?,
+        Command::Agent(args) => agent::run(args).await?,
         #[cfg(feature = "lab")]
         Command::Simulate(args) => return simulate::run(&args),
         #[cfg(feature = "lab")]

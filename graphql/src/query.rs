@@ -217,7 +217,10 @@ impl Query {
         queries: Vec<Json<serde_json::Value>>,
     ) -> Result<QueryServicePayload> {
         let session = ctx.session()?;
-        let (viewer, bodies) = (session.viewer(), queries.into_iter().map(|query| services::query::Query { body: query.0, headers: Vec::new() }).collect());
+        let (viewer, bodies) = (
+            session.viewer(),
+            queries.into_iter().map(|query| services::query::Query { body: query.0, headers: Vec::new() }).collect(),
+        );
         let answer =
             services::query::query(&session.deployer, &viewer, &deployment_id, endpoint.as_deref(), bodies).await;
         let (answers, refusals) = settle::<_, Vec<services::query::Answered>>(answer)?;

@@ -78,12 +78,72 @@ codes! {
     GOVERNANCE_SOURCE_INVALID,
     /// The project is not on the node any more.
     PROJECT_MISSING,
+
+    // Clouds that run our containers.
+    /// Settings of another shape than this build's.
+    SETTINGS_UNREADABLE,
+    /// There is no connection, or one of another type.
+    CONNECTION_UNFIT,
+    /// The operator does not lend the machine's identity, or not to there.
+    AMBIENT_CREDENTIALS_OFF,
+    /// The machine has no identity that we can read.
+    AMBIENT_CREDENTIALS_MISSING,
+    /// The text is no credentials of the wanted kind.
+    CREDENTIALS_INVALID,
+    /// The credentials lack a right.
+    RIGHTS_MISSING,
+    /// A name that we need is somebody else's.
+    PLATFORM_NAME_TAKEN,
+    /// The platform tried, and says that it failed.
+    PLATFORM_FAILED,
+    /// Something that should be on the platform is not there.
+    PLATFORM_RESOURCE_MISSING,
+    /// What is deployed is no API service.
+    SERVICE_EXPECTED,
+    /// The platform is still at work on a service.
+    SERVICE_STARTING,
+    /// The platform serves one endpoint, and none is chosen.
+    ENDPOINT_NOT_CHOSEN,
+    /// The platform has a gate of its own, through which the service's keys don't get.
+    AUTHORIZATION_UNSUPPORTED,
+    /// More versions at once than the platform can tell apart.
+    VERSIONS_TOO_MANY,
     /// A setting that nothing works without is not set.
     SETTING_MISSING,
     /// A setting can't be what it is.
     SETTING_INVALID,
+    /// The worker's folder for scratch files failed.
+    SCRATCH_FAILED,
+    /// The archive of a service version can't be amended.
+    SERVICE_PACKAGE_INVALID,
+    /// This worker's operator did not declare the shared folder, or copy command, of this name.
+    DELIVERY_NOT_DECLARED,
+    /// The package could not be brought to the node's disk.
+    DELIVERY_FAILED,
+    /// The package did not get there in time.
+    DELIVERY_TIMED_OUT,
+    /// The agent beside the node speaks another version, or is none.
+    AGENT_INVALID,
+    /// The API node says that it is not alive.
+    API_NODE_NOT_ALIVE,
+    /// The API node does not have the service.
+    SERVICE_MISSING,
+    /// What answered before is not on the API node any more.
+    GENERATION_MISSING,
+    /// The API node has a service of this id that we did not make.
+    SERVICE_NAME_TAKEN,
+    /// The API node has a generation of this name that we did not bring.
+    GENERATION_FOREIGN,
+    /// Other generations answer queries than were switched to.
+    GENERATIONS_DIFFER,
+    /// A query was not answered by the service.
+    SERVICE_NOT_ANSWERING,
+    /// A service that wants credentials answers without, or the other way round.
+    SERVICE_AUTH_DIFFERS,
     /// The deployment's endpoint is not in all of its versions.
     ENDPOINT_MISSING,
+    /// The deployer has no credentials that this service accepts.
+    QUERY_CREDENTIALS_MISSING,
     /// A connection's credentials for AWS can't be used.
     AWS_CREDENTIALS_INVALID,
     /// A connection wants the machine's own AWS identity, which the operator does not lend.

@@ -8,6 +8,8 @@ use engine::failure::Failure;
 
 use crate::{
     aws::AwsConnection,
+    azure::connection::AzureConnection,
+    gcp::connection::GcpConnection,
     spec::ConnectionSpec,
     target::{NodeReport, Secrets},
     tools::Tools,
@@ -38,5 +40,9 @@ type Constructor = fn(&Tools) -> Arc<dyn Connection>;
 
 /// Every type of connection, and how it is made.
 pub fn all() -> &'static [Constructor] {
-    &[|tools| Arc::new(AwsConnection::new(tools))]
+    &[
+        |tools| Arc::new(AwsConnection::new(tools)),
+        |tools| Arc::new(AzureConnection::new(tools)),
+        |tools| Arc::new(GcpConnection::new(tools)),
+    ]
 }

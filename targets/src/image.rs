@@ -5,12 +5,14 @@
 //! * [`layer`]: the layer's file.
 //! * `manifest`: what an image is made of, in both families of media types.
 //! * [`registry`]: a registry's API. [`build`]: base image and layers become an image of the target's registry.
+//! * [`front`]: what makes it an image for a cloud.
 //! * `failure`: what a registry's refusals mean.
 
 pub mod build;
 pub mod contract;
 mod digest;
 mod failure;
+pub mod front;
 pub mod layer;
 mod manifest;
 pub mod reference;

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
+    api_static::StaticNodes,
     automation::AutomationNode,
+    azure_ml::AzureMl,
     connections::{self, Connection},
     governance::{self, Question, Verdict},
     http::{Http, HttpSettings, NodeUrl, NodeUrlError, SetupError},
@@ -20,6 +22,7 @@ use crate::{
     spec::NamedNode,
     target::{Half, Target},
     tools::{HostSettings, Tools},
+    vertex_ai::VertexAi,
 };
 
 /// Makes the list: one line a platform. The first is the default.
@@ -51,6 +54,14 @@ macro_rules! platforms {
                     $(Self::$name => <$target>::nodes(settings)),*
                 }
             }
+
+            /// How many of them must still be able to succeed for an update to go on without one that failed ([`Target::quorum`]).
+            pub fn quorum(self, settings: &Map<String, Value>) -> Option<u32> {
+                match self {
+                    Self::$first => <$first_target>::quorum(settings),
+                    $(Self::$name => <$target>::quorum(settings)),*
+                }
+            }
         }
 
         /// Every platform, and how it is made.
@@ -67,7 +78,10 @@ type Constructor = fn(&Tools) -> Arc<dyn Target>;
 
 platforms! {
     AutomationNode (Project) => AutomationNode,
+    Static (Api) => StaticNodes,
     Sagemaker (Api) => SageMaker,
+    AzureMl (Api) => AzureMl,
+    VertexAi (Api) => VertexAi,
 }
 
 impl TargetType {

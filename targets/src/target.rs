@@ -124,6 +124,15 @@ pub trait Target: Send + Sync {
         Vec::new()
     }
 
+    /// How many nodes must still be able to succeed for an update to go on without one that failed; None is one.
+    fn quorum(settings: &Map<String, Value>) -> Option<u32>
+    where
+        Self: Sized,
+    {
+        let _ = settings;
+        None
+    }
+
     /// What is wrong with settings that the schema lets through, by path.
     fn problems(&self, settings: &Map<String, Value>) -> Vec<(String, String)> {
         let _ = settings;

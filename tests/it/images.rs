@@ -1,6 +1,7 @@
 //! Images, pushed to a real registry and judged by other programs: `skopeo` reads them, `umoci` unpacks them.
 
 mod command;
+mod fronts;
 mod push;
 mod troubles;
 
@@ -25,7 +26,7 @@ use tests::{
 /// What a base image's node is here: enough of an API node for a front.
 const NODE: &str = include_str!("images/node.py");
 /// More than goes into one piece.
-const LARGE: usize = 20 << 20;
+const LARGE: usize = 12 << 20;
 
 /// Bytes that do not compress, the same ones for the same seed.
 fn noise(length: usize, seed: u64) -> Vec<u8> {

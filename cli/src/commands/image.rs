@@ -14,7 +14,8 @@ use targets::{
         Platform,
         build::{Build, Changes, Image},
         contract::{BINARY, NODE_PORT, SERVICE_FOLDER, ServedDeployment, ServedEndpoint},
-        layer::{Content, LayerError, LayerPlan, Mode},
+        front::Front,
+        layer::{Content, LayerError, LayerPlan},
         reference::Reference,
         registry::Access,
     },
@@ -65,7 +66,7 @@ async fn build(args: ImageBuild) -> Result<(), Failure> {
             .map_err(|error| Failure::refused(error.code().as_str(), error.to_string()).about(Some(field)))
     };
     let (base, target) = (reference("--base", &args.base)?, reference("--to", &args.to)?);
-    let platform: Platform = args.platform.parse().map_err(|error: targets::image::PlatformInvalid| {
+    let wanted: Platform = args.platform.parse().map_err(|error: targets::image::PlatformInvalid| {
         wrong("--platform", error.to_string().trim_end_matches('.'))
     })?;
     let authorities = args.ca_file.as_deref().map(|file| {
@@ -94,13 +95,11 @@ async fn build(args: ImageBuild) -> Result<(), Failure> {
             Some(binary) => binary.clone(),
             None => std::env::current_exe()?,
         };
-        let mut plan = LayerPlan::default();
-        plan.add(BINARY, Mode::Program, Content::File(binary)).map_err(told)?;
-        layers.push(plan.make(folder.path()).await.map_err(told)?);
-        changes = with_front(front);
+        layers.push(Front::layer(&binary, folder.path()).await.map_err(told)?);
+        changes = platform(front).changes();
     }
     let http = Http::new(HttpSettings::default()).map_err(Failure::io)?;
-    let build = Build { base: &base, target: &target, layers: &layers, changes: &changes, platform: &platform };
+    let build = Build { base: &base, target: &target, layers: &layers, changes: &changes, platform: &wanted };
     let progress = |line: &str| {
         if !args.json {
             // Whoever read it may have gone; the image is pushed all the same.
@@ -142,17 +141,13 @@ fn readable(package: &Path) -> Result<(), Failure> {
     if metadata.is_file() { Ok(()) } else { Err(wrong("--service", "it is no file")) }
 }
 
-/// The front starts what the base image would have started. A platform may add words, after the semicolon.
-fn with_front(platform: FrontPlatform) -> Changes {
-    let name = match platform {
-        FrontPlatform::Sagemaker => "sagemaker",
-        FrontPlatform::Vertex => "vertex",
-        FrontPlatform::Azure => "azure",
-        FrontPlatform::Snowflake => "snowflake",
-    };
-    let before = [BINARY, "front", "--platform", name, "--run"].map(str::to_owned);
-    let ports = if platform == FrontPlatform::Azure { vec![5001] } else { vec![8080] };
-    Changes { around_command: Some((before.into(), vec![";".to_owned()])), ports, ..Changes::default() }
+fn platform(front: FrontPlatform) -> Front {
+    match front {
+        FrontPlatform::Sagemaker => Front::SageMaker,
+        FrontPlatform::Vertex => Front::VertexAi,
+        FrontPlatform::Azure => Front::AzureMl,
+        FrontPlatform::Snowflake => Front::Snowflake,
+    }
 }
 
 fn told(error: LayerError) -> Failure {

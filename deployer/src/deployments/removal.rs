@@ -97,7 +97,12 @@ pub async fn delete_wholly(
             return write::delete(deployer, viewer, id).await;
         }
         // A platform that can't even be named any more can't be asked.
-        Err(Error::Refused(refusals)) if ignoring && refusals.iter().all(|one| one.code != "UPDATE_RUNNING" && one.code != "NOT_FOUND" && one.code != "FORBIDDEN") => {
+        Err(Error::Refused(refusals))
+            if ignoring
+                && refusals
+                    .iter()
+                    .all(|one| one.code != "UPDATE_RUNNING" && one.code != "NOT_FOUND" && one.code != "FORBIDDEN") =>
+        {
             return write::delete(deployer, viewer, id).await;
         }
         Err(error) => return Err(error),
@@ -105,7 +110,8 @@ pub async fn delete_wholly(
     let run = accepted.update.id;
     let ended = tokio::time::timeout(within, ended(deployer, run)).await;
     let Ok(ended) = ended else {
-        let message = format!("Update {run} still takes away what was made on the platform. The deployment goes when it has.");
+        let message =
+            format!("Update {run} still takes away what was made on the platform. The deployment goes when it has.");
         return Err(Error::field("PRE_DELETE_UNFINISHED", "id", message));
     };
     let (status, failure) = ended?;

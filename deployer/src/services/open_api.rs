@@ -84,7 +84,8 @@ mod tests {
     #[test]
     fn each_endpoint_has_the_paths_of_its_type() {
         let endpoint = |id: &str, kind: Option<&str>| EndpointSpec { id: id.to_owned(), kind: kind.map(str::to_owned) };
-        let endpoints = [endpoint("score", Some("STD_PREDICTION")), endpoint("f", Some("PY_FUNCTION")), endpoint("x", None)];
+        let endpoints =
+            [endpoint("score", Some("STD_PREDICTION")), endpoint("f", Some("PY_FUNCTION")), endpoint("x", None)];
         let service: ServiceSpec =
             serde_json::from_value(json!({"publishedServiceId": "s", "serviceId": "s", "versions": []})).unwrap();
         let document = of(&service, &endpoints, ["http://n:12000/"].into_iter());

@@ -95,7 +95,8 @@ fn bound(queries: &[Query]) -> Result<()> {
             let token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
             let known = ["authorization", "host", "cookie", "connection", "upgrade", "te", "trailer", "expect"];
             let own = known.contains(&name.to_ascii_lowercase().as_str());
-            let framing = ["content-", "transfer-", "proxy-"].iter().any(|head| name.to_ascii_lowercase().starts_with(head));
+            let framing =
+                ["content-", "transfer-", "proxy-"].iter().any(|head| name.to_ascii_lowercase().starts_with(head));
             let short = (1..=100).contains(&name.len()) && value.len() <= 1_000;
             short && name.bytes().all(token) && !own && !framing && value.bytes().all(|byte| (32..127).contains(&byte))
         };

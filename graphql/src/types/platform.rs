@@ -47,7 +47,7 @@ fn register(registry: &mut Registry) -> String {
             let name = kind.as_str().to_owned();
             let value = MetaEnumValue {
                 name: name.clone(),
-                description: None,
+                description: Some(format!("`{name}`: its label and its schemas are in `infrastructureTypes`.")),
                 deprecation: async_graphql::registry::Deprecation::NoDeprecated,
                 visible: None,
                 inaccessible: false,

@@ -43,9 +43,10 @@ pub(super) fn generations(asked: &ApiAsked<'_>, id: &str) -> Answer {
         .iter()
         .map(|known| {
             let name = &known.version.generation;
+            let proba = service.mapping.iter().find(|share| share.generation == *name).map(|share| share.proba);
             json!({
                 "generation": name, "importedOn": known.imported_on, "preloaded": known.preloaded,
-                "active": service.enabled && service.is_mapped(name),
+                "active": service.enabled && proba.is_some(), "proba": proba.unwrap_or_default(),
             })
         })
         .collect();

@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod answers;
+mod api_static;
+mod azure_ml;
+mod cloud;
 mod governance;
 mod live;
 mod push;
@@ -15,4 +18,5 @@ mod support;
 mod tls;
 mod twice;
 mod validate;
+mod vertex_ai;
 mod walk;

@@ -51,11 +51,14 @@ fn start(unpacked: &Unpacked, scratch: &Scratch, port: u16, node: u16, asked: u1
 async fn the_front_of_an_image_starts_its_node_and_ends_with_it() {
     let (registry, scratch) = (Registry::launch(false).await, Scratch::new("images"));
     registry.skopeo(&base_image(&scratch, b"small"), &format!("docker://{}/base:1", registry.host()));
-    let front = ["--front", "sagemaker", "--endpoint", "predict", "--endpoint-type", "STD_PREDICTION"];
+    // Without what only a debugger reads it is a third, and so is the time to pack it.
+    let binary = scratch.at("slipway");
+    run(Command::new("strip").arg("-o").arg(&binary).arg(slipway::binary()));
+    let front =
+        ["--front", "sagemaker", "--endpoint", "predict", "--endpoint-type", "STD_PREDICTION", "--binary", &binary];
     let built = build(&registry, &scratch, &front);
-    assert_eq!(build(&registry, &scratch, &front)["sent"], 0, "the second time all is there");
     let unpacked = Unpacked::of(&registry, built["image"].as_str().unwrap(), &scratch);
-    assert!(unpacked.read("/opt/slipway/bin/slipway") == fs::read(slipway::binary()).unwrap());
+    assert!(unpacked.read("/opt/slipway/bin/slipway") == fs::read(&binary).unwrap());
     assert!(unpacked.read("/opt/slipway/service/v1.zip") == noise(3_000, 9));
 
     let (port, node) = (free_port(), free_port());

@@ -7,8 +7,9 @@ use url::Url;
 
 use super::Registry;
 use crate::{
+    codes,
     http::{
-        Auth, CallError, Method, Opened, Request,
+        Auth, CallError, Effect, Method, Opened, Request,
         header::{CONTENT_LENGTH, LOCATION, RANGE},
     },
     image::{
@@ -75,7 +76,8 @@ impl Registry {
         let timeout = Some(self.access.transfer_timeout);
         let request = || Request { headers: &headers, timeout, ..Request::new(Method::GET, &path, READING) };
         let mut opened = self.open(&self.pull(), request).await?;
-        let mut here = Url::parse(self.url.as_str()).map_err(|_| strange(READING, "its own address is no URL."))?;
+        let here = format!("{}/v2/{}/blobs/{digest}", self.url, self.repository);
+        let mut here = Url::parse(&here).map_err(|_| strange(READING, "its own address is no URL."))?;
         let mut followed = 0;
         while (300..400).contains(&opened.status) {
             followed += 1;
@@ -95,6 +97,11 @@ impl Registry {
         match opened.status {
             206 => Ok(Blob { opened, skip: 0 }),
             _ if opened.succeeded() => Ok(Blob { opened, skip: from }),
+            404 => {
+                let message =
+                    format!("The registry has lost a part of the base image, {digest}. Push the image to it again.");
+                Err(CallError::permanent(codes::IMAGE_BASE_NOT_FOUND, message, Effect::None))
+            }
             _ => {
                 let node = self.node(Auth::None);
                 let answer = opened.whole(&node, READING).await.map_err(of_registry)?;
