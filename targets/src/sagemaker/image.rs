@@ -18,17 +18,15 @@ use crate::{
     http::{CallError, Effect},
     image::{
         Platform,
-        build::{Build, Changes, Image},
-        contract::{Authentication, BINARY, EndpointType, ServedDeployment, ServedEndpoint},
-        layer::{Content, Layer, LayerPlan, Mode},
+        build::{Build, Image},
+        contract::{Authentication, EndpointType, ServedDeployment, ServedEndpoint},
+        front::Front,
+        layer::{Content, LayerPlan},
         reference::Reference,
         registry::{self, Access},
     },
     spec::{Auditing, ServiceVersionSpec},
 };
-
-/// What SageMaker calls a container at.
-const PORT: u16 = 8080;
 
 /// Makes sure that the version's image is in the repository. Its reference, by digest.
 pub(super) async fn ensure(
@@ -56,8 +54,11 @@ pub(super) async fn ensure(
     let content = package(session, version).await.map_err(unreadable)?;
     let mut plan = LayerPlan::default();
     served.lay(vec![content], &mut plan)?;
-    let layers = [made(plan, &folder).await?, front(session, &folder).await?];
-    let changes = changes();
+    let layers = [
+        plan.make(folder.path()).await.map_err(CallError::from)?,
+        Front::SageMaker.layer(&front(session)?, folder.path()).await.map_err(CallError::from)?,
+    ];
+    let changes = Front::SageMaker.changes();
     let platform = Platform::default();
     let build = Build { base: &base, target: &target, layers: &layers, changes: &changes, platform: &platform };
     let lines = Mutex::new(Vec::new());
@@ -158,27 +159,13 @@ fn audit(auditing: &Auditing) -> Result<Value, Failure> {
     Ok(value)
 }
 
-/// The front lies in a layer of its own: it is the same for every service.
-async fn front(session: &Session<'_>, folder: &tempfile::TempDir) -> Result<Layer, StepError> {
-    let host = &session.account.aws.host;
-    let program: PathBuf = match host.front.as_os_str().is_empty() {
-        false => host.front.clone(),
-        true => std::env::current_exe().map_err(|error| no_folder(&error))?,
-    };
-    let mut plan = LayerPlan::default();
-    plan.add(BINARY, Mode::Program, Content::File(program)).map_err(CallError::from)?;
-    made(plan, folder).await
-}
-
-async fn made(plan: LayerPlan, folder: &tempfile::TempDir) -> Result<Layer, StepError> {
-    Ok(plan.make(folder.path()).await.map_err(CallError::from)?)
-}
-
-/// The front starts what the base image would have started. SageMaker adds the word `serve`, after the semicolon.
-fn changes() -> Changes {
-    let before = [BINARY, "front", "--platform", "sagemaker", "--run"].map(str::to_owned);
-    let around_command = Some((before.into(), vec![";".to_owned()]));
-    Changes { around_command, ports: vec![PORT], ..Changes::default() }
+/// The program that goes into images as their front.
+fn front(session: &Session<'_>) -> Result<PathBuf, Failure> {
+    let program = &session.account.aws.host.front;
+    if !program.as_os_str().is_empty() {
+        return Ok(program.clone());
+    }
+    std::env::current_exe().map_err(|error| no_folder(&error))
 }
 
 fn no_folder(error: &std::io::Error) -> Failure {

@@ -80,16 +80,20 @@ pub(super) async fn former_endpoints(session: &Session<'_>) -> Result<Vec<String
     Ok(names)
 }
 
-/// Deletes an endpoint of ours. When to look again; None when it is gone.
+/// Deletes an endpoint, if it is ours. When to look again; None when there is none of ours any more.
 pub(super) async fn delete_endpoint(session: &Session<'_>, name: &str) -> Result<Option<Duration>, StepError> {
     let account = &session.account;
     let Some(found) = account.described::<Endpoint>(Thing::Endpoint, name).await? else { return Ok(None) };
+    // Whatever is wanted of ours, there is nothing of ours here.
+    if !session.names.own(&account.tags(&found.arn).await?) {
+        session.log(format!("The endpoint {name} is not this deployment's, and is left alone.")).await;
+        return Ok(None);
+    }
     match found.state() {
         // SageMaker deletes nothing that is on its way.
         State::Changing | State::Deleting => return Ok(Some(LOOK)),
         State::Serving | State::Failed | State::Mixed => {}
     }
-    session.own(&format!("an endpoint {name}"), &found.arn).await?;
     session.log(format!("Deleting the endpoint {name}.")).await;
     account.delete(Thing::Endpoint, name).await?;
     Ok(Some(LOOK))
