@@ -22,7 +22,7 @@ pub use self::{
     list::{Filter, by_ids, get, list},
     of_parents::{Parent, of_parents},
     remapping::{Remapped, RemappingDifference, RemappingKind, Remappings, remapped_otherwise},
-    removal::{Deletion, OnNode, delete_with},
+    removal::{Deletion, OnNode, delete_wholly, delete_with},
     settings::{Change, Settings, SettingsChange},
     write::{NewDeployment, create, delete, update_settings},
 };

@@ -138,7 +138,8 @@ pub(crate) async fn freeze_acting(
     );
     // What is switched off may go on without a node, as an update does; a deletion is done on all of them, or asked for again.
     let goes_on = settings.on_failure == OnFailure::GoOn && nodes.len() > 1 && kind == Some(SWITCH_OFF);
-    spec.plan = Plan::new(steps, if goes_on { OnFailure::GoOn } else { OnFailure::Leave });
+    let plan = Plan::new(steps, if goes_on { OnFailure::GoOn } else { OnFailure::Leave });
+    spec.plan = plan.with_quorum(place.spec.kind.quorum(&place.settings.platform));
     ungoverned(&mut spec)?;
     Ok(spec)
 }
@@ -169,6 +170,7 @@ pub(crate) async fn read<C: ConnectionTrait>(
     let hooks = hooks::enabled_hooks_for_plan(db, &row.infrastructure_id).await?;
     let settings: deployments::Settings = serde_json::from_str(&row.settings)?;
     let plan = plan(&place.settings, &lanes(&place.spec), settings.on_failure, &hooks)?;
+    let plan = plan.with_quorum(place.spec.kind.quorum(&place.settings.platform));
     let service = match &settings.api {
         Some(api) => Some(Box::new(frozen::service(db, row, package, api, &place.settings).await?)),
         None => None,

@@ -3,7 +3,7 @@
 //!
 //! A secret stays only while it would be sent where it was entered for: whoever changes a property that is marked `x-place` in the same object enters it again.
 //!
-//! * [`check`]: validity, with a refusal for each path.
+//! * [`take`]: validity, with a refusal for each path.
 //! * `secrets`: finding secrets in a document, and what stands in their place.
 
 mod secrets;
@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 pub use self::secrets::MASK;
-pub(crate) use self::secrets::{Prepared, masked, prepare};
+pub(crate) use self::secrets::{Prepared, masked};
 use crate::error::{Problems, Result};
 
 /// The most bytes of one document, as JSON.
@@ -64,8 +64,32 @@ pub(crate) fn of(text: &'static str) -> Result<Arc<Schema>> {
     Ok(schema)
 }
 
-/// Notes all that is wrong with a document. `field` is what the document is called.
-pub(crate) fn check(schema: &Schema, document: &Map<String, Value>, field: &str, problems: &mut Problems) {
+/// Takes a document in: checks it, and takes its secrets out. `old` is what is stored, `field` what the document is called. A field that is null counts as not given.
+pub(crate) fn take(
+    schema: &Schema,
+    old: &Map<String, Value>,
+    new: Document,
+    field: &str,
+    problems: &mut Problems,
+) -> Prepared {
+    let Value::Object(new) = without_nulls(Value::Object(new.0)) else { return Prepared::default() };
+    check(schema, &new, field, problems);
+    secrets::prepare(schema, old, new, field, problems)
+}
+
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let given = object.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(given.map(|(key, value)| (key, without_nulls(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
+        plain => plain,
+    }
+}
+
+/// Notes all that is wrong with a document.
+fn check(schema: &Schema, document: &Map<String, Value>, field: &str, problems: &mut Problems) {
     let document = Value::Object(document.clone());
     if document.to_string().len() > MOST || depth(&document) > DEEPEST {
         let message = format!("At most {} KiB, and {DEEPEST} levels deep.", MOST >> 10);

@@ -7,6 +7,7 @@
 //! * [`QUERY_LOG`], [`AUTHORIZATION`]: the schemas of two settings that deployments on every platform have.
 
 pub(crate) mod frozen;
+pub mod open_api;
 pub mod query;
 pub mod versions;
 
@@ -21,7 +22,7 @@ use crate::{
     Deployer,
     audit::{Object, act::Act},
     error::{Error, Problems, Result},
-    halves::{key_of, service_id, service_key},
+    halves::{service_id, service_key},
     names,
     paging::{Listing, Page},
     projects::{self, Change, Project},
@@ -37,6 +38,11 @@ pub const AUTHORIZATION: &str = include_str!("services/authorization.json");
 
 /// A published service, as one viewer sees it: `key` is its id.
 pub type Service = Project;
+
+/// What names a published service where a published project's key stands: of a new deployment.
+pub fn key_of(id: &str) -> String {
+    service_key(id)
+}
 
 fn shown(service: Project) -> Service {
     let key = service_id(&service.key).unwrap_or(&service.key).to_owned();
@@ -151,7 +157,7 @@ pub(crate) async fn require(deployer: &Deployer, viewer: &Viewer, id: &str, righ
     if !text::storable(id) {
         return Err(Error::not_found(field));
     }
-    let key = key_of(Half::Api, id);
+    let key = service_key(id);
     rights::require_published_project(deployer.db.pool(), viewer, &key, right, field).await.map(drop)
 }
 

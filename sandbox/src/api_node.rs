@@ -196,6 +196,11 @@ impl ApiNode {
         shown::of(&self.core)
     }
 
+    /// Revokes an admin key.
+    pub fn revoke_key(&self, secret: &str) {
+        self.core.state().keys.remove(|key| key.secret == secret);
+    }
+
     /// What `GET /isAlive/` answers from now on.
     pub fn set_alive(&self, alive: bool) {
         self.core.state().alive = alive;

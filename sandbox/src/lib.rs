@@ -25,6 +25,7 @@
 //! | `snapshot` | the end state, for comparing |
 //! | `governance` | [a governance source](Governance) |
 //! | `outside` | [everybody but the node](Outside) |
+//! | [`clouds`] | strict stand-ins of Azure and Google Cloud |
 //! | `sample`, `sample_service` | [bundles](sample_bundle) and [service versions](sample_service) to deploy |
 
 mod activation;
@@ -35,6 +36,7 @@ mod auth;
 mod bundles;
 mod calls;
 mod clock;
+pub mod clouds;
 mod control;
 mod desk;
 mod faults;
@@ -51,6 +53,7 @@ mod request;
 mod router;
 mod running;
 mod runs;
+pub mod sagemaker;
 mod sample;
 mod sample_service;
 mod scenarios;

@@ -127,7 +127,12 @@ async fn api<P: Practice>(
 }
 
 /// The part of a fault before the effect. None: no answer; `Some(Some)`: this answer and no effect.
-async fn before(max_upload: u64, armed: &Armed, body: &mut Option<Body>, plug: &Plug) -> Option<Option<Finished>> {
+pub(crate) async fn before(
+    max_upload: u64,
+    armed: &Armed,
+    body: &mut Option<Body>,
+    plug: &Plug,
+) -> Option<Option<Finished>> {
     match &armed.fault.kind {
         FaultKind::Reset => {
             plug.pull();
@@ -165,7 +170,7 @@ async fn before(max_upload: u64, armed: &Armed, body: &mut Option<Body>, plug: &
 }
 
 /// The part of a fault after the effect.
-async fn after(
+pub(crate) async fn after(
     desk: &Desk,
     index: u64,
     armed: Option<&Armed>,

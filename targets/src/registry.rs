@@ -13,13 +13,17 @@ use serde_json::{Map, Value};
 use crate::{
     api_static::StaticNodes,
     automation::AutomationNode,
+    azure_ml::AzureMl,
     connections::{self, Connection},
     governance::{self, Question, Verdict},
     http::{Http, HttpSettings, NodeUrl, NodeUrlError, SetupError},
     looks::Looks,
+    sagemaker::SageMaker,
+    snowpark::Snowpark,
     spec::NamedNode,
     target::{Half, Target},
     tools::{HostSettings, Tools},
+    vertex_ai::VertexAi,
 };
 
 /// Makes the list: one line a platform. The first is the default.
@@ -76,6 +80,10 @@ type Constructor = fn(&Tools) -> Arc<dyn Target>;
 platforms! {
     AutomationNode (Project) => AutomationNode,
     Static (Api) => StaticNodes,
+    Sagemaker (Api) => SageMaker,
+    AzureMl (Api) => AzureMl,
+    VertexAi (Api) => VertexAi,
+    Snowpark (Api) => Snowpark,
 }
 
 impl TargetType {

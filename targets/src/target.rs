@@ -257,6 +257,8 @@ pub struct ServiceQuery {
     pub endpoint: EndpointSpec,
     /// What the API node's API takes for an endpoint of this type, such as `{"features": {…}}`.
     pub body: Value,
+    /// Sent along where the platform passes headers on; checked by the caller.
+    pub headers: Vec<(String, String)>,
     /// At most this long.
     pub timeout: Duration,
 }

@@ -141,6 +141,11 @@ impl Object {
     pub fn on(self, infrastructure: &str, project: &str) -> Self {
         Self { infrastructure: Some(tidy(infrastructure)), project: Some(tidy(project)), ..self }
     }
+    /// It concerns this published service, too.
+    #[must_use]
+    pub fn on_service(self, infrastructure: &str, service: &str) -> Self {
+        self.on(infrastructure, &halves::service_key(service))
+    }
 }
 
 /// Somebody may have sent a whole key for its id, or what they take for one.

@@ -214,7 +214,7 @@ async fn bundle<C: ConnectionTrait>(db: &C, id: &str) -> Result<Map<String, Valu
 async fn deployment<C: ConnectionTrait>(db: &C, id: &str) -> Result<Seen> {
     let Some(row) = deployment::Entity::find_by_id(id).one(db).await? else { return Ok(Seen::default()) };
     let mut fields = map([
-        ("publishedProject", json!(row.project_key)),
+        ("publishedProject", json!(halves::shown(&row.project_key))),
         ("infrastructure", json!(row.infrastructure_id)),
         ("bundleId", json!(row.bundle_id)),
         ("deployedProjectKey", json!(row.deployed_project_key)),

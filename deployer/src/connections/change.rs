@@ -73,8 +73,7 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewConnection, a
             return Err(problems.check().err().unwrap_or_else(|| Error::not_found("kind")));
         }
     };
-    schema::check(&schema, &new.settings.0, "settings", &mut problems);
-    let prepared = schema::prepare(&schema, &Map::new(), new.settings.0, "settings", &mut problems);
+    let prepared = schema::take(&schema, &Map::new(), new.settings, "settings", &mut problems);
     problems.check()?;
     if names::is_reserved(&new.id) {
         return Err(Error::id_not_available("id"));
@@ -135,10 +134,7 @@ async fn update_once(
     let schema = schema_of(deployer, &row.kind)?;
     let schema = schema.ok_or_else(|| Error::fault(format!("this build lacks connections of type {}", row.kind)))?;
     let old = read(&row)?;
-    let prepared = patch.settings.map(|document| {
-        schema::check(&schema, &document.0, "settings", &mut problems);
-        schema::prepare(&schema, &old, document.0, "settings", &mut problems)
-    });
+    let prepared = patch.settings.map(|document| schema::take(&schema, &old, document, "settings", &mut problems));
     let permissions = patch.permissions.as_ref().map(|given| permission_rows(given, &mut problems));
     problems.check()?;
     if let Some(permissions) = &permissions {

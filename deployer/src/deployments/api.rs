@@ -91,24 +91,21 @@ pub(super) fn prepare(
         check_groups(groups, problems);
     }
     let authorization = match &change.authorization {
+        Some(document) if document.0.is_empty() => Some(Prepared::default()),
         Some(document) => {
             let schema = schema::of(AUTHORIZATION)?;
-            if !document.0.is_empty() {
-                schema::check(&schema, &document.0, "authorization", problems);
-            }
-            Some(schema::prepare(&schema, &old.authorization, document.0.clone(), "authorization", problems))
+            Some(schema::take(&schema, &old.authorization, document.clone(), "authorization", problems))
         }
         None => None,
     };
     let query_log = match &change.query_log {
-        Some(document) => Some(query_log(&old.query_log, document.0.clone(), "queryLog", problems)?),
+        Some(document) => Some(query_log(&old.query_log, document.clone(), "queryLog", problems)?),
         None => None,
     };
     let platform = match &change.platform {
         Some(document) => {
             let schema = schema::of(target.describe().deployment)?;
-            schema::check(&schema, &document.0, "platform", problems);
-            Some(schema::prepare(&schema, &old.platform, document.0.clone(), "platform", problems))
+            Some(schema::take(&schema, &old.platform, document.clone(), "platform", problems))
         }
         None => None,
     };

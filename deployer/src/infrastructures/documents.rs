@@ -14,7 +14,7 @@ use super::{
 use crate::{
     connections,
     error::{Error, Problems, Result},
-    schema::{self, Prepared},
+    schema::{self, Document, Prepared},
     sealed,
     services::QUERY_LOG,
     viewer::Viewer,
@@ -37,8 +37,7 @@ pub(super) fn prepare(
     let platform = match &patch.platform {
         Some(document) => {
             let schema = schema::of(described.settings)?;
-            schema::check(&schema, &document.0, "platform", problems);
-            let prepared = schema::prepare(&schema, &old.platform, document.0.clone(), "platform", problems);
+            let prepared = schema::take(&schema, &old.platform, document.clone(), "platform", problems);
             for (path, message) in target.problems(&prepared.draft()) {
                 problems.add("SETTING_INVALID", format!("platform.{path}"), message);
             }
@@ -53,7 +52,7 @@ pub(super) fn prepare(
             }
             None
         }
-        Some(document) => Some(query_log(&old.query_log, document.0.clone(), "queryLog", problems)?),
+        Some(document) => Some(query_log(&old.query_log, document.clone(), "queryLog", problems)?),
         None => None,
     };
     Ok(Documents { platform, query_log })
@@ -62,15 +61,14 @@ pub(super) fn prepare(
 /// Checks where queries are to be logged, on an infrastructure or a deployment. Empty is nowhere.
 pub(crate) fn query_log(
     old: &Map<String, Value>,
-    new: Map<String, Value>,
+    new: Document,
     field: &str,
     problems: &mut Problems,
 ) -> Result<Prepared> {
-    let schema = schema::of(QUERY_LOG)?;
-    if !new.is_empty() {
-        schema::check(&schema, &new, field, problems);
+    if new.0.is_empty() {
+        return Ok(Prepared::default());
     }
-    Ok(schema::prepare(&schema, old, new, field, problems))
+    Ok(schema::take(&*schema::of(QUERY_LOG)?, old, new, field, problems))
 }
 
 impl Documents {

@@ -19,6 +19,7 @@ pub const MASK: &str = "**********";
 const LONGEST: usize = 64 << 10;
 
 /// A document whose secrets are still to be sealed.
+#[derive(Default)]
 pub(crate) struct Prepared {
     document: Value,
     /// Where each goes, and what it is.
@@ -27,7 +28,7 @@ pub(crate) struct Prepared {
 
 /// Takes the secrets out of a document that was checked. `old` is what is stored: its secrets stay where the mask came back, and where they would be sent to the
 /// same place.
-pub(crate) fn prepare(
+pub(super) fn prepare(
     schema: &Schema,
     old: &Map<String, Value>,
     new: Map<String, Value>,

@@ -58,7 +58,7 @@ fn each_problem_names_its_path_and_no_value() {
 
 fn taken(old: Value, new: Value) -> (Map<String, Value>, Vec<(&'static str, String)>) {
     let mut problems = Problems::default();
-    let prepared = prepare(&of(SCHEMA).unwrap(), &map(old), map(new), "p", &mut problems);
+    let prepared = super::secrets::prepare(&of(SCHEMA).unwrap(), &map(old), map(new), "p", &mut problems);
     (prepared.draft(), told(problems))
 }
 

@@ -28,8 +28,19 @@ use crate::{
 const WITHIN: Duration = Duration::from_secs(60);
 /// The largest query, as JSON, in bytes.
 const LARGEST: usize = 1 << 20;
+/// So many headers go along with a query.
+const MOST_HEADERS: usize = 20;
 /// So many queries stand in one request.
 pub const MOST: usize = 100;
+
+/// One query.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Query {
+    /// As the API node takes it for the endpoint's type.
+    pub body: Value,
+    /// Sent along: what callers of the service send. None that carry credentials or say how the body is sent.
+    pub headers: Vec<(String, String)>,
+}
 
 /// What came of one query.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,25 +60,49 @@ pub async fn query(
     viewer: &Viewer,
     deployment_id: &str,
     endpoint: Option<&str>,
-    queries: Vec<Value>,
+    queries: Vec<Query>,
 ) -> Result<Vec<Answered>> {
     let asked = Asked::of(deployer, viewer, deployment_id, endpoint).await?;
-    bound(&queries)?;
-    let mut answers = Vec::with_capacity(queries.len());
-    for body in queries {
-        answers.push(asked.put(deployer, body).await);
-    }
-    Ok(answers)
+    asked.put_all(deployer, queries).await
 }
 
-fn bound(queries: &[Value]) -> Result<()> {
+/// The same with the test queries that the deployed version brings along for the endpoint; answers them, too.
+///
+/// # Errors
+/// As [`query`]; `TEST_QUERIES_MISSING` where it brings none.
+pub async fn test(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    deployment_id: &str,
+    endpoint: Option<&str>,
+) -> Result<Vec<(Query, Answered)>> {
+    let asked = Asked::of(deployer, viewer, deployment_id, endpoint).await?;
+    let queries = asked.test_queries(deployer).await?;
+    let answers = asked.put_all(deployer, queries.clone()).await?;
+    Ok(queries.into_iter().zip(answers).collect())
+}
+
+fn bound(queries: &[Query]) -> Result<()> {
     if queries.len() > MOST {
         return Err(Error::field("TOO_MANY", "queries", format!("At most {MOST} queries in one request.")));
     }
     for (at, query) in queries.iter().enumerate() {
-        if query.to_string().len() > LARGEST {
+        if query.body.to_string().len() > LARGEST {
             let message = format!("A query has at most {LARGEST} bytes. Ask the service itself.");
             return Err(Error::field("QUERY_TOO_LARGE", format!("queries[{at}]"), message));
+        }
+        let fine = |(name, value): &(String, String)| {
+            let token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            let known = ["authorization", "host", "cookie", "connection", "upgrade", "te", "trailer", "expect"];
+            let own = known.contains(&name.to_ascii_lowercase().as_str());
+            let framing =
+                ["content-", "transfer-", "proxy-"].iter().any(|head| name.to_ascii_lowercase().starts_with(head));
+            let short = (1..=100).contains(&name.len()) && value.len() <= 1_000;
+            short && name.bytes().all(token) && !own && !framing && value.bytes().all(|byte| (32..127).contains(&byte))
+        };
+        if query.headers.len() > MOST_HEADERS || !query.headers.iter().all(fine) {
+            let message = "Headers have short names and plain values, and none that carry credentials or say how the body is sent.";
+            return Err(Error::field("HEADER_INVALID", format!("queries[{at}].headers"), message));
         }
     }
     Ok(())
@@ -106,15 +141,42 @@ impl Asked {
         Ok(Self { target, spec, endpoint, admin })
     }
 
+    async fn put_all(&self, deployer: &Deployer, queries: Vec<Query>) -> Result<Vec<Answered>> {
+        bound(&queries)?;
+        let mut answers = Vec::with_capacity(queries.len());
+        for query in queries {
+            answers.push(self.put(deployer, query).await);
+        }
+        Ok(answers)
+    }
+
+    /// What the first deployed version brings along: `testQueries` of the endpoint in its manifest, each `{"q": {…}}`.
+    async fn test_queries(&self, deployer: &Deployer) -> Result<Vec<Query>> {
+        let missing = || {
+            let message = "The deployed version brings no test queries for this endpoint. Send some.";
+            Error::field("TEST_QUERIES_MISSING", "endpoint", message)
+        };
+        let package = &self.spec.package;
+        let id = (package.project_key.clone(), package.bundle_id.clone());
+        let row = bundle::Entity::find_by_id(id).one(deployer.db.pool()).await?.ok_or_else(missing)?;
+        let manifest: Value = serde_json::from_str(&row.manifest)?;
+        let endpoints = manifest.get("endpoints").and_then(Value::as_array).into_iter().flatten();
+        let mut mine = endpoints.filter(|one| one.get("id").and_then(Value::as_str) == Some(self.endpoint.id.as_str()));
+        let queries = mine.next().and_then(|one| one.get("testQueries")?.as_array()).filter(|all| !all.is_empty());
+        let one = |query: &Value| Query { body: query.get("q").unwrap_or(query).clone(), headers: Vec::new() };
+        Ok(queries.ok_or_else(missing)?.iter().take(MOST).map(one).collect())
+    }
+
     /// Of several nodes the first one that can be asked answers.
-    async fn put(&self, deployer: &Deployer, body: Value) -> Answered {
+    async fn put(&self, deployer: &Deployer, query: Query) -> Answered {
         let Some(services) = self.target.services() else {
             return self.failed(&Failure::new(
                 engine::failure::Code::new("NOT_FOR_PROJECTS"),
                 "This platform takes no queries.",
             ));
         };
-        let query = ServiceQuery { endpoint: self.endpoint.clone(), body, timeout: WITHIN };
+        let Query { body, headers } = query;
+        let query = ServiceQuery { endpoint: self.endpoint.clone(), body, headers, timeout: WITHIN };
         let contents = BundleContents::default();
         let mut failed = None;
         for place in self.spec.infrastructure.places() {

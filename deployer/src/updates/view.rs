@@ -3,7 +3,7 @@
 use engine::{failure::Failure, ids::RunId, journal::Status, runs::Loaded};
 use serde_json::Value;
 use targets::{
-    spec::DeploySpec,
+    spec::{DeploySpec, ServiceVersionSpec},
     target::{Half, Receipt, VersionShare},
 };
 
@@ -100,10 +100,9 @@ pub(super) fn render(run: &Loaded, rights: DeploymentRights, live: &Live, mentio
     let admin = rights.infrastructure >= Level::Admin;
     let state = &run.state;
     let body: DeploySpec = serde_json::from_value(state.spec.body.clone())?;
-    let versions = |body: &DeploySpec| {
-        let of = body.service.iter().flat_map(|service| &service.versions);
-        of.map(|one| VersionShare { version: one.version.clone(), probability: one.probability }).collect()
-    };
+    let versions = body.service.iter().flat_map(|service| &service.versions);
+    let share = |one: &ServiceVersionSpec| VersionShare { version: one.version.clone(), probability: one.probability };
+    let versions = versions.map(share).collect();
     let retry_of = state.spec.body.get(RETRY_OF).and_then(Value::as_i64).map(RunId);
     Ok(Update {
         id: RunId(run.row.id),
@@ -112,7 +111,7 @@ pub(super) fn render(run: &Loaded, rights: DeploymentRights, live: &Live, mentio
         infrastructure_id: body.infrastructure.id,
         half: halves::half_of(&body.package.project_key),
         project_key: halves::shown(&body.package.project_key).to_owned(),
-        versions: versions(&body),
+        versions,
         bundle_id: body.package.bundle_id,
         deployed_project_key: body.deployed_project_key,
         status: state.status(),

@@ -111,6 +111,8 @@ async fn keys_are_made_shown_once_and_deleted() {
     assert_eq!(read(bearer).await.0, StatusCode::UNAUTHORIZED, "the admin API takes keys as basic authentication");
     assert_eq!(client.with_key(None).send(Method::GET, "/admin/api/services", None).await.0, StatusCode::UNAUTHORIZED);
     let log = serde_json::to_string(&scene.node.calls()).unwrap();
+    scene.node.revoke_key(ADMIN);
+    assert_eq!(client.send(Method::GET, "/admin/api/services", None).await.0, StatusCode::UNAUTHORIZED);
     assert!(!log.contains(&secret) && !log.contains(ADMIN), "{log}");
     assert_eq!(scene.node.calls()[0].key, KeyKind::Admin);
 }
