@@ -33,6 +33,10 @@ const OTHERS: &[&str] = &[
     "SLIPWAY_CA_FILE",
     // Of the practice nodes.
     "SLIPWAY_PRACTICE_ADMIN_KEY",
+    // The agent beside an API node, which reads no settings.
+    "SLIPWAY_AGENT_FOLDER",
+    "SLIPWAY_AGENT_KEY_SHA256",
+    "SLIPWAY_AGENT_LISTEN",
 ];
 
 // No `Debug`: the addresses of the database and the queue hold passwords.

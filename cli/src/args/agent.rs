@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Subcommand};
 
 #[derive(Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct AgentArgs {
     /// Where packages lie: a folder that the API node can read. It must be there.
     #[arg(long, env = "SLIPWAY_AGENT_FOLDER", value_name = "FOLDER", required = true)]

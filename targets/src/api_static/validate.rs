@@ -29,7 +29,10 @@ pub(super) async fn validate(session: &Session<'_>) -> StepResult {
         _ => codes::VALIDATION_FAILED,
     };
     let sentences: Vec<_> = found.iter().map(|problem| problem.message.as_str()).collect();
-    Err(Failure::new(code, sentences.join(" ")).permanent())
+    // A node that is not alive may be starting; nothing else here passes by itself.
+    let passing = code == codes::API_NODE_NOT_ALIVE;
+    let failure = Failure::new(code, sentences.join(" "));
+    Err(if passing { failure.retryable(None) } else { failure.permanent() })
 }
 
 /// Every version's archive is in the store.

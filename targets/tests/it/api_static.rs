@@ -2,6 +2,7 @@
 
 mod agent;
 mod delivery;
+mod lanes;
 mod looks;
 mod switching;
 mod twice;

@@ -90,9 +90,10 @@ async fn the_deployer_asks_with_the_keys_that_it_has() {
     let mut world = world().await;
     let locked = Sample::new(SERVICE, "v1").keys(&["other", "s3cret-of-own"]);
     let mut version = world.stored(&locked, 1.0).await;
-    version.api_keys = vec![SecretRef { id: "nobodys".into() }, SecretRef { id: "own".into() }];
+    version.api_keys = vec![SecretRef { id: "own".into() }];
     world.service().versions = vec![version];
     world.update().await;
+    world.service().versions[0].api_keys.insert(0, SecretRef { id: "nobodys".into() });
     let ask = async |world: &World| {
         let endpoint = world.spec.service.as_ref().unwrap().versions[0].endpoints[0].clone();
         let timeout = std::time::Duration::from_secs(10);
