@@ -7,6 +7,7 @@
 //! * [`http`]: the one HTTP client, and which answers are worth another attempt.
 //! * [`on_node`]: what a node shows of a deployed project; [`looks`]: looks at it, kept for a moment.
 //! * [`automation`]: Dataiku's Automation node.
+//! * [`k8s`]: Kubernetes.
 //! * [`governance`]: asking somebody else whether a bundle may be deployed.
 //! * [`connections`]: the credentials with which platforms are reached.
 //! * [`codes`]: the failure codes of this crate, each with a page in `docs/errors`.
@@ -16,6 +17,7 @@ pub mod codes;
 pub mod connections;
 pub mod governance;
 pub mod http;
+pub mod k8s;
 pub mod looks;
 pub mod on_node;
 pub mod registry;

@@ -15,6 +15,7 @@ use crate::{
     connections::{self, Connection},
     governance::{self, Question, Verdict},
     http::{Http, HttpSettings, NodeUrl, NodeUrlError, SetupError},
+    k8s::K8s,
     looks::Looks,
     target::Target,
     tools::{HostSettings, Tools},
@@ -47,6 +48,7 @@ type Constructor = fn(&Tools) -> Arc<dyn Target>;
 
 platforms! {
     AutomationNode => AutomationNode,
+    K8s => K8s,
 }
 
 impl TargetType {
