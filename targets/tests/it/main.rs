@@ -4,6 +4,7 @@
 
 mod answers;
 mod governance;
+mod k8s;
 mod live;
 mod push;
 mod remapping;
