@@ -64,8 +64,9 @@ pub(super) struct How {
 struct Listed {
     #[serde(default)]
     metadata: ListedMetadata,
+    /// Null where a server has none, of some lists.
     #[serde(default)]
-    items: Vec<Value>,
+    items: Option<Vec<Value>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -144,7 +145,7 @@ impl Api {
             let request = Request { headers: &headers, query, ..Request::new(Method::GET, &path, &doing) };
             let answer = self.node.exchange(request).await?;
             let page: Listed = serde_json::from_value(self.read(answer, &doing)?).map_err(|_| unexpected(&doing))?;
-            all.extend(page.items);
+            all.extend(page.items.unwrap_or_default());
             match page.metadata.more.filter(|more| !more.is_empty()) {
                 Some(next) if all.len() < MOST_LISTED => more = next,
                 _ => return Ok(all),

@@ -167,10 +167,6 @@ pub(super) fn live_image(deployment: &Value) -> Option<&str> {
     deployment.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str)
 }
 
-pub(super) fn require(present: bool, path: &str) -> Option<StepError> {
-    (!present).then(|| missing(path))
-}
-
 /// Done, with these warnings.
 pub(super) fn done(output: Value, warnings: Vec<String>) -> StepOutcome {
     StepOutcome::Done { output, warnings }

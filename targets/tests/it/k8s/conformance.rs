@@ -76,17 +76,24 @@ fn check_class(step: Step, fault: Fault, error: StepError, at: &str) {
     }
 }
 
+async fn fork((standin, world): &(StandIn, World)) -> (StandIn, World) {
+    let standin = standin.fork().await;
+    let world = world.fork(&standin.url);
+    (standin, world)
+}
+
 async fn every_fault(step: Step) {
-    let (standin, world) = before(step).await;
+    let base = before(step).await;
+    let (standin, world) = fork(&base).await;
     let first = standin.calls().len();
     world.step(step).await.unwrap();
     let (wanted, calls) = (standin.effects(), standin.calls()[first..].to_vec());
     // Many questions about rights are alike, and come at once.
-    let stride = if step == Step::Validate { 6 } else { 1 };
+    let stride = if step == Step::Validate { 5 } else { 1 };
     for n in (0..calls.len()).step_by(stride) {
         for fault in FAULTS {
             let at = format!("{step:?}, {fault:?} at call {n}, {}", calls[n]);
-            let (standin, world) = before(step).await;
+            let (standin, world) = fork(&base).await;
             standin.fault(n, fault);
             let Some(error) = meet(&standin, &world, step).await else { continue };
             check_class(step, fault, error, &at);
@@ -97,11 +104,12 @@ async fn every_fault(step: Step) {
 }
 
 async fn every_death(step: Step) {
-    let (standin, world) = before(step).await;
+    let base = before(step).await;
+    let (standin, world) = fork(&base).await;
     world.step(step).await.unwrap();
     let wanted = standin.effects();
     for survived in 0..5 {
-        let (standin, world) = before(step).await;
+        let (standin, world) = fork(&base).await;
         *world.run.dies_after.lock().unwrap() = Some(survived);
         let mut died = false;
         for _ in 0..100 {

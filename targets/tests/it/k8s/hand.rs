@@ -51,12 +51,16 @@ impl Hand {
     pub(super) async fn namespace(&self, name: &str, user: &str) {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         self.must("POST", "/api/v1/namespaces", Some(&namespace)).await;
-        let mut role = super::world::documented_role();
+        self.grant(name, user, super::world::documented_role()).await;
+    }
+
+    /// Gives a Role of this namespace to `user`.
+    pub(super) async fn grant(&self, name: &str, user: &str, mut role: Value) {
         role["metadata"]["namespace"] = json!(name);
         let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{name}");
         self.must("POST", &format!("{rbac}/roles"), Some(&role)).await;
         let binding = json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "slipway"},
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": role["metadata"]["name"]},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role["metadata"]["name"]},
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
         });

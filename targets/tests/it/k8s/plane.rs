@@ -94,7 +94,6 @@ impl Plane {
         fs::write(at("ca.pem"), &signed.authority).unwrap();
         fs::write(at("server.pem"), &signed.certificate).unwrap();
         fs::write(at("server.key"), &signed.key).unwrap();
-        fs::write(at("accounts.key"), pem("PRIVATE KEY", &KeyPair::generate().unwrap().serialize_der())).unwrap();
         let tokens = format!("{ADMIN},admin,1,system:masters\n{SLIPWAY},slipway-tests,2\n");
         fs::write(at("tokens.csv"), tokens).unwrap();
 
@@ -126,8 +125,9 @@ impl Plane {
                 "--authorization-mode=RBAC".to_owned(),
                 "--service-cluster-ip-range=10.99.0.0/24".to_owned(),
                 "--service-account-issuer=https://127.0.0.1".to_owned(),
-                format!("--service-account-key-file={}", at("accounts.key")),
-                format!("--service-account-signing-key-file={}", at("accounts.key")),
+                // The server's own pair signs its accounts' tokens, too.
+                format!("--service-account-key-file={}", at("server.pem")),
+                format!("--service-account-signing-key-file={}", at("server.key")),
                 format!("--cert-dir={}", at("certs")),
                 "--endpoint-reconciler-type=none".to_owned(),
             ],
@@ -146,7 +146,7 @@ impl Plane {
             &folder.join("manager.log"),
             &[
                 format!("--kubeconfig={}", folder.join("kubeconfig").display()),
-                format!("--service-account-private-key-file={}", folder.join("accounts.key").display()),
+                format!("--service-account-private-key-file={}", folder.join("server.key").display()),
                 format!("--root-ca-file={}", folder.join("ca.pem").display()),
                 "--controllers=deployment,replicaset,garbagecollector,namespace,serviceaccount,serviceaccount-token,disruption,horizontalpodautoscaling,endpoint".to_owned(),
                 "--leader-elect=false".to_owned(),

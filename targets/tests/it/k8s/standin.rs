@@ -32,7 +32,7 @@ struct Stored {
     owners: BTreeMap<String, BTreeSet<String>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     objects: BTreeMap<(String, String), Stored>,
     offered: Vec<&'static str>,
@@ -62,9 +62,19 @@ pub(super) const NAMESPACE: &str = "prod";
 
 impl StandIn {
     pub(super) async fn start(offered: &'static [&'static str]) -> Self {
+        Self::with(State { offered: offered.to_vec(), ..State::default() }).await
+    }
+
+    /// Another one, with all that is in this one.
+    pub(super) async fn fork(&self) -> Self {
+        let state = self.state.lock().unwrap().clone();
+        Self::with(state).await
+    }
+
+    async fn with(state: State) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let state = Arc::new(Mutex::new(State { offered: offered.to_vec(), ..State::default() }));
+        let state = Arc::new(Mutex::new(state));
         let standin = Self { url, state };
         let serving = standin.clone();
         tokio::spawn(async move {
@@ -282,6 +292,8 @@ impl State {
                 item
             })
             .collect();
+        // As servers write an empty list of metadata.
+        let items = if items.is_empty() { Value::Null } else { json!(items) };
         (200, json!({"kind": "List", "metadata": {}, "items": items}))
     }
 

@@ -129,7 +129,7 @@ async fn a_rollout_that_fails_names_its_pod_and_is_put_back() {
     let (standin, mut world) = on(NEW).await;
     world.set_everything();
     world.update().await;
-    let before = standin.effects()["ingresses/".to_owned() + &ingress(&standin)]["spec"].clone();
+    let before = standin.effects()[&format!("ingresses/{}", ingress(&standin))]["spec"].clone();
     world.new_run();
     world.take("v2", "registry.example.com/unpullable@sha256:2");
     world.set("/defaultServiceExposition", json!({"type": "CLUSTER_IP"}));
@@ -140,7 +140,7 @@ async fn a_rollout_that_fails_names_its_pod_and_is_put_back() {
     let (receipt, warnings) = world.step(Step::Restore).await.unwrap();
     assert_eq!((warnings, &receipt["bundle"]), (Vec::<String>::new(), &json!("v1")));
     let after = standin.effects();
-    assert_eq!(after["ingresses/".to_owned() + &ingress(&standin)]["spec"], before);
+    assert_eq!(after[&format!("ingresses/{}", ingress(&standin))]["spec"], before);
     assert!(after.keys().any(|name| name.starts_with("horizontalpodautoscalers/")));
 }
 

@@ -204,6 +204,26 @@ impl World {
         world
     }
 
+    /// The same run at the same point, on another cluster of the same content.
+    pub(super) fn fork(&self, url: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("store");
+        let fresh = run(self.run.id, *self.run.now.lock().unwrap());
+        *fresh.notes.lock().unwrap() = self.run.notes.lock().unwrap().clone();
+        let mut world = Self {
+            targets: self.targets.clone(),
+            vault: Vault(self.vault.0.clone()),
+            run: fresh,
+            spec: self.spec.clone(),
+            contents: BundleContents::default(),
+            ledger: Ledger::default(),
+            packages: PackageStore::open(store.to_str().unwrap(), &folder.path().join("staging")).unwrap(),
+            _folder: folder,
+        };
+        world.set("/cluster/apiServer", json!(url));
+        world
+    }
+
     /// The version to deploy, as if its image had been pushed.
     pub(super) fn take(&mut self, version: &str, image: &str) {
         self.spec.package.bundle_id = version.into();
