@@ -1,5 +1,5 @@
-//! Bundles in and out: `POST /bundles?projectKey=KEY` as a form with the part `file`, `GET /projects/KEY/bundles/ID`. Both are streams: a bundle
-//! never lies in memory as a whole.
+//! Packages in and out: `POST /bundles?projectKey=KEY` and `POST /service-versions?serviceId=ID` as a form with the part `file`, `GET /projects/KEY/bundles/ID` and
+//! `GET /services/ID/versions/VERSION`. All are streams: a package never lies in memory as a whole.
 
 use std::{
     io,
@@ -108,17 +108,29 @@ impl Intake {
 pub(crate) struct Upload<H> {
     pub(crate) house: Arc<H>,
     pub(crate) intake: Arc<Intake>,
+    pub(crate) kind: Kind,
 }
 
 /// The downloads' endpoint.
 pub(crate) struct Download<H> {
     pub(crate) house: Arc<H>,
+    pub(crate) kind: Kind,
+}
+
+/// Which packages an address is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Bundles of published projects.
+    Bundles,
+    /// Versions of published API services.
+    Versions,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Target {
     project_key: Option<String>,
+    service_id: Option<String>,
 }
 
 impl<H: House> Endpoint for Upload<H> {
@@ -135,12 +147,20 @@ impl<H: House> Upload<H> {
             return Err(Failure::of_status(StatusCode::METHOD_NOT_ALLOWED));
         }
         let pass = auth::enter(&*self.house, &request).await?;
-        let target: Target = request.params().map_err(|_| {
-            Failure::bad_request("Name the published project: POST /bundles?projectKey=KEY.").about("projectKey")
+        let target: Target = request.params().map_err(|_| match self.kind {
+            Kind::Bundles => {
+                Failure::bad_request("Name the published project: POST /bundles?projectKey=KEY.").about("projectKey")
+            }
+            Kind::Versions => Failure::bad_request("Name the published service: POST /service-versions?serviceId=ID.")
+                .about("serviceId"),
         })?;
+        let parent = match self.kind {
+            Kind::Bundles => house::Parent::Project(target.project_key.as_deref()),
+            Kind::Versions => house::Parent::Service(target.service_id.as_deref()),
+        };
         let stored = self.intake.take(request, |file_name, content| async {
             let file_name = file_name;
-            self.house.upload(&pass.viewer, target.project_key.as_deref(), &file_name, content).await
+            self.house.upload(&pass.viewer, parent, &file_name, content).await
         });
         let stored = stored.await?;
         let json = serde_json::to_vec(&stored).map_err(|_| Failure::internal())?;
@@ -278,14 +298,17 @@ impl<H: House> Download<H> {
         }
         let pass = auth::enter(&*self.house, &request).await?;
         let (key, id): (String, String) = request.path_params().map_err(|_| Failure::not_found())?;
-        let bundle = self.house.download(&pass.viewer, &key, &id).await?;
-        let mut response = archive(bundle);
+        let package = match self.kind {
+            Kind::Bundles => house::Package::Bundle(&key, &id),
+            Kind::Versions => house::Package::Version(&key, &id),
+        };
+        let mut response = archive(self.house.download(&pass.viewer, package).await?);
         response.set_data(Login(self.house.login(&pass.viewer).into()));
         Ok(response)
     }
 }
 
-/// A bundle as an answer.
+/// A package as an answer.
 pub(crate) fn archive(bundle: house::Download) -> Response {
     let name = utf8_percent_encode(&bundle.file_name, NON_ALPHANUMERIC);
     Response::builder()

@@ -132,6 +132,7 @@ fn route(path: &str) -> &'static str {
     match path {
         "/graphql" => "/graphql",
         "/bundles" => "/bundles",
+        "/service-versions" => "/service-versions",
         fleet::PATH => fleet::PATH,
         "/healthz" => "/healthz",
         "/readyz" => "/readyz",

@@ -35,27 +35,26 @@ pub trait House: Send + Sync + 'static {
     /// Whether requests can be served now.
     fn readiness(&self) -> impl Future<Output = Readiness> + Send;
 
-    /// Stores a bundle of a published project; without a key, of the project that it was made from. Answers what it stored.
+    /// Stores a package. Answers what it stored.
     ///
     /// # Errors
     /// What is wrong with it.
     fn upload(
         &self,
         viewer: &Self::Viewer,
-        project_key: Option<&str>,
+        parent: Parent<'_>,
         file_name: &str,
         content: ByteStream,
     ) -> impl Future<Output = Result<serde_json::Value, Failure>> + Send;
 
-    /// Opens a bundle.
+    /// Opens a package.
     ///
     /// # Errors
     /// Not there, or not for this viewer: the same answer.
     fn download(
         &self,
         viewer: &Self::Viewer,
-        project_key: &str,
-        bundle_id: &str,
+        package: Package<'_>,
     ) -> impl Future<Output = Result<Download, Failure>> + Send;
 
     /// Somebody else, as whom this viewer may act.
@@ -110,6 +109,24 @@ pub trait House: Send + Sync + 'static {
     ) -> impl Future<Output = Result<RestAnswer, Failure>> + Send;
 }
 
+/// What a package that comes in belongs to; without a name, to what it was made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parent<'a> {
+    /// A bundle, to a published project.
+    Project(Option<&'a str>),
+    /// A version, to a published API service.
+    Service(Option<&'a str>),
+}
+
+/// A package that goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Package<'a> {
+    /// Of this published project, this bundle.
+    Bundle(&'a str, &'a str),
+    /// Of this published API service, this version.
+    Version(&'a str, &'a str),
+}
+
 /// A call of the REST API, without HTTP.
 #[derive(Clone, Debug)]
 pub struct RestCall {
@@ -127,11 +144,11 @@ pub struct RestCall {
 pub enum RestAnswer {
     /// A document.
     Json(serde_json::Value),
-    /// A bundle.
-    Bundle(Download),
+    /// A package.
+    Package(Download),
 }
 
-/// A bundle on its way out.
+/// A package on its way out.
 pub struct Download {
     /// The archive.
     pub content: ByteStream,

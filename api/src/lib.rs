@@ -7,14 +7,18 @@
 //! * `rate`: how fast requests are taken, and how many at once; `connections`: a bound on those.
 //! * `rest`: the REST API of Dataiku's client, as calls of the house.
 //! * `fleet`: nodes that register themselves.
+//! * [`front`]: the front in an image for a cloud.
+//! * [`agent`]: `slipway agent`, which takes packages beside an API node.
 //! * `bundles`: uploads and downloads. `graphiql`: the page. [`health`]: health, readiness, metrics.
 
+pub mod agent;
 mod auth;
 mod bundles;
 mod connections;
 mod edge;
 mod failure;
 mod fleet;
+pub mod front;
 mod graphiql;
 mod graphql;
 pub mod health;
@@ -30,7 +34,7 @@ mod settings;
 
 pub use edge::RequestId;
 pub use failure::{Failure, Problem};
-pub use house::{Arrival, ByteStream, Download, House, Key, Pass, Readiness, RestAnswer, RestCall};
+pub use house::{Arrival, ByteStream, Download, House, Key, Package, Parent, Pass, Readiness, RestAnswer, RestCall};
 pub use metrics::HttpMetrics;
 pub use poem::http::StatusCode;
 pub use routes::{app, worker_app};

@@ -40,6 +40,7 @@ pub(crate) fn is_below(path: &str) -> bool {
 pub(crate) fn name(path: &str) -> Option<&'static str> {
     Some(match below(path)?.next() {
         Some("project-deployer") => "/dip/publicapi/project-deployer",
+        Some("api-deployer") => "/dip/publicapi/api-deployer",
         Some("futures") => "/dip/publicapi/futures",
         _ => "/dip/publicapi",
     })
@@ -108,7 +109,7 @@ impl<H: House> Rest<H> {
                 let json = serde_json::to_vec(&document).map_err(|_| Failure::internal())?;
                 Response::builder().content_type("application/json; charset=utf-8").body(json)
             }
-            RestAnswer::Bundle(bundle) => archive(bundle),
+            RestAnswer::Package(package) => archive(package),
         };
         response.set_data(login);
         Ok(response)

@@ -7,7 +7,7 @@ use poem::{Endpoint, EndpointExt, Response, Route, endpoint::BoxEndpoint};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    bundles::{Download, Intake, Upload},
+    bundles::{Download, Intake, Kind, Upload},
     edge::Edge,
     fleet::{self, Fleet},
     graphiql::Graphiql,
@@ -56,8 +56,10 @@ pub fn app<E: Executor, H: House>(
         .at("/graphiql", Graphiql)
         .at("/graphiql/*file", Graphiql)
         .at(fleet::PATH, fleet)
-        .at("/bundles", Upload { house: house.clone(), intake })
-        .at("/projects/:key/bundles/:id", Download { house });
+        .at("/bundles", Upload { house: house.clone(), intake: intake.clone(), kind: Kind::Bundles })
+        .at("/service-versions", Upload { house: house.clone(), intake, kind: Kind::Versions })
+        .at("/projects/:key/bundles/:id", Download { house: house.clone(), kind: Kind::Bundles })
+        .at("/services/:id/versions/:version", Download { house, kind: Kind::Versions });
     let inner = Fork { rest, others: health::mount(route, ready, numbers.into()) };
     edge(inner, settings.allowed_origins.clone(), metrics)
 }

@@ -1,14 +1,18 @@
 //! The command line.
 
+mod agent;
 mod client;
+mod front;
+mod image;
 mod node;
+mod sandbox;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 
-pub(crate) use self::{client::*, node::*};
+pub(crate) use self::{agent::*, client::*, front::*, image::*, node::*, sandbox::*};
 
 /// Slipway deploys data projects: it takes a bundle and makes an infrastructure run it, safely, repeatably and under the identity that
 /// policy demands.
@@ -65,10 +69,12 @@ pub(crate) enum Command {
     Config,
     /// Prints the GraphQL schema.
     Schema,
-    /// Serves a practice Automation node that speaks Dataiku's public API, for trying things out.
+    /// Serves a practice Automation node, or API node, that speaks Dataiku's public API, for trying things out.
     ///
     /// It can be told to fail, and what it was asked can be read: see docs/SANDBOX.md for /sandbox/faults, /sandbox/calls and /sandbox/state.
     Sandbox(Sandbox),
+    /// Takes packages beside an API node, whose own API takes no upload: see docs/targets/STATIC.md.
+    Agent(AgentArgs),
     /// Kills it, again and again, while it works: real processes, servers and hooks on this machine, updates requested all the while. At the end,
     /// a table of promises and whether they were kept; exit code 1 if one was not. Needs PostgreSQL, Redis and Python. `backlog` and `flood` load
     /// it instead.
@@ -87,6 +93,11 @@ pub(crate) enum Command {
     #[cfg(feature = "lab")]
     #[command(subcommand)]
     Hook(HookCommand),
+    /// Images of services: what a deployment to Kubernetes or a cloud builds, by hand.
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Speaks a cloud's container contract before an API node: the entrypoint of an image for SageMaker, Vertex AI, Azure ML or Snowflake.
+    Front(FrontArgs),
     /// Supervises one hook. Started by a worker, not by people.
     #[command(hide = true)]
     HookExec,
@@ -205,16 +216,6 @@ pub(crate) enum HookPhase {
     Pre,
     /// After it.
     Post,
-}
-
-#[derive(Args)]
-pub(crate) struct Sandbox {
-    /// Where to listen.
-    #[arg(long, default_value = "127.0.0.1:11200", value_name = "ADDRESS:PORT")]
-    pub(crate) listen: SocketAddr,
-    /// The administrator key that the node accepts.
-    #[arg(long, default_value = "practice-admin-key", value_name = "KEY")]
-    pub(crate) admin_key: String,
 }
 
 #[cfg(feature = "lab")]

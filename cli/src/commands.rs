@@ -1,13 +1,16 @@
 //! One command, one file.
 
 mod admin;
+mod agent;
 mod api;
 mod audit;
 pub(crate) mod client;
 mod demo;
 mod dev;
+pub(crate) mod front;
 #[cfg(feature = "lab")]
 mod hook;
+pub(crate) mod image;
 mod migrate;
 mod sandbox;
 mod secrets;
@@ -55,6 +58,7 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<ExitCode, Fa
         Command::Config => say(DEFAULTS.trim_end())?,
         Command::Schema => say(graphql::schema_text().trim_end_matches('\n'))?,
         Command::Sandbox(args) => sandbox::run(args).await?,
+        Command::Agent(args) => agent::run(args).await?,
         #[cfg(feature = "lab")]
         Command::Simulate(args) => return simulate::run(&args),
         #[cfg(feature = "lab")]
@@ -62,7 +66,7 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<ExitCode, Fa
         #[cfg(feature = "lab")]
         Command::Hook(HookCommand::Test(args)) => return hook::test(args, &config).await,
         // Run without a configuration, before this.
-        Command::Client(_) | Command::HookExec => {}
+        Command::Client(_) | Command::Front(_) | Command::Image(_) | Command::HookExec => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,10 @@ use engine::{
     runs::retain::Retention,
 };
 use serde::Deserialize;
-use targets::http::{BlockList, HttpSettings};
+use targets::{
+    http::{BlockList, HttpSettings},
+    tools::HostSettings,
+};
 use toml::{Table, Value};
 use worker::WorkerSettings;
 
@@ -18,7 +21,7 @@ use crate::failure::Failure;
 pub(crate) const DEFAULTS: &str = include_str!("../../config.default.toml");
 
 /// Variables of their own that are no settings.
-const OTHERS: [&str; 8] = [
+const OTHERS: &[&str] = &[
     "SLIPWAY_CONFIG",
     "SLIPWAY_MASTER_KEY",
     "SLIPWAY_ADMIN_KEY",
@@ -28,6 +31,8 @@ const OTHERS: [&str; 8] = [
     "SLIPWAY_API_KEY",
     "SLIPWAY_API_KEY_FILE",
     "SLIPWAY_CA_FILE",
+    // Of the practice nodes.
+    "SLIPWAY_PRACTICE_ADMIN_KEY",
 ];
 
 // No `Debug`: the addresses of the database and the queue hold passwords.
@@ -39,6 +44,7 @@ pub(crate) struct Config {
     pub(crate) packages: Packages,
     pub(crate) secrets: Secrets,
     pub(crate) nodes: Nodes,
+    pub(crate) targets: HostSettings,
     pub(crate) api: Listen,
     pub(crate) http: api::Settings,
     pub(crate) worker: WorkerTable,
@@ -257,11 +263,15 @@ impl Nodes {
     }
 }
 
-/// Lays `over` onto `base`; a key that the defaults do not have is a problem, but for the free table of code envs.
+/// Tables whose keys an operator chooses.
+const FREE: [&str; 3] = ["worker.hooks.code_envs", "targets.copy_commands", "targets.shared_folders"];
+
+/// Lays `over` onto `base`; a key that the defaults do not have is a problem, but for free tables.
 fn merge(base: &mut Table, over: Table, defaults: &Table, path: &str) -> Result<(), String> {
     for (key, value) in over {
         let name = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        let free = path == "worker.hooks.code_envs";
+        let free = FREE.contains(&path);
+        let lists = path == "targets.copy_commands";
         match (defaults.get(&key), value) {
             (None, _) if !free => {
                 return Err(format!("there is no setting `{name}`; config.default.toml has them all"));
@@ -275,6 +285,10 @@ fn merge(base: &mut Table, over: Table, defaults: &Table, path: &str) -> Result<
             (Some(Value::Table(_)), _) => {
                 return Err(format!("`{name}` is a table: write [{name}], and its keys below"));
             }
+            (None, Value::Array(items)) if lists && items.iter().all(Value::is_str) => {
+                base.insert(key, Value::Array(items));
+            }
+            (None, _) if lists => return Err(format!("`{name}` must be a program and its arguments, a list of texts")),
             (default, value) => {
                 if let Some(wanted) = wanted(default, &value) {
                     return Err(format!("`{name}` must be {wanted}"));

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use api::{
-    Arrival, ByteStream, Download, Failure, House, Key, Pass, Problem, Readiness, RestAnswer, RestCall, StatusCode,
+    Arrival, ByteStream, Download, Failure, House, Key, Package, Parent, Pass, Problem, Readiness, RestAnswer,
+    RestCall, StatusCode,
 };
 use deployer::{
     Deployer,
     bundles::{self, BundleKey},
     enrolment,
     error::{Error, Refusal},
+    services::versions,
     viewer::{Origin, Via, Viewer},
 };
 use engine::bell::Bell;
@@ -73,10 +75,14 @@ impl House for Deployment {
     async fn upload(
         &self,
         viewer: &Viewer,
-        project_key: Option<&str>,
+        parent: Parent<'_>,
         file_name: &str,
         content: ByteStream,
     ) -> Result<Value, Failure> {
+        let project_key = match parent {
+            Parent::Project(key) => key,
+            Parent::Service(id) => return self.upload_version(viewer, id, file_name, content).await,
+        };
         let upload = bundles::upload(&self.deployer, viewer, project_key, file_name, content, self.largest);
         let upload = upload.await.map_err(failure)?;
         let bundle = &upload.bundle;
@@ -91,7 +97,21 @@ impl House for Deployment {
         }))
     }
 
-    async fn download(&self, viewer: &Viewer, project_key: &str, bundle_id: &str) -> Result<Download, Failure> {
+    async fn download(&self, viewer: &Viewer, package: Package<'_>) -> Result<Download, Failure> {
+        let (project_key, bundle_id) = match package {
+            Package::Bundle(key, id) => (key, id),
+            Package::Version(service, version) => {
+                let found = versions::open(&self.deployer, viewer, service, version).await;
+                let (found, content) = found.map_err(failure)?;
+                let (size, sha256, file_name) = (found.size, found.sha256, format!("{service}-{version}.zip"));
+                return Ok(Download {
+                    content: Box::pin(content.map_err(std::io::Error::other)),
+                    size,
+                    sha256,
+                    file_name,
+                });
+            }
+        };
         let key = BundleKey { project_key: project_key.to_owned(), bundle_id: bundle_id.to_owned() };
         let (bundle, content) = bundles::open(&self.deployer, viewer, &key).await.map_err(failure)?;
         let content = content.map_err(std::io::Error::other);
@@ -116,7 +136,12 @@ impl House for Deployment {
         match rest::answer(&self.deployer, viewer, &self.instance, &call).await.map_err(failure)? {
             rest::Answer::Json(document) => Ok(RestAnswer::Json(document)),
             rest::Answer::Bundle(key) => {
-                self.download(viewer, &key.project_key, &key.bundle_id).await.map(RestAnswer::Bundle)
+                let package = Package::Bundle(&key.project_key, &key.bundle_id);
+                self.download(viewer, package).await.map(RestAnswer::Package)
+            }
+            rest::Answer::Version(service, version) => {
+                let package = Package::Version(&service, &version);
+                self.download(viewer, package).await.map(RestAnswer::Package)
             }
         }
     }
@@ -143,8 +168,31 @@ impl House for Deployment {
         content: ByteStream,
     ) -> Result<RestAnswer, Failure> {
         let call = read(call)?;
-        let project_key = rest::upload_to(&call).map_err(failure)?;
-        self.upload(viewer, project_key, file_name, content).await.map(RestAnswer::Json)
+        let parent = match rest::upload_to(&call).map_err(failure)? {
+            rest::UploadTo::Project(key) => Parent::Project(key),
+            rest::UploadTo::Service(id) => Parent::Service(Some(id)),
+        };
+        self.upload(viewer, parent, file_name, content).await.map(RestAnswer::Json)
+    }
+}
+
+impl Deployment {
+    async fn upload_version(
+        &self,
+        viewer: &Viewer,
+        service: Option<&str>,
+        file_name: &str,
+        content: ByteStream,
+    ) -> Result<Value, Failure> {
+        let stored = versions::upload(&self.deployer, viewer, service, file_name, content, self.largest).await;
+        let version = stored.map_err(failure)?;
+        Ok(json!({
+            "serviceId": version.service_id,
+            "version": version.version,
+            "sha256": version.sha256,
+            "size": version.size,
+            "endpoints": version.endpoints,
+        }))
     }
 }
 
@@ -184,7 +232,7 @@ fn failure(error: Error) -> Failure {
         Some("UNAUTHENTICATED") => StatusCode::UNAUTHORIZED,
         Some(enrolment::TOKEN_INVALID) => StatusCode::UNAUTHORIZED,
         Some("METHOD_NOT_ALLOWED") => StatusCode::METHOD_NOT_ALLOWED,
-        Some("NODE_FAILED") => StatusCode::BAD_GATEWAY,
+        Some("NODE_FAILED" | "PRE_DELETE_FAILED") => StatusCode::BAD_GATEWAY,
         Some("CONTENT_TYPE_INVALID") => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Some(
             "ID_NOT_AVAILABLE"
@@ -196,7 +244,8 @@ fn failure(error: Error) -> Failure {
             | "UPDATE_RUNNING"
             | "TEST_SCENARIOS_BUSY"
             | "DEPLOYMENT_STUCK"
-            | "DEPLOYED_PROJECT_KEY_TAKEN",
+            | "DEPLOYED_PROJECT_KEY_TAKEN"
+            | "PRE_DELETE_UNFINISHED",
         ) => StatusCode::CONFLICT,
         Some("PACKAGE_TOO_LARGE" | "BUNDLE_TOO_LARGE") => StatusCode::PAYLOAD_TOO_LARGE,
         _ => StatusCode::BAD_REQUEST,

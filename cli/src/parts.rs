@@ -45,7 +45,7 @@ impl Parts {
         }
         let packages = package_store(config)?;
         let targets =
-            Targets::new(config.nodes.http()?).map_err(|error| Failure::new("INTERNAL", error.to_string()))?;
+            Targets::on_host(config.nodes.http()?, config.targets.clone()).map_err(|error| Failure::new("INTERNAL", error.to_string()))?;
         let (queue, bell) = match redis {
             Some(redis) => {
                 (Queue::redis(redis.clone(), &config.queue.prefix), Bell::redis(&redis, &config.queue.prefix))

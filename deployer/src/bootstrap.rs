@@ -109,6 +109,7 @@ async fn ensure_administrators(tx: &Tx) -> Result<()> {
         name: Set(ADMINISTRATORS.to_owned()),
         description: Set("Global administrators: every right on everything.".to_owned()),
         created_at: Set(tx.now().await?),
+        may_publish_services: Set(false),
     };
     user_group::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(&**tx).await?;
     Ok(())

@@ -18,8 +18,9 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait as _, Func},
 };
 use serde_json::{Map, Value};
-use targets::spec::DeploySpec;
+use targets::{spec::DeploySpec, target::Half};
 
+pub(crate) use self::upload::{check_new, insert};
 pub use self::{
     documents::{MOST, contents_of, manifests_of},
     of_projects::of_projects,
@@ -28,9 +29,12 @@ pub use self::{
 use crate::{
     Deployer,
     audit::{Object, act::Act},
+    deployments::Settings,
     error::{Error, Result},
+    halves,
     paging::{Listing, Page},
     rights::{self, Right},
+    sealed,
     viewer::Viewer,
 };
 
@@ -143,6 +147,14 @@ impl From<Row> for Bundle {
     }
 }
 
+/// The argument that names a package.
+pub(crate) fn field(half: Half) -> &'static str {
+    match half {
+        Half::Project => "bundleId",
+        Half::Api => "version",
+    }
+}
+
 /// A condition on bundles: one of these. None for none.
 fn among(keys: &[BundleKey]) -> Option<Condition> {
     let mut by_project: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -159,7 +171,7 @@ fn among(keys: &[BundleKey]) -> Option<Condition> {
 }
 
 /// What comes after a cursor.
-fn after(cursor: &str) -> Result<Condition> {
+pub(crate) fn after(cursor: &str) -> Result<Condition> {
     let read = cursor.split_once(' ').and_then(|(at, id)| Some((at.parse::<i64>().ok()?, id)));
     let (at, id) = read.ok_or_else(|| Error::field("PAGE_INVALID", "after", "This cursor is not one of this list."))?;
     Ok(Condition::any()
@@ -186,11 +198,10 @@ pub async fn get(deployer: &Deployer, viewer: &Viewer, key: &BundleKey) -> Resul
 /// Faults only.
 pub async fn by_ids(deployer: &Deployer, viewer: &Viewer, keys: &[BundleKey]) -> Result<HashMap<BundleKey, Bundle>> {
     let Some(wanted) = among(keys) else { return Ok(HashMap::new()) };
-    let query = bundle::Entity::find().filter(wanted).filter(rights::projects_where(
-        viewer,
-        bundle::Column::ProjectKey,
-        Right::Read,
-    ));
+    let query = bundle::Entity::find()
+        .filter(wanted)
+        .filter(rights::projects_where(viewer, bundle::Column::ProjectKey, Right::Read))
+        .filter(halves::of_half(bundle::Column::ProjectKey, Half::Project));
     let rows = narrow(query).into_model::<Row>().all(deployer.db.pool()).await?;
     Ok(rows.into_iter().map(Bundle::from).map(|bundle| (bundle.key.clone(), bundle)).collect())
 }
@@ -205,7 +216,9 @@ pub async fn list(
     project_key: &str,
     page: &Page,
 ) -> Result<Option<Listing<Bundle>>> {
-    if project_key.contains('\0') || !rights::project_rights_on(deployer.db.pool(), viewer, project_key).await?.read {
+    if project_key.contains(['\0', '/'])
+        || !rights::project_rights_on(deployer.db.pool(), viewer, project_key).await?.read
+    {
         return Ok(None);
     }
     let mut query = bundle::Entity::find().filter(bundle::Column::ProjectKey.eq(project_key));
@@ -239,30 +252,39 @@ pub async fn open(deployer: &Deployer, viewer: &Viewer, key: &BundleKey) -> Resu
 /// `NOT_FOUND`, `FORBIDDEN` without Write, `IN_USE` while a deployment or an unfinished update uses it.
 pub async fn delete(deployer: &Deployer, viewer: &Viewer, key: &BundleKey) -> Result<()> {
     let act = &Act::new(deployer, viewer, "deleteBundle", Object::bundle(&key.project_key, &key.bundle_id));
-    act.run(|| delete_once(deployer, viewer, key, act)).await
+    act.run(|| delete_of(Half::Project, deployer, viewer, key, act)).await
 }
 
-async fn delete_once(deployer: &Deployer, viewer: &Viewer, key: &BundleKey, act: &Act<'_>) -> Result<()> {
-    rights::require_published_project(deployer.db.pool(), viewer, &key.project_key, Right::Write, "projectKey").await?;
+/// The same of either half.
+pub(crate) async fn delete_of(
+    half: Half,
+    deployer: &Deployer,
+    viewer: &Viewer,
+    key: &BundleKey,
+    act: &Act<'_>,
+) -> Result<()> {
+    let (parent, own) = match half {
+        Half::Project => ("projectKey", "id"),
+        Half::Api => ("serviceId", "version"),
+    };
+    halves::require(half, &key.project_key, parent)?;
+    rights::require_published_project(deployer.db.pool(), viewer, &key.project_key, Right::Write, parent).await?;
     let tx = deployer.db.begin().await?;
     let Some(row) = lock(&tx, key, Hold::Change).await? else {
-        return Err(Error::not_found("id"));
+        return Err(Error::not_found(own));
     };
     act.before(&tx).await?;
     // The right may have gone while we waited.
-    rights::require_published_project(&*tx, viewer, &key.project_key, Right::Write, "projectKey").await?;
-    let deployments = deployment::Entity::find()
-        .filter(
-            deployment::Column::ProjectKey.eq(&key.project_key).and(deployment::Column::BundleId.eq(&key.bundle_id)),
-        )
-        .count(&*tx)
-        .await?;
-    if deployments > 0 || unfinished_run_uses(&tx, key).await? {
-        return Err(Error::field(
-            "IN_USE",
-            "id",
-            "A deployment, or an update that has not ended, uses this bundle. Deploy another one first, or wait.",
-        ));
+    rights::require_published_project(&*tx, viewer, &key.project_key, Right::Write, parent).await?;
+    if deployment_uses(&tx, key).await? || unfinished_run_uses(&tx, key).await? {
+        let package = halves::package(half);
+        let message = format!(
+            "A deployment, or an update that has not ended, uses this {package}. Deploy another one first, or wait."
+        );
+        return Err(Error::field("IN_USE", own, message));
+    }
+    if half == Half::Api {
+        sealed::forget_owner(&tx, &sealed::version_owner_of(&key.project_key, &key.bundle_id)).await?;
     }
     bundle::Entity::delete_by_id((key.project_key.clone(), key.bundle_id.clone())).exec(&*tx).await?;
     act.commit(tx).await?;
@@ -311,12 +333,25 @@ pub(crate) async fn lock(tx: &Tx, key: &BundleKey, hold: Hold) -> Result<Option<
 }
 
 /// Makes those who store and those who remove this content take turns: a package must not go while an upload of the same bytes relies on it.
-async fn hold_content(tx: &Tx, sha256: &str) -> Result<()> {
+pub(crate) async fn hold_content(tx: &Tx, sha256: &str) -> Result<()> {
     if tx.get_database_backend() == DbBackend::Postgres {
         let sql = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
         tx.query_one_raw(sql_with(&**tx, sql, [sha256.into()])).await?;
     }
     Ok(())
+}
+
+/// Whether a deployment is set to this package; one of several versions counts as well.
+async fn deployment_uses(tx: &Tx, key: &BundleKey) -> Result<bool> {
+    let of_same = deployment::Entity::find().filter(deployment::Column::ProjectKey.eq(&key.project_key));
+    for row in of_same.all(&**tx).await? {
+        let settings = Settings::read(&row.settings)?;
+        let mut versions = settings.api.iter().flat_map(|api| &api.versions);
+        if row.bundle_id == key.bundle_id || versions.any(|share| share.version == key.bundle_id) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 async fn unfinished_run_uses(tx: &Tx, key: &BundleKey) -> Result<bool> {
@@ -336,7 +371,8 @@ async fn unfinished_run_uses(tx: &Tx, key: &BundleKey) -> Result<bool> {
     let ids: Vec<_> = unfinished.into_iter().map(engine::ids::RunId).collect();
     for loaded in runs::load_many(&**tx, &ids).await? {
         let spec: DeploySpec = serde_json::from_value(loaded.state.spec.body.clone())?;
-        if spec.package.bundle_id == key.bundle_id {
+        let mut versions = spec.service.iter().flat_map(|service| &service.versions);
+        if spec.package.bundle_id == key.bundle_id || versions.any(|one| one.version == key.bundle_id) {
             return Ok(true);
         }
     }
@@ -344,7 +380,7 @@ async fn unfinished_run_uses(tx: &Tx, key: &BundleKey) -> Result<bool> {
 }
 
 /// The package store's words for the caller, or a fault where only we can mend it.
-fn store_error(error: PackageError) -> Error {
+pub(crate) fn store_error(error: PackageError) -> Error {
     match &error {
         PackageError::Failed { .. } | PackageError::KeyInvalid | PackageError::Unsupported { .. } => {
             Error::fault(format!("{error} {:?}", std::error::Error::source(&error).map(ToString::to_string)))

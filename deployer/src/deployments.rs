@@ -1,11 +1,12 @@
 //! Deployments: standing intentions to have one bundle on one infrastructure, with these settings.
 //!
-//! * [`settings`]: what can be set, and what is wrong with it.
+//! * [`settings`]: what can be set, and what is wrong with it. [`api`]: what can be set of an API service.
 //! * [`mod@write`]: making, changing and deleting one.
 //! * [`mod@remapping`]: what is in force, and where it is otherwise than the infrastructure's.
 //! * [`removal`]: deleting one, with a choice of what becomes of its project on the node.
 //! * [`mod@list`]: finding them; [`mod@of_parents`]: those of many infrastructures or projects at once.
 
+pub mod api;
 pub mod list;
 pub mod of_parents;
 pub mod remapping;
@@ -14,31 +15,35 @@ pub mod settings;
 pub mod write;
 
 use entities::deployment;
+use targets::target::Half;
 
 pub use self::{
+    api::{ApiChange, ApiSettings},
     list::{Filter, by_ids, get, list},
     of_parents::{Parent, of_parents},
     remapping::{Remapped, RemappingDifference, RemappingKind, Remappings, remapped_otherwise},
-    removal::{Deletion, OnNode, delete_with},
+    removal::{Deletion, OnNode, delete_wholly, delete_with},
     settings::{Change, Settings, SettingsChange},
     write::{NewDeployment, create, delete, update_settings},
 };
-use crate::{error::Result, rights::DeploymentRights};
+use crate::{error::Result, halves, rights::DeploymentRights, schema};
 
 /// A deployment, as one viewer sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Deployment {
     /// Unique, case-sensitive.
     pub id: String,
-    /// The published project; never changes.
+    /// What can be deployed by it.
+    pub half: Half,
+    /// The published project, or service; never changes.
     pub project_key: String,
     /// Where to; never changes.
     pub infrastructure_id: String,
-    /// What.
+    /// What: of an API service its version, the first of several.
     pub bundle_id: String,
-    /// The project key on the node.
+    /// The project key, or the service's id, on the node.
     pub deployed_project_key: String,
-    /// How.
+    /// How; with a mask for each secret.
     pub settings: Settings,
     /// Counts changes; editors name the one they saw.
     pub version: i64,
@@ -58,12 +63,24 @@ pub struct Deployment {
     pub rights: DeploymentRights,
 }
 
+/// Settings as people see them: no reference to a secret.
+fn shown(settings: Settings) -> Settings {
+    let api = settings.api.map(|api| ApiSettings {
+        authorization: schema::masked(&api.authorization),
+        query_log: schema::masked(&api.query_log),
+        platform: schema::masked(&api.platform),
+        ..api
+    });
+    Settings { api, ..settings }
+}
+
 impl Deployment {
     fn of(row: deployment::Model, rights: DeploymentRights) -> Result<Self> {
         Ok(Self {
-            settings: Settings::read(&row.settings)?,
+            settings: shown(Settings::read(&row.settings)?),
             id: row.id,
-            project_key: row.project_key,
+            half: halves::half_of(&row.project_key),
+            project_key: halves::shown(&row.project_key).to_owned(),
             infrastructure_id: row.infrastructure_id,
             bundle_id: row.bundle_id,
             deployed_project_key: row.deployed_project_key,

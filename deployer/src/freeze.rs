@@ -16,11 +16,13 @@ use targets::spec::{DeploySpec, GovernCheckPolicy, InfrastructureSpec, PackageSp
 
 use crate::{
     bundles::{self, BundleKey, Hold},
-    deployments,
+    connections, deployments,
     error::{Error, Result},
+    halves,
     hooks::{self, Phase, PlannedHook},
     infrastructures::{self, Settings, StepOverride},
     pools,
+    services::frozen,
 };
 
 /// Names of pre-deployment hooks begin with this; a number from 1 follows.
@@ -77,9 +79,10 @@ pub(crate) struct Place {
 ///
 /// # Errors
 /// `ADMIN_KEY_MISSING` without its node's key.
-pub(crate) fn place(row: &infrastructure::Model) -> Result<Place> {
+pub(crate) async fn place<C: ConnectionTrait>(db: &C, row: &infrastructure::Model) -> Result<Place> {
     let settings = Settings::read(&row.settings)?;
-    let spec = infrastructures::to_spec(row, &settings)?;
+    let mut spec = infrastructures::to_spec(row, &settings)?;
+    connections::attach(db, &mut spec, &settings).await?;
     Ok(Place { spec, deploy_as: settings.deploy_as_user.clone(), settings })
 }
 
@@ -100,9 +103,12 @@ pub(crate) async fn hold_infrastructure(tx: &Tx, row: &deployment::Model) -> Res
 pub(crate) async fn freeze(tx: &Tx, row: &deployment::Model, login: &str) -> Result<RunSpec> {
     let key = BundleKey { project_key: row.project_key.clone(), bundle_id: row.bundle_id.clone() };
     let package = bundles::lock(tx, &key, Hold::Keep).await?;
-    let package = package.ok_or_else(|| {
-        Error::field("BUNDLE_UNKNOWN", "bundleId", "The deployment's bundle was deleted. Choose another one.")
-    })?;
+    let package = package.ok_or_else(|| gone(&row.project_key))?;
+    let several = deployments::Settings::read(&row.settings)?.api.unwrap_or_default().versions;
+    for share in several.iter().filter(|share| share.version != row.bundle_id) {
+        let key = BundleKey { bundle_id: share.version.clone(), ..key.clone() };
+        bundles::lock(tx, &key, Hold::Keep).await?.ok_or_else(|| gone(&row.project_key))?;
+    }
     // Its settings and hooks must be those of one moment: who changes them holds this row.
     hold_infrastructure(tx, row).await?;
     let (body, plan) = read(&**tx, row, &package, login).await?;
@@ -123,16 +129,17 @@ pub(crate) async fn freeze_acting(
     kind: Option<&'static str>,
 ) -> Result<RunSpec> {
     let mut spec = freeze(tx, row, login).await?;
-    let place = hold_infrastructure(tx, row).await?;
-    let settings = Settings::read(&place.settings)?;
-    let mut steps = vec![step(CHECK_POLICY, None, &settings)];
-    let nodes = settings.node_names();
+    let place = place(&**tx, &hold_infrastructure(tx, row).await?).await?;
+    let settings = &place.settings;
+    let mut steps = vec![step(CHECK_POLICY, None, settings)];
+    let nodes = lanes(&place.spec);
     steps.extend(
-        kind.into_iter().flat_map(|kind| nodes.iter().map(|node| step(kind, *node, &settings)).collect::<Vec<_>>()),
+        kind.into_iter().flat_map(|kind| nodes.iter().map(|node| step(kind, *node, settings)).collect::<Vec<_>>()),
     );
     // What is switched off may go on without a node, as an update does; a deletion is done on all of them, or asked for again.
-    let goes_on = settings.on_failure == OnFailure::GoOn && settings.multi_node && kind == Some(SWITCH_OFF);
-    spec.plan = Plan::new(steps, if goes_on { OnFailure::GoOn } else { OnFailure::Leave });
+    let goes_on = settings.on_failure == OnFailure::GoOn && nodes.len() > 1 && kind == Some(SWITCH_OFF);
+    let plan = Plan::new(steps, if goes_on { OnFailure::GoOn } else { OnFailure::Leave });
+    spec.plan = plan.with_quorum(place.spec.kind.quorum(&place.settings.platform));
     ungoverned(&mut spec)?;
     Ok(spec)
 }
@@ -159,10 +166,15 @@ pub(crate) async fn read<C: ConnectionTrait>(
     let infrastructure = infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(db).await?;
     let infrastructure =
         infrastructure.ok_or_else(|| Error::fault(format!("deployment {} has no infrastructure", row.id)))?;
-    let place = place(&infrastructure)?;
+    let place = place(db, &infrastructure).await?;
     let hooks = hooks::enabled_hooks_for_plan(db, &row.infrastructure_id).await?;
     let settings: deployments::Settings = serde_json::from_str(&row.settings)?;
-    let plan = plan(&place.settings, settings.on_failure, &hooks)?;
+    let plan = plan(&place.settings, &lanes(&place.spec), settings.on_failure, &hooks)?;
+    let plan = plan.with_quorum(place.spec.kind.quorum(&place.settings.platform));
+    let service = match &settings.api {
+        Some(api) => Some(Box::new(frozen::service(db, row, package, api, &place.settings).await?)),
+        None => None,
+    };
     let remappings = settings.remappings(&deployments::Remappings::of(&place.settings));
     // Lists that nobody has set leave the node's alone.
     let merges = settings.merge_infrastructure_remapping;
@@ -187,17 +199,34 @@ pub(crate) async fn read<C: ConnectionTrait>(
         scenarios: settings.scenarios,
         disable_automatic_triggers: settings.disable_automatic_triggers,
         acting_user: place.deploy_as.unwrap_or_else(|| login.to_owned()),
+        service,
     };
     Ok((body, plan))
 }
 
+/// The nodes that an update works on, each a lane. One without a name: it is the only one, or the platform has none.
+fn lanes(spec: &InfrastructureSpec) -> Vec<Option<&str>> {
+    spec.places().iter().map(|place| place.name).collect()
+}
+
+/// What a deployment is set to is not there any more.
+fn gone(key: &str) -> Error {
+    let half = halves::half_of(key);
+    let message = format!("The deployment's {} was deleted. Choose another one.", halves::package(half));
+    Error::field("BUNDLE_UNKNOWN", bundles::field(half), message)
+}
+
 /// The steps of an update. Where there are several nodes, all are validated before the first one gets the bundle, and all have it before the first one
 /// activates it; then one node is done with before the next one begins. What is put back begins with the node that failed.
-fn plan(settings: &Settings, on_failure: Option<OnFailure>, hooks: &[PlannedHook]) -> Result<Plan> {
-    let nodes = settings.node_names();
+fn plan(
+    settings: &Settings,
+    nodes: &[Option<&str>],
+    on_failure: Option<OnFailure>,
+    hooks: &[PlannedHook],
+) -> Result<Plan> {
     let on_failure = match on_failure.unwrap_or(settings.on_failure) {
         // Nothing is left to go on with.
-        OnFailure::GoOn if !settings.multi_node => OnFailure::Leave,
+        OnFailure::GoOn if nodes == [None] => OnFailure::Leave,
         other => other,
     };
     let phase = |phase: Phase| hooks.iter().filter(move |hook| hook.phase == phase).enumerate();
@@ -206,7 +235,7 @@ fn plan(settings: &Settings, on_failure: Option<OnFailure>, hooks: &[PlannedHook
         steps.push(hook_step(index + 1, hook, settings)?);
     }
     for kinds in [&["validate_remap"][..], &["push_bundle"], &["activate", "enforce_run_as", VERIFY]] {
-        for node in &nodes {
+        for node in nodes {
             steps.extend(kinds.iter().map(|kind| step(kind, *node, settings)));
         }
     }

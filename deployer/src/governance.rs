@@ -14,11 +14,13 @@ use sea_orm::{ConnectionTrait, EntityTrait as _, QuerySelect as _};
 use targets::{
     governance::{Message, Question, Severity, Verdict},
     spec::{DeploySpec, GovernCheckPolicy, GovernanceSource, ProjectStandardsPolicy},
+    target::Half,
 };
 
 use crate::{
-    Deployer,
+    Deployer, bundles,
     error::{Error, Refusal, Result},
+    halves,
     infrastructures::{self, Settings},
     policy::unavailable,
     rights::{self, Access},
@@ -69,7 +71,8 @@ pub async fn status(
     let question = Question {
         deployment_id: row.id,
         infrastructure_id: row.infrastructure_id,
-        project_key: row.project_key,
+        kind: halves::half_of(&row.project_key),
+        project_key: halves::shown(&row.project_key).to_owned(),
         deployed_project_key: row.deployed_project_key,
         bundle_id: bundle_id.to_owned(),
         sha256,
@@ -105,7 +108,8 @@ pub(crate) async fn refuse_warnings(
     let mut refusals = Vec::new();
     let mut warn = |code, words: String| {
         let message = format!("{words} To go on nevertheless, ask again with ignoreWarnings.");
-        refusals.push(Refusal { code, field: Some("bundleId".to_owned()), message });
+        let field = bundles::field(halves::half_of(wish.project_key));
+        refusals.push(Refusal { code, field: Some(field.to_owned()), message });
     };
     let source = infrastructures::governance_source(place, &settings);
     if let (GovernCheckPolicy::Warn, Some(source)) = (settings.govern_check_policy, source)
@@ -114,7 +118,8 @@ pub(crate) async fn refuse_warnings(
         let question = Question {
             deployment_id: wish.deployment_id.to_owned(),
             infrastructure_id: place.id.clone(),
-            project_key: wish.project_key.to_owned(),
+            kind: halves::half_of(wish.project_key),
+            project_key: halves::shown(wish.project_key).to_owned(),
             deployed_project_key: wish.deployed_project_key.to_owned(),
             bundle_id: wish.bundle_id.to_owned(),
             sha256,
@@ -126,7 +131,8 @@ pub(crate) async fn refuse_warnings(
             Err(error) => warn("GOVERNANCE_WARNING", unasked(error)?.message),
         }
     }
-    if settings.project_standards_policy == ProjectStandardsPolicy::Warn {
+    let bundle = halves::half_of(wish.project_key) == Half::Project;
+    if bundle && settings.project_standards_policy == ProjectStandardsPolicy::Warn {
         let found = standards::of_bundle(db, wish.project_key, wish.bundle_id).await?.unwrap_or_default();
         if !found.is_empty() {
             warn("PROJECT_STANDARDS_WARNING", joined(found));
@@ -144,7 +150,7 @@ pub(crate) async fn check(
 ) -> std::result::Result<Vec<String>, StepError> {
     let (place, package) = (&spec.infrastructure, &spec.package);
     let mut warnings = Vec::new();
-    if place.project_standards_policy != ProjectStandardsPolicy::Ignore {
+    if spec.service.is_none() && place.project_standards_policy != ProjectStandardsPolicy::Ignore {
         let found = standards::of_bundle(deployer.db.pool(), &package.project_key, &package.bundle_id).await;
         let found = found.map_err(unavailable)?.unwrap_or_default();
         if place.project_standards_policy == ProjectStandardsPolicy::Prevent && !found.is_empty() {
@@ -160,7 +166,8 @@ pub(crate) async fn check(
     let question = Question {
         deployment_id: spec.deployment.clone(),
         infrastructure_id: place.id.clone(),
-        project_key: package.project_key.clone(),
+        kind: halves::half_of(&package.project_key),
+        project_key: halves::shown(&package.project_key).to_owned(),
         deployed_project_key: spec.deployed_project_key.clone(),
         bundle_id: package.bundle_id.clone(),
         sha256: package.sha256.clone(),

@@ -4,7 +4,7 @@
 //! write-only: it goes into a sealed row and never comes out again, except towards the node.
 //!
 //! * [`Settings`] and `patch`: what an administrator sets, and what a change names.
-//! * `validate`: what settings may be.
+//! * `validate`: what settings may be; `documents`: those that a schema describes.
 //! * `nodes`: several nodes behind one infrastructure, and what a fleet manages of a node. `fleet`: what a node says of itself.
 //! * [`list`], [`get`], [`by_ids`], [`count`]: reading.
 //! * [`create`], [`update`], [`set_permissions`], [`delete`]: changing.
@@ -12,6 +12,7 @@
 
 mod change;
 mod check;
+pub(crate) mod documents;
 mod fleet;
 pub(crate) mod nodes;
 mod patch;
@@ -21,9 +22,9 @@ mod settings;
 pub(crate) mod validate;
 
 pub use change::{NewInfrastructure, create, delete, set_permissions, update};
-pub(crate) use change::{lock, other_nodes, require_version, touch};
-pub(crate) use check::governance_source;
+pub(crate) use change::{bound as bound_permissions, lock, other_nodes, permission_rows, require_version, touch};
 pub use check::{CheckOutcome, CheckedNode, check, to_spec};
+pub(crate) use check::{governance_source, node_key};
 pub(crate) use fleet::Changing;
 pub use fleet::NodeOffer;
 pub use nodes::{MOST_NODES, Managed, Node, NodePatch};

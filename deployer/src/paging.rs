@@ -70,6 +70,13 @@ impl<T> Listing<T> {
         self
     }
 
+    /// The same page, whose cursors are made of other keys.
+    #[must_use]
+    pub(crate) fn rekeyed(self, key: impl Fn(&T) -> String) -> Self {
+        let items = self.items.into_iter().map(|(_, item)| (encode(&key(&item)), item)).collect();
+        Self { items, ..self }
+    }
+
     /// The same page of something else.
     pub fn map<U>(self, f: impl Fn(T) -> U) -> Listing<U> {
         Listing {

@@ -83,16 +83,25 @@ pub async fn check(
 
 /// The package must be what was asked for.
 async fn package(deployer: &Deployer, spec: &DeploySpec) -> Result<(), StepError> {
-    let id = (spec.package.project_key.clone(), spec.package.bundle_id.clone());
+    let package = &spec.package;
+    stored(deployer, &package.project_key, (&package.bundle_id, &package.sha256, package.size)).await?;
+    for version in spec.service.iter().flat_map(|service| &service.versions) {
+        stored(deployer, &package.project_key, (&version.version, &version.sha256, version.size)).await?;
+    }
+    Ok(())
+}
+
+async fn stored(deployer: &Deployer, key: &str, (package, sha256, size): (&str, &str, u64)) -> Result<(), StepError> {
+    let id = (key.to_owned(), package.to_owned());
     let bundle =
         bundle::Entity::find_by_id(id).one(deployer.db.pool()).await.map_err(|error| unavailable(error.into()))?;
-    if bundle.is_none_or(|bundle| bundle.sha256 != spec.package.sha256) {
+    if bundle.is_none_or(|bundle| bundle.sha256 != sha256) {
         return Err(gone());
     }
-    let key = PackageKey::of(&spec.package.sha256).map_err(|error| store(&error))?;
+    let key = PackageKey::of(sha256).map_err(|error| store(&error))?;
     // Opening says that the store has it; its content is checked while it is sent.
     match deployer.packages.open_package(&key).await {
-        Ok((size, _)) if size == spec.package.size => Ok(()),
+        Ok((found, _)) if found == size => Ok(()),
         Ok(_) | Err(PackageError::NotFound) => Err(gone()),
         Err(error) => Err(store(&error)),
     }

@@ -1,20 +1,19 @@
 //! What an update would change, found without changing anything.
 
-use engine::secrets::Secret;
 use entities::bundle;
 use futures_util::future::try_join_all;
 use sea_orm::EntityTrait as _;
 use targets::{
-    spec::{BundleContents, DeploySpec},
-    target::{Preview, Target},
+    spec::BundleContents,
+    target::{Look, Preview, Target},
 };
 
 use crate::{
     Deployer,
     error::{Error, Result},
     freeze,
+    platform::{self, Opener},
     rights::{self, Access, Level},
-    status,
     updates::{HookCounts, Trouble, steps::hook_name},
     viewer::Viewer,
 };
@@ -64,8 +63,9 @@ pub async fn preview_update(deployer: &Deployer, viewer: &Viewer, deployment_id:
         let of_node = spec.on(place.name);
         async move {
             let spec = of_node.ok_or_else(|| Error::fault("a node that the spec does not name"))?;
-            let (target, key) = status::node_of(deployer, row, &spec.infrastructure.node).await?;
-            Ok::<_, Error>((name, ask(target.as_ref(), &spec, contents, &key, admin).await))
+            let target = platform::of_deployment(deployer, row).await?;
+            let look = Look { spec: &spec, contents, secrets: &Opener(deployer) };
+            Ok::<_, Error>((name, ask(target.as_ref(), look, admin).await))
         }
     });
     let asked = try_join_all(asked).await?;
@@ -80,14 +80,8 @@ pub async fn preview_update(deployer: &Deployer, viewer: &Viewer, deployment_id:
     })
 }
 
-async fn ask(
-    target: &dyn Target,
-    spec: &DeploySpec,
-    contents: &BundleContents,
-    key: &Secret,
-    admin: bool,
-) -> PreviewOutcome {
-    match target.preview(spec, contents, key).await {
+async fn ask(target: &dyn Target, look: Look<'_>, admin: bool) -> PreviewOutcome {
+    match target.preview(look).await {
         Ok(preview) => PreviewOutcome::Found(preview),
         Err(failure) => PreviewOutcome::Failed(Trouble::of(&failure, admin)),
     }

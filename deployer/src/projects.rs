@@ -9,6 +9,7 @@ use sea_orm::{
     IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
 };
 use serde_json::{Map, Value};
+use targets::target::Half;
 
 use crate::{
     Deployer,
@@ -19,11 +20,12 @@ use crate::{
     audit::{Object, ObjectKind, act::Act},
     bundles,
     error::{Error, Problems, Result},
+    halves,
     infrastructures::validate::MOST_OTHER,
     names,
     paging::{Listing, Page},
     rights::{self, ProjectRights, Right},
-    text, versions,
+    sealed, text, versions,
     viewer::Viewer,
 };
 
@@ -96,8 +98,8 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, key: &str, name: Optio
     act.once(create_once(deployer, viewer, key, name, &act)).await
 }
 
-fn act<'a>(deployer: &'a Deployer, viewer: &Viewer, action: &'static str, key: &str) -> Act<'a> {
-    Act::new(deployer, viewer, action, Object::new(ObjectKind::PublishedProject, key))
+pub(crate) fn act<'a>(deployer: &'a Deployer, viewer: &Viewer, action: &'static str, key: &str) -> Act<'a> {
+    Act::new(deployer, viewer, action, Object::published(key))
 }
 
 async fn create_once(
@@ -109,17 +111,38 @@ async fn create_once(
 ) -> Result<Project> {
     let mut problems = Problems::default();
     names::check(key, "key", &mut problems);
+    insert_new(deployer, viewer, (key, key), name, problems, act).await?;
+    get(deployer, viewer, key).await?.ok_or_else(|| Error::not_found("key"))
+}
+
+/// Adds a row under a key, which people call `id`.
+pub(crate) async fn insert_new(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    (key, id): (&str, &str),
+    name: Option<&str>,
+    mut problems: Problems,
+    act: &Act<'_>,
+) -> Result<()> {
+    let field = field(halves::half_of(key));
     if let Some(name) = name {
         text::required_line(name, text::LINE, "name", &mut problems);
     }
     problems.check()?;
-    let name = name.unwrap_or(key);
+    let name = name.unwrap_or(id);
     let tx = deployer.db.begin().await?;
-    if !insert(&tx, key, name, viewer).await? {
-        return Err(Error::id_not_available("key"));
+    if names::is_reserved(id) || !insert(&tx, key, name, viewer).await? {
+        return Err(Error::id_not_available(field));
     }
-    act.commit(tx).await?;
-    get(deployer, viewer, key).await?.ok_or_else(|| Error::not_found("key"))
+    act.commit(tx).await
+}
+
+/// The argument that names it.
+pub(crate) fn field(half: Half) -> &'static str {
+    match half {
+        Half::Project => "key",
+        Half::Api => "id",
+    }
 }
 
 /// Adds the row; false if the key is taken or reserved. The viewer's account must still be there when we commit: whoever gets the same login later
@@ -161,8 +184,18 @@ pub async fn get(deployer: &Deployer, viewer: &Viewer, key: &str) -> Result<Opti
 /// # Errors
 /// Faults only.
 pub async fn by_keys(deployer: &Deployer, viewer: &Viewer, keys: &[String]) -> Result<HashMap<String, Project>> {
+    by_keys_of(Half::Project, deployer, viewer, keys).await
+}
+
+pub(crate) async fn by_keys_of(
+    half: Half,
+    deployer: &Deployer,
+    viewer: &Viewer,
+    keys: &[String],
+) -> Result<HashMap<String, Project>> {
     let rows = published_project::Entity::find()
         .filter(published_project::Column::Key.is_in(storable(keys)))
+        .filter(halves::of_half(published_project::Column::Key, half))
         .filter(rights::projects_where(viewer, published_project::Column::Key, Right::Read))
         .all(deployer.db.pool())
         .await?;
@@ -175,11 +208,19 @@ pub async fn by_keys(deployer: &Deployer, viewer: &Viewer, keys: &[String]) -> R
 /// # Errors
 /// Faults only.
 pub async fn list(deployer: &Deployer, viewer: &Viewer, search: Option<&str>, page: &Page) -> Result<Listing<Project>> {
-    let mut query = published_project::Entity::find().filter(rights::projects_where(
-        viewer,
-        published_project::Column::Key,
-        Right::Read,
-    ));
+    list_of(Half::Project, deployer, viewer, search, page).await
+}
+
+pub(crate) async fn list_of(
+    half: Half,
+    deployer: &Deployer,
+    viewer: &Viewer,
+    search: Option<&str>,
+    page: &Page,
+) -> Result<Listing<Project>> {
+    let mut query = published_project::Entity::find()
+        .filter(rights::projects_where(viewer, published_project::Column::Key, Right::Read))
+        .filter(halves::of_half(published_project::Column::Key, half));
     if let Some(search) = search {
         let like = Condition::any()
             .add(contains(published_project::Column::Key, search))
@@ -199,17 +240,19 @@ pub async fn list(deployer: &Deployer, viewer: &Viewer, search: Option<&str>, pa
 /// `NOT_FOUND`, `FORBIDDEN` without Admin, `VERSION_CONFLICT`; by field `TEXT_INVALID`, `USER_UNKNOWN`, `GROUP_UNKNOWN`, `GROUP_REPEATED`.
 pub async fn update(deployer: &Deployer, viewer: &Viewer, key: &str, change: Change) -> Result<Project> {
     let act = &act(deployer, viewer, "updatePublishedProject", key);
-    act.run(|| update_once(deployer, viewer, key, change.clone(), act)).await
+    act.run(|| update_of(Half::Project, deployer, viewer, key, change.clone(), act)).await
 }
 
-async fn update_once(
+pub(crate) async fn update_of(
+    half: Half,
     deployer: &Deployer,
     viewer: &Viewer,
     key: &str,
     change: Change,
     act: &Act<'_>,
 ) -> Result<Project> {
-    rights::require_published_project(deployer.db.pool(), viewer, key, Right::Admin, "key").await?;
+    halves::require(half, key, field(half))?;
+    rights::require_published_project(deployer.db.pool(), viewer, key, Right::Admin, field(half)).await?;
     let tx = deployer.db.begin().await?;
     let row = lock(&tx, viewer, key).await?;
     act.before(&tx).await?;
@@ -268,11 +311,18 @@ async fn update_once(
 /// `NOT_FOUND`, `FORBIDDEN` without Admin, `IN_USE`.
 pub async fn delete(deployer: &Deployer, viewer: &Viewer, key: &str) -> Result<()> {
     let act = &act(deployer, viewer, "deletePublishedProject", key);
-    act.run(|| delete_once(deployer, viewer, key, act)).await
+    act.run(|| delete_of(Half::Project, deployer, viewer, key, act)).await
 }
 
-async fn delete_once(deployer: &Deployer, viewer: &Viewer, key: &str, act: &Act<'_>) -> Result<()> {
-    rights::require_published_project(deployer.db.pool(), viewer, key, Right::Admin, "key").await?;
+pub(crate) async fn delete_of(
+    half: Half,
+    deployer: &Deployer,
+    viewer: &Viewer,
+    key: &str,
+    act: &Act<'_>,
+) -> Result<()> {
+    halves::require(half, key, field(half))?;
+    rights::require_published_project(deployer.db.pool(), viewer, key, Right::Admin, field(half)).await?;
     let tx = deployer.db.begin().await?;
     lock(&tx, viewer, key).await?;
     act.before(&tx).await?;
@@ -286,7 +336,17 @@ async fn delete_once(deployer: &Deployer, viewer: &Viewer, key: &str, act: &Act<
 /// `NOT_FOUND`, `FORBIDDEN` without Admin, `IN_USE` while a deployment uses it.
 pub async fn delete_with_bundles(deployer: &Deployer, viewer: &Viewer, key: &str) -> Result<()> {
     let act = &act(deployer, viewer, "deletePublishedProject", key);
-    let packages = act.run(|| delete_all_once(deployer, viewer, key, act)).await?;
+    delete_all_of(Half::Project, deployer, viewer, key, act).await
+}
+
+pub(crate) async fn delete_all_of(
+    half: Half,
+    deployer: &Deployer,
+    viewer: &Viewer,
+    key: &str,
+    act: &Act<'_>,
+) -> Result<()> {
+    let packages = act.run(|| delete_all_once(half, deployer, viewer, key, act)).await?;
     // The bundles are gone; their bytes only take room. There may be many: this goes on when the request's time is over.
     let deployer = deployer.clone();
     let removal = async move {
@@ -299,8 +359,15 @@ pub async fn delete_with_bundles(deployer: &Deployer, viewer: &Viewer, key: &str
     tokio::spawn(removal).await.map_err(|_| Error::fault("the removal of packages broke off"))
 }
 
-async fn delete_all_once(deployer: &Deployer, viewer: &Viewer, key: &str, act: &Act<'_>) -> Result<Vec<String>> {
-    rights::require_published_project(deployer.db.pool(), viewer, key, Right::Admin, "key").await?;
+async fn delete_all_once(
+    half: Half,
+    deployer: &Deployer,
+    viewer: &Viewer,
+    key: &str,
+    act: &Act<'_>,
+) -> Result<Vec<String>> {
+    halves::require(half, key, field(half))?;
+    rights::require_published_project(deployer.db.pool(), viewer, key, Right::Admin, field(half)).await?;
     let tx = deployer.db.begin().await?;
     lock(&tx, viewer, key).await?;
     act.before(&tx).await?;
@@ -320,17 +387,19 @@ async fn delete_all_once(deployer: &Deployer, viewer: &Viewer, key: &str, act: &
 
 /// Removes the rows of a project that nothing uses.
 async fn remove(tx: &Tx, key: &str) -> Result<()> {
+    let half = halves::half_of(key);
+    let (noun, field) = (halves::noun(half), field(half));
+    sealed::forget_versions(tx, key).await?;
     let deployments = deployment::Entity::find().filter(deployment::Column::ProjectKey.eq(key)).count(&**tx).await?;
     if deployments > 0 {
-        return Err(Error::field(
-            "IN_USE",
-            "key",
-            "A deployment uses this published project. Delete its deployments first.",
-        ));
+        let message = format!("A deployment uses this {noun}. Delete its deployments first.");
+        return Err(Error::field("IN_USE", field, message));
     }
     let bundles = bundle::Entity::find().filter(bundle::Column::ProjectKey.eq(key)).count(&**tx).await?;
     if bundles > 0 {
-        return Err(Error::field("IN_USE", "key", "This published project has bundles. Delete its bundles first."));
+        let packages = halves::package(half);
+        let message = format!("This {noun} has {packages}s. Delete its {packages}s first.");
+        return Err(Error::field("IN_USE", field, message));
     }
     published_project_permission::Entity::delete_many()
         .filter(published_project_permission::Column::ProjectKey.eq(key))
@@ -343,7 +412,7 @@ async fn remove(tx: &Tx, key: &str) -> Result<()> {
 /// Locks the project, and asks again: the right may have gone while we waited.
 async fn lock(tx: &Tx, viewer: &Viewer, key: &str) -> Result<published_project::Model> {
     tx.lock("published_project", "key = $1", key).await?;
-    rights::require_published_project(&**tx, viewer, key, Right::Admin, "key").await
+    rights::require_published_project(&**tx, viewer, key, Right::Admin, field(halves::half_of(key))).await
 }
 
 /// The ids that a row can have: PostgreSQL refuses a NUL in a text, where no such row is the answer.

@@ -7,6 +7,8 @@
 //! What a viewer may not see does not exist for them: single reads answer [`Error::not_found`] for hidden and for absent ids alike, and lists
 //! and counts filter in SQL with the `*_where` conditions, so that no page, cursor or total tells of hidden rows.
 
+pub mod connections;
+
 use std::collections::BTreeMap;
 
 use entities::{

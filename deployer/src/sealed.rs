@@ -11,7 +11,11 @@ use engine::{
     secrets::{KeyId, Keyring, Secret, SecretsError},
 };
 use entities::{infrastructure, secret};
-use sea_orm::{ActiveValue::Set, ConnectionTrait as _, EntityTrait};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait as _, EntityTrait, QueryFilter as _, QuerySelect as _,
+};
+use serde_json::Value;
+use targets::secret_ref;
 
 use crate::{
     error::{Error, Result},
@@ -28,6 +32,13 @@ const GOVERNANCE_OWNER: &str = "governance/";
 /// The same for keys of several nodes, for the same reason.
 const NODE_OWNER: &str = "nodes/";
 
+/// The same for the secrets of what its target wants to know.
+const PLATFORM_OWNER: &str = "platform/";
+/// Of connections, deployments and service versions.
+const CONNECTION_OWNER: &str = "connection/";
+const DEPLOYMENT_OWNER: &str = "deployment/";
+const VERSION_OWNER: &str = "version/";
+
 /// The owner of an infrastructure's secrets.
 pub(crate) fn owner_of(infrastructure: &str) -> String {
     format!("{OWNER}{infrastructure}")
@@ -43,15 +54,83 @@ pub(crate) fn node_owner_of(infrastructure: &str) -> String {
     format!("{NODE_OWNER}{infrastructure}")
 }
 
+/// The owner of the secrets in what an infrastructure's target wants to know.
+pub(crate) fn platform_owner_of(infrastructure: &str) -> String {
+    format!("{PLATFORM_OWNER}{infrastructure}")
+}
+
+/// The owner of the secrets of a connection.
+pub(crate) fn connection_owner_of(connection: &str) -> String {
+    format!("{CONNECTION_OWNER}{connection}")
+}
+
+/// The owner of the secrets in a deployment's settings.
+pub(crate) fn deployment_owner_of(deployment: &str) -> String {
+    format!("{DEPLOYMENT_OWNER}{deployment}")
+}
+
+/// The owner of what callers need of a service version.
+pub(crate) fn version_owner_of(key: &str, version: &str) -> String {
+    format!("{VERSION_OWNER}{key}/{version}")
+}
+
 /// All owners of an infrastructure's secrets.
-pub(crate) fn owners_of(infrastructure: &str) -> [String; 3] {
-    [owner_of(infrastructure), governance_owner_of(infrastructure), node_owner_of(infrastructure)]
+pub(crate) fn owners_of(infrastructure: &str) -> [String; 4] {
+    let mut owners = [OWNER, GOVERNANCE_OWNER, NODE_OWNER, PLATFORM_OWNER].map(str::to_owned);
+    owners.iter_mut().for_each(|owner| owner.push_str(infrastructure));
+    owners
 }
 
 /// The secrets that an infrastructure's settings name.
 pub(crate) fn named_by(row: &infrastructure::Model) -> Result<BTreeSet<String>> {
     let of_nodes = nodes::key_refs(row.node_key_refs.as_deref())?.into_values();
-    Ok(row.key_ref.iter().chain(&row.governance_key_ref).cloned().chain(of_nodes).collect())
+    let of_settings = named_in(&row.settings)?;
+    Ok(row.key_ref.iter().chain(&row.governance_key_ref).cloned().chain(of_nodes).chain(of_settings).collect())
+}
+
+/// The secrets that a document names.
+pub(crate) fn named_in(json: &str) -> Result<BTreeSet<String>> {
+    let document: Value = serde_json::from_str(json)?;
+    Ok(secret_ref::all_in(&document).into_iter().map(|reference| reference.id).collect())
+}
+
+/// Removes the secrets of this owner but `kept`, and those that an update of these deployments which has not ended works with: all of them, or one.
+pub(crate) async fn forget_unused_of(
+    tx: &Tx,
+    owner: &str,
+    kept: &BTreeSet<String>,
+    deployment: Option<&str>,
+) -> Result<()> {
+    let mine = secret::Entity::find()
+        .select_only()
+        .column(secret::Column::Id)
+        .filter(secret::Column::Owner.eq(owner))
+        .into_tuple::<String>()
+        .all(&**tx)
+        .await?;
+    for id in mine.into_iter().filter(|id| !kept.contains(id)) {
+        let of_one = if deployment.is_some() { "AND r.deployment_id = $2" } else { "" };
+        let sql = format!(
+            "DELETE FROM secret WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM run r JOIN run_event e ON e.run_id = r.id \
+             AND e.seq = 1 WHERE r.ended_at IS NULL {of_one} AND e.data LIKE '%' || secret.id || '%')"
+        );
+        let values = [id].into_iter().chain(deployment.map(str::to_owned)).map(Into::into);
+        tx.execute_raw(sql_with(&**tx, &sql, values)).await?;
+    }
+    Ok(())
+}
+
+/// Removes the secrets of an owner that is gone.
+pub(crate) async fn forget_owner(tx: &Tx, owner: &str) -> Result<()> {
+    secret::Entity::delete_many().filter(secret::Column::Owner.eq(owner)).exec(&**tx).await?;
+    Ok(())
+}
+
+/// Removes what callers needed of all versions of a published service that is gone.
+pub(crate) async fn forget_versions(tx: &Tx, key: &str) -> Result<()> {
+    let sql = "DELETE FROM secret WHERE substr(owner, 1, length($1)) = $1";
+    tx.execute_raw(sql_with(&**tx, sql, [version_owner_of(key, "").into()])).await?;
+    Ok(())
 }
 
 /// Seals `plain` into a new row and answers its id, by which specs and settings name it. `owner` says what it belongs to, such as
@@ -114,12 +193,12 @@ pub async fn unknown_keys(db: &Db, keyring: Option<&Keyring>) -> Result<BTreeSet
 /// lock, so that no update is being requested with one of them. A retry takes the key of its own moment: an ended update needs none.
 pub(crate) async fn forget_unused(tx: &Tx, infrastructure: &str, kept: &BTreeSet<String>) -> Result<u64> {
     // The spec is in the first event, and names secrets by random ids.
-    let places: Vec<_> = (0..kept.len()).map(|at| format!("${}", at + 5)).collect();
+    let places: Vec<_> = (0..kept.len()).map(|at| format!("${}", at + 6)).collect();
     let but = if places.is_empty() { String::new() } else { format!("AND id NOT IN ({})", places.join(", ")) };
     let sql = format!(
-        "DELETE FROM secret WHERE owner IN ($1, $2, $3) {but} AND NOT EXISTS (SELECT 1 FROM deployment d \
+        "DELETE FROM secret WHERE owner IN ($1, $2, $3, $4) {but} AND NOT EXISTS (SELECT 1 FROM deployment d \
          JOIN run r ON r.deployment_id = d.id JOIN run_event e ON e.run_id = r.id AND e.seq = 1 \
-         WHERE d.infrastructure_id = $4 AND r.ended_at IS NULL AND e.data LIKE '%' || secret.id || '%')"
+         WHERE d.infrastructure_id = $5 AND r.ended_at IS NULL AND e.data LIKE '%' || secret.id || '%')"
     );
     let named = owners_of(infrastructure).into_iter().chain([infrastructure.to_owned()]);
     let values = named.chain(kept.iter().cloned()).map(Into::into);
@@ -135,11 +214,12 @@ pub async fn sweep(db: &Db) -> Result<u64> {
     let pool = db.pool();
     let sql = "SELECT DISTINCT s.owner FROM secret s \
                WHERE NOT EXISTS (SELECT 1 FROM infrastructure i WHERE i.key_ref = s.id OR i.governance_key_ref = s.id \
-               OR i.node_key_refs LIKE '%' || s.id || '%')";
+               OR i.node_key_refs LIKE '%' || s.id || '%' OR i.settings LIKE '%' || s.id || '%')";
     let mut gone = 0;
     for row in pool.query_all_raw(sql_with(pool, sql, [])).await? {
         let owner: String = row.try_get("", "owner")?;
-        let id = [OWNER, GOVERNANCE_OWNER, NODE_OWNER].iter().find_map(|prefix| owner.strip_prefix(prefix));
+        let id =
+            [OWNER, GOVERNANCE_OWNER, NODE_OWNER, PLATFORM_OWNER].iter().find_map(|prefix| owner.strip_prefix(prefix));
         let Some(id) = id else { continue };
         let tx = db.begin().await?;
         tx.lock("infrastructure", "id = $1", id).await?;

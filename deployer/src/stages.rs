@@ -10,7 +10,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait as _, Query},
 };
 use serde::{Deserialize, Serialize};
-use targets::TargetType;
+use targets::{TargetType, target::Half};
 
 use crate::{
     Deployer,
@@ -45,8 +45,9 @@ impl StageKind {
 
     /// The list that infrastructures of this kind belong to.
     pub fn of(kind: TargetType) -> Self {
-        match kind {
-            TargetType::AutomationNode => Self::Project,
+        match kind.half() {
+            Half::Project => Self::Project,
+            Half::Api => Self::Api,
         }
     }
 

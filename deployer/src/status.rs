@@ -13,14 +13,14 @@ use engine::{
     failure::{Code, Failure},
     journal::Status,
 };
-use entities::{bundle, deployment, infrastructure, run};
+use entities::{bundle, deployment, run};
 use futures_util::future::try_join_all;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _, sea_query::Query};
 use serde_json::json;
 use targets::{
-    TargetType,
     on_node::{OnNode, Outcome},
-    spec::{DeploySpec, NodePlace, NodeSpec},
+    spec::{BundleContents, DeploySpec, NodePlace},
+    target::{Half, Look},
 };
 
 use crate::{
@@ -34,9 +34,13 @@ use crate::{
     infrastructures::{self, Infrastructure},
     live::{self, Standing},
     paging::Page,
+    platform::{self, Opener},
     projects::{self, Project},
     rights::{self, Access, Level},
-    sealed,
+    services::{
+        self, Service,
+        versions::{self, Version},
+    },
     updates::Trouble,
     viewer::Viewer,
 };
@@ -73,6 +77,8 @@ pub struct Heavy {
     pub messages: Vec<Message>,
     /// How its scenarios are.
     pub monitoring: Monitoring,
+    /// Where an API service is called, by node; without a name where there is one place. Empty while nobody knows.
+    pub urls: Vec<(Option<String>, String)>,
 }
 
 /// The health of a deployment, from good to bad.
@@ -191,13 +197,46 @@ impl Monitoring {
     }
 }
 
+/// What is known of the deployment of an API service without asking its platform.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceLight {
+    /// The deployment.
+    pub deployment: Deployment,
+    /// Its infrastructure, as far as the viewer may see it.
+    pub infrastructure: Infrastructure,
+    /// Its published service.
+    pub service: Service,
+    /// The versions of its published service, newest first; at most [`MOST_PACKAGES`].
+    pub packages: Vec<Version>,
+    /// No update of it ever succeeded.
+    pub never_ever_deployed: bool,
+}
+
+/// What is known of the deployment of an API service without asking its platform.
+///
+/// # Errors
+/// `NOT_FOUND`, also for a deployment of a project.
+pub async fn service_light(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<ServiceLight> {
+    let absent = || Error::not_found("id");
+    let deployment = deployments::get(deployer, viewer, id).await?.filter(|found| found.half == Half::Api);
+    let deployment = deployment.ok_or_else(absent)?;
+    let place = infrastructures::get(deployer, viewer, &deployment.infrastructure_id).await?.ok_or_else(absent)?;
+    let id = deployment.project_key.clone();
+    let service = services::get(deployer, viewer, &id).await?.ok_or_else(absent)?;
+    let mut packages = versions::newest_of(deployer, viewer, std::slice::from_ref(&id), MOST_PACKAGES).await?;
+    let packages = packages.remove(&id).unwrap_or_default();
+    let never_ever_deployed = !live::ever_deployed(deployer.db.pool(), &deployment.id).await?;
+    Ok(ServiceLight { deployment, infrastructure: place, service, packages, never_ever_deployed })
+}
+
 /// What is known of a deployment without asking its node.
 ///
 /// # Errors
-/// `NOT_FOUND`.
+/// `NOT_FOUND`, also for a deployment of an API service.
 pub async fn light(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Light> {
     let absent = || Error::not_found("id");
-    let deployment = deployments::get(deployer, viewer, id).await?.ok_or_else(absent)?;
+    let deployment = deployments::get(deployer, viewer, id).await?.filter(|found| found.half == Half::Project);
+    let deployment = deployment.ok_or_else(absent)?;
     let place = infrastructures::get(deployer, viewer, &deployment.infrastructure_id).await?.ok_or_else(absent)?;
     let project = projects::get(deployer, viewer, &deployment.project_key).await?.ok_or_else(absent)?;
     let mut packages = Vec::new();
@@ -264,7 +303,7 @@ pub async fn heavy(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Hea
         let (now, refused) = split(now)?;
         if let Some(now) = &now {
             let places = now.infrastructure.places();
-            let looks = places.iter().map(|place| look(deployer, &row, *place, live.run.0));
+            let looks = places.iter().map(|place| look(deployer, &row, now, *place, live.run.0));
             let looks = try_join_all(looks).await?;
             let named = places.iter().zip(looks).map(|(place, looked)| (place.name.map(str::to_owned), looked));
             facts.nodes = named.collect();
@@ -278,7 +317,9 @@ pub async fn heavy(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Hea
     }
     let monitoring = Monitoring::of(facts.nodes.iter().filter_map(|(_, looked)| looked.as_ref().ok()));
     let (health, messages) = judge::judge(&facts)?;
-    Ok(Heavy { deployment_id: row.id, health, messages, monitoring })
+    let urls = facts.nodes.iter().filter_map(|(name, looked)| Some((name, looked.as_ref().ok()?.service.as_ref()?)));
+    let urls = urls.flat_map(|(name, service)| service.urls.iter().map(move |url| (name.clone(), url.clone())));
+    Ok(Heavy { deployment_id: row.id, health, messages, monitoring, urls: urls.collect() })
 }
 
 /// What an update would deploy now, if `login` asked for it.
@@ -307,40 +348,22 @@ pub(crate) fn split<T>(answer: Result<T>) -> Result<(Option<T>, Option<Failure>)
 pub(crate) async fn look(
     deployer: &Deployer,
     row: &deployment::Model,
+    spec: &DeploySpec,
     place: NodePlace<'_>,
     live: i64,
 ) -> Result<std::result::Result<OnNode, Failure>> {
-    let node = place.node;
-    let (target, key) = match node_of(deployer, row, node).await {
-        Ok(found) => found,
-        Err(refused) => {
-            let (_, failure) = split::<()>(Err(refused))?;
-            return Ok(Err(failure.unwrap_or_else(|| Failure::new(Code::new("INTERNAL"), "The node can't be asked."))));
-        }
-    };
+    let target = platform::of_deployment(deployer, row).await?;
+    let mut spec = spec.clone();
+    (spec.infrastructure.node, spec.infrastructure.nodes) = (place.node.clone(), Vec::new());
     // Another key, another address or a newer update: another look.
-    let mark = json!([node, row.deployed_project_key, live]).to_string();
-    let look = target.observe(node, &key, &row.deployed_project_key);
+    let there = &spec.infrastructure;
+    let mark = json!([there.node, there.settings, there.connection, row.deployed_project_key, live]).to_string();
+    let contents = BundleContents::default();
+    let opener = Opener(deployer);
+    let look = target.observe(Look { spec: &spec, contents: &contents, secrets: &opener });
     // Ids and names have no slash.
     let whose = place.name.map_or_else(|| row.id.clone(), |name| format!("{}/{name}", row.id));
     Ok(deployer.targets.looks().get(&whose, &mark, look).await.map(|there| (*there).clone()))
-}
-
-/// The platform behind a deployment, and the key of its node.
-pub(crate) async fn node_of(
-    deployer: &Deployer,
-    row: &deployment::Model,
-    node: &NodeSpec,
-) -> Result<(std::sync::Arc<dyn targets::target::Target>, engine::secrets::Secret)> {
-    let place = infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(deployer.db.pool()).await?;
-    let place = place.ok_or_else(|| Error::fault(format!("deployment {} has no infrastructure", row.id)))?;
-    let kind = place.kind.parse::<TargetType>().map_err(|error| Error::fault(error.to_string()))?;
-    let target = deployer.targets.find(kind).ok_or_else(|| Error::fault(format!("this build lacks {kind}")))?;
-    let key = sealed::open(&deployer.db, &deployer.keyring, &node.key).await?;
-    let key = key.ok_or_else(|| {
-        Error::refused("ADMIN_KEY_MISSING", "The administrator key of the node was replaced meanwhile. Try again.")
-    })?;
-    Ok((target, key))
 }
 
 impl Message {

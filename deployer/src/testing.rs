@@ -20,10 +20,10 @@ use crate::{
     audit::{Object, ObjectKind, act::Act},
     drift,
     error::{Error, Result},
-    freeze,
+    freeze, infrastructures,
     live::Standing,
+    platform,
     rights::{self, Access, Level},
-    status,
     updates::Trouble,
     viewer::Viewer,
 };
@@ -64,7 +64,9 @@ pub async fn status(
     let row = rights::require_deployment(deployer.db.pool(), viewer, id, Access::See, FIELD).await?;
     let node = Node::of(deployer, viewer, &row, node).await?;
     let bundle = bundle_id.filter(|bundle| !bundle.is_empty());
-    let told = node.target.testing_status(&node.spec, &node.key, &row.deployed_project_key, bundle).await;
+    let told = platform::projects(&node.target, FIELD)?
+        .testing_status(&node.spec, &node.key, &row.deployed_project_key, bundle)
+        .await;
     Ok(node.told(told))
 }
 
@@ -102,7 +104,9 @@ async fn run_once(
     act.record().await?;
     let actor = node.deploy_as.as_deref().unwrap_or(&viewer.login);
     tracing::info!(deployment = id, by = viewer.login, "test scenarios are run");
-    let told = node.target.run_test_scenarios(&node.spec, &node.key, actor, &row.deployed_project_key, WITHIN).await;
+    let told = platform::projects(&node.target, FIELD)?
+        .run_test_scenarios(&node.spec, &node.key, actor, &row.deployed_project_key, WITHIN)
+        .await;
     Ok(node.told(told))
 }
 
@@ -144,9 +148,10 @@ impl Node {
         let level = rights::infrastructure_level(db, viewer, &row.infrastructure_id).await?;
         let place = entities::infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(db).await?;
         let place = place.ok_or_else(|| Error::fault(format!("deployment {} has no infrastructure", row.id)))?;
-        let place = freeze::place(&place)?;
+        let place = freeze::place(db, &place).await?;
         let spec = named(&place.spec, name.filter(|name| !name.is_empty()))?;
-        let (target, key) = status::node_of(deployer, row, &spec).await?;
+        let target = platform::of_deployment(deployer, row).await?;
+        let key = infrastructures::node_key(deployer, &spec).await?;
         Ok(Self { target, key, spec, deploy_as: place.deploy_as, admin: level >= Level::Admin })
     }
 

@@ -11,5 +11,5 @@ mod store;
 
 pub use error::PackageError;
 pub use key::PackageKey;
-pub use staging::Staged;
+pub use staging::{Staged, TempFile};
 pub use store::{PackageStore, PackageStream};

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::retry::RetryPolicy;
 
-/// The newest version of the plan language: 2 knows lanes. A worker leaves runs of a version that it does not know to those that do.
-pub const PLAN_VERSION: u32 = 2;
+/// The newest version of the plan language: 2 knows lanes, 3 a quorum. A worker leaves runs of a version that it does not know to those that do.
+pub const PLAN_VERSION: u32 = 3;
 
 /// The steps of one run, in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,13 +18,24 @@ pub struct Plan {
     /// What a permanent failure or a cancel does inside steps that are marked [`PlannedStep::restorable`].
     #[serde(default)]
     pub on_failure: OnFailure,
+    /// Under [`OnFailure::GoOn`] the run goes on only while at least so many lanes can still succeed; None is one. More than there are lanes is all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<u32>,
 }
 
 impl Plan {
     /// A plan of the lowest version that can say it, so that workers of the version before know it, too, wherever they can.
     pub fn new(steps: Vec<PlannedStep>, on_failure: OnFailure) -> Self {
         let lanes = on_failure == OnFailure::GoOn || steps.iter().any(|step| step.lane.is_some());
-        Self { version: if lanes { 2 } else { 1 }, steps, on_failure }
+        Self { version: if lanes { 2 } else { 1 }, steps, on_failure, quorum: None }
+    }
+
+    /// The same with a quorum, where one means anything: one of 1 is what every plan has.
+    #[must_use]
+    pub fn with_quorum(mut self, quorum: Option<u32>) -> Self {
+        self.quorum = quorum.filter(|least| *least > 1 && self.on_failure == OnFailure::GoOn);
+        self.version = self.version.max(if self.quorum.is_some() { 3 } else { 1 });
+        self
     }
 }
 
@@ -99,7 +110,7 @@ pub enum OnFailure {
     Leave,
     /// Re-activate what was active before; on each node that was changed, where there are several.
     Restore,
-    /// Leave the node that failed as it is, and go on with the others. The run warns; it fails when no node is left. With one node this is
-    /// [`OnFailure::Leave`].
+    /// Leave the node that failed as it is, and go on with the others. The run warns; it fails when no node is left, or fewer than [`Plan::quorum`]. With one
+    /// node this is [`OnFailure::Leave`].
     GoOn,
 }

@@ -7,6 +7,8 @@ pub mod api_key;
 pub mod audit_event;
 pub mod audit_head;
 pub mod bundle;
+pub mod connection;
+pub mod connection_permission;
 pub mod deployment;
 pub mod drift;
 pub mod hook;

@@ -13,6 +13,8 @@ pub struct Model {
     pub description: String,
     /// When, in µs since the Unix epoch.
     pub created_at: i64,
+    /// Its members may publish API services.
+    pub may_publish_services: bool,
 }
 
 /// Rows are joined by named queries, not by declared relations.

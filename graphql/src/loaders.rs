@@ -7,7 +7,7 @@ use async_graphql::dataloader::Loader;
 use deployer::{
     bundles, deployments, drift, enrolment, hooks, infrastructures,
     paging::{Listing, Page},
-    projects, updates,
+    projects, services, updates,
 };
 use engine::ids::RunId;
 use serde_json::Value;
@@ -100,6 +100,11 @@ loader!(
     /// A published project by key.
     ProjectByKey(String) -> projects::Project,
     |deployer, viewer, ids| projects::by_keys(deployer, viewer, ids)
+);
+loader!(
+    /// A published API service by id.
+    ServiceById(String) -> services::Service,
+    |deployer, viewer, ids| services::by_ids(deployer, viewer, ids)
 );
 loader!(
     /// A bundle.

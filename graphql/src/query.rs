@@ -1,14 +1,14 @@
 //! What can be asked. A thing that is hidden is as one that is not there: null.
 
-use async_graphql::{Context, ID, Object, SimpleObject, connection::Connection};
+use async_graphql::{Context, ID, Json, Object, SimpleObject, connection::Connection};
 use deployer::{
-    accounts, audit, bundles, deployments, governance, infrastructures, keys, pools, preview, projects, stages,
-    updates, workers,
+    accounts, audit, bundles, connections, deployments, governance, infrastructures, keys, pools, preview, projects,
+    services, stages, updates, workers,
 };
 
 use crate::{
     error::{ApiError, Refusal, Result, settle},
-    loaders::{BundleByKey, DeploymentById, InfrastructureById, ProjectByKey, UpdateById},
+    loaders::{BundleByKey, DeploymentById, InfrastructureById, ProjectByKey, ServiceById, UpdateById},
     page,
     session::Asked,
     types::{
@@ -19,9 +19,11 @@ use crate::{
         governance::GovernanceMessage,
         infrastructure::{Infrastructure, InfrastructureFilter, Stage},
         node::all,
+        platform::{self, ConnectionType, InfrastructureType, PlatformConnection},
         pool::Pool,
         preview::UpdatePreview,
         project::{Bundle, PublishedProject},
+        service::{PublishedService, ServiceAnswer, ServiceSchemas, ServiceVersion},
         update::{Update, UpdateFilter, run_id},
         worker::Worker,
     },
@@ -44,6 +46,15 @@ pub(crate) struct GovernanceStatusPayload {
     /// What it said, or that it could not be asked; empty without a source.
     messages: Vec<GovernanceMessage>,
     /// Why nothing was asked; empty if it was, or if there is no source.
+    refusals: Vec<Refusal>,
+}
+
+/// The answer of `queryService`.
+#[derive(SimpleObject)]
+pub(crate) struct QueryServicePayload {
+    /// What the service said, in the order of the queries; empty if refused.
+    answers: Vec<ServiceAnswer>,
+    /// Why nothing was asked; empty if it was.
     refusals: Vec<Refusal>,
 }
 
@@ -115,6 +126,105 @@ impl Query {
             &page,
             projects::list(&session.deployer, &session.viewer(), search.as_deref(), &page).await?,
         ))
+    }
+
+    /// A published API service.
+    async fn published_service(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Its id.")] id: ID,
+    ) -> Result<Option<PublishedService>> {
+        Ok(ctx.loader()?.load_one(ServiceById(id.0)).await?.map(Into::into))
+    }
+
+    /// The published API services that you may see, by id.
+    #[graphql(complexity = "page::cost(first, child_complexity)")]
+    async fn published_services(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Part of the id or the name, whatever the case.")] search: Option<String>,
+        #[graphql(desc = "How many, 1 to 100; 50 if not given.")] first: Option<i32>,
+        #[graphql(desc = "The endCursor of the page before.")] after: Option<String>,
+    ) -> Result<Connection<String, PublishedService>> {
+        let (session, page) = (ctx.session()?, page::page(first, after.as_deref())?);
+        let found = services::list(&session.deployer, &session.viewer(), search.as_deref(), &page).await?;
+        Ok(page::connection(&page, found))
+    }
+
+    /// A version of a published API service. To upload one, send it to `POST /service-versions?serviceId=ID` as a form with the part `file`.
+    async fn service_version(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The id of its published service.")] service_id: ID,
+        #[graphql(desc = "The version.")] version: ID,
+    ) -> Result<Option<ServiceVersion>> {
+        let session = ctx.session()?;
+        let found = services::versions::get(&session.deployer, &session.viewer(), &service_id, &version).await?;
+        Ok(found.map(Into::into))
+    }
+
+    /// The kinds of platform, each with the JSON Schemas that a form can be drawn from.
+    async fn infrastructure_types(&self, ctx: &Context<'_>) -> Result<Vec<InfrastructureType>> {
+        platform::infrastructure_types(ctx)
+    }
+
+    /// The types of connection, each with the JSON Schema that a form can be drawn from.
+    async fn connection_types(&self, ctx: &Context<'_>) -> Result<Vec<ConnectionType>> {
+        platform::connection_types(ctx)
+    }
+
+    /// The JSON Schemas of settings that API services have on every platform.
+    async fn service_schemas(&self) -> Result<ServiceSchemas> {
+        let (authorization, query_log) =
+            (platform::schema(services::AUTHORIZATION)?, platform::schema(services::QUERY_LOG)?);
+        Ok(ServiceSchemas { authorization, query_log })
+    }
+
+    /// A connection to a platform.
+    async fn connection(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Its id.")] id: ID,
+    ) -> Result<Option<PlatformConnection>> {
+        let session = ctx.session()?;
+        Ok(connections::get(&session.deployer, &session.viewer(), &id).await?.map(Into::into))
+    }
+
+    /// The connections that you may see, by id.
+    #[graphql(complexity = "page::cost(first, child_complexity)")]
+    async fn connections(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Part of the id, whatever the case.")] text: Option<String>,
+        #[graphql(desc = "How many, 1 to 100; 50 if not given.")] first: Option<i32>,
+        #[graphql(desc = "The endCursor of the page before.")] after: Option<String>,
+    ) -> Result<Connection<String, PlatformConnection>> {
+        let (session, page) = (ctx.session()?, page::page(first, after.as_deref())?);
+        let found = connections::list(&session.deployer, &session.viewer(), text.as_deref(), &page).await?;
+        Ok(page::connection(&page, found))
+    }
+
+    /// Puts queries to a deployed API service, with the deployer's own credentials. Whoever may deploy, and members of the deployment's `queryGroups`.
+    #[graphql(complexity = "page::NODE_COST + child_complexity")]
+    async fn query_service(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The deployment's id.")] deployment_id: ID,
+        #[graphql(desc = "Which endpoint, where there are several.")] endpoint: Option<String>,
+        #[graphql(
+            desc = "At most 100, each as the API node takes it for the endpoint's type, such as {\"features\": {…}}."
+        )]
+        queries: Vec<Json<serde_json::Value>>,
+    ) -> Result<QueryServicePayload> {
+        let session = ctx.session()?;
+        let (viewer, bodies) = (
+            session.viewer(),
+            queries.into_iter().map(|query| services::query::Query { body: query.0, headers: Vec::new() }).collect(),
+        );
+        let answer =
+            services::query::query(&session.deployer, &viewer, &deployment_id, endpoint.as_deref(), bodies).await;
+        let (answers, refusals) = settle::<_, Vec<services::query::Answered>>(answer)?;
+        Ok(QueryServicePayload { answers: all(answers.unwrap_or_default()), refusals })
     }
 
     /// A bundle. To upload one, send it to `POST /bundles?projectKey=KEY` as a form with the part `file`.

@@ -22,6 +22,7 @@ mod m20261129_000008_nodes;
 mod m20261129_000009_enrolment;
 mod m20261129_000010_audit_is_new;
 mod m20261129_000011_other_version;
+mod m20261129_000012_services;
 
 /// All migrations, in order.
 struct Migrator;
@@ -40,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000009_enrolment::Migration),
             Box::new(m20261129_000010_audit_is_new::Migration),
             Box::new(m20261129_000011_other_version::Migration),
+            Box::new(m20261129_000012_services::Migration),
         ]
     }
 }

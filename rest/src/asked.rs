@@ -2,7 +2,7 @@
 
 use deployer::audit::{Object, ObjectKind};
 
-use crate::{Context, call::Call, routes::Row};
+use crate::{Context, api_deployer, call::Call, routes::Row};
 
 /// The action, and the thing that is meant, of a call that changes something; None for one that reads, and for one that is about many at once: each
 /// of those is told for itself.
@@ -44,6 +44,7 @@ pub(crate) fn of(row: Row<'_>, context: &Context<'_>, call: &Call) -> Option<(&'
         Row::SaveKey(id) => ("describeApiKey", Object::new(ApiKey, id)),
         Row::DeleteKey(id) => ("revokeApiKey", Object::new(ApiKey, id)),
         Row::Audit(kind) => ("custom", Object::new(Custom, kind)),
+        Row::Api(row) => return api_deployer::asked(row, given),
         Row::CreateUsers | Row::SaveUsers | Row::DeleteUsers => return None,
         Row::Stages
         | Row::Infras

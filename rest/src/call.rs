@@ -53,6 +53,8 @@ pub enum Answer {
     Json(Value),
     /// The archive of a bundle.
     Bundle(BundleKey),
+    /// The archive of a version of a published service.
+    Version(String, String),
 }
 
 impl Call {

@@ -12,12 +12,13 @@ use deployer::{
     updates::Trouble,
 };
 use serde_json::{Value, json};
+use targets::target::Half;
 
 use crate::{
     Context,
     call::Call,
     documents::{self, DEPLOYMENT_FIELDS, Versions},
-    infras::{deployments_where, infra_basic},
+    infras::{deployments_where, infra_basic, of_projects},
     messages::{Message, report},
     projects::{packages_of, project_basic},
     read::{Document, renamed},
@@ -54,7 +55,8 @@ impl Names {
         Ok(Self(found.into_iter().map(|(login, user)| (login, user.display_name)).collect()))
     }
 
-    fn name<'a>(&'a self, login: &'a str) -> &'a str {
+    /// Of one of them.
+    pub(crate) fn name<'a>(&'a self, login: &'a str) -> &'a str {
         self.0.get(login).map_or(login, String::as_str)
     }
 }
@@ -100,13 +102,14 @@ async fn lights(context: &Context<'_>, deployments: &[Deployment]) -> Result<Vec
 }
 
 pub(crate) async fn list(context: &Context<'_>) -> Result<Value> {
-    let deployments = deployments_where(context, deployments::Filter::default()).await?;
+    let deployments = deployments_where(context, of_projects()).await?;
     lights(context, &deployments).await.map(Value::Array)
 }
 
 /// The deployment.
 pub(crate) async fn get(context: &Context<'_>, id: &str) -> Result<Deployment> {
-    deployments::get(context.deployer, context.viewer, id).await?.ok_or_else(|| Error::not_found("deploymentId"))
+    let found = deployments::get(context.deployer, context.viewer, id).await?;
+    found.filter(|one| one.half == Half::Project).ok_or_else(|| Error::not_found("deploymentId"))
 }
 
 pub(crate) async fn light(context: &Context<'_>, id: &str) -> Result<Value> {
@@ -147,14 +150,20 @@ pub(crate) async fn save(context: &Context<'_>, id: &str, call: &Call) -> Result
 }
 
 pub(crate) async fn delete(context: &Context<'_>, id: &str) -> Result<Value> {
+    get(context, id).await?;
     let deleted = deployments::delete(context.deployer, context.viewer, id).await;
     deleted.map(|()| json!({})).map_err(|error| renamed(error, &[("id", "deploymentId")]))
 }
 
 /// The health, asked of the node. A node that does not answer is bad health, and no error.
 pub(crate) async fn heavy(context: &Context<'_>, id: &str) -> Result<Value> {
+    get(context, id).await?;
     let heavy = status::heavy(context.deployer, context.viewer, id).await;
-    let heavy = heavy.map_err(|error| renamed(error, &[("id", "deploymentId")]))?;
+    Ok(health(heavy.map_err(|error| renamed(error, &[("id", "deploymentId")]))?))
+}
+
+/// The health of a deployment, for a client.
+pub(crate) fn health(heavy: status::Heavy) -> Value {
     let message = |one: status::Message| Message {
         severity: one.severity.into(),
         code: one.code,
@@ -164,7 +173,7 @@ pub(crate) async fn heavy(context: &Context<'_>, id: &str) -> Result<Value> {
     };
     let messages: Vec<Message> = heavy.messages.into_iter().map(message).collect();
     let scenarios = heavy.monitoring;
-    Ok(json!({
+    json!({
         "deploymentId": heavy.deployment_id,
         "health": heavy.health.as_str(),
         "healthMessages": report(&messages),
@@ -177,7 +186,7 @@ pub(crate) async fn heavy(context: &Context<'_>, id: &str) -> Result<Value> {
             "aborted": scenarios.aborted,
             "running": scenarios.running,
         },
-    }))
+    })
 }
 
 /// A client's name for which of several nodes.
@@ -214,7 +223,12 @@ pub(crate) async fn run_tests(context: &Context<'_>, id: &str, call: &Call) -> R
 
 /// What the governance source says of a bundle; nothing without a source.
 pub(crate) async fn governance_status(context: &Context<'_>, id: &str, call: &Call) -> Result<Value> {
-    let found = governance::status(context.deployer, context.viewer, id, call.text("bundleId")).await?;
+    governance(context, id, call.text("bundleId")).await
+}
+
+/// The same of a package that is named, or of the deployment's own.
+pub(crate) async fn governance(context: &Context<'_>, id: &str, package: Option<&str>) -> Result<Value> {
+    let found = governance::status(context.deployer, context.viewer, id, package).await?;
     let message = |one: targets::governance::Message| Message {
         severity: one.severity.into(),
         code: one.code,

@@ -6,6 +6,7 @@ use deployer::{
 };
 use engine::{ids::RunId, journal::Status};
 use serde_json::{Value, json};
+use targets::target::Half;
 
 use crate::{
     Context,
@@ -98,6 +99,13 @@ fn state_of(update: &Update, has_result: bool) -> Value {
     })
 }
 
+fn live(update: &Update) -> String {
+    match update.half {
+        Half::Project => format!("Bundle {} is active in project {}.", update.bundle_id, update.deployed_project_key),
+        Half::Api => format!("Version {} of service {} is live.", update.bundle_id, update.deployed_project_key),
+    }
+}
+
 /// What an update came to, as a report.
 fn result(update: &Update) -> Value {
     let mut messages = Vec::new();
@@ -131,7 +139,7 @@ fn result(update: &Update) -> Value {
             severity: Severity::Success,
             code: "UPDATED".to_owned(),
             title: format!("Deployment {} was updated", update.deployment_id),
-            message: format!("Bundle {} is active in project {}.", update.bundle_id, update.deployed_project_key),
+            message: live(update),
             details: None,
         });
     }

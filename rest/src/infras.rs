@@ -11,6 +11,7 @@ use deployer::{
 };
 use engine::secrets::Secret;
 use serde_json::{Value, json};
+use targets::{TargetType, target::Half};
 
 use crate::{
     Context,
@@ -46,13 +47,13 @@ fn light(infra: &Infrastructure, deployments: &[Value]) -> Value {
 }
 
 pub(crate) async fn list(context: &Context<'_>) -> Result<Value> {
-    let filter = infrastructures::Filter::default();
+    let filter = infrastructures::Filter { half: Some(Half::Project), ..Default::default() };
     let infras = all(|page| {
         let filter = &filter;
         async move { infrastructures::list(context.deployer, context.viewer, filter, &page).await }
     })
     .await?;
-    let deployments = deployments_where(context, deployments::Filter::default()).await?;
+    let deployments = deployments_where(context, of_projects()).await?;
     let names = Names::of(context, &deployments).await?;
     let mut each: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
     for one in &deployments {
@@ -70,8 +71,17 @@ pub(crate) async fn deployments_where(context: &Context<'_>, filter: deployments
     .await
 }
 
+/// The deployments of projects.
+pub(crate) fn of_projects() -> deployments::Filter {
+    deployments::Filter { half: Some(Half::Project), ..Default::default() }
+}
+
+/// The infrastructure, if it is for projects.
 async fn get(context: &Context<'_>, id: &str) -> Result<Infrastructure> {
-    infrastructures::get(context.deployer, context.viewer, id).await?.ok_or_else(|| Error::not_found("infraId"))
+    let found = infrastructures::get(context.deployer, context.viewer, id).await?;
+    let of_projects =
+        |infra: &Infrastructure| infra.kind.parse::<TargetType>().is_ok_and(|kind| kind.half() == Half::Project);
+    found.filter(of_projects).ok_or_else(|| Error::not_found("infraId"))
 }
 
 pub(crate) async fn status(context: &Context<'_>, id: &str) -> Result<Value> {
@@ -176,6 +186,7 @@ pub(crate) async fn personal_keys(context: &Context<'_>, id: &str, call: &Call) 
 }
 
 pub(crate) async fn delete(context: &Context<'_>, id: &str) -> Result<Value> {
+    get(context, id).await?;
     let deleted = infrastructures::delete(context.deployer, context.viewer, id).await;
     deleted.map(|()| json!({})).map_err(|error| renamed(error, &[("id", "infraId")]))
 }

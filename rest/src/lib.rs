@@ -3,10 +3,12 @@
 //!
 //! * [`Call`], [`Answer`]; `routes`: which path is which function; `asked`: what the audit calls it.
 //! * `infras`, `projects`, `deployments`, `updates`, `futures`: the Project Deployer. `documents`: what settings look like there.
+//! * `api_deployer`: the API Deployer.
 //! * `people`, `groups`, `keys`, `instance`: the rest of what scripts on a deployer ask.
 //! * [`FleetCall`]: nodes that register themselves, beside that API.
 //! * `messages`: the report object that recurs everywhere. `read`: taking documents from outside apart.
 
+mod api_deployer;
 mod asked;
 mod call;
 mod deployments;
@@ -30,7 +32,7 @@ pub use self::{
     call::{Answer, Call, Method},
     fleet::FleetCall,
     instance::Instance,
-    routes::{is_patient, upload_to},
+    routes::{UploadTo, is_patient, upload_to},
 };
 
 /// What every call works with.

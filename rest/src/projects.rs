@@ -17,7 +17,7 @@ use crate::{
     call::Call,
     deployments::{Names, all, basic},
     documents::{Versions, expected_version, millis, nothing_else, version_tag},
-    infras::{deployments_where, infra_basic},
+    infras::{deployments_where, infra_basic, of_projects},
     read::{Document, object, over, renamed, wrong},
 };
 
@@ -95,7 +95,7 @@ async fn infras_of(context: &Context<'_>, deployments: &[Deployment]) -> Result<
 pub(crate) async fn list(context: &Context<'_>) -> Result<Value> {
     let projects =
         all(|page| async move { projects::list(context.deployer, context.viewer, None, &page).await }).await?;
-    let deployments = deployments_where(context, deployments::Filter::default()).await?;
+    let deployments = deployments_where(context, of_projects()).await?;
     let (infras, names) = (infras_of(context, &deployments).await?, Names::of(context, &deployments).await?);
     let mut own: BTreeMap<&str, Vec<&Deployment>> = BTreeMap::new();
     for one in &deployments {
@@ -136,7 +136,6 @@ pub(crate) async fn settings(context: &Context<'_>, key: &str) -> Result<Value> 
     let (Some(permissions), Some(other)) = (&project.permissions, &project.other) else {
         return Err(Error::forbidden("the right Admin on the published project"));
     };
-    let permission = |one: &Permission| json!({"group": one.group, "read": one.read, "write": one.write, "deploy": one.deploy, "admin": one.admin});
     let known = json!({
         "id": project.key,
         "name": project.name,
@@ -147,6 +146,11 @@ pub(crate) async fn settings(context: &Context<'_>, key: &str) -> Result<Value> 
     let mut document = over(other.clone(), object(known, "settings")?);
     document.entry("basicImageInfo").or_insert(json!({}));
     Ok(Value::Object(document))
+}
+
+/// Rights on what is published, for a client.
+pub(crate) fn permission(one: &Permission) -> Value {
+    json!({"group": one.group, "read": one.read, "write": one.write, "deploy": one.deploy, "admin": one.admin})
 }
 
 pub(crate) async fn save(context: &Context<'_>, key: &str, call: &Call) -> Result<Value> {
@@ -166,7 +170,8 @@ pub(crate) async fn save(context: &Context<'_>, key: &str, call: &Call) -> Resul
     saved.map(|_| json!({})).map_err(|error| renamed(error, FIELDS))
 }
 
-fn permissions(list: Vec<Value>) -> Result<Vec<Permission>> {
+/// The same, as a client writes them.
+pub(crate) fn permissions(list: Vec<Value>) -> Result<Vec<Permission>> {
     let one = |(at, value): (usize, Value)| {
         let field = |name: &str| format!("permissions[{at}].{name}");
         let mut given = Document { left: object(value, &format!("permissions[{at}]"))? };

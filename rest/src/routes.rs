@@ -14,7 +14,9 @@ use deployer::{
 use serde_json::Value;
 
 use crate::{
-    Context, asked,
+    Context,
+    api_deployer::{self, ApiRow},
+    asked,
     call::{Answer, Call, Method},
     deployments, futures, groups, infras, instance, keys, people, projects, updates,
 };
@@ -86,11 +88,13 @@ pub(crate) enum Row<'a> {
     AdminKeys,
     CreateAdminKey,
     Audit(&'a str),
+    Api(ApiRow<'a>),
 }
 
 fn row<'a>(method: Method, path: &[&'a str]) -> Option<Row<'a>> {
     match path {
         ["project-deployer", path @ ..] => project_deployer(method, path),
+        ["api-deployer", path @ ..] => api_deployer::row(method, path).map(Row::Api),
         ["admin", path @ ..] => admin(method, path),
         path => others(method, path),
     }
@@ -196,26 +200,43 @@ fn row_of(call: &Call) -> Result<Row<'_>> {
     })
 }
 
-/// The published project that an upload names: None is the bundle's own.
+/// What an upload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UploadTo<'a> {
+    /// A bundle of this published project; None is the bundle's own.
+    Project(Option<&'a str>),
+    /// A version of this published service.
+    Service(&'a str),
+}
+
+/// What an upload names.
 ///
 /// # Errors
 /// As [`crate::answer`], for a call that is no upload.
-pub fn upload_to(call: &Call) -> Result<Option<&str>> {
+pub fn upload_to(call: &Call) -> Result<UploadTo<'_>> {
     match row_of(call)? {
-        Row::UploadBundle => Ok(call.text("projectKey")),
-        _ => Err(Error::refused("CONTENT_TYPE_INVALID", "Send a JSON document: only bundles are sent as forms.")),
+        Row::UploadBundle => Ok(UploadTo::Project(call.text("projectKey"))),
+        Row::Api(ApiRow::UploadVersion(id)) => Ok(UploadTo::Service(id)),
+        _ => Err(Error::refused("CONTENT_TYPE_INVALID", "Send a JSON document: only packages are sent as forms.")),
     }
 }
 
 /// Whether this call may take as long as what it waits for.
 pub fn is_patient(call: &Call) -> bool {
-    matches!(row_of(call), Ok(Row::RunTests(_)))
+    match row_of(call) {
+        Ok(Row::RunTests(_)) => true,
+        Ok(Row::Api(row)) => row.is_patient(),
+        _ => false,
+    }
 }
 
 pub(crate) async fn answer(context: &Context<'_>, call: &Call) -> Result<Answer> {
     let row = row_of(call)?;
     if let Row::Bundle(key, id) = row {
         return Ok(Answer::Bundle(BundleKey { project_key: key.to_owned(), bundle_id: id.to_owned() }));
+    }
+    if let Row::Api(ApiRow::Version(service, version)) = row {
+        return Ok(Answer::Version(service.to_owned(), version.to_owned()));
     }
     let answer = async { document(row, context, call)?.await };
     let answer = match asked::of(row, context, call) {
@@ -263,7 +284,10 @@ fn document<'a>(row: Row<'a>, context: &'a Context<'_>, call: &'a Call) -> Resul
         Row::RunTests(id) => Box::pin(deployments::run_tests(context, id, call)),
         Row::DeploymentSettings(id) => Box::pin(deployments::settings(context, id)),
         Row::SaveDeploymentSettings(id) => Box::pin(deployments::save(context, id, call)),
-        Row::StartUpdate(id) => Box::pin(futures::start(context, id)),
+        Row::StartUpdate(id) => Box::pin(async move {
+            deployments::get(context, id).await?;
+            futures::start(context, id).await
+        }),
         Row::Updates(id) => Box::pin(updates::list(context, id)),
         Row::Update(id, at) => Box::pin(updates::at(context, id, at)),
         Row::LastUpdate(id) => Box::pin(updates::last(context, id)),
@@ -298,6 +322,7 @@ fn document<'a>(row: Row<'a>, context: &'a Context<'_>, call: &'a Call) -> Resul
         Row::AdminKeys => Box::pin(keys::all_keys(context)),
         Row::Audit(kind) => Box::pin(instance::audit(context, kind, call.json()?)),
         Row::CreateAdminKey => Box::pin(keys::create_for(context, call.json()?)),
+        Row::Api(row) => return api_deployer::document(row, context, call),
     })
 }
 

@@ -38,6 +38,11 @@ pub(crate) fn is_over(status: Status) -> bool {
 
 pub(crate) async fn list(context: &Context<'_>, id: &str) -> Result<Value> {
     get(context, id).await?;
+    list_of(context, id).await
+}
+
+/// The same of a deployment of either half, which the viewer may see.
+pub(crate) async fn list_of(context: &Context<'_>, id: &str) -> Result<Value> {
     let filter = Filter { deployment: Some(id.to_owned()), ..Filter::default() };
     let found = all(|page| {
         let filter = &filter;
@@ -60,6 +65,11 @@ pub(crate) async fn list(context: &Context<'_>, id: &str) -> Result<Value> {
 
 pub(crate) async fn at(context: &Context<'_>, id: &str, at: &str) -> Result<Value> {
     get(context, id).await?;
+    at_of(context, id, at).await
+}
+
+/// The same of a deployment of either half.
+pub(crate) async fn at_of(context: &Context<'_>, id: &str, at: &str) -> Result<Value> {
     let unknown = || Error::not_found("startTimestamp");
     let millis: i64 = at.parse().map_err(|_| unknown())?;
     let update = updates::at(context.deployer, context.viewer, id, millis).await?.ok_or_else(unknown)?;
@@ -68,6 +78,11 @@ pub(crate) async fn at(context: &Context<'_>, id: &str, at: &str) -> Result<Valu
 
 pub(crate) async fn last(context: &Context<'_>, id: &str) -> Result<Value> {
     get(context, id).await?;
+    last_of(context, id).await
+}
+
+/// The same of a deployment of either half.
+pub(crate) async fn last_of(context: &Context<'_>, id: &str) -> Result<Value> {
     let latest = updates::latest_of(context.deployer, context.viewer, &[id.to_owned()]).await?.remove(id);
     let update = latest.ok_or_else(|| {
         Error::field("NOT_FOUND", "startTimestamp", "This deployment has no update yet. Start one first.")

@@ -2,8 +2,7 @@
 
 use crate::auth::Who;
 use crate::reply::{Answer, Refusal, Reply};
-use crate::request::{check_id, text};
-use crate::router::Asked;
+use crate::request::{Asked, check_id, text};
 use crate::state::{ADMINISTRATORS, Connection, User};
 use serde_json::{Value, json};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -94,7 +93,7 @@ pub(crate) fn create_personal_key(asked: &Asked<'_>) -> Answer {
 }
 
 /// Each hasher has keys of its own, drawn from the system's randomness.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 

@@ -1,7 +1,6 @@
 //! Armed faults: counting the calls that match them, holding calls, telling who waits.
 
 use crate::faults::Fault;
-use crate::node::Core;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -135,7 +134,7 @@ impl Faults {
 pub struct FaultHandle {
     pub(crate) id: u64,
     pub(crate) armed: Arc<Armed>,
-    pub(crate) core: Arc<Core>,
+    pub(crate) faults: Arc<Faults>,
 }
 
 impl FaultHandle {
@@ -166,7 +165,7 @@ impl FaultHandle {
 
     /// Releases it and hits no more calls.
     pub fn disarm(&self) {
-        self.core.faults.disarm(self.id);
+        self.faults.disarm(self.id);
         self.release();
     }
 }

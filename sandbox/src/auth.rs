@@ -22,6 +22,8 @@ pub enum KeyKind {
     Admin,
     /// A user's personal key.
     User,
+    /// A key or token of an API service.
+    Service,
     /// No key at all.
     None,
     /// A key that the node does not know.
@@ -43,16 +45,20 @@ pub(crate) enum Holder {
 
 /// What a request says of its caller, before any of it is believed.
 pub(crate) struct Claim {
-    secret: Option<String>,
+    pub(crate) secret: Option<String>,
+    /// It came as `Bearer`, not as the user name of `Basic`.
+    pub(crate) bearer: bool,
     pub(crate) proxy_user: Option<String>,
 }
 
 impl Claim {
     pub(crate) fn of(request: &Request) -> Self {
         let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let mut bearer = false;
         let secret = header(header::AUTHORIZATION.as_str()).and_then(|value| {
             let (scheme, rest) = value.split_once(' ')?;
-            if scheme.eq_ignore_ascii_case("bearer") {
+            bearer = scheme.eq_ignore_ascii_case("bearer");
+            if bearer {
                 return Some(rest.trim().to_owned());
             }
             if !scheme.eq_ignore_ascii_case("basic") {
@@ -62,7 +68,7 @@ impl Claim {
             // The key is the user name; the password is empty and never looked at.
             pair.split_once(':').map(|(user, _)| user.to_owned())
         });
-        Self { secret, proxy_user: header(PROXY_USER).map(str::to_owned) }
+        Self { secret, bearer, proxy_user: header(PROXY_USER).map(str::to_owned) }
     }
 
     pub(crate) fn kind(&self, keys: &Keys, state: &State) -> KeyKind {

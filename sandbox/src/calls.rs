@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// The most calls kept; older ones are forgotten.
+/// The most calls kept, unless a kind of node keeps fewer; older ones are forgotten.
 const KEPT: usize = 100_000;
 /// A JSON body whose text is longer, in bytes, is logged by its size alone.
 const BODY_KEPT: usize = 256 * 1024;
@@ -81,6 +81,7 @@ impl CallBody {
 pub(crate) struct Calls {
     log: Mutex<Log>,
     changes: watch::Sender<u64>,
+    kept: usize,
 }
 
 #[derive(Default)]
@@ -91,11 +92,15 @@ struct Log {
 
 impl Default for Calls {
     fn default() -> Self {
-        Self { log: Mutex::default(), changes: watch::Sender::new(0) }
+        Self::keeping(KEPT)
     }
 }
 
 impl Calls {
+    pub(crate) fn keeping(kept: usize) -> Self {
+        Self { log: Mutex::default(), changes: watch::Sender::new(0), kept }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -111,7 +116,7 @@ impl Calls {
             call.index = log.next;
             call.start = now_us();
             log.next += 1;
-            if log.calls.len() >= KEPT {
+            if log.calls.len() >= self.kept {
                 log.calls.pop_front();
             }
             log.calls.push_back(call);

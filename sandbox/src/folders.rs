@@ -2,7 +2,7 @@
 
 use crate::auth::{Need, Who, may};
 use crate::reply::{Answer, Refusal, Reply};
-use crate::router::Asked;
+use crate::request::Asked;
 use crate::state::{Folder, ROOT, State};
 use serde_json::{Value, json};
 

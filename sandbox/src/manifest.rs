@@ -65,23 +65,37 @@ pub(crate) struct UsedCodeEnv {
     pub(crate) name: String,
 }
 
+/// The bytes of an archive's manifest, whatever its name. Blocks.
+pub(crate) fn entry(file: File, name: &str) -> Result<Vec<u8>, Refusal> {
+    let not_zip = |error| Refusal::bad(format!("the file is no readable zip archive: {error}"));
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(not_zip)?;
+    if archive.len() > ENTRIES {
+        return Err(Refusal::bad(format!("the archive has more than {ENTRIES} entries")));
+    }
+    if archive.has_duplicate_names() {
+        return Err(Refusal::bad("the archive has two entries of one name"));
+    }
+    let entry = archive.by_name(name).map_err(|error| Refusal::bad(format!("no {name} in it: {error}")))?;
+    let mut bytes = Vec::new();
+    entry.take(SIZE + 1).read_to_end(&mut bytes).map_err(|error| not_zip(error.into()))?;
+    if bytes.len() as u64 > SIZE {
+        return Err(Refusal::bad(format!("{name} is larger than {SIZE} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Refuses a format that is newer than this node reads.
+pub(crate) fn check_format(version: Option<u64>) -> Result<(), Refusal> {
+    match version.filter(|version| *version > FORMAT) {
+        Some(version) => Err(Refusal::bad(format!("formatVersion {version} is newer than this node reads ({FORMAT})"))),
+        None => Ok(()),
+    }
+}
+
 impl Manifest {
     /// Reads the manifest of an archive. Blocks.
     pub(crate) fn read(file: File) -> Result<Self, Refusal> {
-        let not_zip = |error| Refusal::bad(format!("the file is no readable zip archive: {error}"));
-        let mut archive = ZipArchive::new(BufReader::new(file)).map_err(not_zip)?;
-        if archive.len() > ENTRIES {
-            return Err(Refusal::bad(format!("the archive has more than {ENTRIES} entries")));
-        }
-        if archive.has_duplicate_names() {
-            return Err(Refusal::bad("the archive has two entries of one name"));
-        }
-        let entry = archive.by_name(ENTRY).map_err(|error| Refusal::bad(format!("no {ENTRY} in it: {error}")))?;
-        let mut bytes = Vec::new();
-        entry.take(SIZE + 1).read_to_end(&mut bytes).map_err(|error| not_zip(error.into()))?;
-        if bytes.len() as u64 > SIZE {
-            return Err(Refusal::bad(format!("{ENTRY} is larger than {SIZE} bytes")));
-        }
+        let bytes = entry(file, ENTRY)?;
         let manifest: Self =
             serde_json::from_slice(&bytes).map_err(|error| Refusal::bad(format!("{ENTRY} is wrong: {error}")))?;
         manifest.check()?;
@@ -89,9 +103,7 @@ impl Manifest {
     }
 
     fn check(&self) -> Result<(), Refusal> {
-        if let Some(version) = self.format_version.filter(|version| *version > FORMAT) {
-            return Err(Refusal::bad(format!("formatVersion {version} is newer than this node reads ({FORMAT})")));
-        }
+        check_format(self.format_version)?;
         check_id("bundleId", &self.bundle_id)?;
         check_id("projectKey", &self.project_key)?;
         for (what, objects) in [("scenario", &self.scenarios), ("web app", &self.webapps)] {

@@ -1,15 +1,15 @@
 //! A practice node: described, built, started, stopped, started again with what it knew.
 
-use crate::armed::{FaultHandle, Faults};
-use crate::auth::{Holder, Keys};
-use crate::calls::{Call, Calls};
-use crate::faults::Fault;
+use crate::auth::{Claim, Holder, KeyKind, Keys};
+use crate::desk::Desk;
 use crate::manifest::Manifest;
-use crate::serve::Door;
-use crate::snapshot;
-use crate::socket::{PlugAcceptor, Plugs};
+use crate::practice::Practice;
+use crate::reply::Answer;
+use crate::request::{Asked, Place, segments};
+use crate::running::Running;
 use crate::state::{ADMINISTRATORS, Connection, Folder, ROOT, State, User};
-use poem::Server;
+use crate::{router, snapshot};
+use poem::{Body, Request};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -18,10 +18,6 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 /// What a node is made with and keeps for its life.
 pub(crate) struct Config {
@@ -37,13 +33,54 @@ pub(crate) struct Config {
 pub(crate) struct Core {
     pub(crate) config: Config,
     state: Mutex<State>,
-    pub(crate) calls: Calls,
-    pub(crate) faults: Faults,
+    pub(crate) desk: Desk,
 }
 
 impl Core {
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Practice for Core {
+    const PAGE: &'static str = "<!DOCTYPE html><html><head><title>Practice node</title></head><body><h1>Practice node</h1>\
+<p>A practice Automation node. Its API is under <code>/dip/publicapi</code> and <code>/public/api</code>.</p></body></html>";
+
+    fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    fn version(&self) -> &str {
+        &self.config.version
+    }
+
+    fn max_upload(&self) -> u64 {
+        self.config.max_upload
+    }
+
+    /// Both bases are the same API.
+    fn place(path: &str) -> Place {
+        let segments = segments(path);
+        match segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            ["dip", "publicapi", ..] | ["public", "api", ..] => Place::Api(segments[2..].to_vec()),
+            ["sandbox", ..] => Place::Control(segments[1..].to_vec()),
+            _ => Place::Pages,
+        }
+    }
+
+    fn caller(&self, claim: &Claim, _segments: &[String]) -> (KeyKind, Option<String>) {
+        let state = self.state();
+        let who = claim.check(&self.config.keys, &state).ok();
+        (claim.kind(&self.config.keys, &state), who.map(|who| who.identity))
+    }
+
+    async fn answer(asked: &Asked<'_>, claim: &Claim, request: Request, body: &mut Option<Body>) -> Answer {
+        let who = claim.check(&asked.core.config.keys, &asked.core.state())?;
+        router::answer(asked, &who, request, body).await
+    }
+
+    fn snapshot(&self) -> Value {
+        snapshot::of(self)
     }
 }
 
@@ -179,7 +216,7 @@ impl Builder {
     pub fn build(self) -> Node {
         let Self { config, state } = self;
         let state = Mutex::new(state);
-        Node { core: Arc::new(Core { config, state, calls: Calls::default(), faults: Faults::default() }) }
+        Node { core: Arc::new(Core { config, state, desk: Desk::default() }) }
     }
 
     /// Builds the node and starts it.
@@ -217,45 +254,7 @@ impl Node {
     /// # Errors
     /// When it can't listen there.
     pub async fn start(&self, listen: SocketAddr) -> io::Result<RunningNode> {
-        let listener = TcpListener::bind(listen).await?;
-        let addr = listener.local_addr()?;
-        let plugs = Arc::new(Plugs::default());
-        let stop = CancellationToken::new();
-        let door = Door { core: Arc::clone(&self.core), plugs: Arc::clone(&plugs), stop: stop.clone() };
-        let acceptor = PlugAcceptor { listener, plugs: Arc::clone(&plugs) };
-        let signal = stop.clone().cancelled_owned();
-        let server = Server::new_with_acceptor(acceptor);
-        let task = tokio::spawn(server.run_with_graceful_shutdown(door, signal, Some(Duration::ZERO)));
-        Ok(RunningNode { node: self.clone(), addr, plugs, stop, task: Some(task) })
-    }
-
-    /// The log of calls, in order of arrival.
-    pub fn calls(&self) -> Vec<Call> {
-        self.core.calls.all()
-    }
-
-    /// Empties the log of calls.
-    pub fn clear_calls(&self) {
-        self.core.calls.clear();
-    }
-
-    /// Waits until the log of calls satisfies `enough`, and returns it.
-    pub async fn until_calls(&self, enough: impl FnMut(&[Call]) -> bool) -> Vec<Call> {
-        self.core.calls.until(enough).await
-    }
-
-    /// Arms a fault. Of several that match a call, the one armed first does its work.
-    ///
-    /// # Errors
-    /// A sentence, when the fault makes no sense.
-    pub fn arm(&self, fault: Fault) -> Result<FaultHandle, String> {
-        let (id, armed) = self.core.faults.arm(fault)?;
-        Ok(FaultHandle { id, armed, core: Arc::clone(&self.core) })
-    }
-
-    /// Disarms all faults; held calls go on.
-    pub fn disarm_all(&self) {
-        self.core.faults.clear();
+        Running::start(self.clone(), Arc::clone(&self.core), listen).await
     }
 
     /// The end state: per project its bundles, active bundle, settings, variables, permissions, scenarios and web
@@ -307,58 +306,12 @@ impl Node {
 }
 
 /// A node that listens, until it is stopped or dropped.
-pub struct RunningNode {
-    node: Node,
-    addr: SocketAddr,
-    plugs: Arc<Plugs>,
-    stop: CancellationToken,
-    task: Option<JoinHandle<io::Result<()>>>,
-}
+pub type RunningNode = Running<Node>;
 
-impl RunningNode {
-    /// The address to give to a client, such as `http://127.0.0.1:40123`.
-    pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
-    }
+impl Deref for Node {
+    type Target = Desk;
 
-    /// Where it listens.
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-
-    /// The node itself.
-    pub fn node(&self) -> &Node {
-        &self.node
-    }
-
-    /// Goes down at once, as a machine does: connections are reset, calls under way end without further effect, the
-    /// port is free. The node that is returned knows what it knew, and can be started again.
-    pub async fn stop(mut self) -> Node {
-        self.pull();
-        if let Some(task) = self.task.take()
-            && let Err(error) = task.await
-        {
-            tracing::warn!(%error, "the practice node did not end well");
-        }
-        self.node.clone()
-    }
-
-    fn pull(&self) {
-        self.stop.cancel();
-        self.plugs.pull_all();
-    }
-}
-
-impl Drop for RunningNode {
-    fn drop(&mut self) {
-        self.pull();
-    }
-}
-
-impl Deref for RunningNode {
-    type Target = Node;
-
-    fn deref(&self) -> &Node {
-        &self.node
+    fn deref(&self) -> &Desk {
+        &self.core.desk
     }
 }

@@ -2,8 +2,7 @@
 
 use crate::auth::{Need, Who, may};
 use crate::reply::{Answer, Refusal, Reply};
-use crate::request::{check_id, text};
-use crate::router::Asked;
+use crate::request::{Asked, check_id, text};
 use crate::state::{Project, ROOT};
 use serde_json::{Value, json};
 

@@ -11,7 +11,7 @@ pub(crate) enum Reply {
 }
 
 /// A refusal: a status of 400 or more, and the error object `{errorType, message, detailedMessage}`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     pub(crate) kind: String,

@@ -1,10 +1,12 @@
 //! What a request asks: the path without its base and its stray slashes, the query, the body.
 
-use crate::reply::Refusal;
+use crate::node::Core;
+use crate::reply::{Answer, Refusal};
 use percent_encoding::percent_decode_str;
-use poem::http::header;
+use poem::http::{Method, header};
 use poem::{Body, Request};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// A JSON object.
 pub(crate) type Object = Map<String, Value>;
@@ -14,7 +16,7 @@ const JSON_LIMIT: usize = 16 * 1024 * 1024;
 
 /// Where a path leads.
 pub(crate) enum Place {
-    /// The public API; the segments after its base, decoded.
+    /// The API; the segments that tell its calls apart, decoded.
     Api(Vec<String>),
     /// The node's own control calls, under `/sandbox`.
     Control(Vec<String>),
@@ -22,19 +24,29 @@ pub(crate) enum Place {
     Pages,
 }
 
-impl Place {
-    /// Reads a path: doubled and trailing slashes count for nothing, both bases are the same API.
-    pub(crate) fn of(path: &str) -> Self {
-        let segments: Vec<String> = path
-            .split('/')
-            .filter(|segment| !segment.is_empty())
-            .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
-            .collect();
-        match segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-            ["dip", "publicapi", ..] | ["public", "api", ..] => Self::Api(segments[2..].to_vec()),
-            ["sandbox", ..] => Self::Control(segments[1..].to_vec()),
-            _ => Self::Pages,
-        }
+/// The segments of a path, decoded: doubled and trailing slashes count for nothing.
+pub(crate) fn segments(path: &str) -> Vec<String> {
+    path.split('/')
+        .filter(|segment| !segment.is_empty())
+        .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
+        .collect()
+}
+
+/// One request, read.
+pub(crate) struct Asked<'a, C = Core> {
+    pub(crate) core: &'a Arc<C>,
+    /// Its place in the log of calls.
+    pub(crate) index: u64,
+    pub(crate) method: Method,
+    pub(crate) segments: Vec<String>,
+    pub(crate) query: Query,
+    pub(crate) json: Json,
+}
+
+impl<C> Asked<'_, C> {
+    /// The answer where there is no such call.
+    pub(crate) fn nothing(&self) -> Answer {
+        Err(Refusal::missing(format!("no such call: {} /{}", self.method, self.segments.join("/"))))
     }
 }
 
@@ -98,9 +110,7 @@ impl Json {
             Self::Value(Value::Object(object)) => Ok(object),
             Self::Value(_) => Err(Refusal::bad("the body is no JSON object")),
             Self::Absent => Err(Refusal::bad("the body is empty, a JSON object is needed")),
-            Self::Wrong(refusal) => {
-                Err(Refusal { status: refusal.status, kind: refusal.kind.clone(), message: refusal.message.clone() })
-            }
+            Self::Wrong(refusal) => Err(refusal.clone()),
         }
     }
 }
@@ -133,9 +143,10 @@ pub(crate) fn text<'a>(object: &'a Object, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::practice::Practice;
 
     fn api(path: &str) -> Option<Vec<String>> {
-        match Place::of(path) {
+        match Core::place(path) {
             Place::Api(segments) => Some(segments),
             _ => None,
         }

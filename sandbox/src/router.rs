@@ -1,24 +1,10 @@
 //! Method and path to function: the public API, sections 0 and 3 of the wire contract.
 
 use crate::auth::Who;
-use crate::node::Core;
 use crate::reply::{Answer, Refusal, Reply};
-use crate::request::{Json, Query};
+use crate::request::Asked;
 use crate::{activation, admin, bundles, folders, projects, runs, scenarios, settings, webapps};
-use poem::http::Method;
 use poem::{Body, Request};
-use std::sync::Arc;
-
-/// One request, read.
-pub(crate) struct Asked<'a> {
-    pub(crate) core: &'a Arc<Core>,
-    /// Its place in the log of calls.
-    pub(crate) index: u64,
-    pub(crate) method: Method,
-    pub(crate) segments: Vec<String>,
-    pub(crate) query: Query,
-    pub(crate) json: Json,
-}
 
 /// Does what a request asks. `body` is there if it is an upload, and is taken if it is read.
 pub(crate) async fn answer(asked: &Asked<'_>, who: &Who, request: Request, body: &mut Option<Body>) -> Answer {
@@ -48,7 +34,7 @@ fn of_bundles(asked: &Asked<'_>, who: &Who, method: &str, key: &str, rest: &[&st
         ("DELETE", ["imported", id]) => bundles::delete(asked, who, key, id),
         ("POST", ["imported", id, "actions", "preload"]) => activation::preload(asked, who, key, id),
         ("POST", ["imported", id, "actions", "activate"]) => activation::activate(asked, who, key, id),
-        _ => nothing(asked),
+        _ => asked.nothing(),
     }
 }
 
@@ -70,7 +56,7 @@ fn of_scenarios(asked: &Asked<'_>, who: &Who, method: &str, key: &str, rest: &[&
         ("GET", [id, "get-run-for-trigger"]) => runs::for_trigger(asked, who, key, id),
         ("GET", [id, "get-last-runs"]) => runs::last(asked, who, key, id),
         ("GET", [id, run]) => runs::get(asked, who, key, id, run),
-        _ => nothing(asked),
+        _ => asked.nothing(),
     }
 }
 
@@ -82,7 +68,7 @@ fn of_webapps(asked: &Asked<'_>, who: &Who, method: &str, key: &str, rest: &[&st
         ("GET", [id, "backend", "state"]) => webapps::state(asked, who, key, id),
         ("PUT", [id, "backend", "actions", "restart"]) => webapps::restart(asked, who, key, id),
         ("PUT", [id, "backend", "actions", "stop"]) => webapps::stop(asked, who, key, id),
-        _ => nothing(asked),
+        _ => asked.nothing(),
     }
 }
 
@@ -98,7 +84,7 @@ fn of_projects(asked: &Asked<'_>, who: &Who, method: &str, rest: &[&str]) -> Ans
         ("PUT", [key, "variables"]) => settings::put_variables(asked, who, key),
         ("GET", [key, "permissions"]) => settings::permissions(asked, who, key),
         ("PUT", [key, "permissions"]) => settings::put_permissions(asked, who, key),
-        _ => nothing(asked),
+        _ => asked.nothing(),
     }
 }
 
@@ -110,7 +96,7 @@ fn of_folders(asked: &Asked<'_>, who: &Who, method: &str, rest: &[&str]) -> Answ
         ("DELETE", [id]) => folders::delete(asked, id),
         ("POST", [id, "children"]) => folders::create(asked, id),
         ("POST", [id, "projects", key, "move"]) => folders::move_project(asked, who, id, key),
-        _ => nothing(asked),
+        _ => asked.nothing(),
     }
 }
 
@@ -128,7 +114,7 @@ fn of_instance(asked: &Asked<'_>, who: &Who, method: &str, rest: &[&str]) -> Ans
             who.need_admin()?;
             of_admin(asked, method, &rest[1..])
         }
-        _ => nothing(asked),
+        _ => asked.nothing(),
     }
 }
 
@@ -143,10 +129,6 @@ fn of_admin(asked: &Asked<'_>, method: &str, rest: &[&str]) -> Answer {
         ("POST", ["connections"]) => admin::create_connection(asked),
         ("DELETE", ["connections", name]) => admin::delete_connection(asked, name),
         ("GET", ["code-envs"]) => admin::code_envs(asked),
-        _ => nothing(asked),
+        _ => asked.nothing(),
     }
-}
-
-fn nothing(asked: &Asked<'_>) -> Answer {
-    Err(Refusal::missing(format!("no such call: {} /{}", asked.method, asked.segments.join("/"))))
 }

@@ -4,7 +4,7 @@
 use crate::auth::{Need, Who};
 use crate::clock::now_ms;
 use crate::reply::{Answer, Refusal, Reply};
-use crate::router::Asked;
+use crate::request::Asked;
 use crate::scenarios::{RUN_AS, find, find_mut};
 use crate::state::{Run, Scenario, run_as};
 use serde_json::{Value, json};

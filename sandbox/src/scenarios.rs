@@ -3,8 +3,7 @@
 use crate::activation::local_scenario;
 use crate::auth::{Need, Who};
 use crate::reply::{Answer, Refusal, Reply};
-use crate::request::{check_id, text};
-use crate::router::Asked;
+use crate::request::{Asked, check_id, text};
 use crate::state::{Project, Scenario, replace_definition};
 use serde_json::{Value, json};
 

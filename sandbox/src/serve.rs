@@ -3,11 +3,11 @@
 use crate::armed::Armed;
 use crate::auth::Claim;
 use crate::calls::{Call, CallBody};
+use crate::desk::Desk;
 use crate::faults::{FaultKind, When};
-use crate::node::Core;
+use crate::practice::Practice;
 use crate::reply::{Finished, Refusal};
-use crate::request::{Json, Place, Query, is_upload};
-use crate::router::{self, Asked};
+use crate::request::{Asked, Json, Place, Query, is_upload};
 use crate::socket::{Plug, Plugs};
 use crate::{control, trouble};
 use poem::http::{Method, StatusCode};
@@ -16,18 +16,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// The page at the root, for people who open the node in a browser.
-const PAGE: &str = "<!DOCTYPE html><html><head><title>Practice node</title></head><body><h1>Practice node</h1>\
-<p>A practice Automation node. Its API is under <code>/dip/publicapi</code> and <code>/public/api</code>.</p></body></html>";
-
 /// The endpoint of a node.
-pub(crate) struct Door {
-    pub(crate) core: Arc<Core>,
+pub(crate) struct Door<P> {
+    pub(crate) core: Arc<P>,
     pub(crate) plugs: Arc<Plugs>,
     pub(crate) stop: CancellationToken,
 }
 
-impl Endpoint for Door {
+impl<P: Practice> Endpoint for Door<P> {
     type Output = Response;
 
     /// The work is a task of its own: like a real node, this one goes on with a call whose client has gone.
@@ -59,30 +55,36 @@ fn dropped(plug: &Plug) -> Response {
     Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).finish()
 }
 
-async fn answer(core: &Arc<Core>, mut request: Request, plug: &Plug) -> Option<Response> {
+async fn answer<P: Practice>(core: &Arc<P>, mut request: Request, plug: &Plug) -> Option<Response> {
     let body = request.take_body();
-    let response = match Place::of(request.uri().path()) {
+    let response = match P::place(request.uri().path()) {
         Place::Api(segments) => return api(core, request, body, segments, plug).await,
-        Place::Control(segments) => control::answer(core, &request, body, &segments).await.whole(),
+        Place::Control(segments) => control::answer(&**core, &request, body, &segments).await.whole(),
         Place::Pages => {
             let root = request.uri().path() == "/";
             let status = if root { StatusCode::OK } else { StatusCode::NOT_FOUND };
-            Finished::html(status, PAGE).whole()
+            Finished::html(status, P::PAGE).whole()
         }
     };
     Some(response)
 }
 
-async fn api(core: &Arc<Core>, request: Request, body: Body, segments: Vec<String>, plug: &Plug) -> Option<Response> {
-    let claim = Claim::of(&request);
-    let who = claim.check(&core.config.keys, &core.state());
-    let index = core.calls.begin(Call {
+async fn api<P: Practice>(
+    core: &Arc<P>,
+    request: Request,
+    body: Body,
+    segments: Vec<String>,
+    plug: &Plug,
+) -> Option<Response> {
+    let (desk, claim) = (core.desk(), Claim::of(&request));
+    let (key, acting) = core.caller(&claim, &segments);
+    let index = desk.calls.begin(Call {
         index: 0,
         method: request.method().to_string(),
-        path: format!("/{}", segments.join("/")),
+        path: core.logged(&segments),
         query: Query::of(&request).0,
-        key: claim.kind(&core.config.keys, &core.state()),
-        acting: who.as_ref().ok().map(|who| who.identity.clone()),
+        key,
+        acting,
         proxy_user: claim.proxy_user.clone(),
         body: CallBody::None,
         start: 0,
@@ -97,37 +99,40 @@ async fn api(core: &Arc<Core>, request: Request, body: Body, segments: Vec<Strin
         (Json::read(&request, body).await, None)
     };
     if let Json::Value(value) = &json {
-        core.calls.note(index, |call| call.body = CallBody::json(value));
+        desk.calls.note(index, |call| call.body = CallBody::json(value));
     }
-    let fault = core.faults.pick(request.method().as_str(), &segments);
+    let fault = desk.faults.pick(request.method().as_str(), &segments);
     if let Some(fault) = &fault {
-        core.calls.note(index, |call| call.fault = Some(fault.fault.kind.name().to_owned()));
+        desk.calls.note(index, |call| call.fault = Some(fault.fault.kind.name().to_owned()));
     }
     let finished = match &fault {
-        Some(fault) => before(core, fault, &mut body, plug).await,
+        Some(fault) => before(core.max_upload(), fault, &mut body, plug).await,
         None => Some(None),
     };
     let Some(instead) = finished else {
-        core.calls.end(index, None);
+        desk.calls.end(index, None);
         return None;
     };
     let asked = Asked { core, index, method: request.method().clone(), query: Query::of(&request), segments, json };
-    // The user may be gone by now, or just arrived: a held call is judged when it goes on.
-    let who = claim.check(&core.config.keys, &core.state());
-    let finished = match (instead, who) {
-        (Some(finished), _) => finished,
-        (None, Ok(who)) => Finished::from(router::answer(&asked, &who, request, &mut body).await),
-        (None, Err(refusal)) => Finished::from(Err(refusal)),
+    let finished = match instead {
+        Some(finished) => finished,
+        // The user may be gone by now, or just arrived: a held call is judged when it goes on.
+        None => Finished::from(P::answer(&asked, &claim, request, &mut body).await),
     };
     if let Some(rest) = body.take() {
-        drain(core, rest).await;
+        drain(core.max_upload(), rest).await;
     }
-    let finished = finished.with("dss-version", core.config.version.clone()).with("dss-api-version", "1");
-    after(core, index, fault.as_deref(), finished, &asked.method).await
+    let finished = finished.with("dss-version", core.version()).with("dss-api-version", "1");
+    after(desk, index, fault.as_deref(), finished, &asked.method).await
 }
 
 /// The part of a fault before the effect. None: no answer; `Some(Some)`: this answer and no effect.
-async fn before(core: &Core, armed: &Armed, body: &mut Option<Body>, plug: &Plug) -> Option<Option<Finished>> {
+pub(crate) async fn before(
+    max_upload: u64,
+    armed: &Armed,
+    body: &mut Option<Body>,
+    plug: &Plug,
+) -> Option<Option<Finished>> {
     match &armed.fault.kind {
         FaultKind::Reset => {
             plug.pull();
@@ -156,7 +161,7 @@ async fn before(core: &Core, armed: &Armed, body: &mut Option<Body>, plug: &Plug
         }
         kind => {
             if let Some(rest) = body.take() {
-                drain(core, rest).await;
+                drain(max_upload, rest).await;
             }
             armed.hit();
             Some(trouble::instead(kind))
@@ -165,8 +170,8 @@ async fn before(core: &Core, armed: &Armed, body: &mut Option<Body>, plug: &Plug
 }
 
 /// The part of a fault after the effect.
-async fn after(
-    core: &Core,
+pub(crate) async fn after(
+    desk: &Desk,
     index: u64,
     armed: Option<&Armed>,
     finished: Finished,
@@ -174,7 +179,7 @@ async fn after(
 ) -> Option<Response> {
     let status = Some(finished.status.as_u16());
     let Some(armed) = armed else {
-        core.calls.end(index, status);
+        desk.calls.end(index, status);
         return Some(finished.whole());
     };
     let response = match &armed.fault.kind {
@@ -190,7 +195,7 @@ async fn after(
         }
         _ => Some(finished.whole()),
     };
-    core.calls.end(index, status.filter(|_| response.is_some()));
+    desk.calls.end(index, status.filter(|_| response.is_some()));
     if matches!(armed.fault.kind, FaultKind::LostAnswer | FaultKind::CutAnswer) {
         armed.hit();
     }
@@ -198,8 +203,8 @@ async fn after(
 }
 
 /// Reads what is left of an upload, so that its client comes to read the answer.
-async fn drain(core: &Core, body: Body) {
-    if let Err(error) = trouble::read_some(body, core.config.max_upload).await {
+async fn drain(max_upload: u64, body: Body) {
+    if let Err(error) = trouble::read_some(body, max_upload).await {
         tracing::debug!(%error, "the rest of an upload did not arrive");
     }
 }

@@ -3,8 +3,7 @@
 
 use crate::auth::{Need, Who};
 use crate::reply::{Answer, Refusal, Reply};
-use crate::request::{Object, text};
-use crate::router::Asked;
+use crate::request::{Asked, Object, text};
 use crate::state::State;
 use serde_json::{Value, json};
 

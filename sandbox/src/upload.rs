@@ -3,12 +3,13 @@
 use crate::calls::CallBody;
 use crate::manifest::Manifest;
 use crate::reply::Refusal;
-use crate::router::Asked;
+use crate::request::Asked;
 use poem::web::Multipart;
 use poem::{Body, FromRequest, Request, RequestBody};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// An archive that arrived whole. Its bytes are not kept: what the node needs is the manifest.
@@ -38,7 +39,7 @@ pub(crate) async fn receive(asked: &Asked<'_>, request: Request, body: Body) -> 
         archive = Some((name, store(asked, part.into_async_read()).await?));
     }
     let (file, (stored, size, sha256)) = archive.ok_or_else(|| Refusal::bad("no part is named file"))?;
-    asked.core.calls.note(asked.index, |call| {
+    asked.core.desk.calls.note(asked.index, |call| {
         call.body = CallBody::Upload { file, size, sha256: sha256.clone() };
     });
     read(stored, size, sha256).await
@@ -48,27 +49,30 @@ pub(crate) async fn receive(asked: &Asked<'_>, request: Request, body: Body) -> 
 pub(crate) async fn open(asked: &Asked<'_>) -> Result<Archive, Refusal> {
     let path = asked.query.get("archivePath").ok_or_else(|| Refusal::bad("archivePath is needed"))?.to_owned();
     let limit = asked.core.config.max_upload;
-    let (file, size, sha256) = blocking(move || {
-        let wrong = |error| Refusal::bad(format!("can't read the archive: {error}"));
-        let mut file = File::open(&path).map_err(wrong)?;
-        if !file.metadata().map_err(wrong)?.is_file() {
-            return Err(Refusal::bad("archivePath is no file"));
-        }
-        let (mut hash, mut size, mut piece) = (Sha256::new(), 0_u64, vec![0; PIECE]);
-        loop {
-            let read = file.read(&mut piece).map_err(wrong)?;
-            if read == 0 {
-                return Ok((file, size, hex(hash)));
-            }
-            size += read as u64;
-            if size > limit {
-                return Err(Refusal::too_large(format!("the archive is larger than {limit} bytes")));
-            }
-            hash.update(&piece[..read]);
-        }
-    })
-    .await?;
+    let (file, size, sha256) = blocking(move || local(Path::new(&path), "archivePath", limit)).await?;
     read(file, size, sha256).await
+}
+
+/// A file on the node's own disk, its size and its SHA-256; `what` names it in refusals. Blocks.
+pub(crate) fn local(path: &Path, what: &str, limit: u64) -> Result<(File, u64, String), Refusal> {
+    let wrong = |error| Refusal::bad(format!("can't read {what}: {error}"));
+    // Asked before it is opened: a pipe would hold whoever opens it.
+    if !std::fs::metadata(path).map_err(wrong)?.is_file() {
+        return Err(Refusal::bad(format!("{what} is no file")));
+    }
+    let mut file = File::open(path).map_err(wrong)?;
+    let (mut hash, mut size, mut piece) = (Sha256::new(), 0_u64, vec![0; PIECE]);
+    loop {
+        let read = file.read(&mut piece).map_err(wrong)?;
+        if read == 0 {
+            return Ok((file, size, hex(hash)));
+        }
+        size += read as u64;
+        if size > limit {
+            return Err(Refusal::too_large(format!("the archive is larger than {limit} bytes")));
+        }
+        hash.update(&piece[..read]);
+    }
 }
 
 async fn store(asked: &Asked<'_>, upload: impl tokio::io::AsyncRead + Send) -> Result<(File, u64, String), Refusal> {
@@ -107,7 +111,9 @@ async fn read(file: File, size: u64, sha256: String) -> Result<Archive, Refusal>
     Ok(Archive { manifest, sha256, size })
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(Refusal::internal(format!("the node failed: {error}"))),

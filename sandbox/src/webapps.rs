@@ -2,7 +2,7 @@
 
 use crate::auth::{Need, Who};
 use crate::reply::{Answer, Refusal, Reply};
-use crate::router::Asked;
+use crate::request::Asked;
 use crate::state::{Backend, Project, Webapp, replace_definition, run_as};
 use serde_json::{Value, json};
 

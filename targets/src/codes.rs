@@ -79,13 +79,145 @@ codes! {
     /// The project is not on the node any more.
     PROJECT_MISSING,
 
-    /// The infrastructure's or the deployment's settings lack something that this platform needs.
-    SETTING_MISSING,
-    /// Something in the settings can't be.
-    SETTING_INVALID,
-    /// Something that we did not make has the name that ours would have.
+    // Clouds that run our containers.
+    /// Settings of another shape than this build's.
+    SETTINGS_UNREADABLE,
+    /// There is no connection, or one of another type.
+    CONNECTION_UNFIT,
+    /// The operator does not lend the machine's identity, or not to there.
+    AMBIENT_CREDENTIALS_OFF,
+    /// The machine has no identity that we can read.
+    AMBIENT_CREDENTIALS_MISSING,
+    /// The text is no credentials of the wanted kind.
+    CREDENTIALS_INVALID,
+    /// The credentials lack a right.
+    RIGHTS_MISSING,
+    /// A name that we need is somebody else's.
     PLATFORM_NAME_TAKEN,
-
+    /// The platform tried, and says that it failed.
+    PLATFORM_FAILED,
+    /// Something that should be on the platform is not there.
+    PLATFORM_RESOURCE_MISSING,
+    /// What is deployed is no API service.
+    SERVICE_EXPECTED,
+    /// The platform is still at work on a service.
+    SERVICE_STARTING,
+    /// The platform serves one endpoint, and none is chosen.
+    ENDPOINT_NOT_CHOSEN,
+    /// The platform has a gate of its own, through which the service's keys don't get.
+    AUTHORIZATION_UNSUPPORTED,
+    /// More versions at once than the platform can tell apart.
+    VERSIONS_TOO_MANY,
+    /// A setting that nothing works without is not set.
+    SETTING_MISSING,
+    /// A setting can't be what it is.
+    SETTING_INVALID,
+    /// The worker's folder for scratch files failed.
+    SCRATCH_FAILED,
+    /// The archive of a service version can't be amended.
+    SERVICE_PACKAGE_INVALID,
+    /// This worker's operator did not declare the shared folder, or copy command, of this name.
+    DELIVERY_NOT_DECLARED,
+    /// The package could not be brought to the node's disk.
+    DELIVERY_FAILED,
+    /// The package did not get there in time.
+    DELIVERY_TIMED_OUT,
+    /// The agent beside the node speaks another version, or is none.
+    AGENT_INVALID,
+    /// The API node says that it is not alive.
+    API_NODE_NOT_ALIVE,
+    /// The API node does not have the service.
+    SERVICE_MISSING,
+    /// What answered before is not on the API node any more.
+    GENERATION_MISSING,
+    /// The API node has a service of this id that we did not make.
+    SERVICE_NAME_TAKEN,
+    /// The API node has a generation of this name that we did not bring.
+    GENERATION_FOREIGN,
+    /// Other generations answer queries than were switched to.
+    GENERATIONS_DIFFER,
+    /// A query was not answered by the service.
+    SERVICE_NOT_ANSWERING,
+    /// A service that wants credentials answers without, or the other way round.
+    SERVICE_AUTH_DIFFERS,
+    /// The deployment's endpoint is not in all of its versions.
+    ENDPOINT_MISSING,
+    /// The deployer has no credentials that this service accepts.
+    QUERY_CREDENTIALS_MISSING,
+    /// A connection's credentials for AWS can't be used.
+    AWS_CREDENTIALS_INVALID,
+    /// A connection wants the machine's own AWS identity, which the operator does not lend.
+    AWS_IDENTITY_NOT_LENT,
+    /// A quota of the AWS account is used up.
+    AWS_QUOTA_EXCEEDED,
+    /// A thing of this name is in the account, and is not this deployment's.
+    SAGEMAKER_NAME_TAKEN,
+    /// There is no repository for images.
+    SAGEMAKER_REPOSITORY_MISSING,
+    /// More versions than an endpoint has variants.
+    SAGEMAKER_TOO_MANY_VERSIONS,
+    /// Keys or tokens where IAM decides who may query.
+    SAGEMAKER_AUTHORIZATION_UNSUPPORTED,
+    /// An endpoint is on its way.
+    SAGEMAKER_ENDPOINT_CHANGING,
+    /// An endpoint does not come into service.
+    SAGEMAKER_ENDPOINT_FAILED,
+    /// SageMaker took an update back.
+    SAGEMAKER_ROLLED_BACK,
+    /// SageMaker could not take an update back.
+    SAGEMAKER_ROLLBACK_FAILED,
+    /// The role lacks a privilege.
+    SNOWFLAKE_PRIVILEGE_MISSING,
+    /// The private key of a connection can't be used.
+    SNOWFLAKE_KEY_INVALID,
+    /// A statement was understood, and failed.
+    SNOWFLAKE_SQL_FAILED,
+    /// A container or the service failed.
+    SNOWPARK_SERVICE_FAILED,
+    /// The service was not ready in time.
+    SNOWPARK_SERVICE_NOT_READY,
+    /// The text names no image.
+    IMAGE_REFERENCE_INVALID,
+    /// What is to be served, as the image would say it, is not sound.
+    IMAGE_CONTRACT_INVALID,
+    /// What is to lie in an image can't: its path, its size.
+    IMAGE_LAYER_INVALID,
+    /// The layer could not be written, or its content changed meanwhile.
+    IMAGE_LAYER_FAILED,
+    /// The registry does not have the base image.
+    IMAGE_BASE_NOT_FOUND,
+    /// The base image is not made for the wanted platform.
+    IMAGE_PLATFORM_MISSING,
+    /// A manifest or a configuration is not one that we can read.
+    IMAGE_MANIFEST_INVALID,
+    /// What a registry sent is not what its digest says.
+    IMAGE_DIGEST_MISMATCH,
+    /// An image, or a part of it, is larger than we take.
+    IMAGE_TOO_LARGE,
+    /// No connection to the registry.
+    REGISTRY_UNREACHABLE,
+    /// The registry's certificate or the TLS handshake is wrong.
+    REGISTRY_TLS_FAILED,
+    /// The registry, its token service or its store is at a forbidden address.
+    REGISTRY_ADDRESS_FORBIDDEN,
+    /// The registry or its token service does not accept the login.
+    REGISTRY_KEY_REJECTED,
+    /// The login lacks a right in the repository.
+    REGISTRY_FORBIDDEN,
+    /// The registry has no such repository.
+    REGISTRY_REPOSITORY_MISSING,
+    /// The registry asked us to come back later.
+    REGISTRY_BUSY,
+    /// The registry, or a proxy before it, is not available.
+    REGISTRY_UNAVAILABLE,
+    /// No answer from the registry in time.
+    REGISTRY_TIMED_OUT,
+    /// The connection to the registry ended early.
+    REGISTRY_CUT,
+    /// The registry refused what we sent.
+    REGISTRY_REFUSED,
+    /// The registry's answer is not what its API promises.
+    REGISTRY_ANSWER_INVALID,
     /// The way to reach a cluster is none: a kubeconfig that can't be used, no service account.
     K8S_ACCESS_INVALID,
     /// The credentials lack a right in the namespace.

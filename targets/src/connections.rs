@@ -7,6 +7,10 @@ use async_trait::async_trait;
 use engine::failure::Failure;
 
 use crate::{
+    aws::AwsConnection,
+    azure::connection::AzureConnection,
+    gcp::connection::GcpConnection,
+    snowflake::Snowflake,
     spec::ConnectionSpec,
     target::{NodeReport, Secrets},
     tools::Tools,
@@ -37,5 +41,10 @@ type Constructor = fn(&Tools) -> Arc<dyn Connection>;
 
 /// Every type of connection, and how it is made.
 pub fn all() -> &'static [Constructor] {
-    &[]
+    &[
+        |tools| Arc::new(AwsConnection::new(tools)),
+        |tools| Arc::new(AzureConnection::new(tools)),
+        |tools| Arc::new(GcpConnection::new(tools)),
+        |tools| Arc::new(Snowflake::new(tools)),
+    ]
 }

@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::{
     codes,
     http::{Body, CallError, Http, Method, NodeUrl, Request},
+    target::Half,
 };
 
 /// One call takes this long at most.
@@ -32,11 +33,13 @@ pub struct Question {
     pub deployment_id: String,
     /// Where to.
     pub infrastructure_id: String,
-    /// The published project.
+    /// Whether a bundle of a project, or a version of an API service, is to be deployed.
+    pub kind: Half,
+    /// The published project, or service.
     pub project_key: String,
-    /// The project key on the node.
+    /// The project key, or the service's id, on the node.
     pub deployed_project_key: String,
-    /// The bundle.
+    /// The bundle, or the version.
     pub bundle_id: String,
     /// Of its archive, lower-case hex.
     pub sha256: String,

@@ -6,25 +6,44 @@
 //! * [`registry`]: the list of platforms, and [`registry::Targets`], made once per process.
 //! * [`http`]: the one HTTP client, and which answers are worth another attempt.
 //! * [`on_node`]: what a node shows of a deployed project; [`looks`]: looks at it, kept for a moment.
-//! * [`automation`]: Dataiku's Automation node.
+//! * [`azure`]: Azure's API and connections; [`azure_ml`]: Azure Machine Learning.
+//! * [`gcp`]: Google Cloud's APIs and connections; [`vertex_ai`]: Vertex AI.
+//! * `managed`: what platforms that run our containers have in common.
+//! * [`automation`]: Dataiku's Automation node; [`api_static`]: its API nodes.
+//! * `service_package`: a service version as it is delivered.
 //! * [`k8s`]: Kubernetes.
+//! * [`sagemaker`]: Amazon SageMaker, by way of [`aws`].
 //! * [`governance`]: asking somebody else whether a bundle may be deployed.
+//! * [`snowflake`]: the connection to Snowflake; [`snowpark`]: Snowpark Container Services.
 //! * [`connections`]: the credentials with which platforms are reached.
+//! * [`image`]: images: a base image and one layer, pushed to a registry.
 //! * [`codes`]: the failure codes of this crate, each with a page in `docs/errors`.
 
+pub mod api_static;
 pub mod automation;
+pub mod aws;
+pub mod azure;
+pub mod azure_ml;
 pub mod codes;
 pub mod connections;
+pub mod gcp;
 pub mod governance;
 pub mod http;
+pub mod image;
 pub mod k8s;
 pub mod looks;
+mod managed;
 pub mod on_node;
 pub mod registry;
+pub mod sagemaker;
 pub mod secret_ref;
 pub mod service;
+pub mod snowflake;
+pub mod snowpark;
+mod service_package;
 pub mod spec;
 pub mod target;
 pub mod tools;
+pub mod vertex_ai;
 
 pub use registry::{TargetType, Targets, all};

@@ -8,22 +8,28 @@ use std::{
 
 use engine::{failure::StepError, secrets::Secret};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
+    api_static::StaticNodes,
     automation::AutomationNode,
+    azure_ml::AzureMl,
     connections::{self, Connection},
     governance::{self, Question, Verdict},
     http::{Http, HttpSettings, NodeUrl, NodeUrlError, SetupError},
     k8s::K8s,
     looks::Looks,
-    target::Target,
+    sagemaker::SageMaker,
+    snowpark::Snowpark,
+    spec::NamedNode,
+    target::{Half, Target},
     tools::{HostSettings, Tools},
+    vertex_ai::VertexAi,
 };
 
 /// Makes the list: one line a platform. The first is the default.
 macro_rules! platforms {
-    ($first:ident => $first_target:ty, $($name:ident => $target:ty),* $(,)?) => {
+    ($first:ident ($first_half:ident) => $first_target:ty, $($name:ident ($half:ident) => $target:ty),* $(,)?) => {
         /// A kind of platform.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -32,6 +38,32 @@ macro_rules! platforms {
             #[default]
             $first,
             $($name),*
+        }
+
+        impl TargetType {
+            /// What can be deployed to it.
+            pub fn half(self) -> Half {
+                match self {
+                    Self::$first => Half::$first_half,
+                    $(Self::$name => Half::$half),*
+                }
+            }
+
+            /// The nodes that settings of such an infrastructure name, each a lane of an update ([`Target::nodes`]).
+            pub fn nodes(self, settings: &Map<String, Value>) -> Vec<NamedNode> {
+                match self {
+                    Self::$first => <$first_target>::nodes(settings),
+                    $(Self::$name => <$target>::nodes(settings)),*
+                }
+            }
+
+            /// How many of them must still be able to succeed for an update to go on without one that failed ([`Target::quorum`]).
+            pub fn quorum(self, settings: &Map<String, Value>) -> Option<u32> {
+                match self {
+                    Self::$first => <$first_target>::quorum(settings),
+                    $(Self::$name => <$target>::quorum(settings)),*
+                }
+            }
         }
 
         /// Every platform, and how it is made.
@@ -47,8 +79,13 @@ macro_rules! platforms {
 type Constructor = fn(&Tools) -> Arc<dyn Target>;
 
 platforms! {
-    AutomationNode => AutomationNode,
-    K8s => K8s,
+    AutomationNode (Project) => AutomationNode,
+    Static (Api) => StaticNodes,
+    K8s (Api) => K8s,
+    Sagemaker (Api) => SageMaker,
+    AzureMl (Api) => AzureMl,
+    VertexAi (Api) => VertexAi,
+    Snowpark (Api) => Snowpark,
 }
 
 impl TargetType {
@@ -176,5 +213,19 @@ mod tests {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
         assert!("NODE".parse::<TargetType>().is_err());
+    }
+
+    #[test]
+    fn each_says_what_it_is() {
+        for (kind, target) in Targets::new(HttpSettings::default()).unwrap().made() {
+            let described = target.describe();
+            assert_eq!(described.half, kind.half(), "{kind}");
+            for schema in [described.settings, described.deployment] {
+                let schema: Value = serde_json::from_str(schema).unwrap();
+                assert_eq!(schema["additionalProperties"], false, "{kind}");
+            }
+            assert_eq!(described.half == Half::Project, target.projects().is_some(), "{kind}");
+            assert_eq!(described.half == Half::Api, target.services().is_some(), "{kind}");
+        }
     }
 }

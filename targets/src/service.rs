@@ -47,6 +47,9 @@ pub struct ServiceVersionSpec {
     /// `PUBLIC`, `API_KEYS` or `OAUTH2`; None when the manifest does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_method: Option<String>,
+    /// The keys that its own manifest gives its callers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub api_keys: Vec<SecretRef>,
 }
 
 /// One endpoint of a service.

@@ -116,9 +116,21 @@ pub trait Target: Send + Sync {
 
     /// The nodes that these settings name, each a lane of an update; empty where the platform has no nodes, or where the infrastructure's own fields name them.
     /// The settings are such as the schema lets through.
-    fn nodes(&self, settings: &Map<String, Value>) -> Vec<NamedNode> {
+    fn nodes(settings: &Map<String, Value>) -> Vec<NamedNode>
+    where
+        Self: Sized,
+    {
         let _ = settings;
         Vec::new()
+    }
+
+    /// How many nodes must still be able to succeed for an update to go on without one that failed; None is one.
+    fn quorum(settings: &Map<String, Value>) -> Option<u32>
+    where
+        Self: Sized,
+    {
+        let _ = settings;
+        None
     }
 
     /// What is wrong with settings that the schema lets through, by path.
@@ -245,6 +257,8 @@ pub struct ServiceQuery {
     pub endpoint: EndpointSpec,
     /// What the API node's API takes for an endpoint of this type, such as `{"features": {…}}`.
     pub body: Value,
+    /// Sent along where the platform passes headers on; checked by the caller.
+    pub headers: Vec<(String, String)>,
     /// At most this long.
     pub timeout: Duration,
 }

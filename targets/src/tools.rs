@@ -28,6 +28,15 @@ pub struct HostSettings {
     pub copy_commands: BTreeMap<String, Vec<String>>,
     /// Folders that API nodes share with this process, by name: the folder as this process sees it.
     pub shared_folders: BTreeMap<String, PathBuf>,
+    /// Whether connections may use the cloud identity of the machine itself (its environment, credentials files, web identity, container or instance role). Off: who
+    /// administers a connection must not borrow what the operator gave to the workers.
+    pub ambient_cloud_credentials: bool,
+    /// Beside the clouds' own addresses: base URLs that this identity may be sent to.
+    pub ambient_endpoints: Vec<String>,
+    /// Azure's federated token of the machine; empty is what `AZURE_FEDERATED_TOKEN_FILE` says.
+    pub federated_token_file: PathBuf,
+    /// Google's credentials of the machine; empty is what `GOOGLE_APPLICATION_CREDENTIALS` says.
+    pub google_credentials_file: PathBuf,
 }
 
 impl HostSettings {

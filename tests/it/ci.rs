@@ -6,7 +6,7 @@ mod logins;
 mod nodes;
 mod pieces;
 mod places;
-mod tls;
+pub(crate) mod tls;
 mod waits;
 mod words;
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod api;
+mod api_node;
 mod backlog;
 mod backup;
 mod ci;
@@ -11,6 +12,7 @@ mod fleet;
 mod flood;
 mod hook_clients;
 mod hook_test;
+mod images;
 mod kill;
 mod leaks;
 mod live;

@@ -9,9 +9,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use sandbox::{BundleSpec, sample_bundle};
+use sandbox::{ApiNode, BundleSpec, ServiceSpec, sample_bundle, sample_service};
 use serde_json::json;
-use tests::{Fleet, Size, practice, slipway};
+use tests::{Fleet, Size, practice, scratch::Scratch, slipway};
 
 use crate::hook_test::python_with_client;
 
@@ -76,6 +76,50 @@ async fn several_nodes_behind_one_infrastructure() {
         "outsider": outsider.key(), "bundles": archives(&fleet),
     });
     script("nodes.py", &fleet, more).await;
+}
+
+/// A service on two API nodes that share a folder with the workers.
+async fn whole_api_deployer(size: Size) {
+    const NODE_KEY: &str = "a-key-of-the-nodes";
+    let scratch = Scratch::new("services");
+    let (folder, config) = (scratch.path().join("models"), scratch.at("slipway.toml"));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(&config, format!("[targets.shared_folders]\nmodels = {:?}\n", folder.display().to_string())).unwrap();
+    let mut nodes = Vec::new();
+    for _ in 0..2 {
+        let node = ApiNode::builder().admin_key(NODE_KEY).packages(&folder);
+        nodes.push(node.start("127.0.0.1:0".parse().unwrap()).await.unwrap());
+    }
+    let fleet = Fleet::of(size).set("SLIPWAY_CONFIG", &config).start().await;
+    for group in ["deployers", "askers"] {
+        let document = "mutation($name: String!) { createGroup(name: $name) { refusals { code } } }";
+        fleet.client.graphql(document, json!({"name": group})).await;
+    }
+    let (outsider, asker) = (fleet.user("outsider", &[]), fleet.user("asker", &["askers"]));
+    let version = |service: &str, id: &str| {
+        let path = scratch.at(&format!("{service}-{id}.zip"));
+        let endpoint = json!({"id": "score", "type": "STD_PREDICTION", "testQueries": [{"q": {"features": {"a": 2}}}]});
+        let mut spec = ServiceSpec::new(service, id);
+        spec.more.insert("endpoints".to_owned(), json!([endpoint]));
+        std::fs::write(&path, sample_service(&spec)).unwrap();
+        path
+    };
+    let more = json!({
+        "nodes": nodes.iter().map(|node| node.url()).collect::<Vec<_>>(), "node_key": NODE_KEY, "folder": folder,
+        "outsider": outsider.key(), "asker": asker.key(),
+        "versions": {"v1": version("fraud", "v1"), "v2": version("fraud", "v2"), "other": version("churn", "v1")},
+    });
+    script("services.py", &fleet, more).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_deployer_embedded() {
+    whole_api_deployer(Size::Embedded).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_deployer_in_a_fleet() {
+    whole_api_deployer(Size::Fleet).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,7 +67,7 @@ fn spec(version: u32) -> RunSpec {
         failure_warns: false,
         lane: None,
     };
-    let plan = Plan { version, steps: vec![step], on_failure: OnFailure::Leave };
+    let plan = Plan { version, steps: vec![step], on_failure: OnFailure::Leave, quorum: None };
     RunSpec { plan, requester: "ada".to_owned(), body: json!({}), inherited: None }
 }
 

@@ -22,6 +22,7 @@ use engine::{
     step::StepContext,
 };
 use targets::{
+    TargetType,
     automation::notes,
     spec::{BundleContents, DeploySpec},
     target::{Target, Work},
@@ -76,16 +77,18 @@ impl Prepared {
 }
 
 impl Steps {
-    /// What was read before the node was changed, by a run that ended in between or that switched it off, is still what was there before.
-    async fn inherit(&self, context: &Context) -> Result<(), StepError> {
-        if context.note(notes::STATES).is_some() {
+    /// What was read before the platform was changed, by a run that ended in between or that switched it off, is still what was there before.
+    async fn inherit(&self, prepared: &Prepared, step: &str, kinds: &[&str]) -> Result<(), StepError> {
+        let context = &prepared.context;
+        // This run has its own already: by an earlier attempt, or of the run that it retries.
+        if !prepared.target.inherits(step, &|key| context.note(key)).is_empty() {
             return Ok(());
         }
         let db = &self.deployer.db;
         let lane = context.planned.lane.as_deref();
-        let found = engine::runs::due::unfinished_notes(db, &context.held.row, lane, TURNING_OFF, PUTTING_BACK);
+        let found = engine::runs::due::unfinished_notes(db, &context.held.row, lane, kinds, PUTTING_BACK);
         let found = found.await.map_err(unavailable)?;
-        for (key, value) in notes::inherited(|key| found.get(&notes::on(lane, key)).cloned()) {
+        for (key, value) in prepared.target.inherits(step, &|key| found.get(&notes::on(lane, key)).cloned()) {
             if context.note(key).is_none() {
                 context.put_note(key, value).await?;
             }
@@ -93,19 +96,9 @@ impl Steps {
         Ok(())
     }
 
-    /// Who makes a project gives it its permissions; one that ended before it did leaves that to the next.
-    async fn inherit_creation(&self, context: &Context) -> Result<(), StepError> {
-        if context.note(notes::CREATED).is_some() {
-            return Ok(());
-        }
-        let lane = context.planned.lane.as_deref();
-        let found =
-            engine::runs::due::unfinished_notes(&self.deployer.db, &context.held.row, lane, PUSHING, PUTTING_BACK);
-        let found = found.await.map_err(unavailable)?;
-        match notes::unfinished_creation(|key| found.get(&notes::on(lane, key)).cloned()) {
-            Some(created) => context.put_note(notes::CREATED, created).await,
-            None => Ok(()),
-        }
+    fn target(&self, kind: TargetType) -> Result<Arc<dyn Target>, StepError> {
+        let found = self.deployer.targets.find(kind);
+        found.ok_or_else(|| internal(format!("this build lacks the platform {kind}")))
     }
 
     async fn prepare(&self, context: &Context) -> Result<Prepared, StepError> {
@@ -118,8 +111,8 @@ impl Steps {
             context: context.with(&self.deployer),
             imports: Imports::new(self.deployer.db.clone(), package.project_key.clone()),
             contents,
+            target: self.target(spec.infrastructure.kind)?,
             spec,
-            target: self.deployer.targets.automation_node(),
         })
     }
 
@@ -130,21 +123,21 @@ impl Steps {
         match planned.kind.as_str() {
             "validate_remap" => prepared.target.validate(&work).await,
             "push_bundle" => {
-                self.inherit_creation(&prepared.context).await?;
+                self.inherit(&prepared, "push_bundle", PUSHING).await?;
                 prepared.target.push(&work).await
             }
             "activate" => {
-                self.inherit(&prepared.context).await?;
+                self.inherit(&prepared, "activate", TURNING_OFF).await?;
                 prepared.target.activate(&work).await
             }
-            "enforce_run_as" => prepared.target.enforce_run_as(&work).await,
+            "enforce_run_as" => prepared.target.enforce(&work).await,
             "verify" => prepared.target.verify(&work).await,
             "switch_off" => {
                 // Kept by each: what a later one inherits are the notes of the newest.
-                self.inherit(&prepared.context).await?;
+                self.inherit(&prepared, "switch_off", TURNING_OFF).await?;
                 prepared.target.switch_off(&work).await
             }
-            "delete_project" => prepared.target.delete_project(&work).await,
+            "delete_project" => prepared.target.remove(&work).await,
             "restore" => prepared.target.restore(&work).await,
             other => Err(Failure::new(
                 STEP_UNKNOWN,
@@ -179,7 +172,11 @@ impl Doer for Steps {
     }
 
     async fn leave_safe(&self, context: &Context) -> Result<Option<String>, Lost> {
-        if context.held.state().spec.plan.on_failure == OnFailure::Restore || context.note(notes::STATES).is_none() {
+        if context.held.state().spec.plan.on_failure == OnFailure::Restore {
+            return Ok(None);
+        }
+        let target = spec(context).and_then(|spec| self.target(spec.infrastructure.kind));
+        if !target.is_ok_and(|target| target.needs_leaving_safe(&|key| context.note(key))) {
             return Ok(None);
         }
         let result = match self.prepare(context).await {
@@ -198,9 +195,11 @@ impl Doer for Steps {
     }
 
     fn is_in_flight(&self, context: &Context) -> bool {
-        notes::inherited(|key| context.note(key)).iter().any(|(key, _)| *key == notes::ACTIVATE)
-            || context.note(notes::DELETE).is_some_and(|asked| !asked.is_null())
+        // A spec or a platform that this worker can't read has no call of its own on the way.
+        let target = spec(context).and_then(|spec| self.target(spec.infrastructure.kind));
+        target.is_ok_and(|target| target.is_in_flight(&|key| context.note(key)))
     }
+
     fn lacks(&self, planned: &PlannedStep) -> Option<String> {
         hook::lacks(&self.hooks, planned)
     }

@@ -9,7 +9,8 @@ use std::{
 };
 
 use api::{
-    Arrival, ByteStream, Download, Failure, House, HttpMetrics, Key, Pass, Readiness, RestAnswer, RestCall, Settings,
+    Arrival, ByteStream, Download, Failure, House, HttpMetrics, Key, Package, Parent, Pass, Readiness, RestAnswer,
+    RestCall, Settings,
 };
 use async_graphql::{Context, Data, Object, Schema, SimpleObject, Subscription};
 use futures_util::{Stream, StreamExt, stream};
@@ -68,11 +69,11 @@ impl House for Toy {
     async fn upload(
         &self,
         _viewer: &Self::Viewer,
-        project_key: Option<&str>,
+        parent: Parent<'_>,
         _file_name: &str,
         mut content: ByteStream,
     ) -> Result<serde_json::Value, Failure> {
-        if project_key != Some("SALES") {
+        if parent != Parent::Project(Some("SALES")) {
             return Err(Failure::new(StatusCode::NOT_FOUND, "NOT_FOUND", "Nothing.").about("projectKey"));
         }
         self.0.uploading.notify_one();
@@ -87,8 +88,8 @@ impl House for Toy {
         Ok(serde_json::json!({"bundleId": "v1", "size": size}))
     }
 
-    async fn download(&self, _viewer: &Self::Viewer, project_key: &str, bundle_id: &str) -> Result<Download, Failure> {
-        if (project_key, bundle_id) != ("SALES", "v 1") {
+    async fn download(&self, _viewer: &Self::Viewer, package: Package<'_>) -> Result<Download, Failure> {
+        if package != Package::Bundle("SALES", "v 1") {
             return Err(Failure::new(StatusCode::NOT_FOUND, "NOT_FOUND", "Nothing."));
         }
         let bytes = self.0.stored.lock().unwrap().clone();
@@ -114,7 +115,7 @@ impl House for Toy {
                 "login": viewer.0, "method": call.method, "path": call.path, "query": call.query,
                 "body": String::from_utf8_lossy(&call.body),
             }))),
-            Some("bundle") => self.download(viewer, "SALES", "v 1").await.map(RestAnswer::Bundle),
+            Some("bundle") => self.download(viewer, Package::Bundle("SALES", "v 1")).await.map(RestAnswer::Package),
             _ => Err(Failure::new(StatusCode::NOT_FOUND, "NOT_FOUND", "Nothing.").about("path")),
         }
     }
@@ -143,7 +144,7 @@ impl House for Toy {
         content: ByteStream,
     ) -> Result<RestAnswer, Failure> {
         let project = call.query.iter().find(|(key, _)| key == "projectKey").map(|(_, value)| value.as_str());
-        self.upload(viewer, project, file_name, content).await.map(RestAnswer::Json)
+        self.upload(viewer, Parent::Project(project), file_name, content).await.map(RestAnswer::Json)
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use engine::{db::Tx, secrets::NodeTokenKind};
 use entities::{
-    account, api_key, idempotency_key, infrastructure, infrastructure_permission, membership, published_project,
+    account, api_key, connection, connection_permission, idempotency_key, infrastructure, infrastructure_permission,
+    membership, published_project,
 };
 use entities::{node_enrolment, published_project_permission, user_group};
 use sea_orm::{
@@ -164,6 +165,7 @@ pub(crate) async fn insert_group(tx: &Tx, name: &str, description: &str) -> Resu
         name: Set(name.to_owned()),
         description: Set(description.to_owned()),
         created_at: Set(tx.now().await?),
+        may_publish_services: Set(false),
     };
     let result = user_group::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(&**tx).await?;
     if inserted(&result) { Ok(()) } else { Err(Error::id_not_available("name")) }
@@ -176,6 +178,10 @@ pub(crate) async fn delete_group(tx: &Tx, name: &str, act: &Act<'_>) -> Result<(
         return Err(Error::field("LAST_ADMINISTRATOR", "name", "The group administrators can't be deleted."));
     }
     let (infrastructures, projects) = given_to(tx, name).await?;
+    let connections = connections_of(tx, name).await?;
+    for id in &connections {
+        tx.lock("connection", "id = $1", id.as_str()).await?;
+    }
     for id in &infrastructures {
         tx.lock("infrastructure", "id = $1", id.as_str()).await?;
     }
@@ -183,7 +189,8 @@ pub(crate) async fn delete_group(tx: &Tx, name: &str, act: &Act<'_>) -> Result<(
         tx.lock("published_project", "key = $1", key.as_str()).await?;
     }
     tx.lock("user_group", "name = $1", name).await?;
-    if given_to(tx, name).await? != (infrastructures.clone(), projects.clone()) {
+    let same = given_to(tx, name).await? == (infrastructures.clone(), projects.clone());
+    if !same || connections_of(tx, name).await? != connections {
         return Err(Error::conflict("a group got or lost rights while it was to be deleted"));
     }
     let (now, by) = (tx.now().await?, act.login());
@@ -191,8 +198,22 @@ pub(crate) async fn delete_group(tx: &Tx, name: &str, act: &Act<'_>) -> Result<(
         act.along(tx, Object::new(ObjectKind::Infrastructure, id)).await?;
     }
     for key in &projects {
-        act.along(tx, Object::new(ObjectKind::PublishedProject, key)).await?;
+        act.along(tx, Object::published(key)).await?;
     }
+    for id in &connections {
+        act.along(tx, Object::new(ObjectKind::Connection, id)).await?;
+    }
+    connection::Entity::update_many()
+        .col_expr(connection::Column::Version, Expr::col(connection::Column::Version).add(1))
+        .col_expr(connection::Column::UpdatedAt, now.into())
+        .col_expr(connection::Column::UpdatedBy, by.into())
+        .filter(connection::Column::Id.is_in(connections))
+        .exec(&**tx)
+        .await?;
+    connection_permission::Entity::delete_many()
+        .filter(connection_permission::Column::GroupName.eq(name))
+        .exec(&**tx)
+        .await?;
     infrastructure::Entity::update_many()
         .col_expr(
             infrastructure::Column::OtherVersion,
@@ -233,6 +254,15 @@ pub(crate) async fn delete_group(tx: &Tx, name: &str, act: &Act<'_>) -> Result<(
         .await?;
     user_group::Entity::delete_many().filter(user_group::Column::Name.eq(name)).exec(&**tx).await?;
     Ok(())
+}
+
+/// On which connections a group has rights.
+async fn connections_of(tx: &Tx, group: &str) -> Result<BTreeSet<String>> {
+    let rows = connection_permission::Entity::find()
+        .filter(connection_permission::Column::GroupName.eq(group))
+        .all(&**tx)
+        .await?;
+    Ok(rows.into_iter().map(|row| row.connection_id).collect())
 }
 
 /// On which infrastructures and published projects a group has rights.

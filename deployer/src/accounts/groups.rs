@@ -24,11 +24,18 @@ pub struct Group {
     pub description: String,
     /// When, in µs since the Unix epoch.
     pub created_at: i64,
+    /// Its members may publish API services.
+    pub may_publish_services: bool,
 }
 
 impl From<user_group::Model> for Group {
     fn from(row: user_group::Model) -> Self {
-        Self { name: row.name, description: row.description, created_at: row.created_at }
+        Self {
+            name: row.name,
+            description: row.description,
+            created_at: row.created_at,
+            may_publish_services: row.may_publish_services,
+        }
     }
 }
 
@@ -128,6 +135,31 @@ async fn describe_once(
     act.before(&tx).await?;
     user_group::Entity::update_many()
         .col_expr(user_group::Column::Description, description.into())
+        .filter(user_group::Column::Name.eq(name))
+        .exec(&*tx)
+        .await?;
+    act.commit(tx).await?;
+    read_back(deployer, viewer, name).await
+}
+
+/// Lets the members of a group publish API services, or not. Global administrators alone, who may always.
+///
+/// # Errors
+/// `FORBIDDEN`, `NOT_FOUND`.
+pub async fn set_may_publish_services(deployer: &Deployer, viewer: &Viewer, name: &str, may: bool) -> Result<Group> {
+    let act = act(deployer, viewer, "setGroupRights", name);
+    act.once(set_rights_once(deployer, viewer, name, may, &act)).await
+}
+
+async fn set_rights_once(deployer: &Deployer, viewer: &Viewer, name: &str, may: bool, act: &Act<'_>) -> Result<Group> {
+    rights::require_global_admin(viewer)?;
+    let tx = deployer.db.begin().await?;
+    if !text::storable(name) || !tx.lock("user_group", "name = $1", name).await? {
+        return Err(Error::not_found("name"));
+    }
+    act.before(&tx).await?;
+    user_group::Entity::update_many()
+        .col_expr(user_group::Column::MayPublishServices, may.into())
         .filter(user_group::Column::Name.eq(name))
         .exec(&*tx)
         .await?;

@@ -10,6 +10,7 @@ use super::object::{ObjectKind, Outcome};
 use crate::{
     Deployer,
     error::{Error, Result},
+    halves,
     paging::{Listing, Page},
     rights::{self, Level, Right},
     text,
@@ -91,7 +92,7 @@ impl Event {
             object_kind: row.object_kind,
             object_id: row.object_id,
             infrastructure_id: row.infrastructure_id,
-            project_key: row.project_key,
+            project_key: row.project_key.map(|key| halves::shown(&key).to_owned()),
             outcome: row.outcome,
             times: row.times,
             chained: Some(Chained { seq: row.seq, prev: row.prev, hash: row.hash, signature: row.signature }),

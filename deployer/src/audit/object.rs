@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use engine::secrets::ApiKey;
 
+use crate::halves;
+
 /// The most characters of an id that a record holds.
 const LONGEST: usize = 200;
 /// So many characters has an API key's id. What follows them is secret.
@@ -43,6 +45,12 @@ words!(
         Infrastructure = "INFRASTRUCTURE",
         /// A published project.
         PublishedProject = "PUBLISHED_PROJECT",
+        /// A published API service.
+        PublishedService = "PUBLISHED_SERVICE",
+        /// A version of a published API service: `SERVICE/VERSION`.
+        ServiceVersion = "SERVICE_VERSION",
+        /// A connection to a platform.
+        Connection = "CONNECTION",
         /// A bundle: `PROJECT/ID`.
         Bundle = "BUNDLE",
         /// A deployment.
@@ -108,10 +116,35 @@ impl Object {
         Self { project: Some(project.clone()), ..Self::new(ObjectKind::Bundle, &format!("{project}/{id}")) }
     }
 
+    /// A published API service, by the id that people call it by.
+    pub fn service(id: &str) -> Self {
+        let project = Some(tidy(&halves::service_key(id)));
+        Self { project, ..Self::new(ObjectKind::PublishedService, id) }
+    }
+
+    /// A version of a published API service.
+    pub fn version(service: &str, version: &str) -> Self {
+        let project = Some(tidy(&halves::service_key(service)));
+        Self { project, ..Self::new(ObjectKind::ServiceVersion, &format!("{}/{version}", tidy(service))) }
+    }
+
+    /// What is published under this key, of whichever half.
+    pub(crate) fn published(key: &str) -> Self {
+        match halves::service_id(key) {
+            Some(id) => Self::service(id),
+            None => Self::new(ObjectKind::PublishedProject, key),
+        }
+    }
+
     /// It concerns these, too.
     #[must_use]
     pub fn on(self, infrastructure: &str, project: &str) -> Self {
         Self { infrastructure: Some(tidy(infrastructure)), project: Some(tidy(project)), ..self }
+    }
+    /// It concerns this published service, too.
+    #[must_use]
+    pub fn on_service(self, infrastructure: &str, service: &str) -> Self {
+        self.on(infrastructure, &halves::service_key(service))
     }
 }
 

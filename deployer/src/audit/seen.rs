@@ -4,18 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use engine::ids::RunId;
 use entities::{
-    account, api_key, bundle, deployment, hook, hook_code, infrastructure, infrastructure_permission, membership,
-    node_enrolment, pool, published_project, published_project_permission, run, stage, user_group, worker,
+    account, api_key, bundle, connection, connection_permission, deployment, hook, hook_code, infrastructure,
+    infrastructure_permission, membership, node_enrolment, pool, published_project, published_project_permission, run,
+    stage, user_group, worker,
 };
 use sea_orm::{ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
+use targets::spec::SecretRef;
 
 use super::{
     chain::hex,
     object::{Object, ObjectKind},
 };
-use crate::{error::Result, infrastructures::nodes, rights::Level};
+use crate::{error::Result, halves, infrastructures::nodes, rights::Level};
 
 /// A value that is longer than so many bytes of JSON is recorded as its hash and size.
 const LONGEST: usize = 4 << 10;
@@ -29,6 +31,8 @@ const SECRETS: [&str; 2] = ["adminKey", "governanceKey"];
 
 /// What clients keep in settings. Nobody knows what it is: a record says that it changed, and not to what.
 const OTHER: &str = "other";
+/// What a schema describes, with secrets in it.
+const DOCUMENTS: [&str; 2] = ["platform", "queryLog"];
 /// All of that kind.
 const KEPT: [&str; 3] = [OTHER, "auditing", "logging"];
 
@@ -49,6 +53,12 @@ pub(crate) async fn look<C: ConnectionTrait>(db: &C, object: &Object) -> Result<
         ObjectKind::Bundle => {
             Seen { fields: bundle(db, id).await?, project: object.project.clone(), ..Seen::default() }
         }
+        ObjectKind::PublishedService => project(db, &halves::service_key(id)).await?,
+        ObjectKind::ServiceVersion => {
+            let fields = bundle(db, &halves::service_key(id)).await?;
+            Seen { fields, project: object.project.clone(), ..Seen::default() }
+        }
+        ObjectKind::Connection => plain(connection(db, id).await?),
         ObjectKind::Deployment => deployment(db, id).await?,
         ObjectKind::Update => update(db, id).await?,
         ObjectKind::Stage => plain(stages(db, id).await?),
@@ -81,6 +91,10 @@ async fn infrastructure<C: ConnectionTrait>(db: &C, id: &str) -> Result<Seen> {
         fields.insert(format!("nodes.{node}.adminKey"), json!(key));
     }
     for (name, value) in serde_json::from_str::<Map<String, Value>>(&row.settings)? {
+        if DOCUMENTS.contains(&name.as_str()) {
+            flatten(&name, &value, &mut fields);
+            continue;
+        }
         let value = if KEPT.contains(&name.as_str()) { unread(&value) } else { value };
         fields.insert(name, value);
     }
@@ -157,9 +171,40 @@ async fn project<C: ConnectionTrait>(db: &C, key: &str) -> Result<Seen> {
     Ok(Seen { fields, infrastructure: None, project: Some(row.key) })
 }
 
+async fn connection<C: ConnectionTrait>(db: &C, id: &str) -> Result<Map<String, Value>> {
+    let Some(row) = connection::Entity::find_by_id(id).one(db).await? else { return Ok(Map::new()) };
+    let mut fields = map([("kind", json!(row.kind))]);
+    flatten("settings", &serde_json::from_str(&row.settings)?, &mut fields);
+    let permissions = connection_permission::Entity::find()
+        .filter(connection_permission::Column::ConnectionId.eq(id))
+        .all(db)
+        .await?;
+    for row in permissions {
+        fields.insert(format!("permissions.{}", row.group_name), json!(Level::from_row(row.level)));
+    }
+    Ok(fields)
+}
+
+/// A document, each of its values under its path. Of a secret the record says that it is there, and by the beginning of its row's id that it is another one.
+fn flatten(path: &str, document: &Value, fields: &mut Map<String, Value>) {
+    match (SecretRef::read(document), document) {
+        (Some(secret), _) => {
+            let version: String = secret.id.chars().take(8).collect();
+            fields.insert(path.to_owned(), json!(format!("{SET} ({version})")));
+        }
+        (None, Value::Object(object)) => {
+            object.iter().for_each(|(key, value)| flatten(&format!("{path}.{key}"), value, fields));
+        }
+        (None, Value::Array(items)) => {
+            items.iter().enumerate().for_each(|(at, value)| flatten(&format!("{path}[{at}]"), value, fields));
+        }
+        (None, plain) => drop(fields.insert(path.to_owned(), plain.clone())),
+    }
+}
+
 async fn bundle<C: ConnectionTrait>(db: &C, id: &str) -> Result<Map<String, Value>> {
-    // Neither part of the id has a slash.
-    let (project, id) = id.split_once('/').unwrap_or((id, ""));
+    // No id has a slash; the key of a service has one before its own.
+    let (project, id) = id.rsplit_once('/').unwrap_or((id, ""));
     let row = bundle::Entity::find_by_id((project.to_owned(), id.to_owned())).one(db).await?;
     Ok(row.map_or_else(Map::new, |row| {
         map([("sha256", json!(row.sha256)), ("size", json!(row.size)), ("fileName", json!(row.file_name))])
@@ -169,7 +214,7 @@ async fn bundle<C: ConnectionTrait>(db: &C, id: &str) -> Result<Map<String, Valu
 async fn deployment<C: ConnectionTrait>(db: &C, id: &str) -> Result<Seen> {
     let Some(row) = deployment::Entity::find_by_id(id).one(db).await? else { return Ok(Seen::default()) };
     let mut fields = map([
-        ("publishedProject", json!(row.project_key)),
+        ("publishedProject", json!(halves::shown(&row.project_key))),
         ("infrastructure", json!(row.infrastructure_id)),
         ("bundleId", json!(row.bundle_id)),
         ("deployedProjectKey", json!(row.deployed_project_key)),
@@ -179,6 +224,10 @@ async fn deployment<C: ConnectionTrait>(db: &C, id: &str) -> Result<Seen> {
         let value = match name.as_str() {
             "local_variables" if !value.is_null() => digest(&value),
             OTHER => unread(&value),
+            "api" => {
+                flatten("api", &value, &mut fields);
+                continue;
+            }
             _ => value,
         };
         fields.insert(camel(&name), value);
@@ -235,7 +284,8 @@ async fn user<C: ConnectionTrait>(db: &C, login: &str) -> Result<Map<String, Val
 
 async fn group<C: ConnectionTrait>(db: &C, name: &str) -> Result<Map<String, Value>> {
     let Some(row) = user_group::Entity::find_by_id(name).one(db).await? else { return Ok(Map::new()) };
-    let mut fields = map([("description", json!(row.description))]);
+    let may = row.may_publish_services;
+    let mut fields = map([("description", json!(row.description)), ("mayPublishServices", json!(may))]);
     let members = membership::Entity::find().filter(membership::Column::GroupName.eq(name)).all(db).await?;
     fields.extend(members.into_iter().map(|row| (format!("members.{}", row.login), json!(true))));
     let levels = infrastructure_permission::Entity::find()

@@ -13,7 +13,7 @@ use crate::{
     archive::{self, Contents, Limits},
     audit::{Object, act::Act},
     error::{Error, Problems, Result},
-    names, projects,
+    halves, names, projects,
     rights::{self, Right},
     text,
     viewer::Viewer,
@@ -86,7 +86,17 @@ where
         may_upload(deployer, viewer, &key.project_key).await?;
     }
     check_new(deployer.db.pool(), &key, staged.sha256()).await?;
-    match publish(deployer, viewer, &key, file_name, &staged, &read, act).await {
+    let name = read.project_name.as_deref().filter(|name| !name.trim().is_empty()).unwrap_or(&key.project_key);
+    let row = bundle::ActiveModel {
+        file_name: Set(file_name.to_owned()),
+        contents: Set(serde_json::to_string(&read.for_target())?),
+        manifest: Set(serde_json::to_string(&read.manifest)?),
+        inferred: Set(read.contents == Contents::Inferred),
+        release_notes: Set(read.manifest.release_notes.clone().unwrap_or_default().replace('\0', "")),
+        design_node: Set(Some(serde_json::to_string(&read.design_node())?)),
+        ..Default::default()
+    };
+    match publish(deployer, viewer, &key, &staged, name, row, act).await {
         Ok((row, created_project)) => {
             tracing::info!(
                 project = key.project_key,
@@ -111,9 +121,9 @@ async fn publish(
     deployer: &Deployer,
     viewer: &Viewer,
     key: &BundleKey,
-    file_name: &str,
     staged: &Staged,
-    read: &archive::BundleContents,
+    name: &str,
+    row: bundle::ActiveModel,
     act: &Act<'_>,
 ) -> Result<(bundle::Model, bool)> {
     let package = deployer.packages.commit(staged).await.map_err(store_error)?;
@@ -121,25 +131,8 @@ async fn publish(
     // Its removal by somebody who deletes the same content waits for us; if it came first, this puts the package back.
     hold_content(&tx, staged.sha256()).await?;
     deployer.packages.commit(staged).await.map_err(store_error)?;
-    let name = read.project_name.as_deref().filter(|name| !name.trim().is_empty()).unwrap_or(&key.project_key);
-    let stored = store(&tx, viewer, key, staged, name, || {
-        Ok(bundle::ActiveModel {
-            project_key: Set(key.project_key.clone()),
-            bundle_id: Set(key.bundle_id.clone()),
-            sha256: Set(staged.sha256().to_owned()),
-            size: Set(i64::try_from(staged.size()).unwrap_or(i64::MAX)),
-            store_key: Set(package.as_str().to_owned()),
-            file_name: Set(file_name.to_owned()),
-            contents: Set(serde_json::to_string(&read.for_target())?),
-            manifest: Set(serde_json::to_string(&read.manifest)?),
-            inferred: Set(read.contents == Contents::Inferred),
-            release_notes: Set(read.manifest.release_notes.clone().unwrap_or_default().replace('\0', "")),
-            uploaded_by: Set(viewer.login.clone()),
-            design_node: Set(Some(serde_json::to_string(&read.design_node())?)),
-            ..Default::default()
-        })
-    })
-    .await?;
+    let row = bundle::ActiveModel { store_key: Set(package.as_str().to_owned()), ..row };
+    let stored = store(&tx, viewer, key, staged, name, row).await?;
     if stored.1 {
         act.note(Map::from_iter([("createdProject".to_owned(), true.into())]));
     }
@@ -172,7 +165,7 @@ async fn store(
     key: &BundleKey,
     staged: &Staged,
     project_name: &str,
-    row: impl FnOnce() -> Result<bundle::ActiveModel>,
+    row: bundle::ActiveModel,
 ) -> Result<(bundle::Model, bool)> {
     let name: String = project_name.chars().filter(|c| !c.is_control()).take(text::LINE).collect();
     let created = projects::insert(tx, &key.project_key, &name, viewer).await?;
@@ -182,23 +175,45 @@ async fn store(
         return Err(Error::id_not_available("projectKey"));
     }
     check_new(&**tx, key, staged.sha256()).await?;
-    let mut row = row()?;
-    row.uploaded_at = Set(tx.now().await?);
-    Ok((bundle::Entity::insert(row).exec_with_returning(&**tx).await?, created))
+    Ok((insert(tx, viewer, key, staged, row).await?, created))
+}
+
+/// Adds the row of a package, with what every one has.
+pub(crate) async fn insert(
+    tx: &Tx,
+    viewer: &Viewer,
+    key: &BundleKey,
+    staged: &Staged,
+    row: bundle::ActiveModel,
+) -> Result<bundle::Model> {
+    let row = bundle::ActiveModel {
+        project_key: Set(key.project_key.clone()),
+        bundle_id: Set(key.bundle_id.clone()),
+        sha256: Set(staged.sha256().to_owned()),
+        size: Set(i64::try_from(staged.size()).unwrap_or(i64::MAX)),
+        uploaded_by: Set(viewer.login.clone()),
+        uploaded_at: Set(tx.now().await?),
+        ..row
+    };
+    Ok(bundle::Entity::insert(row).exec_with_returning(&**tx).await?)
 }
 
 /// Refuses an id that is taken, or that means another content.
-async fn check_new<C: ConnectionTrait>(db: &C, key: &BundleKey, sha256: &str) -> Result<()> {
+pub(crate) async fn check_new<C: ConnectionTrait>(db: &C, key: &BundleKey, sha256: &str) -> Result<()> {
     let id = (key.project_key.clone(), key.bundle_id.clone());
+    let half = halves::half_of(&key.project_key);
+    let (noun, package) = (halves::noun(half), halves::package(half));
     if bundle::Entity::find_by_id(id.clone()).one(db).await?.is_some() {
-        let message =
-            "The published project has a bundle with this id. Bundles never change: make a new one with another id.";
-        return Err(Error::field("BUNDLE_EXISTS", "bundleId", message));
+        let message = format!(
+            "The {noun} has a {package} with this id. A {package} never changes: make a new one with another id."
+        );
+        return Err(Error::field("BUNDLE_EXISTS", super::field(half), message));
     }
     let bound = package_binding::Entity::find_by_id(id).one(db).await?;
     if bound.is_some_and(|bound| bound.sha256 != sha256) {
-        let message = "This id stands for another content, and keeps it for good. Make the bundle with another id.";
-        return Err(Error::field("BUNDLE_ID_BOUND", "bundleId", message));
+        let message =
+            format!("This id stands for another content, and keeps it for good. Make the {package} with another id.");
+        return Err(Error::field("BUNDLE_ID_BOUND", super::field(half), message));
     }
     Ok(())
 }

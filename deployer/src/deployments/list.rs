@@ -9,11 +9,14 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait as _, Query},
 };
 
+use targets::target::Half;
+
 use super::Deployment;
 use crate::{
     Deployer,
     accounts::users::contains,
     error::Result,
+    halves,
     paging::{Listing, Page},
     projects::storable,
     rights::{self, Access},
@@ -28,6 +31,10 @@ pub struct Filter {
     pub infrastructure: Option<String>,
     /// Of this published project.
     pub project: Option<String>,
+    /// Of this published service.
+    pub service: Option<String>,
+    /// Of projects, or of API services.
+    pub half: Option<Half>,
     /// On an infrastructure of this stage.
     pub stage: Option<String>,
     /// On an infrastructure whose stage is gone.
@@ -65,7 +72,11 @@ pub async fn by_ids(deployer: &Deployer, viewer: &Viewer, ids: &[String]) -> Res
 /// # Errors
 /// Faults only.
 pub async fn list(deployer: &Deployer, viewer: &Viewer, filter: &Filter, page: &Page) -> Result<Listing<Deployment>> {
-    if [&filter.infrastructure, &filter.project, &filter.stage].into_iter().flatten().any(|id| !text::storable(id)) {
+    if [&filter.infrastructure, &filter.project, &filter.service, &filter.stage]
+        .into_iter()
+        .flatten()
+        .any(|id| !text::storable(id))
+    {
         return Ok(page.listing(Vec::new(), |deployment: &Deployment| deployment.id.clone()));
     }
     let mut query = deployment::Entity::find().filter(rights::deployments_where(viewer, Access::See));
@@ -74,6 +85,12 @@ pub async fn list(deployer: &Deployer, viewer: &Viewer, filter: &Filter, page: &
     }
     if let Some(project) = &filter.project {
         query = query.filter(deployment::Column::ProjectKey.eq(project));
+    }
+    if let Some(service) = &filter.service {
+        query = query.filter(deployment::Column::ProjectKey.eq(halves::service_key(service)));
+    }
+    if let Some(half) = filter.half {
+        query = query.filter(halves::of_half(deployment::Column::ProjectKey, half));
     }
     if let Some(stage) = &filter.stage {
         let there = Query::select()

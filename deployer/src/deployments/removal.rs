@@ -1,6 +1,8 @@
 //! Deleting a deployment, with a choice of what becomes of its project on the node. What is done there is done by a recorded update; the deployment goes
 //! when that has succeeded.
 
+use std::time::Duration;
+
 use engine::db::{Db, Tx, clock_sql, sql_with};
 use engine::{ids::RunId, journal::Status, runs};
 use entities::{api_key, deployment, drift, idempotency_key, removal, run};
@@ -12,7 +14,8 @@ use super::write;
 use crate::{
     Deployer,
     audit::{Object, ObjectKind, act::Act},
-    error::Result,
+    error::{Error, Result},
+    sealed,
     updates::{self, Accepted, purpose::Purpose},
     viewer::{Via, Viewer},
 };
@@ -70,6 +73,70 @@ pub async fn delete_with(
     }
     let accepted = updates::ask::ask(deployer, viewer, id, Purpose::Delete(on_node), idempotency_key).await?;
     Ok(Deletion::Requested(Box::new(accepted)))
+}
+
+/// How often it is looked whether an update has ended.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Deletes a deployment with all that its updates made on the platform, and answers when it is gone. `ignoring`: it goes even if that fails. `within` bounds the wait.
+///
+/// # Errors
+/// Those of [`delete_with`]; `PRE_DELETE_FAILED` when what was made could not be taken away; `PRE_DELETE_UNFINISHED` when that took longer: it goes on.
+pub async fn delete_wholly(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    id: &str,
+    ignoring: bool,
+    within: Duration,
+) -> Result<()> {
+    let asked = updates::ask::ask(deployer, viewer, id, Purpose::Delete(OnNode::DeleteProject), None).await;
+    let accepted = match asked {
+        Ok(accepted) => accepted,
+        // Nothing was made: there is nothing to take away.
+        Err(Error::Refused(refusals)) if refusals.iter().all(|refusal| refusal.code == "NOT_DEPLOYED") => {
+            return write::delete(deployer, viewer, id).await;
+        }
+        // A platform that can't even be named any more can't be asked.
+        Err(Error::Refused(refusals))
+            if ignoring
+                && refusals
+                    .iter()
+                    .all(|one| one.code != "UPDATE_RUNNING" && one.code != "NOT_FOUND" && one.code != "FORBIDDEN") =>
+        {
+            return write::delete(deployer, viewer, id).await;
+        }
+        Err(error) => return Err(error),
+    };
+    let run = accepted.update.id;
+    let ended = tokio::time::timeout(within, ended(deployer, run)).await;
+    let Ok(ended) = ended else {
+        let message =
+            format!("Update {run} still takes away what was made on the platform. The deployment goes when it has.");
+        return Err(Error::field("PRE_DELETE_UNFINISHED", "id", message));
+    };
+    let (status, failure) = ended?;
+    if matches!(status, Status::Succeeded | Status::Warning) {
+        remove(&deployer.db, id).await?;
+        return Ok(());
+    }
+    if ignoring && status != Status::Stuck {
+        return write::delete(deployer, viewer, id).await;
+    }
+    let message = format!("What was made on the platform could not be taken away, so the deployment stays: {failure}");
+    Err(Error::field("PRE_DELETE_FAILED", "id", message))
+}
+
+/// Waits until an update has ended, or is stuck; answers how, and why.
+async fn ended(deployer: &Deployer, run: RunId) -> Result<(Status, String)> {
+    loop {
+        let loaded = runs::load(deployer.db.pool(), run).await?.ok_or_else(|| Error::not_found("id"))?;
+        let status = loaded.state.status();
+        if !matches!(status, Status::Queued | Status::Running | Status::Waiting) {
+            let failure = loaded.state.stopped.as_ref();
+            return Ok((status, failure.map_or_else(|| "it was cancelled.".to_owned(), |one| one.message.clone())));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Removes the deployments whose deletion has done its work on the node; answers how many. For a worker, in nobody's name: the right was asked for when the
@@ -144,6 +211,7 @@ pub(super) async fn erase(tx: &Tx, id: &str) -> Result<()> {
     runs::forget(tx, id).await?;
     idempotency_key::Entity::delete_many().filter(idempotency_key::Column::DeploymentId.eq(id)).exec(&**tx).await?;
     drift::Entity::delete_by_id(id).exec(&**tx).await?;
+    sealed::forget_owner(tx, &sealed::deployment_owner_of(id)).await?;
     removal::Entity::delete_by_id(id).exec(&**tx).await?;
     deployment::Entity::delete_by_id(id.to_owned()).exec(&**tx).await?;
     Ok(())

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use targets::spec::{CodeEnvsBehavior, ConnectionRemapping, Remapping};
 
+use super::api::{ApiChange, ApiSettings};
 use crate::{
     error::{Problems, Result},
     infrastructures::{remappings, validate::MOST_OTHER},
@@ -52,6 +53,9 @@ pub struct Settings {
     pub disabled: bool,
     /// What clients keep here that means nothing to us: answered as it was given.
     pub other: Map<String, Value>,
+    /// Of an API service; None for a project.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api: Option<ApiSettings>,
 }
 
 /// What to change of a deployment; None leaves it as it is.
@@ -96,6 +100,8 @@ pub struct SettingsChange {
     pub tags: Option<Vec<String>>,
     /// All that clients keep.
     pub other: Option<Map<String, Value>>,
+    /// Of an API service.
+    pub api: ApiChange,
     /// Where in the list that came in a scenario stands that stands there before: what is meant by both, nobody knows.
     pub repeated_scenarios: Vec<usize>,
 }
@@ -145,6 +151,10 @@ impl Settings {
         }
         if let Some(on_failure) = change.on_failure {
             self.on_failure = on_failure;
+        }
+        // Of a project this is done by an update alone, which notes what was on.
+        if let (Some(enabled), Some(_)) = (change.api.enabled, &self.api) {
+            self.disabled = !enabled;
         }
         if let Some(disable) = change.disable_automatic_triggers {
             self.disable_automatic_triggers = disable;

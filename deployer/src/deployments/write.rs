@@ -9,10 +9,11 @@ use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _,
     IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _, sea_query::ExprTrait as _,
 };
-use targets::spec::Remapping;
+use targets::{spec::Remapping, target::Half};
 
 use super::{
     Deployment,
+    api::{self, ApiSettings, PreparedApi},
     list::{get, views},
     removal::erase,
     settings::{Change, Settings, SettingsChange},
@@ -24,9 +25,9 @@ use crate::{
     bundles::{self, BundleKey, Hold},
     error::{Error, Problems, Result},
     governance::{Wish, refuse_warnings},
-    infrastructures, names,
+    halves, infrastructures, names, platform,
     rights::{self, Access, Level, Right},
-    versions,
+    sealed, services, versions,
     viewer::Viewer,
 };
 
@@ -63,7 +64,12 @@ pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewDeployment) ->
 
 async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment, act: &Act<'_>) -> Result<Deployment> {
     let both = sides(deployer.db.pool(), viewer, &new).await?;
-    let deployed = new.deployed_project_key.clone().unwrap_or_else(|| new.project_key.clone());
+    let half = halves::half_of(&new.project_key);
+    let target = platform::target_of(deployer, &both)?;
+    if target.describe().half != half {
+        return Err(other_half(half));
+    }
+    let deployed = new.deployed_project_key.clone().unwrap_or_else(|| halves::shown(&new.project_key).to_owned());
     let place = infrastructures::Settings::read(&both.settings)?;
     // What is merged at each update need not be copied: a copy would win over what the infrastructure says later.
     let copied = |theirs: Vec<Remapping>| match new.settings.merge_infrastructure_remapping {
@@ -75,15 +81,20 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment, a
         // None to copy: what is on the node is left alone until somebody sets some.
         code_env_remapping: Some(copied(place.code_env_remapping)).filter(|list| !list.is_empty()),
         container_exec_remapping: Some(copied(place.container_exec_remapping)).filter(|list| !list.is_empty()),
+        api: (half == Half::Api).then(ApiSettings::default),
         ..Settings::default()
     };
-    let settings = defaults.with(&new.settings);
+    let mut settings = defaults.with(&new.settings);
     let mut problems = Problems::default();
     names::check(&new.id, "id", &mut problems);
-    names::check(&new.bundle_id, "bundleId", &mut problems);
-    names::check(&deployed, "deployedProjectKey", &mut problems);
+    names::check(&new.bundle_id, bundles::field(half), &mut problems);
+    names::check(&deployed, deployed_field(half), &mut problems);
     settings.check(&mut problems);
     new.settings.check(&mut problems);
+    let api = match &settings.api {
+        Some(api) => Some(api::prepare(target.as_ref(), api, &new.settings.api, &mut problems)?),
+        None => None,
+    };
     problems.check()?;
     if names::is_reserved(&new.id) {
         return Err(Error::id_not_available("id"));
@@ -99,6 +110,9 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment, a
     // The rights may have gone while we waited.
     sides(&*tx, viewer, &new).await?;
     require_bundle(&tx, &new.project_key, &new.bundle_id).await?;
+    if let Some(api) = api {
+        settings.api = Some(put_api(deployer, &tx, &new.project_key, &new.id, api).await?);
+    }
     let now = tx.now().await?;
     let row = deployment::ActiveModel {
         id: Set(new.id.clone()),
@@ -117,7 +131,7 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment, a
     };
     // A conflict on the id is no error; one on the place is, and ends the transaction.
     let result = deployment::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(&*tx).await;
-    if !inserted(&result.map_err(unless_taken)?) {
+    if !inserted(&result.map_err(|error| unless_taken(error, half))?) {
         return Err(Error::id_not_available("id"));
     }
     act.commit(tx).await?;
@@ -127,12 +141,13 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment, a
 /// The infrastructure's row, once the viewer may deploy on it and the project. What is hidden is told for both fields at once.
 async fn sides<C: ConnectionTrait>(db: &C, viewer: &Viewer, new: &NewDeployment) -> Result<infrastructure::Model> {
     let mut problems = Problems::default();
+    let field = parent_field(halves::half_of(&new.project_key));
     names::check(&new.infrastructure_id, "infrastructureId", &mut problems);
-    names::check(&new.project_key, "projectKey", &mut problems);
+    names::check(halves::shown(&new.project_key), field, &mut problems);
     problems.check()?;
     let place =
         rights::require_infrastructure(db, viewer, &new.infrastructure_id, Level::Deploy, "infrastructureId").await;
-    let project = rights::require_published_project(db, viewer, &new.project_key, Right::Deploy, "projectKey").await;
+    let project = rights::require_published_project(db, viewer, &new.project_key, Right::Deploy, field).await;
     match (place, project) {
         (Ok(place), Ok(_)) => Ok(place),
         (Err(Error::Refused(mut here)), Err(Error::Refused(there))) => {
@@ -177,7 +192,15 @@ async fn update_once(
     let tx = deployer.db.begin().await?;
     let row = lock(&tx, viewer, id, "id").await?;
     act.before(&tx).await?;
-    let settings = changed(&row, &change)?;
+    let mut settings = changed(&row, &change)?;
+    let half = halves::half_of(&row.project_key);
+    if let Some(old) = &settings.api {
+        let target = platform::of_deployment(deployer, &row).await?;
+        let mut problems = Problems::default();
+        let api = api::prepare(target.as_ref(), old, &change.settings.api, &mut problems)?;
+        problems.check()?;
+        settings.api = Some(put_api(deployer, &tx, &row.project_key, id, api).await?);
+    }
     if let Some(bundle_id) = change.bundle_id.as_ref().filter(|bundle| **bundle != row.bundle_id) {
         require_bundle(&tx, &row.project_key, bundle_id).await?;
     }
@@ -189,7 +212,11 @@ async fn update_once(
         row.deployed_project_key = Set(deployed);
     }
     row.settings = Set(serde_json::to_string(&settings)?);
-    let row = row.update(&*tx).await.map_err(unless_taken)?;
+    let row = row.update(&*tx).await.map_err(|error| unless_taken(error, half))?;
+    if half == Half::Api {
+        let kept = sealed::named_in(&row.settings)?;
+        sealed::forget_unused_of(&tx, &sealed::deployment_owner_of(id), &kept, Some(id)).await?;
+    }
     act.commit(tx).await?;
     views(deployer, viewer, vec![row]).await?.pop().ok_or_else(|| Error::not_found("id"))
 }
@@ -229,17 +256,17 @@ fn changed(row: &deployment::Model, change: &Change) -> Result<Settings> {
     let mut problems = Problems::default();
     settings.check(&mut problems);
     change.settings.check(&mut problems);
+    let half = halves::half_of(&row.project_key);
     if let Some(bundle_id) = &change.bundle_id {
-        names::check(bundle_id, "bundleId", &mut problems);
+        names::check(bundle_id, bundles::field(half), &mut problems);
     }
     let moved = change.deployed_project_key.as_ref().filter(|key| **key != row.deployed_project_key);
     if let Some(deployed) = moved {
-        names::check(deployed, "deployedProjectKey", &mut problems);
-        // The project on the node would be left behind, unwatched.
+        names::check(deployed, deployed_field(half), &mut problems);
+        // What is on the node would be left behind, unwatched.
         if row.last_run_no > 0 {
-            let message =
-                "An update was requested already, so the project keeps its key on the node. Make another deployment.";
-            problems.add("DEPLOYED_PROJECT_KEY_FIXED", "deployedProjectKey", message);
+            let message = "An update was requested already, so it keeps its name on the node. Make another deployment.";
+            problems.add("DEPLOYED_PROJECT_KEY_FIXED", deployed_field(half), message);
         }
     }
     problems.check()?;
@@ -293,21 +320,62 @@ async fn keep_infrastructure(tx: &Tx, id: &str) -> Result<()> {
 /// # Errors
 /// `BUNDLE_UNKNOWN`.
 pub(crate) async fn require_bundle(tx: &Tx, project_key: &str, bundle_id: &str) -> Result<()> {
-    let key = BundleKey { project_key: project_key.to_owned(), bundle_id: bundle_id.to_owned() };
-    let found = bundles::lock(tx, &key, Hold::Keep).await?;
-    found
-        .map(|_| ())
-        .ok_or_else(|| Error::field("BUNDLE_UNKNOWN", "bundleId", "The published project has no bundle with this id."))
+    let half = halves::half_of(project_key);
+    require_package(tx, project_key, bundle_id, bundles::field(half)).await
+}
+
+async fn require_package(tx: &Tx, key: &str, package: &str, field: &str) -> Result<()> {
+    let half = halves::half_of(key);
+    let package = BundleKey { project_key: key.to_owned(), bundle_id: package.to_owned() };
+    let found = bundles::lock(tx, &package, Hold::Keep).await?;
+    found.map(|_| ()).ok_or_else(|| {
+        let message = format!("The {} has no {} with this id.", halves::noun(half), halves::package(half));
+        Error::field("BUNDLE_UNKNOWN", field, message)
+    })
+}
+
+/// Seals what was entered of an API service. What it names must be there when we commit.
+async fn put_api(deployer: &Deployer, tx: &Tx, key: &str, id: &str, api: PreparedApi) -> Result<ApiSettings> {
+    for (at, share) in api.versions().iter().enumerate() {
+        require_package(tx, key, &share.version, &format!("versions[{at}].version")).await?;
+    }
+    services::hold_groups(tx, &api.groups(), "queryGroups").await?;
+    api.seal(tx, &deployer.keyring, id).await
+}
+
+/// The argument that names what is deployed.
+fn parent_field(half: Half) -> &'static str {
+    match half {
+        Half::Project => "projectKey",
+        Half::Api => "serviceId",
+    }
+}
+
+/// The argument that names it on the node.
+fn deployed_field(half: Half) -> &'static str {
+    match half {
+        Half::Project => "deployedProjectKey",
+        Half::Api => "deployedServiceId",
+    }
+}
+
+fn other_half(wanted: Half) -> Error {
+    let message = match wanted {
+        Half::Project => "This infrastructure is for API services. Choose one for projects.",
+        Half::Api => "This infrastructure is for projects. Choose one for API services.",
+    };
+    Error::field("INFRASTRUCTURE_OF_OTHER_HALF", "infrastructureId", message)
 }
 
 /// The one unique index beside the id: a place on a node.
-fn unless_taken(error: DbErr) -> Error {
+fn unless_taken(error: DbErr, half: Half) -> Error {
     if !is_duplicate(&error) {
         return error.into();
     }
-    Error::field(
-        "DEPLOYED_PROJECT_KEY_TAKEN",
-        "deployedProjectKey",
-        "Another deployment has this project key on this infrastructure. Choose another key.",
-    )
+    let what = match half {
+        Half::Project => "project key",
+        Half::Api => "service id",
+    };
+    let message = format!("Another deployment has this {what} on this infrastructure. Choose another one.");
+    Error::field("DEPLOYED_PROJECT_KEY_TAKEN", deployed_field(half), message)
 }

@@ -8,8 +8,8 @@ use futures_util::future::try_join_all;
 use sea_orm::EntityTrait as _;
 use targets::{
     codes,
-    spec::{BundleContents, NodePlace},
-    target::{Difference, Receipt},
+    spec::{BundleContents, InfrastructureSpec, NodePlace},
+    target::{Difference, Look, Receipt},
 };
 
 use super::store;
@@ -18,6 +18,7 @@ use crate::{
     error::Result,
     freeze,
     live::{Standing, Success},
+    platform::{self, Opener},
     status,
 };
 
@@ -76,7 +77,7 @@ async fn look(deployer: &Deployer, row: &deployment::Model, live: &Success) -> R
         entities::infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(deployer.db.pool()).await?;
     let Some(place) = place else { return Ok(Found::failed(missing())) };
     // The key goes to the node that it was entered for, whatever the update's node was.
-    let now = match status::split(freeze::place(&place))? {
+    let now = match status::split(freeze::place(deployer.db.pool(), &place).await)? {
         (Some(place), _) => place.spec,
         (None, refused) => return Ok(Found::failed(refused.unwrap_or_else(missing))),
     };
@@ -86,7 +87,7 @@ async fn look(deployer: &Deployer, row: &deployment::Model, live: &Success) -> R
     let places = now.places();
     let looks = places.iter().filter_map(|place| {
         let receipt = live.receipt(place.name)?;
-        Some(look_at(deployer, row, live, &contents, *place, receipt))
+        Some(look_at(deployer, row, live, &now, &contents, *place, receipt))
     });
     let mut found = Found::default();
     for looked in try_join_all(looks).await? {
@@ -104,18 +105,20 @@ async fn look_at(
     deployer: &Deployer,
     row: &deployment::Model,
     live: &Success,
+    now: &InfrastructureSpec,
     contents: &BundleContents,
     place: NodePlace<'_>,
     receipt: &Receipt,
 ) -> Result<Looked> {
     let said = |text: &str| place.name.map_or_else(|| text.to_owned(), |name| format!("Node {name}: {text}"));
-    let (target, key) = match status::node_of(deployer, row, place.node).await {
-        Ok(found) => found,
-        Err(refused) => return Ok(Err(status::split::<()>(Err(refused))?.1.unwrap_or_else(missing))),
-    };
+    let target = platform::of_deployment(deployer, row).await?;
     let mut spec = live.body.clone();
+    if live.body.service.is_some() {
+        spec.infrastructure = now.clone();
+    }
     (spec.infrastructure.node, spec.infrastructure.nodes) = (place.node.clone(), Vec::new());
-    let looking = target.drift(&spec, contents, receipt, &key);
+    let look = Look { spec: &spec, contents, secrets: &Opener(deployer) };
+    let looking = target.drift(look, receipt);
     Ok(match tokio::time::timeout(WITHIN, looking).await {
         Ok(Ok(differences)) => {
             Ok(differences.into_iter().map(|one| Difference { what: on(place.name, one.what), ..one }).collect())

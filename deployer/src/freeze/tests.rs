@@ -24,7 +24,7 @@ fn hooks_stand_before_and_after_in_their_order() {
         hook(Phase::Pre, "freeze", OnInterrupt::Rerun),
         hook(Phase::Pre, "tests", OnInterrupt::Fail),
     ];
-    let plan = plan(&Settings::default(), None, &hooks).unwrap();
+    let plan = plan(&Settings::default(), &[None], None, &hooks).unwrap();
     let expected = [
         "check_policy",
         "pre_hooks/1",
@@ -56,16 +56,17 @@ fn hooks_stand_before_and_after_in_their_order() {
 #[test]
 fn restore_is_the_last_step_and_only_where_it_is_wanted() {
     let restoring =
-        plan(&Settings::default(), Some(OnFailure::Restore), &[hook(Phase::Post, "tell", OnInterrupt::Fail)]).unwrap();
+        plan(&Settings::default(), &[None], Some(OnFailure::Restore), &[hook(Phase::Post, "tell", OnInterrupt::Fail)])
+            .unwrap();
     assert!(restoring.steps.last().is_some_and(|step| step.name == RESTORE && step.only_after_failure));
     assert_eq!(restoring.on_failure, OnFailure::Restore);
     let restorable: Vec<_> =
         restoring.steps.iter().filter(|step| step.restorable).map(|step| step.name.as_str()).collect();
     assert_eq!(restorable, ["activate", "enforce_run_as", "verify"]);
     let settings = Settings { on_failure: OnFailure::Restore, ..Settings::default() };
-    let left = plan(&settings, Some(OnFailure::Leave), &[]).unwrap();
+    let left = plan(&settings, &[None], Some(OnFailure::Leave), &[]).unwrap();
     assert!(!names(&left).contains(&RESTORE));
-    assert!(names(&plan(&settings, None, &[]).unwrap()).contains(&RESTORE));
+    assert!(names(&plan(&settings, &[None], None, &[]).unwrap()).contains(&RESTORE));
 }
 
 #[test]

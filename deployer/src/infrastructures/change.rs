@@ -13,6 +13,7 @@ use targets::{
 use url::Url;
 
 use super::{
+    documents,
     nodes::{self, Changed, KeyRefs, NodePatch},
     patch::{InfrastructurePatch, SettingsPatch},
     read::{self, Infrastructure, Permission},
@@ -25,7 +26,7 @@ use crate::{
     audit::{Object, ObjectKind, act::Act},
     deployments, enrolment,
     error::{Error, Problems, Refusal, Result},
-    names,
+    names, platform,
     projects::MOST_GROUPS,
     rights::{self, Level},
     sealed,
@@ -122,6 +123,7 @@ async fn create_once(
     let mut problems = Problems::default();
     names::check(&new.id, "id", &mut problems);
     new.settings.check(&mut problems);
+    let new_settings = new.settings.clone();
     let mut settings = new.settings.apply(Settings::default());
     settings.nodes = nodes::applied(&[], &new.nodes);
     validate::settings(&mut settings, &deployer.targets, &mut problems);
@@ -134,6 +136,15 @@ async fn create_once(
     let none = Settings::default();
     nodes::check_keys(&none, &KeyRefs::new(), &new.nodes, &settings.nodes, &mut problems);
     refuse_lone_key(&settings, new.admin_key.is_some(), &mut problems);
+    let patch = InfrastructurePatch {
+        admin_key: new.admin_key.clone().map(Some),
+        nodes: Some(new.nodes.clone()),
+        ..InfrastructurePatch::default()
+    };
+    documents::refuse_other_half(new.kind, &settings, &patch, &mut problems);
+    let target = deployer.targets.find(new.kind);
+    let target = target.ok_or_else(|| Error::fault(format!("this build lacks {}", new.kind)))?;
+    let entered = documents::prepare(target.as_ref(), &none, &new_settings, &mut problems)?;
     let permissions = permission_rows(&new.permissions, &mut problems);
     problems.check()?;
     if names::is_reserved(&new.id) {
@@ -141,6 +152,8 @@ async fn create_once(
     }
     let tx = deployer.db.begin().await?;
     stages::lock(&tx, StageKind::of(new.kind), &new.stage, "stage").await?;
+    documents::hold_connection(&tx, viewer, target.as_ref(), None, &settings).await?;
+    entered.put(&tx, &deployer.keyring, &new.id, &mut settings).await?;
     let now = tx.now().await?;
     let key_ref = match &new.admin_key {
         Some(key) => Some(sealed::put(&tx, &deployer.keyring, &sealed::owner_of(&new.id), key).await?),
@@ -210,8 +223,7 @@ async fn update_once(
     let tx = deployer.db.begin().await?;
     // One that it is in already may have vanished, and is left as it is.
     if let Some(stage) = patch.stage.as_ref().filter(|stage| **stage != row.stage) {
-        let kind = row.kind.parse::<TargetType>().map_err(|error| Error::fault(error.to_string()))?;
-        stages::lock(&tx, StageKind::of(kind), stage, "stage").await?;
+        stages::lock(&tx, StageKind::of(platform::kind_of(&row)?), stage, "stage").await?;
     }
     let row = lock(&tx, viewer, id, Level::Admin, "id").await?;
     act.before(&tx).await?;
@@ -220,7 +232,8 @@ async fn update_once(
     let refs = nodes::key_refs(row.node_key_refs.as_deref())?;
     let mut problems = Problems::default();
     patch.settings.check(&mut problems);
-    let mut new = patch.settings.apply(old.clone());
+    let entered_settings = patch.settings.clone();
+    let mut new = patch.settings.clone().apply(old.clone());
     if let Some(list) = &patch.nodes {
         new.nodes = nodes::applied(&old.nodes, list);
     }
@@ -231,6 +244,9 @@ async fn update_once(
     if let Some(Some(key)) = &patch.governance_key {
         validate::key(key, "governanceKey", &mut problems);
     }
+    let target = platform::target_of(deployer, &row)?;
+    documents::refuse_other_half(platform::kind_of(&row)?, &new, &patch, &mut problems);
+    let documents = documents::prepare(target.as_ref(), &old, &entered_settings, &mut problems)?;
     let list = patch.nodes.as_deref();
     nodes::check_keys(&old, &refs, list.unwrap_or_default(), &new.nodes, &mut problems);
     let entered = list.unwrap_or_default().iter().filter(|node| node.admin_key.is_some());
@@ -260,6 +276,8 @@ async fn update_once(
         lock_administrators(&tx, &names_of(permissions)).await?;
     }
     require_hooks_user(&tx, viewer, &old, &new).await?;
+    documents::hold_connection(&tx, viewer, target.as_ref(), Some(&old), &new).await?;
+    documents.put(&tx, &deployer.keyring, id, &mut new).await?;
     let key_ref = match &patch.admin_key {
         Some(Some(key)) => Some(sealed::put(&tx, &deployer.keyring, &sealed::owner_of(id), key).await?),
         Some(None) => None,
@@ -414,7 +432,7 @@ async fn set_permissions_once(
 }
 
 /// Not more rights than anybody needs: each is a row to lock.
-fn bound(permissions: &[Permission]) -> Result<()> {
+pub(crate) fn bound(permissions: &[Permission]) -> Result<()> {
     if permissions.len() <= MOST_GROUPS {
         return Ok(());
     }
@@ -422,7 +440,7 @@ fn bound(permissions: &[Permission]) -> Result<()> {
 }
 
 /// The groups, each once, in the order in which they were given.
-fn permission_rows(permissions: &[Permission], problems: &mut Problems) -> Vec<Permission> {
+pub(crate) fn permission_rows(permissions: &[Permission], problems: &mut Problems) -> Vec<Permission> {
     let mut groups = BTreeSet::new();
     for (at, permission) in permissions.iter().enumerate() {
         if permission.level == Level::None {

@@ -4,10 +4,9 @@ use engine::{failure::Failure, secrets::Secret};
 use entities::infrastructure;
 use futures_util::future::try_join_all;
 use targets::{
-    TargetType,
     http::NodeUrl,
     spec::{GovernCheckPolicy, GovernanceSource, InfrastructureSpec, NamedNode, NodePlace, NodeSpec},
-    target::NodeReport,
+    target::{Half, NodeReport},
 };
 
 use super::{nodes::key_refs, settings::Settings};
@@ -15,6 +14,8 @@ use crate::{
     Deployer,
     audit::{Object, ObjectKind, act::Act},
     error::{Error, Result},
+    freeze,
+    platform::{self, Opener},
     rights::{self, Level},
     sealed,
     viewer::Viewer,
@@ -50,13 +51,13 @@ pub async fn check(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Vec
 async fn ask(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Vec<CheckedNode>> {
     let row = rights::require_infrastructure(deployer.db.pool(), viewer, id, Level::Admin, "id").await?;
     let settings = Settings::read(&row.settings)?;
-    let spec = to_spec(&row, &settings)?;
-    let kind = row.kind.parse::<TargetType>().map_err(|error| Error::fault(error.to_string()))?;
-    let target = deployer.targets.find(kind).ok_or_else(|| Error::fault(format!("this build lacks {kind}")))?;
+    let spec = freeze::place(deployer.db.pool(), &row).await?.spec;
+    let target = platform::target_of(deployer, &row)?;
     let problems = problems_of(&settings);
     let one = async |place: NodePlace<'_>| {
-        let key = node_key(deployer, place.node).await?;
-        let outcome = match target.check(place.node, &key).await {
+        let (node, nodes) = (place.node.clone(), Vec::new());
+        let there = InfrastructureSpec { node, nodes, ..spec.clone() };
+        let outcome = match target.check(&there, &Opener(deployer)).await {
             Ok(mut report) => {
                 report.problems.extend(problems.iter().map(|problem| (*problem).to_owned()));
                 CheckOutcome::Reached(report)
@@ -124,8 +125,17 @@ pub fn to_spec(row: &infrastructure::Model, settings: &Settings) -> Result<Infra
             "This infrastructure has no node URL yet. An administrator of the infrastructure must enter one.",
         )
     };
+    let kind = platform::kind_of(row)?;
     let mut nodes = Vec::new();
-    let first = if settings.multi_node {
+    let first = if kind.half() == Half::Api {
+        nodes = kind.nodes(&settings.platform);
+        for named in &mut nodes {
+            // The limits of calls are the infrastructure's.
+            let limits = node(&named.node.url, &named.node.key, named.node.trust_all_certificates);
+            named.node = NodeSpec { url: named.node.url.clone(), ..limits };
+        }
+        nodes.first().map_or_else(|| node("", "", false), |named| named.node.clone())
+    } else if settings.multi_node {
         let keys = key_refs(row.node_key_refs.as_deref())?;
         for one in &settings.nodes {
             let key = keys.get(&one.name).ok_or_else(|| missing_of(&one.name))?;
@@ -140,6 +150,9 @@ pub fn to_spec(row: &infrastructure::Model, settings: &Settings) -> Result<Infra
     };
     Ok(InfrastructureSpec {
         id: row.id.clone(),
+        kind,
+        settings: settings.platform.clone(),
+        connection: None,
         node: first,
         nodes,
         permissions_propagation: settings.permissions_propagation,

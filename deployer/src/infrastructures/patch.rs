@@ -14,7 +14,7 @@ use super::{
     read::Permission,
     settings::{Settings, StepOverride},
 };
-use crate::error::Problems;
+use crate::{error::Problems, schema::Document};
 
 /// Changes of [`Settings`]. An unknown key is refused.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -52,6 +52,10 @@ pub struct SettingsPatch {
     pub call_timeout_ms: Option<u64>,
     pub pre_hook_wait_ms: Option<u64>,
     pub post_hook_wait_ms: Option<u64>,
+    pub platform: Option<Document>,
+    #[serde(deserialize_with = "named")]
+    pub connection: Option<Option<String>>,
+    pub query_log: Option<Document>,
     pub other: Option<Map<String, Value>>,
     /// Where in the list that came in a step policy stands whose kind has another before it.
     #[serde(skip)]
@@ -114,6 +118,10 @@ impl SettingsPatch {
             call_timeout_ms: self.call_timeout_ms.unwrap_or(to.call_timeout_ms),
             pre_hook_wait_ms: self.pre_hook_wait_ms.unwrap_or(to.pre_hook_wait_ms),
             post_hook_wait_ms: self.post_hook_wait_ms.unwrap_or(to.post_hook_wait_ms),
+            connection: text(self.connection, to.connection),
+            // Their secrets are sealed first: `documents` puts them in.
+            platform: to.platform,
+            query_log: to.query_log,
             other: self.other.unwrap_or(to.other),
         }
     }

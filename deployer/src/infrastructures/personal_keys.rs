@@ -5,7 +5,6 @@ use entities::infrastructure;
 use futures_util::future::try_join_all;
 use serde_json::{Map, json};
 use targets::{
-    TargetType,
     spec::NodePlace,
     target::{NewPersonalKey, PersonalKey},
 };
@@ -18,7 +17,7 @@ use crate::{
     Deployer,
     audit::{Object, ObjectKind, act::Act},
     error::{Error, Problems, Result},
-    keys,
+    keys, platform,
     rights::{self, Level},
     text,
     updates::Trouble,
@@ -155,8 +154,8 @@ async fn on_node(
     new: NewPersonalKey<'_>,
     level: Level,
 ) -> Result<(String, NodeKeyOutcome)> {
-    let kind = row.kind.parse::<TargetType>().map_err(|error| Error::fault(error.to_string()))?;
-    let target = deployer.targets.find(kind).ok_or_else(|| Error::fault(format!("this build lacks {kind}")))?;
+    let target = platform::target_of(deployer, row)?;
+    let target = platform::projects(&target, "id")?;
     let key = node_key(deployer, place.node).await?;
     let outcome = match target.create_personal_key(place.node, &key, new).await {
         Ok(PersonalKey::Made { id, secret }) => {

@@ -7,7 +7,7 @@ use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
     sea_query::Expr,
 };
-use targets::{TargetType, spec::GovernCheckPolicy};
+use targets::{TargetType, spec::GovernCheckPolicy, target::Half};
 
 use super::{
     nodes::{self, Node},
@@ -19,7 +19,7 @@ use crate::{
     error::Result,
     paging::{Listing, Page},
     rights::{self, Level},
-    stages, text,
+    schema, stages, text,
     viewer::Viewer,
 };
 
@@ -101,6 +101,8 @@ pub struct Filter {
     pub without_stage: bool,
     /// Of this target type.
     pub kind: Option<TargetType>,
+    /// For projects, or for API services.
+    pub half: Option<Half>,
     /// Part of the id, whatever the case.
     pub text: Option<String>,
     /// On which the viewer has at least this level; None is View.
@@ -121,6 +123,10 @@ impl Filter {
         }
         if self.without_stage {
             all = all.add(stages::vanished());
+        }
+        if let Some(half) = self.half {
+            let kinds = targets::all().iter().map(|(kind, _)| *kind).filter(|kind| kind.half() == half);
+            all = all.add(Column::Kind.is_in(kinds.map(TargetType::as_str)));
         }
         if let Some(kind) = self.kind {
             all = all.add(Column::Kind.eq(kind.as_str()));
@@ -164,10 +170,17 @@ fn view(row: infrastructure::Model, level: Level, stages: &BTreeSet<(String, Str
         updated_at: row.updated_at,
         updated_by: row.updated_by,
         govern_check_policy: settings.govern_check_policy,
-        settings: admin.then_some(settings),
+        settings: admin.then(|| shown(settings)),
         has_admin_key: admin.then_some(row.key_ref.is_some()),
         has_governance_key: admin.then_some(row.governance_key_ref.is_some()),
     })
+}
+
+/// Settings as people see them: no reference to a secret.
+fn shown(settings: Settings) -> Settings {
+    let platform = schema::masked(&settings.platform);
+    let query_log = schema::masked(&settings.query_log);
+    Settings { platform, query_log, ..settings }
 }
 
 /// The row, as its administrators see it.

@@ -74,6 +74,12 @@ pub struct Settings {
     pub pre_hook_wait_ms: u64,
     /// How long a post-deployment hook waits for a slot, in milliseconds.
     pub post_hook_wait_ms: u64,
+    /// What its target wants to know, as the target's schema describes it; secrets by reference. Empty for an Automation node.
+    pub platform: Map<String, Value>,
+    /// The connection that its target reaches the platform with.
+    pub connection: Option<String>,
+    /// Where the queries of services deployed here are logged, as [`crate::services::QUERY_LOG`] describes it; empty logs none.
+    pub query_log: Map<String, Value>,
     /// What clients keep here that means nothing to us: answered as it was given.
     pub other: Map<String, Value>,
 }
@@ -108,6 +114,9 @@ impl Default for Settings {
             call_timeout_ms: 1_800_000,
             pre_hook_wait_ms: 10_000,
             post_hook_wait_ms: 60_000,
+            platform: Map::new(),
+            connection: None,
+            query_log: Map::new(),
             other: Map::new(),
         }
     }

@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use targets::{spec::DeploySpec, target::Difference};
+use targets::{
+    spec::{DeploySpec, SecretRef},
+    target::Difference,
+};
 
 use crate::error::Result;
 
@@ -24,7 +27,7 @@ const NOT_ON_NODE: [&str; 9] = [
 const HOW_IT_IS_REACHED: [&str; 5] =
     ["key", "settle_ms", "call_timeout_ms", "trust_all_certificates", "webapp_run_as_field"];
 /// Objects that are groups of fields; all others are values.
-const GROUPS: [&str; 3] = ["infrastructure", "infrastructure.node", "package"];
+const GROUPS: [&str; 4] = ["infrastructure", "infrastructure.node", "package", "service"];
 /// Maps whose values may be confidential: names only.
 const CONFIDENTIAL: [&str; 1] = ["local_variables"];
 /// What of an infrastructure everybody sees who sees the deployment.
@@ -34,6 +37,8 @@ const SHOWN: [&str; 4] = [
     "infrastructure.run_as_scenarios",
     "infrastructure.run_as_webapps",
 ];
+/// What of an API service is told by name only: it may say more than everybody is to know.
+const UNTOLD: [&str; 3] = ["service.authorization", "service.auditing", "service.settings"];
 /// So many changes are told.
 const MOST: usize = 500;
 
@@ -43,9 +48,22 @@ const MOST: usize = 500;
 /// Faults only.
 pub fn changes(live: &DeploySpec, now: &DeploySpec) -> Result<Vec<Difference>> {
     let mut found = Vec::new();
-    compare("", &by_name(serde_json::to_value(live)?), &by_name(serde_json::to_value(now)?), &mut found);
+    let plain = |spec: &DeploySpec| Ok::<_, crate::error::Error>(by_name(without_secrets(serde_json::to_value(spec)?)));
+    compare("", &plain(live)?, &plain(now)?, &mut found);
     found.truncate(MOST);
     Ok(found)
+}
+
+/// Another key is how a platform is reached, not what is to be there.
+fn without_secrets(value: Value) -> Value {
+    match value {
+        value if SecretRef::read(&value).is_some() => json!("set"),
+        Value::Object(object) => {
+            Value::Object(object.into_iter().map(|(key, value)| (key, without_secrets(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(without_secrets).collect()),
+        plain => plain,
+    }
 }
 
 /// With several nodes as a map of their addresses, in place of the first one.
@@ -112,6 +130,10 @@ fn entries(value: &Value) -> Option<Map<String, Value>> {
 fn told(path: &str, key: Option<&str>, live: &Value, now: &Value) -> Difference {
     let what = match (path, key) {
         ("package.bundle_id", _) => "the bundle".to_owned(),
+        ("service.versions", _) => "the versions and their shares".to_owned(),
+        ("service.authorization", _) => "who may call".to_owned(),
+        ("service.auditing", _) => "where queries are logged".to_owned(),
+        ("service.settings" | "infrastructure.settings", Some(key)) => format!("the platform's setting {key}"),
         ("deployed_project_key", _) => "the project key on the node".to_owned(),
         ("project_folder", _) => "the project folder".to_owned(),
         ("infrastructure.node.url", _) => "the address of the node".to_owned(),
@@ -128,7 +150,7 @@ fn told(path: &str, key: Option<&str>, live: &Value, now: &Value) -> Difference 
         }
     };
     // What an infrastructure is set to is for its administrators, unless receipts show it anyway.
-    let shown = !path.starts_with("infrastructure.") || SHOWN.contains(&path);
+    let shown = (!path.starts_with("infrastructure.") || SHOWN.contains(&path)) && !UNTOLD.contains(&path);
     if !shown {
         return Difference { what, found: json!("as deployed"), wanted: json!("as it is set now") };
     }

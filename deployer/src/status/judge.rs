@@ -1,4 +1,6 @@
-//! What the facts about a deployment amount to. Pure.
+//! What the facts about a deployment amount to. Pure. `service`: what of it is an API service's own.
+
+mod service;
 
 use engine::{failure::Failure, journal::Status};
 use targets::{
@@ -171,6 +173,9 @@ fn of_node(verdict: &mut Verdict, facts: &Facts<'_>, live: &Success, node: Optio
         let said = "The last update did not deploy here: the node failed and was left out, or is new. Start an update.";
         verdict.add(Health::OutOfSync, Message::new(Warning, "NODE_LEFT_OUT", "Not on all nodes", said));
         return;
+    }
+    if live.body.service.is_some() {
+        return service::of_service(verdict, facts, live, node, there);
     }
     // While an update is at it, the node is on its way from one state to the next.
     if facts.standing.unfinished.is_none() {

@@ -355,10 +355,10 @@ async fn renew(tx: &Tx, row: &deployment::Model, old: &RunSpec, login: &str) -> 
         return Err(Error::field(
             "BUNDLE_UNKNOWN",
             "id",
-            "The bundle of this update was deleted. Start a new update with another one.",
+            "The package of this update was deleted. Start a new update with another one.",
         ));
     }
-    let now = freeze::place(&freeze::hold_infrastructure(tx, row).await?)?;
+    let now = freeze::place(&**tx, &freeze::hold_infrastructure(tx, row).await?).await?;
     if infrastructures::other_nodes(&body.infrastructure, &now.spec) {
         let message = "The infrastructure's node was changed since (its address, or which certificates are trusted), or it has other nodes now. Start a new update.";
         return Err(Error::field("RETRY_NOT_POSSIBLE", "id", message));

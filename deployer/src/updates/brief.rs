@@ -6,6 +6,8 @@ use engine::{ids::RunId, journal::Status};
 use entities::{deployment, run};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 
+use targets::target::Half;
+
 use super::{
     list::{self, Filter},
     view::Update,
@@ -13,6 +15,7 @@ use super::{
 use crate::{
     Deployer,
     error::{Error, Result},
+    halves,
     paging::{Listing, Page},
     rights::{self, Access, DeploymentRights},
     viewer::Viewer,
@@ -29,7 +32,9 @@ pub struct Brief {
     pub deployment_id: String,
     /// Where to.
     pub infrastructure_id: String,
-    /// The published project.
+    /// What it deploys.
+    pub half: Half,
+    /// The published project, or service.
     pub project_key: String,
     /// At a glance.
     pub status: Status,
@@ -54,6 +59,7 @@ impl From<&Update> for Brief {
             number: update.number,
             deployment_id: update.deployment_id.clone(),
             infrastructure_id: update.infrastructure_id.clone(),
+            half: update.half,
             project_key: update.project_key.clone(),
             status: update.status,
             requester: update.requester.clone(),
@@ -137,7 +143,8 @@ pub(super) async fn read(deployer: &Deployer, viewer: &Viewer, ids: &[i64]) -> R
             number: run.run_no,
             deployment_id: run.deployment_id,
             infrastructure_id,
-            project_key,
+            half: halves::half_of(&project_key),
+            project_key: halves::shown(&project_key).to_owned(),
             status,
             requester: run.requester,
             requested_at: run.requested_at,

@@ -72,8 +72,11 @@ impl<'a> Purpose<'a> {
     /// Refuses what does not fit where the deployment stands.
     pub(super) async fn check(self, tx: &Tx, row: &deployment::Model) -> Result<()> {
         refuse_deleted(tx, &row.id, self.field()).await?;
-        let disabled = Settings::read(&row.settings)?.disabled;
+        let settings = Settings::read(&row.settings)?;
+        let disabled = settings.disabled;
         match self {
+            // An API service that is set to be off is switched off by its updates.
+            Self::Update(_) if disabled && settings.api.is_some() => Ok(()),
             Self::Update(_) | Self::Restore(_) if disabled => Err(disabled_refusal()),
             Self::Enable if !disabled => {
                 let message = "This deployment is not disabled. If the update that enabled it did not succeed, retry that one, or start a new one.";
@@ -99,6 +102,9 @@ impl<'a> Purpose<'a> {
         match self {
             Self::Update(bundle) => {
                 let row = set_bundle(tx, row, bundle, login).await?;
+                if Settings::read(&row.settings)?.disabled {
+                    return switching_off(tx, &row, login).await;
+                }
                 freeze::freeze(tx, &row, login).await
             }
             Self::Restore(to) => restore::spec(tx, row, to, login).await,
@@ -111,11 +117,7 @@ impl<'a> Purpose<'a> {
             }
             Self::Disable => {
                 let row = set_disabled(tx, row, true, login).await?;
-                // A project of that key that another one put there is none of ours.
-                let ours = live::ever_changed(&**tx, &row.id).await?;
-                let mut spec = freeze::freeze_acting(tx, &row, login, ours.then_some(freeze::SWITCH_OFF)).await?;
-                UpdateType::Disable.mark(&mut spec);
-                Ok(spec)
+                switching_off(tx, &row, login).await
             }
             Self::Delete(on_node) => {
                 let step = match on_node {
@@ -128,6 +130,15 @@ impl<'a> Purpose<'a> {
             }
         }
     }
+}
+
+/// Of an update that switches off what a deployment's updates made.
+async fn switching_off(tx: &Tx, row: &deployment::Model, login: &str) -> Result<RunSpec> {
+    // What another one put there under that key is none of ours.
+    let ours = live::ever_changed(&**tx, &row.id).await?;
+    let mut spec = freeze::freeze_acting(tx, row, login, ours.then_some(freeze::SWITCH_OFF)).await?;
+    UpdateType::Disable.mark(&mut spec);
+    Ok(spec)
 }
 
 /// The deployment goes when this update succeeds.

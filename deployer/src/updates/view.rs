@@ -2,7 +2,10 @@
 
 use engine::{failure::Failure, ids::RunId, journal::Status, runs::Loaded};
 use serde_json::Value;
-use targets::{spec::DeploySpec, target::Receipt};
+use targets::{
+    spec::{DeploySpec, ServiceVersionSpec},
+    target::{Half, Receipt, VersionShare},
+};
 
 use super::{
     ask::RETRY_OF,
@@ -14,6 +17,7 @@ use super::{
 use crate::{
     error::Result,
     freeze::{POST_HOOKS, PRE_HOOKS},
+    halves,
     rights::{DeploymentRights, Level},
 };
 
@@ -28,12 +32,16 @@ pub struct Update {
     pub deployment_id: String,
     /// Where to, as frozen at the request.
     pub infrastructure_id: String,
-    /// The published project.
+    /// What it deploys.
+    pub half: Half,
+    /// The published project, or service.
     pub project_key: String,
-    /// The bundle, as frozen at the request.
+    /// The bundle, or the version, as frozen at the request.
     pub bundle_id: String,
     /// The project key on the node.
     pub deployed_project_key: String,
+    /// The versions of an API service and their shares, as frozen at the request; empty for a project.
+    pub versions: Vec<VersionShare>,
     /// At a glance.
     pub status: Status,
     /// The login that asked.
@@ -92,13 +100,18 @@ pub(super) fn render(run: &Loaded, rights: DeploymentRights, live: &Live, mentio
     let admin = rights.infrastructure >= Level::Admin;
     let state = &run.state;
     let body: DeploySpec = serde_json::from_value(state.spec.body.clone())?;
+    let versions = body.service.iter().flat_map(|service| &service.versions);
+    let share = |one: &ServiceVersionSpec| VersionShare { version: one.version.clone(), probability: one.probability };
+    let versions = versions.map(share).collect();
     let retry_of = state.spec.body.get(RETRY_OF).and_then(Value::as_i64).map(RunId);
     Ok(Update {
         id: RunId(run.row.id),
         number: run.row.run_no,
         deployment_id: run.row.deployment_id.clone(),
         infrastructure_id: body.infrastructure.id,
-        project_key: body.package.project_key,
+        half: halves::half_of(&body.package.project_key),
+        project_key: halves::shown(&body.package.project_key).to_owned(),
+        versions,
         bundle_id: body.package.bundle_id,
         deployed_project_key: body.deployed_project_key,
         status: state.status(),

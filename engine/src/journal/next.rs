@@ -1,5 +1,7 @@
 //! What comes next. Recovery is [`State::fold`], then [`State::next`]: there is no other way to go on, crashed or not.
 
+use std::collections::BTreeSet;
+
 use super::{
     event::{Kind, Status, Then},
     state::{AttemptState, Phase, State, StepState},
@@ -159,15 +161,26 @@ impl State {
         lane.is_some() && (0..self.steps.len()).filter(same).any(|index| self.steps[index].warned)
     }
 
-    /// What follows when this step is given up for good: under [`OnFailure::GoOn`] its place is left out, unless it is the last one, or nobody knows
-    /// what became of it there.
+    /// What follows when this step is given up for good: under [`OnFailure::GoOn`] its place is left out, unless fewer than the quorum would be left, or nobody
+    /// knows what became of it there.
     pub(super) fn after_giving_up(&self, step: usize, failure: &Failure) -> Then {
         let lane = &self.spec.plan.steps[step].lane;
-        let other =
-            |index: &usize| self.spec.plan.steps[*index].lane.is_some() && self.spec.plan.steps[*index].lane != *lane;
-        let others = (0..self.steps.len()).filter(other).any(|index| !self.is_left_out(index));
-        let goes_on = self.spec.plan.on_failure == OnFailure::GoOn && lane.is_some() && others;
+        let goes_on = self.spec.plan.on_failure == OnFailure::GoOn && lane.is_some() && self.has_quorum_without(lane);
         if goes_on && !failure.outcome_unknown && self.cancelled_by.is_none() { Then::Warn } else { Then::Stop }
+    }
+
+    /// Whether enough places can still succeed when this one does not.
+    fn has_quorum_without(&self, lane: &Option<String>) -> bool {
+        let lanes = |left: &dyn Fn(usize) -> bool| {
+            let of = (0..self.steps.len())
+                .filter(|index| left(*index))
+                .filter_map(|index| self.spec.plan.steps[index].lane.as_deref());
+            of.collect::<BTreeSet<_>>().len()
+        };
+        let all = lanes(&|_| true);
+        let left = lanes(&|index| !self.is_left_out(index) && self.spec.plan.steps[index].lane != *lane);
+        let least = self.spec.plan.quorum.map_or(1, |least| usize::try_from(least).unwrap_or(all)).clamp(1, all.max(1));
+        left >= least
     }
 
     /// Whether a place was left in order: a step of one of these kinds is recorded there with an output. One that was to put it back, and did not, leaves it

@@ -49,10 +49,34 @@ impl Staged {
 
 /// A file that goes when this value goes, also when the future that was writing it is dropped.
 #[derive(Debug)]
-struct TempFile {
+pub struct TempFile {
     path: PathBuf,
     /// Holds the lock.
     _lock: File,
+}
+
+impl TempFile {
+    /// A new file of mode 0600 in this folder, and a handle that writes and reads it. The folder is this program's alone: it is made if there is none (mode 0700),
+    /// and what dead processes left in it is removed. Blocks.
+    ///
+    /// # Errors
+    /// When the folder is somebody else's, or the disk fails.
+    pub fn create(folder: &Path) -> io::Result<(Self, File)> {
+        Staging::open(folder)?;
+        let (folder_of, own) = (fs::metadata(folder)?, fs::metadata("/proc/self")?.uid());
+        if folder_of.uid() != own || folder_of.mode() & 0o022 != 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "the folder for scratch files can be written by others",
+            ));
+        }
+        create(folder)
+    }
+
+    /// Where it lies, as long as this value lives.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 impl Drop for TempFile {
@@ -145,7 +169,7 @@ fn create(folder: &Path) -> io::Result<(TempFile, File)> {
         let mut name = [0; 16];
         clock::random_bytes(&mut name);
         let path = folder.join(hex(&name)).with_extension(SUFFIX);
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
         // Between create and lock a sweep may take the file for an orphan: then take another.
         if file.try_lock().is_ok() && file.metadata()?.nlink() > 0 {
             let writer = file.try_clone()?;

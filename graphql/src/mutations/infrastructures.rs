@@ -10,10 +10,11 @@ use crate::{
     scalars::Long,
     session::Asked,
     types::{
-        enums::{HookPhase, TargetType},
+        enums::HookPhase,
         hook::{Hook, HookInput},
         infrastructure::{Infrastructure, InfrastructurePermission},
         node::{NodeReport, all},
+        platform::TargetType,
         settings::{InfrastructureNodeInput, InfrastructureSettingsInput, named},
         step::Failure,
     },
@@ -97,7 +98,7 @@ pub(crate) struct CreateInfrastructureInput {
     /// Unique, for good: 1 to 100 characters, none of / ? # %.
     id: ID,
     /// The kind of platform behind it.
-    #[graphql(default_with = "TargetType::AutomationNode")]
+    #[graphql(default)]
     kind: TargetType,
     /// A stage of its list.
     stage: String,

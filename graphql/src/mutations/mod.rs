@@ -7,6 +7,7 @@ mod infrastructures;
 mod live;
 mod places;
 mod projects;
+mod services;
 mod updates;
 
 use async_graphql::MergedObject;
@@ -22,6 +23,7 @@ pub struct Mutation(
     updates::Updates,
     live::LiveDeployments,
     accounts::Accounts,
+    services::Services,
 );
 
 /// Makes the payload of a mutation: an object, or refusals.
@@ -37,7 +39,7 @@ macro_rules! payload {
         }
 
         impl $name {
-            fn of<T>(answer: deployer::error::Result<T>) -> crate::error::Result<Self>
+            pub(crate) fn of<T>(answer: deployer::error::Result<T>) -> crate::error::Result<Self>
             where
                 $type: From<T>,
             {

@@ -65,12 +65,14 @@ pub(crate) struct Group {
     description: String,
     /// When it was made.
     created_at: DateTime,
+    /// Whether its members may publish API services.
+    may_publish_services: bool,
 }
 
 impl From<accounts::groups::Group> for Group {
     fn from(group: accounts::groups::Group) -> Self {
-        let accounts::groups::Group { name, description, created_at } = group;
-        Self { name, description, created_at: created_at.into() }
+        let accounts::groups::Group { name, description, created_at, may_publish_services } = group;
+        Self { name, description, created_at: created_at.into(), may_publish_services }
     }
 }
 

@@ -16,6 +16,12 @@ pub(crate) enum AuditObjectKind {
     PublishedProject,
     /// A bundle: its id is `PROJECT/ID`.
     Bundle,
+    /// A published API service.
+    PublishedService,
+    /// A version of a published API service: its id is `SERVICE/VERSION`.
+    ServiceVersion,
+    /// A connection to a platform.
+    Connection,
     /// A deployment.
     Deployment,
     /// An update.
@@ -117,7 +123,7 @@ pub(crate) struct AuditEvent {
     object_id: ID,
     /// The infrastructure that it concerns.
     infrastructure_id: Option<ID>,
-    /// The published project that it concerns.
+    /// The published project, or service, that it concerns.
     project_key: Option<String>,
     /// DONE, REFUSED or FAILED.
     outcome: String,

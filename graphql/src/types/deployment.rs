@@ -6,14 +6,15 @@ use async_graphql::{Context, ID, InputObject, Json, MaybeUndefined, Object, Simp
 use deployer::{bundles::BundleKey, deployments, rights, status, testing};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use targets::spec;
+use targets::{spec, target::Half};
 
 use super::{
-    enums::{EnvImportSpecificationMode, ImportTimeMode, Level, OnFailure, RemappingKind, UpdateStatus},
+    enums::{EnvImportSpecificationMode, ImportTimeMode, Level, OnFailure, RemappingKind, StageKind, UpdateStatus},
     health::{DeploymentHealth, Drift, Testing},
-    infrastructure::Infrastructure,
+    infrastructure::{Infrastructure, half},
     node::all,
     project::{Bundle, ProjectRights, PublishedProject},
+    service::{DeployedService, ServiceSettingsInput},
     settings::{ConnectionRemapping, Remapping, named, repeated},
     update::Update,
 };
@@ -154,6 +155,8 @@ pub(crate) struct DeploymentSettingsInput {
     disable_automatic_triggers: Option<bool>,
     /// All tags, in place of those before.
     tags: Option<Vec<String>>,
+    /// What to set of an API service.
+    service: Option<ServiceSettingsInput>,
 }
 
 /// Local variables by name. What is none is refused by the field's name: the scalar does not know it.
@@ -190,6 +193,7 @@ impl From<DeploymentSettingsInput> for deployments::SettingsChange {
             disable_automatic_triggers: input.disable_automatic_triggers,
             tags: input.tags,
             other: None,
+            api: input.service.unwrap_or_default().into(),
             repeated_scenarios: named_twice,
         }
     }
@@ -202,6 +206,10 @@ pub(crate) struct DeploymentFilter {
     infrastructure: Option<String>,
     /// Of this published project.
     project: Option<String>,
+    /// Of this published API service.
+    service: Option<String>,
+    /// Of projects, or of API services; both if not given.
+    kind: Option<StageKind>,
     /// On an infrastructure of this stage.
     stage: Option<String>,
     /// On an infrastructure whose stage is gone.
@@ -218,6 +226,8 @@ impl From<DeploymentFilter> for deployments::Filter {
         Self {
             infrastructure: filter.infrastructure,
             project: filter.project,
+            service: filter.service,
+            half: filter.kind.map(half),
             stage: filter.stage,
             without_stage: filter.without_stage,
             status: filter.status.map(all),
@@ -282,13 +292,29 @@ impl Deployment {
         ID(self.0.id.clone())
     }
 
-    /// The key of its published project.
+    /// What it deploys: a project, or an API service.
+    async fn kind(&self) -> StageKind {
+        match self.0.half {
+            Half::Project => StageKind::Project,
+            Half::Api => StageKind::Api,
+        }
+    }
+
+    /// What is set of an API service; null for a project.
+    async fn service(&self) -> Option<DeployedService> {
+        DeployedService::of(&self.0)
+    }
+
+    /// The key of its published project, or the id of its published API service.
     async fn project_key(&self) -> &str {
         &self.0.project_key
     }
 
-    /// Its published project.
+    /// Its published project; null for an API service.
     async fn project(&self, ctx: &Context<'_>) -> Result<Option<PublishedProject>> {
+        if self.0.half == Half::Api {
+            return Ok(None);
+        }
         Ok(ctx.loader()?.load_one(ProjectByKey(self.0.project_key.clone())).await?.map(Into::into))
     }
 
@@ -302,18 +328,21 @@ impl Deployment {
         Ok(ctx.loader()?.load_one(InfrastructureById(self.0.infrastructure_id.clone())).await?.map(Into::into))
     }
 
-    /// The id of the bundle that is to be there.
+    /// The id of the bundle that is to be there; of an API service its version, the first of several.
     async fn bundle_id(&self) -> ID {
         ID(self.0.bundle_id.clone())
     }
 
-    /// The bundle that is to be there; null if it was deleted.
+    /// The bundle that is to be there; null if it was deleted, and for an API service.
     async fn bundle(&self, ctx: &Context<'_>) -> Result<Option<Bundle>> {
+        if self.0.half == Half::Api {
+            return Ok(None);
+        }
         let key = BundleKey { project_key: self.0.project_key.clone(), bundle_id: self.0.bundle_id.clone() };
         Ok(ctx.loader()?.load_one(BundleByKey(key)).await?.map(Into::into))
     }
 
-    /// The project key on the node.
+    /// The project key, or the service's id, on the node.
     async fn deployed_project_key(&self) -> &str {
         &self.0.deployed_project_key
     }

@@ -22,14 +22,6 @@ pub(crate) enum AccountKind {
     Technical,
 }
 
-/// The kind of platform behind an infrastructure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-#[graphql(remote = "targets::TargetType")]
-pub(crate) enum TargetType {
-    /// Dataiku's Automation node.
-    AutomationNode,
-}
-
 /// What somebody may do on an infrastructure. Each level contains those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "deployer::rights::Level")]

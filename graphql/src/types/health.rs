@@ -20,6 +20,8 @@ pub(crate) struct DeploymentHealth {
     messages: Vec<HealthMessage>,
     /// How its scenarios are.
     monitoring: Monitoring,
+    /// Where an API service is called; empty while nobody knows.
+    urls: Vec<String>,
 }
 
 /// One thing to know about a deployment's health.
@@ -72,6 +74,7 @@ impl From<status::Heavy> for DeploymentHealth {
                 aborted,
                 running,
             },
+            urls: heavy.urls.into_iter().map(|(_, url)| url).collect(),
         }
     }
 }

@@ -1,15 +1,16 @@
 //! Infrastructures and stages.
 
 use async_graphql::{Context, Enum, ID, InputObject, Json, Object, SimpleObject, connection::Connection};
-use deployer::{infrastructures, stages};
+use deployer::{connections, infrastructures, stages};
 use serde_json::Value;
 
 use super::{
     deployment::Deployment,
     enrolment::EnrolmentToken,
-    enums::{Level, StageKind, TargetType},
+    enums::{Level, StageKind},
     hook::{Hook, HookCounts},
     node::all,
+    platform::{PlatformConnection, TargetType},
     settings::InfrastructureSettings,
 };
 use crate::{
@@ -109,6 +110,8 @@ pub(crate) struct InfrastructureFilter {
     without_stage: bool,
     /// Of this kind of platform.
     kind: Option<TargetType>,
+    /// For projects, or for API services.
+    half: Option<StageKind>,
     /// Part of the id, whatever the case.
     text: Option<String>,
     /// On which you have at least this level; VIEW if not given.
@@ -127,6 +130,14 @@ pub(crate) enum AtLeast {
     Admin,
 }
 
+/// What infrastructures of a list of stages are for.
+pub(crate) fn half(list: StageKind) -> targets::target::Half {
+    match list {
+        StageKind::Project => targets::target::Half::Project,
+        StageKind::Api => targets::target::Half::Api,
+    }
+}
+
 impl From<InfrastructureFilter> for infrastructures::Filter {
     fn from(filter: InfrastructureFilter) -> Self {
         let level = |level| match level {
@@ -138,6 +149,7 @@ impl From<InfrastructureFilter> for infrastructures::Filter {
             stage: filter.stage,
             without_stage: filter.without_stage,
             kind: filter.kind.map(Into::into),
+            half: filter.half.map(half),
             text: filter.text,
             at_least: filter.at_least.map(level),
         }
@@ -222,6 +234,15 @@ impl Infrastructure {
     /// Who last changed it: a login.
     async fn updated_by(&self) -> &str {
         &self.0.updated_by
+    }
+
+    /// The connection that it reaches its platform with; null if it has none, or if you may not see it.
+    async fn connection(&self, ctx: &Context<'_>) -> Result<Option<PlatformConnection>> {
+        let Some(id) = self.0.settings.as_ref().and_then(|settings| settings.connection.clone()) else {
+            return Ok(None);
+        };
+        let session = ctx.session()?;
+        Ok(connections::get(&session.deployer, &session.viewer(), &id).await?.map(Into::into))
     }
 
     /// Its settings; null unless you administer it.

@@ -5,7 +5,7 @@ use deployer::updates;
 use serde_json::Value;
 use targets::target;
 
-use super::{enums::UpdatedNodeStatus, settings::Remapping, step::Failure};
+use super::{enums::UpdatedNodeStatus, service::ServiceReceipt, settings::Remapping, step::Failure};
 
 /// What a check of an infrastructure found on its node.
 #[derive(Clone, Debug, SimpleObject)]
@@ -113,6 +113,8 @@ pub(crate) struct Receipt {
     scenarios: Vec<ReceiptItem>,
     /// The web apps.
     webapps: Vec<ReceiptItem>,
+    /// What there is of an API service; null for a project.
+    service: Option<ServiceReceipt>,
     /// What is otherwise than the deployment wants it; empty is healthy.
     differences: Vec<Difference>,
 }
@@ -127,6 +129,7 @@ impl From<target::Receipt> for Receipt {
             container_execs,
             scenarios,
             webapps,
+            service,
             differences,
         } = receipt;
         Self {
@@ -137,6 +140,7 @@ impl From<target::Receipt> for Receipt {
             container_execs: all(container_execs),
             scenarios: all(scenarios),
             webapps: all(webapps),
+            service: service.map(Into::into),
             differences: all(differences),
         }
     }

@@ -66,6 +66,8 @@ pub(crate) struct Preview {
     run_as: Vec<Difference>,
     /// Scenario switches that would change.
     scenarios: Vec<Difference>,
+    /// What else would change: of an API service, all of it.
+    changes: Vec<Difference>,
     /// What would stop the update.
     problems: Vec<Problem>,
 }
@@ -113,6 +115,7 @@ impl From<target::Preview> for Preview {
             remapping: all(preview.remapping),
             run_as: all(preview.run_as),
             scenarios: all(preview.scenarios),
+            changes: all(preview.changes),
             problems: all(preview.problems),
         }
     }

@@ -11,6 +11,7 @@ use targets::spec;
 use super::{
     enums::{GovernCheckPolicy, OnFailure, PermissionsPropagation, ProjectStandardsPolicy},
     node::all,
+    platform::{Settings as DocumentInput, document},
 };
 use crate::scalars::Long;
 
@@ -129,6 +130,12 @@ pub(crate) struct InfrastructureSettings {
     pre_hook_wait_ms: Long,
     /// How long a hook after the deployment waits for a slot, in milliseconds.
     post_hook_wait_ms: Long,
+    /// What its platform wants to know, as `settingsSchema` of its type describes it; ten asterisks stand for each secret. Empty for an Automation node.
+    platform: Json<Value>,
+    /// The id of the connection that it reaches its platform with.
+    connection: Option<String>,
+    /// Where the queries of services deployed here are logged, as `serviceSchemas.queryLog` describes it; empty logs none.
+    query_log: Json<Value>,
 }
 
 impl From<infrastructures::Settings> for InfrastructureSettings {
@@ -156,6 +163,9 @@ impl From<infrastructures::Settings> for InfrastructureSettings {
             call_timeout_ms: settings.call_timeout_ms.into(),
             pre_hook_wait_ms: settings.pre_hook_wait_ms.into(),
             post_hook_wait_ms: settings.post_hook_wait_ms.into(),
+            platform: Json(Value::Object(settings.platform)),
+            connection: settings.connection,
+            query_log: Json(Value::Object(settings.query_log)),
         }
     }
 }
@@ -223,6 +233,15 @@ pub(crate) struct InfrastructureSettingsInput {
     pre_hook_wait_ms: Option<Long>,
     /// How long a hook after the deployment waits for a slot, in milliseconds; 60,000 by default.
     post_hook_wait_ms: Option<Long>,
+    /// What its platform wants to know, as `settingsSchema` of its type describes it, in place of all before. Secrets are encrypted, and never answered again; ten
+    /// asterisks keep one that is stored, as long as it would be sent to the same place.
+    #[graphql(secret)]
+    platform: Option<Json<DocumentInput>>,
+    /// The id of a connection that you may use; null takes it away.
+    connection: MaybeUndefined<String>,
+    /// Where the queries of services deployed here are logged, as `serviceSchemas.queryLog` describes it; an empty object logs none.
+    #[graphql(secret)]
+    query_log: Option<Json<DocumentInput>>,
 }
 
 impl From<InfrastructureSettingsInput> for infrastructures::SettingsPatch {
@@ -255,6 +274,9 @@ impl From<InfrastructureSettingsInput> for infrastructures::SettingsPatch {
             call_timeout_ms: input.call_timeout_ms.map(Long::to_u64),
             pre_hook_wait_ms: input.pre_hook_wait_ms.map(Long::to_u64),
             post_hook_wait_ms: input.post_hook_wait_ms.map(Long::to_u64),
+            platform: document(input.platform),
+            connection: named(input.connection),
+            query_log: document(input.query_log),
             other: None,
         }
     }

@@ -8,14 +8,16 @@ use async_graphql::{
 };
 use deployer::{bundles::BundleKey, updates};
 use engine::ids::RunId;
+use targets::target::Half;
 
 use super::{
     deployment::{Deployment, DeploymentRights},
-    enums::{UpdateStatus, UpdateType},
+    enums::{StageKind, UpdateStatus, UpdateType},
     hook::HookCounts,
     infrastructure::Infrastructure,
     node::{Receipt, UpdatedNode, all},
     project::Bundle,
+    service::VersionShare,
     step::{Failure, Step, WaitingOn},
     update_event::{LogLine, UpdateEvent},
 };
@@ -142,7 +144,7 @@ impl Update {
         Ok(ctx.loader()?.load_one(InfrastructureById(self.brief.infrastructure_id.clone())).await?.map(Into::into))
     }
 
-    /// The key of its published project.
+    /// The key of its published project, or the id of its published API service.
     async fn project_key(&self) -> &str {
         &self.brief.project_key
     }
@@ -153,9 +155,26 @@ impl Update {
         Ok(ID(self.frozen(ctx).await?.bundle_id))
     }
 
-    /// The bundle that it deploys; null if it was deleted.
+    /// What it deploys: a project, or an API service.
+    async fn kind(&self) -> StageKind {
+        match self.brief.half {
+            Half::Project => StageKind::Project,
+            Half::Api => StageKind::Api,
+        }
+    }
+
+    /// The versions of an API service that it deploys, with their shares; empty for a project.
+    #[graphql(complexity = "10 + child_complexity")]
+    async fn versions(&self, ctx: &Context<'_>) -> Result<Vec<VersionShare>> {
+        Ok(all(self.whole(ctx).await?.versions.clone()))
+    }
+
+    /// The bundle that it deploys; null if it was deleted, and for an API service.
     #[graphql(complexity = "10 + child_complexity")]
     async fn bundle(&self, ctx: &Context<'_>) -> Result<Option<Bundle>> {
+        if self.brief.half == Half::Api {
+            return Ok(None);
+        }
         let bundle_id = self.frozen(ctx).await?.bundle_id;
         let key = BundleKey { project_key: self.brief.project_key.clone(), bundle_id };
         Ok(ctx.loader()?.load_one(BundleByKey(key)).await?.map(Into::into))

@@ -51,6 +51,16 @@ const DONE: &[(&str, &str)] = &[
     ("restoreDeployment", "(deploymentId: \"churn\")"),
     ("disableDeployment", "(deploymentId: \"churn\")"),
     ("enableDeployment", "(deploymentId: \"churn\")"),
+    ("createConnection", "(input: {id: \"c\", type: \"AWS\", settings: {}})"),
+    ("updateConnection", "(input: {id: \"c\", expectedVersion: 1, permissions: [{group: \"see\", level: VIEW}]})"),
+    ("checkConnection", "(id: \"c\")"),
+    ("deleteConnection", "(id: \"c\")"),
+    ("setGroupRights", "(name: \"see\", mayPublishServices: true)"),
+    ("createPublishedService", "(id: \"s\")"),
+    ("updatePublishedService", "(input: {id: \"s\", expectedVersion: 1, name: \"N\"})"),
+    ("createServiceDeployment", "(input: {id: \"sd\", serviceId: \"fraud\", infrastructureId: \"NODES\", version: \"v1\"})"),
+    ("deleteServiceVersion", "(serviceId: \"fraud\", version: \"v2\")"),
+    ("deletePublishedService", "(id: \"s\")"),
     ("setHookLimit", "(limit: 5)"),
     ("drainWorker", "(id: $worker)"),
 ];
@@ -62,6 +72,7 @@ const NEEDS_SUCCESS: [&str; 3] = ["checkDrift", "runTestScenarios", "restoreDepl
 const REFUSED: &[(&str, &str)] = &[
     ("createApiKey", "(label: \"ci\", login: \"admin\")"),
     ("createPublishedProject", "(key: \"CHURN\")"),
+    ("checkConnection", "(id: \"nothing\")"),
     ("cancelUpdate", "(id: \"nonsense\")"),
     ("retryUpdate", "(id: \"nonsense\")"),
     ("abandonUpdate", "(id: \"nonsense\")"),
@@ -115,6 +126,7 @@ async fn an_update_that_sets_a_bundle_tells_both() {
 async fn every_mutation_leaves_a_record_when_it_is_done() {
     let world = world().await;
     world.upload("CHURN", "v2").await;
+    world.service("fraud", &["v1", "v2"]).await;
     let worker = world.worker().await;
     let stuck = world.start().await;
     worker.claim(&stuck).await;
@@ -154,7 +166,7 @@ async fn every_mutation_leaves_a_record_when_it_is_done() {
             assert!(!record["updateIds"].as_array().unwrap().is_empty(), "{record}");
             assert_eq!((&record["infrastructureId"], &record["projectKey"]), (&json!("PROD"), &json!("CHURN")));
         }
-        let changes = can && !["checkInfrastructure", "startUpdate", "retryUpdate"].contains(name);
+        let changes = can && !["checkInfrastructure", "checkConnection", "startUpdate", "retryUpdate"].contains(name);
         assert_eq!(record["before"] != record["after"], changes, "{name}: what changed is told: {record}");
         let text = record.to_string();
         assert!(!text.contains("hush") && !text.contains("node-secret"), "no code and no secret: {text}");

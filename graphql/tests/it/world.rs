@@ -8,7 +8,7 @@ use deployer::{
     accounts::{groups, users},
     bootstrap, bundles, enrolment,
     infrastructures::NodeOffer,
-    keys,
+    keys, services,
     viewer::{Origin, Viewer},
 };
 use engine::{
@@ -162,6 +162,24 @@ impl World {
         let bytes = sandbox::sample_bundle(&sandbox::BundleSpec::new(project, id));
         let pieces = stream::iter([Ok::<_, std::io::Error>(bytes.into())]);
         bundles::upload(&self.deployer, &self.admin, Some(project), "bundle.zip", pieces, 1 << 20).await.unwrap();
+    }
+
+    /// Publishes versions of an API service, and makes an infrastructure for it.
+    pub(crate) async fn service(&self, id: &str, versions: &[&str]) {
+        let made = self
+            .admin(
+                "mutation($id: ID!) { createPublishedService(id: $id) { refusals { code } } \
+                 createInfrastructure(input: {id: \"NODES\", kind: STATIC, stage: \"Test\", settings: {}}) { refusals { code } } }",
+                json!({"id": id}),
+            )
+            .await;
+        assert_eq!(made["createInfrastructure"]["refusals"], json!([]), "{made}");
+        for version in versions {
+            let bytes = sandbox::sample_service(&sandbox::ServiceSpec::new(id, version));
+            let pieces = stream::iter([Ok::<_, std::io::Error>(bytes.into())]);
+            let (deployer, admin) = (&self.deployer, &self.admin);
+            services::versions::upload(deployer, admin, Some(id), "version.zip", pieces, 1 << 20).await.unwrap();
+        }
     }
 
     pub(crate) async fn start(&self) -> String {

@@ -1,6 +1,7 @@
-//! The practice node, driven over real HTTP.
+//! The practice nodes, driven over real HTTP.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod api_node;
 mod client;
 mod faults;
 mod rights;

@@ -103,6 +103,14 @@ impl Http {
         Node { client, settings, url, auth, scrubber, who: Who(who) }
     }
 
+    /// The client for a node's other door: where its callers come in, with what they have.
+    pub(crate) fn caller(&self, url: NodeUrl, auth: Auth, trust_all_certificates: bool) -> Node {
+        let client = if trust_all_certificates { &self.trusting } else { &self.strict };
+        let scrubber = Scrubber::of(auth.secrets());
+        let (client, settings) = (client.clone(), Arc::clone(&self.settings));
+        Node { client, settings, url, auth, scrubber, who: Who::NODE }
+    }
+
     /// The same with certificates of its own: those that it trusts instead of the machine's, and the client's own.
     ///
     /// # Errors
@@ -203,7 +211,7 @@ impl Auth {
     }
 }
 
-pub(crate) use reqwest::Method;
+pub(crate) use reqwest::{Method, header};
 
 /// One call.
 pub(crate) struct Request<'a> {

@@ -135,6 +135,11 @@ impl Exchange {
 
     /// What a status that is no success means by itself, with what the platform says of it.
     pub(crate) fn refused(&self, doing: &str, said: &Said) -> CallError {
+        self.refused_as(self.status, doing, said)
+    }
+
+    /// The same where the platform's words say that another status is meant.
+    pub(crate) fn refused_as(&self, status: u16, doing: &str, said: &Said) -> CallError {
         let (who, inside) = (self.who, self.who.inside());
         let words = match (self.clean(&said.code, 100), self.clean(&said.message, SAID_CHARS)) {
             (code, message) if code.is_empty() && message.is_empty() => String::new(),
@@ -144,7 +149,7 @@ impl Exchange {
         };
         let permanent = |code: Code, text: String, effect| CallError::permanent(code, format!("{text}{words}"), effect);
         let retryable = |code: Code, text: String, effect| CallError::retryable(code, format!("{text}{words}"), effect);
-        let error = match self.status {
+        let error = match status {
             300..400 => permanent(
                 codes::NODE_REDIRECTED,
                 format!("{who} answered with a redirect while {doing}, and Slipway follows none. Check the address."),

@@ -1,7 +1,11 @@
 //! A query through the deployer. A service that anybody may call is reached through the API server's proxy, with the infrastructure's own credentials: that works
 //! from wherever the API server can be reached. The proxy keeps the `Authorization` header for itself, so a service that wants a key is called where it is exposed.
 
-use engine::failure::{Failure, StepError};
+use engine::{
+    failure::{Failure, StepError},
+    secrets::Secret,
+};
+use reqwest::header::AUTHORIZATION;
 use serde_json::Value;
 
 use super::{
@@ -12,7 +16,7 @@ use super::{
 };
 use crate::{
     codes,
-    http::{Auth, Body, Exchange, Method, NodeUrl, Request},
+    http::{Auth, Body, Exchange, HeaderName, Method, NodeUrl, Request},
     service::Authorization,
     target::{Look, ServiceAnswer, ServiceQuery},
 };
@@ -32,12 +36,19 @@ async fn asked(k8s: &K8s, look: Look<'_>, query: &ServiceQuery) -> Result<Servic
     };
     let tail = ["public", "api", "v1", service.service_id.as_str(), query.endpoint.id.as_str(), verb(query.endpoint.kind.as_deref())];
     let doing = "querying the service";
+    let given: Vec<(HeaderName, Secret)> = query
+        .headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.parse().ok()?, Secret::from(value.clone()))))
+        .collect();
+    let own_key = given.iter().find(|(name, _)| *name == AUTHORIZATION).map(|(_, key)| key.clone());
     let request = |path| Request {
+        headers: &given,
         body: Body::Json(query.body.clone()),
         timeout: Some(query.timeout),
         ..Request::new(Method::POST, path, doing)
     };
-    let answer = if open {
+    let answer = if open && own_key.is_none() {
         let Some(id) = urls::exposed_service(&place)? else {
             return Err(unreachable("the infrastructure's YAML makes no Service").into());
         };
@@ -50,17 +61,19 @@ async fn asked(k8s: &K8s, look: Look<'_>, query: &ServiceQuery) -> Result<Servic
     } else {
         let key = match &service.authorization {
             Some(Authorization::ApiKeys { keys }) => keys.first(),
-            _ => None,
+            Some(_) => None,
+            None => service.versions.iter().find_map(|version| version.api_keys.first()),
         };
-        let Some(key) = key else {
-            return Err(unreachable("callers need a key or a token that Slipway does not have").into());
+        let auth = match (own_key, key) {
+            (Some(own), _) => Auth::Signed(vec![own]),
+            (None, Some(key)) => Auth::Basic(place.opener.open(&key.id).await?),
+            (None, None) => return Err(unreachable("callers need a key or a token that Slipway does not have").into()),
         };
-        let key = place.opener.open(&key.id).await?;
         let Some(url) = urls::of(&place).await?.into_iter().next() else {
             return Err(unreachable("it has no address yet").into());
         };
         let url = NodeUrl::parse(&url, &k8s.http.settings().blocked).map_err(Failure::from)?;
-        let node = k8s.http.platform("The service", url, Auth::Basic(key));
+        let node = k8s.http.platform("The service", url, auth);
         node.exchange(request(&tail)).await?
     };
     Ok(ServiceAnswer { status: answer.status, body: body(&answer) })

@@ -11,8 +11,7 @@ use super::{
     manifests::Goal,
     offered::Offered,
     place::{self, Place, kind},
-    problems,
-    rights,
+    problems, push, rights,
 };
 use crate::{
     codes,
@@ -64,6 +63,10 @@ async fn found<'a>(
     }
     for (path, said) in problems::of_goal(&goal) {
         all.push(problem(codes::SETTING_INVALID, format!("{path}: {said}")));
+    }
+    if all.is_empty() {
+        let of_registry = push::problems(k8s, &goal, opener).await?;
+        all.extend(of_registry.into_iter().map(|failure| problem(failure.code, failure.message)));
     }
     if !problems::can_reach(&goal.settings) {
         return Ok((None, all));

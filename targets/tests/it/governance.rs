@@ -15,6 +15,7 @@ const KEY: &str = "govern-key-123";
 
 fn question(bundle: &str) -> Question {
     Question {
+        kind: targets::target::Half::Project,
         deployment_id: "churn-prod".to_owned(),
         infrastructure_id: "prod".to_owned(),
         project_key: "CHURN".to_owned(),

@@ -3,15 +3,22 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod answers;
+mod api_static;
+mod azure_ml;
+mod cloud;
 mod governance;
 mod k8s;
 mod live;
 mod push;
+mod registry;
 mod remapping;
 mod restore;
 mod run_as;
+mod sagemaker;
+mod snowflake;
 mod support;
 mod tls;
 mod twice;
 mod validate;
+mod vertex_ai;
 mod walk;

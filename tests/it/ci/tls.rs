@@ -16,7 +16,7 @@ use tokio_rustls::{
 };
 
 /// An address that speaks TLS with the certificate for 127.0.0.1, and passes on to this port.
-pub(super) async fn before(port: u16, certificates: &Certificates) -> String {
+pub(crate) async fn before(port: u16, certificates: &Certificates) -> String {
     // It brings the provider of TLS.
     client::http();
     let read = |name: &str| BufReader::new(std::io::Cursor::new(certificates.read(name)));

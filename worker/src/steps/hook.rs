@@ -11,7 +11,8 @@ use engine::{
     step::{Audience, StepContext},
 };
 use serde::Deserialize;
-use targets::spec::NodeSpec;
+use serde_json::{Value, json};
+use targets::spec::{DeploySpec, NodeSpec, ServiceSpec, ServiceVersionSpec};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -98,10 +99,13 @@ async fn call(
     let context = context.with(&steps.deployer);
     let code = deployer::hooks::code(&steps.deployer.db, &params.code_ref).await.map_err(from_deployer)?;
     let code = code.ok_or_else(|| internal("the hook's code is no longer stored"))?;
-    let automation = node_access(&context, &spec.infrastructure.node).await?;
-    let mut nodes = BTreeMap::new();
-    for one in &spec.infrastructure.nodes {
-        nodes.insert(one.name.clone(), node_access(&context, &one.node).await?);
+    let (mut automation, mut nodes) = (None, BTreeMap::new());
+    // Clients are of Automation nodes; who deploys API services has none.
+    if spec.service.is_none() {
+        automation = Some(node_access(&context, &spec.infrastructure.node).await?);
+        for one in &spec.infrastructure.nodes {
+            nodes.insert(one.name.clone(), node_access(&context, &one.node).await?);
+        }
     }
     let settings = &steps.hooks;
     let scratch_root =
@@ -109,10 +113,13 @@ async fn call(
     let state = context.held.state().clone();
     // Also counts beginnings that a lost worker interrupted: from 2 on, somebody may have been here before.
     let beginnings: u32 = state.steps[context.step].attempts.iter().map(|attempt| attempt.grants).sum();
-    let extra = BTreeMap::from([
+    let mut extra = BTreeMap::from([
         ("idempotency_key".to_owned(), context.idempotency_key().into()),
         ("attempt".to_owned(), beginnings.into()),
     ]);
+    if let Some(service) = &spec.service {
+        extra.extend(of_service(&spec, service));
+    }
     Ok(HookCall {
         supervisor: steps.supervisor.clone(),
         python,
@@ -133,15 +140,29 @@ async fn call(
             deploying_user: spec.acting_user.clone(),
             deployment_id: spec.deployment.clone(),
             deployment_report: (params.phase == "POST").then(|| report(&state)),
-            deployed_project_key: Some(spec.deployed_project_key.clone()),
+            deployed_project_key: spec.service.is_none().then(|| spec.deployed_project_key.clone()),
             extra,
         },
-        automation: Some(automation),
+        automation,
         nodes,
         deployer: deployer_access(steps, &context, params).await?,
         limits: HookLimits { deadline: Duration::from_millis(params.deadline_ms), ..HookLimits::default() },
         secrets: Vec::new(),
     })
+}
+
+/// What a hook learns of an API service; no public source says what Dataiku's own hooks are given.
+fn of_service(spec: &DeploySpec, service: &ServiceSpec) -> [(String, Value); 5] {
+    let version = |one: &ServiceVersionSpec| json!({"version": one.version, "probability": one.probability});
+    let versions: Vec<_> = service.versions.iter().map(version).collect();
+    [
+        ("infrastructure_id", json!(spec.infrastructure.id)),
+        ("infrastructure_type", json!(spec.infrastructure.kind)),
+        ("published_service_id", json!(service.published_service_id)),
+        ("deployed_service_id", json!(service.service_id)),
+        ("deployed_versions", json!(versions)),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
 }
 
 /// A node, with the infrastructure's key of it.

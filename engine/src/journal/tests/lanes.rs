@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
+
 use super::sim::{Answer, BROKEN, Crash, POST_HOOK, Sim, of_steps};
 use crate::{
     journal::{
         Status,
         next::{CANCELLED, RESTORE_FAILED},
     },
-    plan::OnFailure,
+    plan::{OnFailure, PLAN_VERSION, Plan},
     spec::RunSpec,
 };
 
@@ -199,4 +201,92 @@ fn a_place_is_in_order_when_it_was_verified_or_put_back_and_not_when_that_failed
     assert_eq!(settled(&failing().answer("restore/b", Answer::Permanent).run()), [true, false]);
     assert_eq!(settled(&Sim::new(spec(OnFailure::Leave)).answer("verify/b", Answer::Permanent).run()), [true, false]);
     assert!(!Sim::new(spec(OnFailure::Leave)).run().state().is_settled(None, &kinds));
+}
+
+/// Up to five nodes, and the steps of each.
+const LANES: [&str; 5] = ["a", "b", "c", "d", "e"];
+const OF_ONE: [&str; 5] = ["validate_remap", "push_bundle", "activate", "enforce_run_as", "verify"];
+
+/// The plan of an update of so many nodes, and the names of its steps.
+fn with_quorum(nodes: usize, quorum: Option<u32>) -> (RunSpec, Vec<&'static str>) {
+    let named = |kind: &str, lane: &str| -> &'static str { Box::leak(format!("{kind}/{lane}").into_boxed_str()) };
+    let mut steps = vec!["check_policy"];
+    for kinds in [&OF_ONE[..1], &OF_ONE[1..2], &OF_ONE[2..]] {
+        for lane in &LANES[..nodes] {
+            steps.extend(kinds.iter().map(|kind| named(kind, lane)));
+        }
+    }
+    steps.push(POST_HOOK);
+    let mut spec = of_steps(steps.iter().copied(), OnFailure::GoOn);
+    spec.plan = spec.plan.with_quorum(quorum);
+    (spec, steps)
+}
+
+/// What acts under a quorum, and how the run ends, when in each of these nodes this step fails for good: told without looking at how the journal counts.
+fn foretold(steps: &[&str], nodes: usize, least: usize, failing: &[&str]) -> (BTreeMap<String, bool>, Status) {
+    let (mut acts, mut out) = (BTreeMap::new(), Vec::new());
+    for step in steps {
+        if lane(step).is_some_and(|lane| out.contains(&lane)) {
+            continue;
+        }
+        acts.insert((*step).to_owned(), true);
+        if failing.contains(step) {
+            out.extend(lane(step));
+            if nodes - out.len() < least.clamp(1, nodes) {
+                return (acts, Status::Failed);
+            }
+        }
+    }
+    (acts, if out.is_empty() { Status::Succeeded } else { Status::Warning })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn a_run_goes_on_while_its_quorum_can_still_succeed(
+        nodes in 1..=LANES.len(),
+        quorum in proptest::option::of(0..7_u32),
+        broken in prop::collection::vec(proptest::option::of(0..OF_ONE.len()), LANES.len()),
+        answer in prop_oneof![Just(Answer::Permanent), Just(Answer::RetryableForEver)],
+        crash in any::<prop::sample::Index>(),
+    ) {
+        let (spec, steps) = with_quorum(nodes, quorum);
+        let failing: Vec<_> = steps.iter().copied().filter(|step| {
+            let at = lane(step).and_then(|lane| LANES.iter().position(|one| *one == lane));
+            at.and_then(|at| broken[at]).is_some_and(|kind| step.starts_with(OF_ONE[kind]))
+        }).collect();
+        let make = || failing.iter().fold(Sim::new(spec.clone()), |sim, step| sim.answer(step, answer));
+        let quiet = make().run();
+        let (acts, status) = foretold(&steps, nodes, quorum.unwrap_or(1) as usize, &failing);
+        prop_assert_eq!(acted(&quiet), acts);
+        prop_assert_eq!(end(&quiet), (status, (status == Status::Failed).then_some(BROKEN)));
+        let mut sim = make();
+        sim.crash = Some(Crash::After(crash.index(quiet.commits)));
+        let sim = sim.run();
+        if sim.crashed_while() != Some((POST_HOOK, true)) {
+            prop_assert_eq!((end(&sim), acted(&sim)), (end(&quiet), acted(&quiet)));
+        }
+    }
+}
+
+#[test]
+fn a_plan_has_the_lowest_version_that_can_say_it_and_old_plans_are_read() {
+    let version = |on_failure, quorum| {
+        let plan = of_steps(STEPS.into_iter(), on_failure).plan.with_quorum(quorum);
+        (plan.version, plan.quorum)
+    };
+    assert_eq!(version(OnFailure::GoOn, None), (2, None));
+    assert_eq!(version(OnFailure::GoOn, Some(1)), (2, None));
+    assert_eq!(version(OnFailure::GoOn, Some(2)), (PLAN_VERSION, Some(2)));
+    // Nothing goes on under the others.
+    assert_eq!(version(OnFailure::Leave, Some(2)), (2, None));
+    assert_eq!(version(OnFailure::Restore, Some(2)), (2, None));
+    let plan = spec(OnFailure::GoOn).plan;
+    let mut stored = serde_json::to_value(&plan).unwrap();
+    assert!(stored.get("quorum").is_none());
+    assert_eq!(serde_json::from_value::<Plan>(stored.clone()).unwrap(), plan);
+    stored["version"] = 3.into();
+    stored["quorum"] = 2.into();
+    assert_eq!(serde_json::from_value::<Plan>(stored).unwrap(), plan.with_quorum(Some(2)));
 }

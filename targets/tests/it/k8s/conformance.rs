@@ -26,7 +26,7 @@ const STEPS: [Step; 7] =
 /// A cluster on which version 1 is live, and version 2 has gone through all steps before `step`.
 async fn before(step: Step) -> (StandIn, World) {
     let standin = StandIn::start(OLD).await;
-    let mut world = World::new(&standin.url, None, TOKEN, NAMESPACE);
+    let mut world = World::new(&standin.url, None, TOKEN, NAMESPACE, standin.host());
     world.set_everything();
     world.update().await;
     world.new_run();
@@ -90,7 +90,8 @@ async fn every_fault(step: Step) {
     let (wanted, calls) = (standin.effects(), standin.calls()[first..].to_vec());
     // Many questions about rights are alike, and come at once.
     let stride = if step == Step::Validate { 5 } else { 1 };
-    for n in (0..calls.len()).step_by(stride) {
+    // What a registry's faults mean is told where images are made.
+    for n in (0..calls.len()).step_by(stride).filter(|n| !calls[*n].contains(" /v2/")) {
         for fault in FAULTS {
             let at = format!("{step:?}, {fault:?} at call {n}, {}", calls[n]);
             let (standin, world) = fork(&base).await;

@@ -8,23 +8,25 @@ use targets::codes;
 use super::{
     hand::Hand,
     plane::{Plane, SLIPWAY, programs},
+    standin::{NEW, StandIn},
     world::{Step, World},
 };
 
 struct Real {
     plane: Plane,
     hand: Hand,
+    registry: StandIn,
 }
 
 impl Real {
     async fn start() -> Option<Self> {
         let plane = Plane::start(&programs()?).await;
-        Some(Self { hand: plane.hand(), plane })
+        Some(Self { hand: plane.hand(), plane, registry: StandIn::start(NEW).await })
     }
 
     async fn world(&self, namespace: &str) -> World {
         self.hand.namespace(namespace, "slipway-tests").await;
-        World::new(&self.plane.url, Some(&self.plane.authority), SLIPWAY, namespace)
+        World::new(&self.plane.url, Some(&self.plane.authority), SLIPWAY, namespace, self.registry.host())
     }
 
     async fn kubelet(&self, namespace: &str) {

@@ -86,6 +86,11 @@ impl StandIn {
         standin
     }
 
+    /// `host:port`.
+    pub(super) fn host(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
     /// At the `n`th call from now, counted from 0.
     pub(super) fn fault(&self, n: usize, fault: Fault) {
         self.state.lock().unwrap().fault = Some((n, fault));
@@ -190,7 +195,10 @@ impl State {
             Some(Fault::Status(code)) => return Some(status(code, "Fault", "as it was asked for")),
             _ => {}
         }
-        let answer = if headers.get("authorization").map(String::as_str) == Some(&format!("Bearer {TOKEN}")) {
+        // It is its own registry, too.
+        let answer = if target == "/v2/" {
+            (200, json!({}))
+        } else if headers.get("authorization").map(String::as_str) == Some(&format!("Bearer {TOKEN}")) {
             self.route(method, target, headers, body)
         } else {
             status(401, "Unauthorized", "Unauthorized")

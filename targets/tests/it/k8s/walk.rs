@@ -17,7 +17,7 @@ use super::{
 
 async fn on(offered: &'static [&'static str]) -> (StandIn, World) {
     let standin = StandIn::start(offered).await;
-    let world = World::new(&standin.url, None, TOKEN, NAMESPACE);
+    let world = World::new(&standin.url, None, TOKEN, NAMESPACE, standin.host());
     (standin, world)
 }
 
@@ -164,6 +164,7 @@ async fn queries_go_through_the_api_server() {
     let query = ServiceQuery {
         endpoint: EndpointSpec { id: "predict".into(), kind: Some("PY_FUNCTION".into()) },
         body: json!({"a": 1}),
+        headers: Vec::new(),
         timeout: Duration::from_secs(5),
     };
     let target = world.target();

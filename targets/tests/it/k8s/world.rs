@@ -126,7 +126,7 @@ pub(super) fn object(value: Value) -> Map<String, Value> {
 }
 
 impl World {
-    pub(super) fn new(url: &str, authority: Option<&str>, token: &str, namespace: &str) -> Self {
+    pub(super) fn new(url: &str, authority: Option<&str>, token: &str, namespace: &str, registry: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("store");
         let packages = PackageStore::open(store.to_str().unwrap(), &folder.path().join("staging")).unwrap();
@@ -137,6 +137,7 @@ impl World {
             probability,
             endpoints: vec![EndpointSpec { id: "predict".into(), kind: Some("STD_PREDICTION".into()) }],
             auth_method: Some("PUBLIC".into()),
+            api_keys: Vec::new(),
         };
         let service = ServiceSpec {
             published_service_id: "churn".into(),
@@ -150,7 +151,8 @@ impl World {
         let settings = json!({
             "cluster": {"apiServer": url, "token": {"$secret": "token"}, "certificateAuthority": authority},
             "k8sNamespace": namespace,
-            "registryHost": "registry.example.com",
+            "registryHost": registry,
+            "registryPlainHttp": true,
             "baseImageTag": "base:1",
             "workload": {"failingPodSeconds": 60},
         });

@@ -1,0 +1,135 @@
+//! The parts of an infrastructure's settings that a schema describes: its target's own, and where queries are logged.
+
+use engine::{db::Tx, secrets::Keyring};
+use serde_json::{Map, Value};
+use targets::{
+    TargetType,
+    target::{Half, Target},
+};
+
+use super::{
+    patch::{InfrastructurePatch, SettingsPatch},
+    settings::Settings,
+};
+use crate::{
+    connections,
+    error::{Error, Problems, Result},
+    schema::{self, Document, Prepared},
+    sealed,
+    services::QUERY_LOG,
+    viewer::Viewer,
+};
+
+/// What was entered, still to be sealed; None leaves what is stored.
+pub(super) struct Documents {
+    platform: Option<Prepared>,
+    query_log: Option<Prepared>,
+}
+
+/// Checks what was entered. `new` is what the settings will be, but for these.
+pub(super) fn prepare(
+    target: &dyn Target,
+    old: &Settings,
+    patch: &SettingsPatch,
+    problems: &mut Problems,
+) -> Result<Documents> {
+    let described = target.describe();
+    let platform = match &patch.platform {
+        Some(document) => {
+            let schema = schema::of(described.settings)?;
+            let prepared = schema::take(&schema, &old.platform, document.clone(), "platform", problems);
+            for (path, message) in target.problems(&prepared.draft()) {
+                problems.add("SETTING_INVALID", format!("platform.{path}"), message);
+            }
+            Some(prepared)
+        }
+        None => None,
+    };
+    let query_log = match &patch.query_log {
+        Some(document) if described.half == Half::Project => {
+            if !document.0.is_empty() {
+                problems.add("SETTING_INVALID", "queryLog", "Only API services log queries.");
+            }
+            None
+        }
+        Some(document) => Some(query_log(&old.query_log, document.clone(), "queryLog", problems)?),
+        None => None,
+    };
+    Ok(Documents { platform, query_log })
+}
+
+/// Checks where queries are to be logged, on an infrastructure or a deployment. Empty is nowhere.
+pub(crate) fn query_log(
+    old: &Map<String, Value>,
+    new: Document,
+    field: &str,
+    problems: &mut Problems,
+) -> Result<Prepared> {
+    if new.0.is_empty() {
+        return Ok(Prepared::default());
+    }
+    Ok(schema::take(&*schema::of(QUERY_LOG)?, old, new, field, problems))
+}
+
+impl Documents {
+    /// Seals what was entered and puts it into the settings.
+    pub(super) async fn put(self, tx: &Tx, keyring: &Keyring, id: &str, settings: &mut Settings) -> Result<()> {
+        let owner = sealed::platform_owner_of(id);
+        if let Some(prepared) = self.platform {
+            settings.platform = prepared.seal(tx, keyring, &owner).await?;
+        }
+        if let Some(prepared) = self.query_log {
+            settings.query_log = prepared.seal(tx, keyring, &owner).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Notes settings that are for the other half.
+pub(super) fn refuse_other_half(
+    kind: TargetType,
+    settings: &Settings,
+    patch: &InfrastructurePatch,
+    problems: &mut Problems,
+) {
+    if kind.half() == Half::Project {
+        if settings.connection.is_some() {
+            problems.add("SETTING_INVALID", "connection", "An Automation node is reached with its own key.");
+        }
+        return;
+    }
+    let key = matches!(&patch.admin_key, Some(Some(_)));
+    let nodes = patch.nodes.as_ref().is_some_and(|nodes| !nodes.is_empty());
+    for (field, set) in [
+        ("nodeUrl", !settings.node_url.is_empty()),
+        ("adminKey", key),
+        ("multiNode", settings.multi_node),
+        ("nodes", nodes),
+        ("connectionRemapping", !settings.connection_remapping.is_empty()),
+        ("codeEnvRemapping", !settings.code_env_remapping.is_empty()),
+        ("containerExecRemapping", !settings.container_exec_remapping.is_empty()),
+    ] {
+        if set {
+            let message =
+                "Only infrastructures for projects have this. What this one's platform needs is set in platform.";
+            problems.add("SETTING_INVALID", field, message);
+        }
+    }
+}
+
+/// A connection that is chosen must be one that the viewer may use, of the type that the target needs; one that was chosen before stays without that.
+pub(super) async fn hold_connection(
+    tx: &Tx,
+    viewer: &Viewer,
+    target: &dyn Target,
+    old: Option<&Settings>,
+    new: &Settings,
+) -> Result<()> {
+    let Some(id) = new.connection.as_ref().filter(|id| old.and_then(|old| old.connection.as_ref()) != Some(*id)) else {
+        return Ok(());
+    };
+    match target.describe().connection {
+        Some(kind) => connections::hold(tx, viewer, id, kind).await,
+        None => Err(Error::field("SETTING_INVALID", "connection", "This platform is reached without a connection.")),
+    }
+}

@@ -1,0 +1,78 @@
+//! The platform behind an infrastructure, and how it opens the secrets that a spec names.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use engine::{
+    failure::{Code, Failure},
+    secrets::Secret,
+};
+use entities::{deployment, infrastructure};
+use sea_orm::EntityTrait as _;
+use targets::{
+    TargetType,
+    target::{Projects, Secrets, Target},
+};
+
+use crate::{
+    Deployer,
+    error::{Error, Result},
+    sealed,
+};
+
+/// The kind of platform of an infrastructure's row.
+pub(crate) fn kind_of(row: &infrastructure::Model) -> Result<TargetType> {
+    row.kind.parse::<TargetType>().map_err(|error| Error::fault(error.to_string()))
+}
+
+/// The platform behind an infrastructure.
+pub(crate) fn target_of(deployer: &Deployer, row: &infrastructure::Model) -> Result<Arc<dyn Target>> {
+    let kind = kind_of(row)?;
+    deployer.targets.find(kind).ok_or_else(|| Error::fault(format!("this build lacks {kind}")))
+}
+
+/// The platform behind a deployment.
+pub(crate) async fn of_deployment(deployer: &Deployer, row: &deployment::Model) -> Result<Arc<dyn Target>> {
+    let place = infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(deployer.db.pool()).await?;
+    let place = place.ok_or_else(|| Error::fault(format!("deployment {} has no infrastructure", row.id)))?;
+    target_of(deployer, &place)
+}
+
+/// What only platforms for projects do.
+pub(crate) fn projects<'a>(target: &'a Arc<dyn Target>, field: &str) -> Result<&'a dyn Projects> {
+    target.projects().ok_or_else(|| not_for_projects(field))
+}
+
+/// Something was asked that only makes sense for a project.
+pub(crate) fn not_for_projects(field: &str) -> Error {
+    let message = "This infrastructure is for API services; only projects have this. Name one of an Automation node.";
+    Error::field("NOT_FOR_API_SERVICES", field, message)
+}
+
+/// Opens secrets for what acts in the deployer's own name, after the caller asked for the right.
+pub(crate) struct Opener<'a>(pub(crate) &'a Deployer);
+
+#[async_trait]
+impl Secrets for Opener<'_> {
+    async fn open(&self, reference: &str) -> std::result::Result<Secret, Failure> {
+        match sealed::open(&self.0.db, &self.0.keyring, reference).await {
+            Ok(Some(secret)) => Ok(secret),
+            Ok(None) => {
+                let message = "A key of this infrastructure was replaced meanwhile. Try again.";
+                Err(Failure::new(Code::new("ADMIN_KEY_MISSING"), message))
+            }
+            Err(Error::Refused(refusals)) => {
+                let first = refusals.into_iter().next();
+                Err(first.map_or_else(failed, |refusal| Failure::new(Code::new(refusal.code), refusal.message)))
+            }
+            Err(Error::Fault(fault)) => {
+                tracing::error!(error = ?fault, "a secret could not be opened");
+                Err(failed())
+            }
+        }
+    }
+}
+
+fn failed() -> Failure {
+    Failure::new(Code::new("INTERNAL"), "A key could not be read. Slipway's operators find why in its log.")
+}

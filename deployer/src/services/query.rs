@@ -1,0 +1,233 @@
+//! Queries through the deployer: what a deployed service says, put to it with the deployer's own credentials. Whoever may deploy may query, and the members of the groups
+//! that the deployment names.
+
+use std::{sync::Arc, time::Duration};
+
+use engine::failure::Failure;
+use entities::{bundle, deployment};
+use sea_orm::EntityTrait as _;
+use serde_json::Value;
+use targets::{
+    spec::{BundleContents, DeploySpec, EndpointSpec},
+    target::{Look, ServiceAnswer, ServiceQuery, Target},
+};
+
+use crate::{
+    Deployer,
+    deployments::Settings,
+    error::{Error, Result},
+    freeze,
+    live::Standing,
+    platform::{self, Opener},
+    rights::{self, Access, Level},
+    updates::Trouble,
+    viewer::Viewer,
+};
+
+/// So long a query may take.
+const WITHIN: Duration = Duration::from_secs(60);
+/// The largest query, as JSON, in bytes.
+const LARGEST: usize = 1 << 20;
+/// So many headers go along with a query.
+const MOST_HEADERS: usize = 20;
+/// So many queries stand in one request.
+pub const MOST: usize = 100;
+
+/// One query.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Query {
+    /// As the API node takes it for the endpoint's type.
+    pub body: Value,
+    /// Sent along: what callers of the service send. None that carry credentials or say how the body is sent.
+    pub headers: Vec<(String, String)>,
+}
+
+/// What came of one query.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answered {
+    /// The service answered, perhaps with an error of its own.
+    Service(ServiceAnswer),
+    /// It could not be asked.
+    Failed(Trouble),
+}
+
+/// Puts queries to a deployed service, one after the other. Without an endpoint: the only one there is, or the one that the deployment chose.
+///
+/// # Errors
+/// `NOT_FOUND`, `FORBIDDEN`; `NOT_FOR_PROJECTS`; `NOT_DEPLOYED`; `ENDPOINT_UNKNOWN`; `TOO_MANY`, `QUERY_TOO_LARGE`.
+pub async fn query(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    deployment_id: &str,
+    endpoint: Option<&str>,
+    queries: Vec<Query>,
+) -> Result<Vec<Answered>> {
+    let asked = Asked::of(deployer, viewer, deployment_id, endpoint).await?;
+    asked.put_all(deployer, queries).await
+}
+
+/// The same with the test queries that the deployed version brings along for the endpoint; answers them, too.
+///
+/// # Errors
+/// As [`query`]; `TEST_QUERIES_MISSING` where it brings none.
+pub async fn test(
+    deployer: &Deployer,
+    viewer: &Viewer,
+    deployment_id: &str,
+    endpoint: Option<&str>,
+) -> Result<Vec<(Query, Answered)>> {
+    let asked = Asked::of(deployer, viewer, deployment_id, endpoint).await?;
+    let queries = asked.test_queries(deployer).await?;
+    let answers = asked.put_all(deployer, queries.clone()).await?;
+    Ok(queries.into_iter().zip(answers).collect())
+}
+
+fn bound(queries: &[Query]) -> Result<()> {
+    if queries.len() > MOST {
+        return Err(Error::field("TOO_MANY", "queries", format!("At most {MOST} queries in one request.")));
+    }
+    for (at, query) in queries.iter().enumerate() {
+        if query.body.to_string().len() > LARGEST {
+            let message = format!("A query has at most {LARGEST} bytes. Ask the service itself.");
+            return Err(Error::field("QUERY_TOO_LARGE", format!("queries[{at}]"), message));
+        }
+        let fine = |(name, value): &(String, String)| {
+            let token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            let known = ["authorization", "host", "cookie", "connection", "upgrade", "te", "trailer", "expect"];
+            let own = known.contains(&name.to_ascii_lowercase().as_str());
+            let framing =
+                ["content-", "transfer-", "proxy-"].iter().any(|head| name.to_ascii_lowercase().starts_with(head));
+            let short = (1..=100).contains(&name.len()) && value.len() <= 1_000;
+            short && name.bytes().all(token) && !own && !framing && value.bytes().all(|byte| (32..127).contains(&byte))
+        };
+        if query.headers.len() > MOST_HEADERS || !query.headers.iter().all(fine) {
+            let message = "Headers have short names and plain values, and none that carry credentials or say how the body is sent.";
+            return Err(Error::field("HEADER_INVALID", format!("queries[{at}].headers"), message));
+        }
+    }
+    Ok(())
+}
+
+/// A deployed service, and who asks.
+struct Asked {
+    target: Arc<dyn Target>,
+    spec: DeploySpec,
+    endpoint: EndpointSpec,
+    admin: bool,
+}
+
+impl Asked {
+    async fn of(deployer: &Deployer, viewer: &Viewer, id: &str, endpoint: Option<&str>) -> Result<Self> {
+        let db = deployer.db.pool();
+        let field = "deploymentId";
+        let row = rights::require_deployment(db, viewer, id, Access::See, field).await?;
+        let Some(api) = Settings::read(&row.settings)?.api else {
+            let message = "Only API services can be queried. This deployment is of a project.";
+            return Err(Error::field("NOT_FOR_PROJECTS", field, message));
+        };
+        let mine = rights::deployment_rights(db, viewer, std::slice::from_ref(&row)).await?;
+        let may = mine.get(id).is_some_and(|rights| rights.may(Access::Change));
+        if !may && !api.query_groups.iter().any(|group| viewer.groups.contains(group)) {
+            return Err(Error::forbidden(
+                "the right Deploy on both, or to be in a group that may query through the deployer",
+            ));
+        }
+        let live = Standing::read(db, id).await?.live.filter(|live| live.kind.deploys());
+        let live = live.ok_or_else(|| crate::drift::not_deployed(field))?;
+        let spec = now(deployer, &row, live.body).await?;
+        let endpoint = choose(&spec, endpoint)?;
+        let target = platform::of_deployment(deployer, &row).await?;
+        let admin = rights::infrastructure_level(db, viewer, &row.infrastructure_id).await? >= Level::Admin;
+        Ok(Self { target, spec, endpoint, admin })
+    }
+
+    async fn put_all(&self, deployer: &Deployer, queries: Vec<Query>) -> Result<Vec<Answered>> {
+        bound(&queries)?;
+        let mut answers = Vec::with_capacity(queries.len());
+        for query in queries {
+            answers.push(self.put(deployer, query).await);
+        }
+        Ok(answers)
+    }
+
+    /// What the first deployed version brings along: `testQueries` of the endpoint in its manifest, each `{"q": {…}}`.
+    async fn test_queries(&self, deployer: &Deployer) -> Result<Vec<Query>> {
+        let missing = || {
+            let message = "The deployed version brings no test queries for this endpoint. Send some.";
+            Error::field("TEST_QUERIES_MISSING", "endpoint", message)
+        };
+        let package = &self.spec.package;
+        let id = (package.project_key.clone(), package.bundle_id.clone());
+        let row = bundle::Entity::find_by_id(id).one(deployer.db.pool()).await?.ok_or_else(missing)?;
+        let manifest: Value = serde_json::from_str(&row.manifest)?;
+        let endpoints = manifest.get("endpoints").and_then(Value::as_array).into_iter().flatten();
+        let mut mine = endpoints.filter(|one| one.get("id").and_then(Value::as_str) == Some(self.endpoint.id.as_str()));
+        let queries = mine.next().and_then(|one| one.get("testQueries")?.as_array()).filter(|all| !all.is_empty());
+        let one = |query: &Value| Query { body: query.get("q").unwrap_or(query).clone(), headers: Vec::new() };
+        Ok(queries.ok_or_else(missing)?.iter().take(MOST).map(one).collect())
+    }
+
+    /// Of several nodes the first one that can be asked answers.
+    async fn put(&self, deployer: &Deployer, query: Query) -> Answered {
+        let Some(services) = self.target.services() else {
+            return self.failed(&Failure::new(
+                engine::failure::Code::new("NOT_FOR_PROJECTS"),
+                "This platform takes no queries.",
+            ));
+        };
+        let Query { body, headers } = query;
+        let query = ServiceQuery { endpoint: self.endpoint.clone(), body, headers, timeout: WITHIN };
+        let contents = BundleContents::default();
+        let mut failed = None;
+        for place in self.spec.infrastructure.places() {
+            let Some(spec) = self.spec.on(place.name) else { continue };
+            let look = Look { spec: &spec, contents: &contents, secrets: &Opener(deployer) };
+            match services.query(look, &query).await {
+                Ok(answer) => return Answered::Service(answer),
+                Err(failure) => failed = failed.or(Some(failure)),
+            }
+        }
+        let nobody = || Failure::new(engine::failure::Code::new("INTERNAL"), "This infrastructure has no node to ask.");
+        self.failed(&failed.unwrap_or_else(nobody))
+    }
+
+    fn failed(&self, failure: &Failure) -> Answered {
+        Answered::Failed(Trouble::of(failure, self.admin))
+    }
+}
+
+/// What is live, reached as the infrastructure is reached now: its keys are those of now.
+async fn now(deployer: &Deployer, row: &deployment::Model, live: DeploySpec) -> Result<DeploySpec> {
+    let db = deployer.db.pool();
+    let place = entities::infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(db).await?;
+    let place = place.ok_or_else(|| Error::fault(format!("deployment {} has no infrastructure", row.id)))?;
+    let infrastructure = freeze::place(db, &place).await?.spec;
+    let mut spec = DeploySpec { infrastructure, ..live };
+    // Keys that were replaced since are gone from what was frozen then: those of the deployment as it is set now are there.
+    let id = (row.project_key.clone(), row.bundle_id.clone());
+    if let (Some(package), Some(service)) = (bundle::Entity::find_by_id(id).one(db).await?, spec.service.as_mut())
+        && let Some(fresh) = freeze::read(db, row, &package, "").await?.0.service
+    {
+        service.authorization = fresh.authorization;
+    }
+    Ok(spec)
+}
+
+/// The endpoint that is asked.
+fn choose(spec: &DeploySpec, wanted: Option<&str>) -> Result<EndpointSpec> {
+    let Some(service) = &spec.service else { return Err(Error::fault("a deployed service without one")) };
+    let all = service.versions.first().map_or(&[][..], |version| &version.endpoints);
+    let wanted = wanted.filter(|endpoint| !endpoint.is_empty()).or(service.endpoint.as_deref());
+    match (wanted, all) {
+        (Some(wanted), all) => all.iter().find(|endpoint| endpoint.id == wanted).cloned().ok_or_else(|| {
+            let known: Vec<_> = all.iter().map(|endpoint| endpoint.id.as_str()).collect();
+            let message = format!("The deployed version has no such endpoint. It has: {}.", known.join(", "));
+            Error::field("ENDPOINT_UNKNOWN", "endpoint", message)
+        }),
+        (None, [only]) => Ok(only.clone()),
+        (None, _) => {
+            let message = "The deployed version has several endpoints, or names none. Name the one to ask.";
+            Err(Error::field("ENDPOINT_UNKNOWN", "endpoint", message))
+        }
+    }
+}

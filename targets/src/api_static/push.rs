@@ -1,0 +1,181 @@
+//! Step `push_bundle`: every version is on the node as a generation, imported and preloaded. What answers queries does not change.
+
+use std::collections::BTreeSet;
+
+use engine::failure::{Failure, StepError, StepOutcome, StepResult};
+use serde_json::json;
+
+use super::{
+    deliver::{self, Way},
+    flight::{self, Doing, Flown, check_in, remaining},
+    notes::{self, CLEANED, CREATED, PRELOADED},
+    session::Session,
+};
+use crate::{codes, http::Effect, service::ServiceVersionSpec, service_package};
+
+pub(super) async fn push(session: &Session<'_>) -> StepResult {
+    clean_unused(session).await?;
+    match ensure_all(session).await? {
+        Flown::Wait(check_in) => Ok(StepOutcome::NotYet { check_in }),
+        Flown::Done => {
+            let names: Vec<_> = session.place.goal().into_iter().map(|(name, _)| name).collect();
+            Ok(StepOutcome::output(json!({"generations": names})))
+        }
+    }
+}
+
+/// Once a run, and before anything is brought: what is active stays, so a restore of this run finds it.
+async fn clean_unused(session: &Session<'_>) -> Result<(), StepError> {
+    if !session.place.settings.clean_unused_generations || notes::read(session.run(), CLEANED) == Some(true) {
+        return Ok(());
+    }
+    notes::write(session.run(), CLEANED, &true).await?;
+    session.api().clean_unused().await?;
+    Ok(())
+}
+
+/// Sees to it that the node has every generation, and that they are ours.
+pub(super) async fn ensure_all(session: &Session<'_>) -> Result<Flown, StepError> {
+    ensure_service(session).await?;
+    let mut way = None;
+    for version in &session.place.service.versions {
+        if let wait @ Flown::Wait(_) = ensure(session, version, &mut way).await? {
+            return Ok(wait);
+        }
+    }
+    Ok(Flown::Done)
+}
+
+/// The service is there, and is ours: it is empty, or has a generation that we brought.
+async fn ensure_service(session: &Session<'_>) -> Result<(), StepError> {
+    let (api, id) = (session.api(), session.id());
+    let Some(found) = api.generations(id).await? else {
+        session.log(format!("Creating the service {id} on the node.")).await;
+        notes::write(session.run(), CREATED, &true).await?;
+        if let Err(error) = api.create_service(id).await {
+            // The answer may have been lost.
+            let there = error.effect != Effect::None && matches!(api.service(id).await, Ok(Some(_)));
+            return if there { Ok(()) } else { Err(error.into()) };
+        }
+        return match api.service(id).await? {
+            Some(_) => Ok(()),
+            None => Err(flight::effect_missing("creating the service").retryable(None)),
+        };
+    };
+    let created = notes::read(session.run(), CREATED) == Some(true);
+    if found.items.is_empty() || created || session.trusts_foreign() || is_ours(session).await? {
+        return Ok(());
+    }
+    let message = format!(
+        "The node has a service {id} with generations that Slipway did not bring. Deploy under another id, delete that service, or let the infrastructure trust what is there."
+    );
+    Err(Failure::new(codes::SERVICE_NAME_TAKEN, message).permanent())
+}
+
+/// Whether our own record knows a generation of the service there.
+pub(super) async fn is_ours(session: &Session<'_>) -> Result<bool, StepError> {
+    let (api, id) = (session.api(), session.id());
+    for one in api.generations(id).await?.unwrap_or_default().items {
+        if session.work.imports.find(api.url(), id, &one.name).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+async fn ensure(
+    session: &Session<'_>,
+    version: &ServiceVersionSpec,
+    way: &mut Option<Way>,
+) -> Result<Flown, StepError> {
+    let (api, id, imports) = (session.api(), session.id(), session.work.imports);
+    let name = service_package::generation(session.place.service, version);
+    let listed = api.generations(id).await?.unwrap_or_default().find(&name).is_some();
+    let record = imports.find(api.url(), id, &name).await?;
+    if record.as_ref().is_some_and(|record| record.sha256 != version.sha256) {
+        let message = format!(
+            "The node got another content as generation {name} before. Upload the version anew under another name."
+        );
+        return Err(Failure::new(codes::BUNDLE_CONTENT_DIFFERS, message).permanent());
+    }
+    if listed && record.is_none() && !session.trusts_foreign() {
+        let message = format!(
+            "The node has a generation {name} of {id} that Slipway did not bring, so nobody knows what it holds. Upload the version under another name, or let the infrastructure trust what is there."
+        );
+        return Err(Failure::new(codes::GENERATION_FOREIGN, message).permanent());
+    }
+    if !listed {
+        // An import of an earlier run may still be going on; of this run, the note of its call tells.
+        let ours = session.run().note(notes::IMPORT).is_some();
+        if let Some(record) = record.filter(|record| !record.confirmed && !ours)
+            && let Some(rest) = remaining(record.at, session.settle(), session.run().now().await?)
+        {
+            return Ok(Flown::Wait(check_in(rest)));
+        }
+        if let Some(rest) = flight::rest(session, Doing::Import("")).await? {
+            return Ok(Flown::Wait(check_in(rest)));
+        }
+        if let wait @ Flown::Wait(_) = bring(session, version, way).await? {
+            return Ok(wait);
+        }
+        if api.generations(id).await?.unwrap_or_default().find(&name).is_none() {
+            return Err(flight::effect_missing("importing the package").retryable(None));
+        }
+    }
+    imports.intend(api.url(), id, &name, &version.sha256).await?;
+    imports.confirm(api.url(), id, &name, &version.sha256).await?;
+    preload(session, &name).await
+}
+
+/// To the node's disk, and from there into the node.
+async fn bring(session: &Session<'_>, version: &ServiceVersionSpec, way: &mut Option<Way>) -> Result<Flown, StepError> {
+    let way = match way {
+        Some(way) => way,
+        None => way.insert(session.way().await?),
+    };
+    let place = &session.place;
+    let package =
+        service_package::prepare(session.work.packages, session.run(), place.service, version, &session.scratch())
+            .await?;
+    // One that was preloaded, and is gone, is preloaded again.
+    notes::write(
+        session.run(),
+        PRELOADED,
+        &preloaded(session).into_iter().filter(|name| *name != package.generation).collect::<Vec<_>>(),
+    )
+    .await?;
+    session.log(format!("Bringing version {} to the node's disk.", version.version)).await;
+    let name = deliver::file_name(place.spec, place.service, version);
+    let path = way.put(&name, &package, &session.scratch()).await?;
+    let (url, id) = (session.api().url(), session.id());
+    session.work.imports.intend(url, id, &package.generation, &version.sha256).await?;
+    let flown = flight::perform(session, Doing::Import(&path), &package.generation).await;
+    if flown.is_err() && notes::read::<Option<serde_json::Value>>(session.run(), notes::IMPORT).flatten().is_none() {
+        // The call ended, and the node does not have it: one that it has later is somebody else's. The verdict on the import is what the step tells.
+        match session.work.imports.withdraw(url, id, &package.generation, &version.sha256).await {
+            Err(StepError::LeaseLost) => return Err(StepError::LeaseLost),
+            Err(error) => {
+                tracing::warn!(?error, "the record of an import that the node refused could not be withdrawn")
+            }
+            Ok(()) => {}
+        }
+    }
+    flown
+}
+
+async fn preload(session: &Session<'_>, name: &str) -> Result<Flown, StepError> {
+    let mut done = preloaded(session);
+    if done.contains(name) {
+        return Ok(Flown::Done);
+    }
+    let flown = flight::perform(session, Doing::Preload, name).await?;
+    if flown == Flown::Done {
+        done.insert(name.to_owned());
+        notes::write(session.run(), PRELOADED, &done).await?;
+    }
+    Ok(flown)
+}
+
+fn preloaded(session: &Session<'_>) -> BTreeSet<String> {
+    notes::read(session.run(), PRELOADED).unwrap_or_default()
+}

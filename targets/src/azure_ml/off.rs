@@ -1,0 +1,67 @@
+//! Step `switch_off`: nothing answers and nothing costs any more; the endpoint stays, with its address and keys. Step `delete_project`: all of it goes.
+
+use engine::{
+    failure::{Failure, StepError, StepOutcome, StepResult},
+    step::StepContext,
+};
+
+use super::{
+    API_VERSION,
+    activate::{endpoint, note_prior},
+    bodies::Traffic,
+    change::{Resource, away},
+    session::Session,
+    verify::clear,
+};
+use crate::{codes, managed::{Flow, flowing, ready}};
+
+pub(super) async fn switch_off(s: &Session<'_>, run: &dyn StepContext) -> StepResult {
+    note_prior(s, run).await?;
+    ready!(stop(s, run).await?);
+    Ok(StepOutcome::done())
+}
+
+pub(super) async fn remove(s: &Session<'_>, run: &dyn StepContext) -> StepResult {
+    note_prior(s, run).await?;
+    let foreign = s.deployments().await?.into_iter().find(|there| !s.is_ours(there));
+    if let Some(name) = foreign.as_ref().map(|there| there["name"].as_str().unwrap_or_default()) {
+        let message = format!(
+            "Endpoint {} has a deployment {} that Slipway did not make, and that would go with it. Delete that one first.",
+            s.endpoint,
+            s.arm.clean(name, 100)
+        );
+        return Err(Failure::new(codes::PLATFORM_NAME_TAKEN, message).permanent());
+    }
+    ready!(stop(s, run).await?);
+    ready!(away(s, run, &Resource::endpoint(s)).await?);
+    ready!(environments(s, run).await?);
+    Ok(StepOutcome::done())
+}
+
+/// No traffic, then no deployments. A deployment with traffic can't be deleted.
+async fn stop(s: &Session<'_>, run: &dyn StepContext) -> Result<Flow, StepError> {
+    if s.endpoint().await?.is_none() {
+        return Ok(Flow::Ready(()));
+    }
+    let there = flowing!(endpoint(s, run, Some(&Traffic::new())).await?);
+    clear(s, run, Some(&there), &s.deployments().await?, &[]).await
+}
+
+/// What told the workspace how our images are run, of all updates.
+async fn environments(s: &Session<'_>, run: &dyn StepContext) -> Result<Flow, StepError> {
+    let path = s.path(&["environments", &s.endpoint, "versions"]);
+    let all = s.arm.list(&path, API_VERSION, "listing the environment's versions").await?;
+    let foreign = all.iter().any(|there| !s.is_ours(there));
+    for there in all.iter().filter(|there| s.is_ours(there)) {
+        if let Some(version) = there["name"].as_str() {
+            flowing!(away(s, run, &Resource::environment(s, version)).await?);
+        }
+    }
+    // What holds the versions goes with the last of them. It has no marks, but a name that only this deployment has.
+    if foreign {
+        return Ok(Flow::Ready(()));
+    }
+    let what = format!("environment {}", s.endpoint);
+    let container = s.path(&["environments", &s.endpoint]);
+    away(s, run, &Resource { path: container, what, note: "environment".to_owned(), logs: None }).await
+}

@@ -1,0 +1,228 @@
+//! A connection to Google Cloud: whose credentials, and where they may be sent.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use engine::{
+    failure::{Failure, StepError},
+    secrets::Secret,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{api::Google, sign_in};
+use crate::{
+    codes,
+    connections::{Connection, ConnectionDescription},
+    http::{Auth, Http, NodeUrl},
+    managed::{
+        ambient,
+        opener::{Opener, told},
+        problems::Problems,
+        tokens::Tokens,
+    },
+    spec::{ConnectionSpec, SecretRef},
+    target::{NodeReport, Secrets},
+    tools::Tools,
+};
+
+/// The connection's type.
+pub const KIND: &str = "GCP";
+
+const RESOURCE_MANAGER: &str = "https://cloudresourcemanager.googleapis.com";
+/// The cloud's own domains: where a machine's identity may go.
+pub(super) const DOMAINS: [&str; 3] = ["googleapis.com", "pkg.dev", "gcr.io"];
+
+/// How one signs in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Authentication {
+    /// With a service account's key.
+    #[default]
+    ServiceAccountKey,
+    /// With what the operator laid onto the machine.
+    Machine,
+}
+
+/// The settings of a connection, as `connection.json` describes them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct GcpSettings {
+    /// How one signs in.
+    pub authentication: Authentication,
+    /// The key's file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_account_key: Option<SecretRef>,
+    /// The registry's host.
+    pub registry: String,
+    /// Where tokens come from instead.
+    pub token_endpoint: String,
+    /// Where rights are asked about instead.
+    pub resource_manager_endpoint: String,
+    /// Where Vertex AI is instead.
+    pub vertex_endpoint: String,
+}
+
+impl GcpSettings {
+    /// Reads a connection.
+    ///
+    /// # Errors
+    /// `CONNECTION_UNFIT` where it is of another type, or another build's.
+    pub fn read(connection: Option<&ConnectionSpec>) -> Result<Self, Failure> {
+        let Some(connection) = connection else {
+            let message = "This infrastructure has no connection. Choose one of the type Google Cloud in its settings.";
+            return Err(Failure::new(codes::CONNECTION_UNFIT, message));
+        };
+        if connection.kind != KIND {
+            let message =
+                format!("Connection {} is of type {}, and one of type {KIND} is needed.", connection.id, connection.kind);
+            return Err(Failure::new(codes::CONNECTION_UNFIT, message));
+        }
+        serde_json::from_value(Value::Object(connection.settings.clone())).map_err(|error| {
+            let message = format!("The settings of connection {} can't be read. Enter them again.", connection.id);
+            Failure::new(codes::CONNECTION_UNFIT, message).detail(error.to_string())
+        })
+    }
+
+    /// What is missing.
+    pub(crate) fn problems(&self, problems: &mut Problems) {
+        problems.need(&self.registry, "connection.registry", "the container registry's host");
+        let key = self.service_account_key.as_ref().map_or("", |key| &key.id);
+        if self.authentication == Authentication::ServiceAccountKey {
+            problems.need(key, "connection.serviceAccountKey", "the service account's key");
+        }
+    }
+
+    fn resource_manager(&self) -> &str {
+        if self.resource_manager_endpoint.is_empty() { RESOURCE_MANAGER } else { &self.resource_manager_endpoint }
+    }
+
+    fn vertex(&self, location: &str) -> String {
+        if self.vertex_endpoint.is_empty() {
+            format!("https://{location}-aiplatform.googleapis.com")
+        } else {
+            self.vertex_endpoint.clone()
+        }
+    }
+}
+
+/// What Google Cloud is reached with. Cheap to clone: tokens are kept in one place.
+#[derive(Clone, Debug)]
+pub(crate) struct Gcp {
+    pub(super) tools: Tools,
+    pub(super) tokens: Arc<Tokens>,
+}
+
+impl Gcp {
+    pub(crate) fn new(tools: &Tools) -> Self {
+        Self { tools: tools.clone(), tokens: Arc::default() }
+    }
+
+    pub(super) fn http(&self) -> &Http {
+        &self.tools.http
+    }
+
+    pub(super) fn url(&self, text: &str) -> Result<NodeUrl, Failure> {
+        Ok(NodeUrl::parse(text, &self.tools.http.settings().blocked)?)
+    }
+
+    /// Vertex AI in a region, signed in.
+    pub(crate) async fn vertex(
+        &self,
+        settings: &GcpSettings,
+        location: &str,
+        opener: Opener<'_>,
+    ) -> Result<Google, StepError> {
+        self.api("Vertex AI", settings, &settings.vertex(location), opener).await
+    }
+
+    /// The resource manager, signed in.
+    pub(crate) async fn resource_manager(&self, settings: &GcpSettings, opener: Opener<'_>) -> Result<Google, StepError> {
+        self.api("Google Cloud's resource manager", settings, settings.resource_manager(), opener).await
+    }
+
+    async fn api(
+        &self,
+        who: &'static str,
+        settings: &GcpSettings,
+        base: &str,
+        opener: Opener<'_>,
+    ) -> Result<Google, StepError> {
+        self.may_go(settings, base)?;
+        let token = sign_in::token(self, settings, opener).await?;
+        Ok(Google::new(self.http().platform(who, self.url(base)?, Auth::Bearer(token))))
+    }
+
+    /// User name and password for the registry.
+    pub(crate) async fn registry_login(
+        &self,
+        settings: &GcpSettings,
+        opener: Opener<'_>,
+    ) -> Result<(String, Secret), StepError> {
+        self.may_go(settings, &format!("https://{}", settings.registry))?;
+        Ok(("oauth2accesstoken".to_owned(), sign_in::token(self, settings, opener).await?))
+    }
+
+    /// A machine's identity goes to the cloud alone.
+    fn may_go(&self, settings: &GcpSettings, base: &str) -> Result<(), Failure> {
+        match settings.authentication {
+            Authentication::ServiceAccountKey => Ok(()),
+            Authentication::Machine => {
+                ambient::lent(&self.tools.host)?;
+                ambient::may_go_to(&self.tools.host, base, &DOMAINS)
+            }
+        }
+    }
+}
+
+/// The type of connection.
+#[derive(Clone, Debug)]
+pub struct GcpConnection(Gcp);
+
+impl GcpConnection {
+    /// With the process's tools.
+    pub fn new(tools: &Tools) -> Self {
+        Self(Gcp::new(tools))
+    }
+}
+
+#[async_trait]
+impl Connection for GcpConnection {
+    fn describe(&self) -> ConnectionDescription {
+        ConnectionDescription { kind: KIND, label: "Google Cloud", settings: include_str!("connection.json") }
+    }
+
+    async fn check(&self, connection: &ConnectionSpec, secrets: &dyn Secrets) -> Result<NodeReport, Failure> {
+        let settings = GcpSettings::read(Some(connection))?;
+        let mut problems = Problems::default();
+        settings.problems(&mut problems);
+        let mut identity = String::new();
+        if problems.0.is_empty() {
+            let opener = Opener::Look(secrets);
+            // What it may do is a matter of projects, which infrastructures name.
+            self.0.resource_manager(&settings, opener).await.map_err(told)?;
+            identity = sign_in::identity(&self.0, &settings, opener).await.map_err(told)?;
+        }
+        Ok(NodeReport {
+            node_id: None,
+            node_type: Some(KIND.to_owned()),
+            version: None,
+            identity,
+            is_admin: false,
+            problems: problems.sentences(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_and_schema_name_the_same() {
+        crate::managed::schema::assert_same::<GcpSettings>(
+            include_str!("connection.json"),
+            &GcpSettings { service_account_key: Some(SecretRef { id: "s".to_owned() }), ..GcpSettings::default() },
+        );
+    }
+}

@@ -1,0 +1,72 @@
+//! What platforms that run our containers for us have in common, as far as Azure ML and Vertex AI go.
+//!
+//! * `opener`: secrets, inside a run and outside. `notes`: what a run remembers.
+//! * `names`: names that follow from what they are for. `shares`: probabilities as whole percents.
+//! * `tokens`: signed in once, asked often. `ambient`: where a machine's own identity may be sent.
+//! * `image`: the image of a version. `problems`: what stops an update, all at once.
+
+pub(crate) mod ambient;
+pub(crate) mod image;
+pub(crate) mod names;
+pub(crate) mod notes;
+pub(crate) mod opener;
+pub(crate) mod problems;
+#[cfg(test)]
+pub(crate) mod schema;
+pub(crate) mod shares;
+pub(crate) mod tokens;
+
+use std::time::Duration;
+
+/// What came of bringing one thing about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Flow<T = ()> {
+    /// It is so.
+    Ready(T),
+    /// The platform is at work; look again after this.
+    Wait(Duration),
+}
+
+/// Looks at work that the platform does are so far apart, unless it asks for another time.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// Whatever it asks for, they are no further apart than this.
+const LOOK_LATEST: Duration = Duration::from_secs(60);
+
+/// When to look again.
+pub(crate) fn check_in(asked: Option<Duration>) -> Duration {
+    asked.unwrap_or(LOOK_AGAIN).clamp(Duration::from_secs(1), LOOK_LATEST)
+}
+
+/// Goes on with what is ready, and answers `NotYet` from the step where the platform is still at work.
+macro_rules! ready {
+    ($flow:expr) => {
+        match $flow {
+            $crate::managed::Flow::Ready(value) => value,
+            $crate::managed::Flow::Wait(check_in) => return Ok(engine::failure::StepOutcome::NotYet { check_in }),
+        }
+    };
+}
+
+/// The same inside something that answers a [`Flow`].
+macro_rules! flowing {
+    ($flow:expr) => {
+        match $flow {
+            $crate::managed::Flow::Ready(value) => value,
+            $crate::managed::Flow::Wait(check_in) => return Ok($crate::managed::Flow::Wait(check_in)),
+        }
+    };
+}
+
+pub(crate) use {flowing, ready};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_are_neither_too_soon_nor_too_late() {
+        assert_eq!(check_in(None), LOOK_AGAIN);
+        assert_eq!(check_in(Some(Duration::ZERO)), Duration::from_secs(1));
+        assert_eq!(check_in(Some(Duration::from_secs(3_600))), LOOK_LATEST);
+    }
+}

@@ -1,0 +1,71 @@
+//! Probabilities as whole percents, for platforms that split traffic in percents.
+
+/// More versions can't have a percent each.
+pub(crate) const MOST: usize = 100;
+
+/// Whole percents that add up to 100, each as near its probability as that allows and none below 1: rounded down, and what is left goes to those that lost most,
+/// the earlier first. None for no versions, or more than [`MOST`].
+pub(crate) fn percents(probabilities: &[f64]) -> Option<Vec<u32>> {
+    if probabilities.is_empty() || probabilities.len() > MOST {
+        return None;
+    }
+    let sum: f64 = probabilities.iter().sum();
+    let exact: Vec<f64> = probabilities.iter().map(|one| one / sum * 100.0).collect();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 100")]
+    let mut whole: Vec<u32> = exact.iter().map(|one| one.clamp(1.0, 100.0).floor() as u32).collect();
+    let lost = |whole: &[u32], n: usize| exact[n] - f64::from(whole[n]);
+    while let 1.. = 100_u32.saturating_sub(whole.iter().sum()) {
+        let n = furthest(whole.len(), |n| lost(&whole, n))?;
+        whole[n] += 1;
+    }
+    // Those that were lifted to 1 took it from the others: from whoever has most above what it should.
+    while whole.iter().sum::<u32>() > 100 {
+        let n = furthest(whole.len(), |n| if whole[n] > 1 { -lost(&whole, n) } else { f64::NEG_INFINITY })?;
+        whole[n] -= 1;
+    }
+    Some(whole)
+}
+
+/// The first of those with the largest value.
+fn furthest(count: usize, value: impl Fn(usize) -> f64) -> Option<usize> {
+    (0..count).reduce(|best, n| if value(n) > value(best) { n } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_add_up_and_nobody_is_left_out() {
+        let third = 1.0 / 3.0;
+        let many = vec![0.01; 100];
+        let mut skewed = vec![0.001; 10];
+        skewed.push(0.99);
+        for (given, wanted) in [
+            (&[1.0][..], Some(vec![100])),
+            (&[0.5, 0.5], Some(vec![50, 50])),
+            (&[third, third, third], Some(vec![34, 33, 33])),
+            (&[0.999, 0.001], Some(vec![99, 1])),
+            (&[0.005, 0.995], Some(vec![1, 99])),
+            (&[0.125, 0.875], Some(vec![13, 87])),
+            (&[0.14, 0.86], Some(vec![14, 86])),
+            (&many, Some(vec![1; 100])),
+            (&skewed, Some([vec![1; 10], vec![90]].concat())),
+            (&[], None),
+        ] {
+            assert_eq!(percents(given), wanted, "{given:?}");
+        }
+        assert_eq!(percents(&[0.0; 101]), None);
+    }
+
+    #[test]
+    fn any_split_adds_up() {
+        for n in 1..=MOST {
+            let given: Vec<f64> = (1..=n).map(|i| (i * i) as f64).collect();
+            let sum: f64 = given.iter().sum();
+            let whole = percents(&given.iter().map(|one| one / sum).collect::<Vec<_>>()).unwrap();
+            assert_eq!(whole.iter().sum::<u32>(), 100);
+            assert!(whole.iter().all(|one| *one >= 1));
+        }
+    }
+}

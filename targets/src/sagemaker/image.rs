@@ -1,0 +1,186 @@
+//! The image of a version, in the account's registry: the base image, the service's layer, and the front that speaks SageMaker's container contract.
+
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
+
+use engine::{
+    failure::{Failure, StepError},
+    packages::{PackageError, PackageKey},
+};
+use serde_json::{Value, json};
+
+use super::session::{Place, Session};
+use crate::{
+    aws::{Login, Repository},
+    codes,
+    http::{CallError, Effect},
+    image::{
+        Platform,
+        build::{Build, Changes, Image},
+        contract::{Authentication, BINARY, EndpointType, ServedDeployment, ServedEndpoint},
+        layer::{Content, Layer, LayerPlan, Mode},
+        reference::Reference,
+        registry::{self, Access},
+    },
+    spec::{Auditing, ServiceVersionSpec},
+};
+
+/// What SageMaker calls a container at.
+const PORT: u16 = 8080;
+
+/// Makes sure that the version's image is in the repository. Its reference, by digest.
+pub(super) async fn ensure(
+    session: &Session<'_>,
+    repository: &Repository,
+    version: &ServiceVersionSpec,
+) -> Result<String, StepError> {
+    let tag = session.image_tag(version);
+    let note = format!("sagemaker/image/{tag}");
+    // What this run has pushed need not be made again to know that it is there.
+    let name = session.settings.repository();
+    if let Some(pushed) = session.run().note(&note).as_ref().and_then(Value::as_str)
+        && let Some(digest) = session.account.image_digest(name, &tag).await?
+        && pushed == format!("{}@{digest}", repository.uri)
+    {
+        return Ok(pushed.to_owned());
+    }
+    let login = session.account.registry_login().await?;
+    let base = base(session, repository, &login).await?;
+    let target = named(&format!("{}:{tag}", repository.uri))?;
+    let target = Image { reference: target, access: access(&login) };
+    let folder = session.account.aws.host.scratch();
+    let folder = tempfile::tempdir_in(folder).map_err(|error| no_folder(&error))?;
+    let served = served(session, version)?;
+    let content = package(session, version).await.map_err(unreadable)?;
+    let mut plan = LayerPlan::default();
+    served.lay(vec![content], &mut plan)?;
+    let layers = [made(plan, &folder).await?, front(session, &folder).await?];
+    let changes = changes();
+    let platform = Platform::default();
+    let build = Build { base: &base, target: &target, layers: &layers, changes: &changes, platform: &platform };
+    let lines = Mutex::new(Vec::new());
+    let progress = |line: &str| lines.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
+    let pushed = build.push(&session.account.aws.http, &progress).await;
+    for line in lines.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        session.log(format!("Image of version {}: {line}.", version.version)).await;
+    }
+    let reference = pushed?.reference.to_string();
+    session.run().put_note(&note, json!(reference)).await?;
+    Ok(reference)
+}
+
+/// The version's archive.
+async fn package(session: &Session<'_>, version: &ServiceVersionSpec) -> Result<Content, PackageError> {
+    let (size, content) = session.work.packages.open_package(&PackageKey::of(&version.sha256)?).await?;
+    if size != version.size {
+        return Err(PackageError::Corrupt);
+    }
+    Ok(Content::Stream { size, content })
+}
+
+/// The package store's failure, before anything was sent.
+fn unreadable(error: PackageError) -> CallError {
+    tracing::warn!(error = %error, cause = ?std::error::Error::source(&error).map(ToString::to_string), "a package can't be read");
+    let retryable = matches!(error, PackageError::Failed { .. });
+    CallError { retryable, ..CallError::permanent(error.code(), error.to_string(), Effect::None) }
+}
+
+/// The base image, and who pulls it: whoever the settings name, or the account itself where it lies in its own registry.
+async fn base(session: &Session<'_>, repository: &Repository, login: &Login) -> Result<Image, StepError> {
+    let settings = &session.settings;
+    let Some(text) = &settings.base_image else {
+        let message = "The infrastructure's setting baseImage is needed, and is not set.";
+        return Err(Failure::new(codes::SETTING_MISSING, message).permanent());
+    };
+    let reference = named(text)?;
+    let own = named(&repository.uri)?.registry() == reference.registry();
+    let mut way = access(login);
+    if !own {
+        way.login = None;
+        way.plain_http = false;
+    }
+    if let (Some(user), Some(password)) = (&settings.base_image_username, &settings.base_image_password) {
+        let password = session.run().secret(&password.id).await?;
+        way.login = Some(registry::Login { user: user.clone(), password });
+    }
+    Ok(Image { reference, access: way })
+}
+
+fn named(text: &str) -> Result<Reference, Failure> {
+    text.parse::<Reference>().map_err(Failure::from)
+}
+
+fn access(login: &Login) -> Access {
+    let password = login.password.clone();
+    let own = registry::Login { user: login.user.clone(), password };
+    Access { login: Some(own), plain_http: login.plain_http, ..Access::default() }
+}
+
+/// What the node in the image serves. IAM has let in whoever gets so far, so the node asks nobody for a key.
+fn served(session: &Session<'_>, version: &ServiceVersionSpec) -> Result<ServedDeployment, Failure> {
+    let mut served = ServedDeployment::single(&session.service.service_id, &version.version);
+    "service.zip".clone_into(&mut served.generations[0].file);
+    served.authentication = Some(Authentication::Public);
+    served.auditing = session.service.auditing.as_ref().map(audit).transpose()?;
+    served.endpoint = Some(endpoint(session, version)?);
+    Ok(served)
+}
+
+/// The endpoint that the front serves; why it can't be served, else.
+pub(super) fn endpoint(place: &Place<'_>, version: &ServiceVersionSpec) -> Result<ServedEndpoint, Failure> {
+    let Some(chosen) = &place.service.endpoint else {
+        let message = "SageMaker serves one endpoint of a service. Choose one in the deployment's settings.";
+        return Err(Failure::new(codes::ENDPOINT_MISSING, message));
+    };
+    let Some(found) = version.endpoints.iter().find(|endpoint| endpoint.id == *chosen) else {
+        let message = format!("The endpoint {chosen} is not in version {}.", version.version);
+        return Err(Failure::new(codes::ENDPOINT_MISSING, message));
+    };
+    let kind = found.kind.as_deref().and_then(|kind| serde_json::from_value::<EndpointType>(json!(kind)).ok());
+    let Some(kind) = kind else {
+        let message = format!(
+            "Version {} does not say of which type its endpoint {chosen} is, or of none that can be served behind SageMaker.",
+            version.version
+        );
+        return Err(Failure::new(codes::ENDPOINT_MISSING, message));
+    };
+    Ok(ServedEndpoint { id: chosen.clone(), kind, arguments: Vec::new() })
+}
+
+/// Where the node logs queries, without keys.
+fn audit(auditing: &Auditing) -> Result<Value, Failure> {
+    let mut value = serde_json::to_value(auditing).map_err(|error| super::notes::internal(error.to_string()))?;
+    if let Some(object) = value.as_object_mut() {
+        object.retain(|name, value| !matches!(name.as_str(), "key" | "password") && !value.is_null());
+    }
+    Ok(value)
+}
+
+/// The front lies in a layer of its own: it is the same for every service.
+async fn front(session: &Session<'_>, folder: &tempfile::TempDir) -> Result<Layer, StepError> {
+    let host = &session.account.aws.host;
+    let program: PathBuf = match host.front.as_os_str().is_empty() {
+        false => host.front.clone(),
+        true => std::env::current_exe().map_err(|error| no_folder(&error))?,
+    };
+    let mut plan = LayerPlan::default();
+    plan.add(BINARY, Mode::Program, Content::File(program)).map_err(CallError::from)?;
+    made(plan, folder).await
+}
+
+async fn made(plan: LayerPlan, folder: &tempfile::TempDir) -> Result<Layer, StepError> {
+    Ok(plan.make(folder.path()).await.map_err(CallError::from)?)
+}
+
+/// The front starts what the base image would have started. SageMaker adds the word `serve`, after the semicolon.
+fn changes() -> Changes {
+    let before = [BINARY, "front", "--platform", "sagemaker", "--run"].map(str::to_owned);
+    let around_command = Some((before.into(), vec![";".to_owned()]));
+    Changes { around_command, ports: vec![PORT], ..Changes::default() }
+}
+
+fn no_folder(error: &std::io::Error) -> Failure {
+    Failure::new(codes::IMAGE_LAYER_FAILED, format!("The image's layer could not be written: {error}"))
+}

@@ -1,0 +1,105 @@
+//! What a run remembers of the account, as notes in its journal.
+
+use engine::{
+    failure::{Code, Failure, StepError},
+    step::StepContext,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::target::VersionShare;
+
+/// [`Prior`]: what the endpoint was before this run changed it. Written once.
+pub(super) const PRIOR: &str = "sagemaker/prior";
+/// [`Pushed`]: what push made ready.
+pub(super) const PUSHED: &str = "sagemaker/pushed";
+/// [`Intent`]: the move of the endpoint to this run's configuration.
+pub(super) const MOVE: &str = "sagemaker/move";
+/// The same back to what was before.
+pub(super) const RESTORE: &str = "sagemaker/restore";
+
+/// The endpoint before this run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Prior {
+    /// Its configuration, if it served one.
+    pub(super) config: Option<String>,
+    /// The versions in it.
+    #[serde(default)]
+    pub(super) versions: Vec<VersionShare>,
+}
+
+/// What is ready to be made live.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Pushed {
+    /// The configuration.
+    pub(super) config: String,
+    /// The image of each version, by digest, in the order of the spec's versions.
+    pub(super) images: Vec<String>,
+}
+
+/// A call that moves an endpoint, durable before it is made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Intent {
+    pub(super) endpoint: String,
+    pub(super) config: String,
+    /// When the endpoint had been modified last; null when there was none.
+    pub(super) before: Value,
+    /// Since when nobody hears the call any more, by the database's clock.
+    #[serde(default)]
+    pub(super) lost_at: Option<i64>,
+    #[serde(default)]
+    pub(super) end: Option<End>,
+}
+
+/// How such a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum End {
+    /// SageMaker took it, and is at it.
+    Taken,
+    /// SageMaker did not take it.
+    Refused,
+    /// The endpoint serves the configuration.
+    Done,
+    /// It does not, and won't.
+    Failed,
+}
+
+impl Intent {
+    /// Whether nobody knows what becomes of it.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.end, None | Some(End::Taken))
+    }
+}
+
+/// Reads a note. One that can't be read (another version's) is told of and taken for absent.
+pub(super) fn read<T: DeserializeOwned>(run: &dyn StepContext, key: &str) -> Option<T> {
+    let value = run.note(key).filter(|value| !value.is_null())?;
+    match serde_json::from_value(value) {
+        Ok(note) => Some(note),
+        Err(error) => {
+            tracing::warn!(run = %run.run(), note = key, error = %error, "a note of this run can't be read");
+            None
+        }
+    }
+}
+
+/// Writes a note.
+pub(super) async fn write<T: Serialize + Sync>(run: &dyn StepContext, key: &str, note: &T) -> Result<(), StepError> {
+    let value = serde_json::to_value(note).map_err(|error| internal(error.to_string()))?;
+    run.put_note(key, value).await
+}
+
+/// What we must mend.
+pub(super) fn internal(detail: String) -> Failure {
+    Failure::new(Code::new("INTERNAL"), "Something went wrong inside Slipway.").detail(detail)
+}
+
+/// Whether these notes tell of a move whose end nobody knows.
+pub(super) fn is_in_flight(note: &dyn Fn(&str) -> Option<Value>) -> bool {
+    let open = |key: &str| {
+        let intent = note(key).and_then(|value| serde_json::from_value::<Intent>(value).ok());
+        intent.is_some_and(|intent| intent.is_open())
+    };
+    open(MOVE) || open(RESTORE)
+}

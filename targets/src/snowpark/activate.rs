@@ -1,0 +1,116 @@
+//! Step `activate`: the service runs the new image, and the function calls it.
+
+use engine::failure::{StepError, StepOutcome, StepResult};
+use serde_json::json;
+
+use super::{
+    follow::follow,
+    function::Function,
+    goal::auto_resume,
+    mark::Mark,
+    notes::{self, Prior},
+    session::{Change, LOOK_EVERY, Session},
+    site::Site,
+};
+use crate::snowflake::ident::Ident;
+
+/// Looks, makes or changes the service, waits for it, then sees to the function.
+pub(super) async fn activate(session: &Session<'_>) -> StepResult {
+    note_prior(session).await?;
+    let (site, goal) = (&session.site, &session.site.goal);
+    let Some((service, mark)) = site.own_service().await? else {
+        session.tell(format!("Making the service {} with image {}.", goal.service, goal.image.path)).await;
+        // Made by us or by a call of ours that was lost: the next look tells.
+        session.create_service().await?;
+        return Ok(StepOutcome::NotYet { check_in: LOOK_EVERY });
+    };
+    if service.is_going() {
+        return Ok(StepOutcome::NotYet { check_in: LOOK_EVERY });
+    }
+    if mark.content != goal.mark.content {
+        session.tell(format!("Changing the service {} to image {}.", goal.service, goal.image.path)).await;
+        for sql in goal.alter(&site.place) {
+            if let Change::Wait(check_in) = session.change(sql, "changing the service").await? {
+                return Ok(StepOutcome::NotYet { check_in });
+            }
+        }
+        return Ok(StepOutcome::NotYet { check_in: LOOK_EVERY });
+    }
+    // A deployment that was disabled let no query wake it up.
+    if service.auto_resume == Some(false) {
+        let sql = auto_resume(&goal.service_path(&site.place), true);
+        if let Change::Wait(check_in) = session.change(sql, "letting queries wake the service up").await? {
+            return Ok(StepOutcome::NotYet { check_in });
+        }
+    }
+    if service.is("SUSPENDED") {
+        session.switch("resume", "resuming the service").await?;
+        return Ok(StepOutcome::NotYet { check_in: LOOK_EVERY });
+    }
+    let waited = follow(session, &service, &goal.image.path, goal.min_instances, &goal.mark.content).await?;
+    if let Change::Wait(check_in) = waited {
+        return Ok(StepOutcome::NotYet { check_in });
+    }
+    if let Change::Wait(check_in) = functions(session, Some(&goal.mark)).await? {
+        return Ok(StepOutcome::NotYet { check_in });
+    }
+    Ok(StepOutcome::output(json!({
+        "service": goal.service.as_str(),
+        "function": goal.function.signature(site.within()),
+        "image": goal.image.path,
+    })))
+}
+
+/// Once a run: what there was before.
+pub(super) async fn note_prior(session: &Session<'_>) -> Result<(), StepError> {
+    if session.run().note(notes::PRIOR).is_some() {
+        return Ok(());
+    }
+    let prior = match session.site.own_service().await? {
+        Some((service, mark)) => Prior { service: Some(service), mark: Some(mark) },
+        None => Prior::default(),
+    };
+    notes::write(session.run(), notes::PRIOR, &prior).await
+}
+
+/// The deployment's functions are this one alone; with None, there are none.
+pub(super) async fn functions(session: &Session<'_>, wanted: Option<&Mark>) -> Result<Change, StepError> {
+    let site = &session.site;
+    let found = site.functions().await?;
+    if let Some(wanted) = wanted {
+        let there = Site::same(&found, &wanted.function);
+        if there.is_some_and(|one| one.mark.is_none()) {
+            return Err(site.taken("function", wanted.function.name.as_str()).permanent());
+        }
+        if there.and_then(|one| one.mark.as_ref()) != Some(wanted) {
+            session.tell(format!("Making the function {}.", wanted.function.signature(site.within()))).await;
+            let sql = wanted.function.create(site.within(), &site.goal.service, &wanted.comment());
+            if let Change::Wait(wait) = session.change(sql, "making the function").await? {
+                return Ok(Change::Wait(wait));
+            }
+        }
+    }
+    // Those of other names or arguments that earlier updates made.
+    for one in found.iter().filter(|one| one.mark.is_some()) {
+        if wanted
+            .is_some_and(|wanted| one.name == wanted.function.name.as_str() && one.types == wanted.function.types())
+        {
+            continue;
+        }
+        let Some(old) = one.mark.as_ref().map(|mark| &mark.function).filter(|old| is_it(old, &one.name, &one.types))
+        else {
+            continue;
+        };
+        let signature = old.signature(site.within());
+        session.tell(format!("Dropping the function {signature}.")).await;
+        if let Change::Wait(wait) = session.change(format!("DROP FUNCTION {signature}"), "dropping a function").await? {
+            return Ok(Change::Wait(wait));
+        }
+    }
+    Ok(Change::Done)
+}
+
+/// A comment can be copied to another function: only the one that it tells of is ours.
+fn is_it(function: &Function, name: &str, types: &str) -> bool {
+    Ident::exact(name).is_ok_and(|name| name == function.name) && function.types() == types
+}

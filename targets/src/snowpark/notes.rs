@@ -1,0 +1,65 @@
+//! What a run remembers, as notes in its journal.
+
+use engine::{
+    failure::{Failure, StepError},
+    step::StepContext,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{mark::Mark, site::Service};
+
+/// [`Prior`]: what there was before this run changed anything. Written once.
+pub(super) const PRIOR: &str = "prior";
+/// The image that was pushed: [`Pushed`].
+pub(super) const PUSHED: &str = "pushed";
+/// Since when containers are waited for: [`Waiting`].
+pub(super) const WAITING: &str = "waiting";
+/// The statement that was submitted last: [`super::session::Submitted`].
+pub(super) const STATEMENT: &str = "statement";
+/// True once this run asked for something that changes the service.
+pub(super) const CHANGED: &str = "changed";
+
+/// The service before this run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Prior {
+    /// None: it was not there.
+    pub(super) service: Option<Service>,
+    pub(super) mark: Option<Mark>,
+}
+
+/// An image in the repository.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Pushed {
+    pub(super) tag: String,
+    /// None where the repository does not tell.
+    pub(super) digest: Option<String>,
+}
+
+/// What is waited for, since when by the database's clock.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Waiting {
+    pub(super) content: String,
+    pub(super) since: i64,
+}
+
+/// Reads a note. One that can't be read (another version's) is told of and taken for absent.
+pub(super) fn read<T: DeserializeOwned>(run: &dyn StepContext, key: &str) -> Option<T> {
+    let value = run.note(key).filter(|value| !value.is_null())?;
+    match serde_json::from_value(value) {
+        Ok(note) => Some(note),
+        Err(error) => {
+            tracing::warn!(run = %run.run(), note = key, error = %error, "a note of this run can't be read");
+            None
+        }
+    }
+}
+
+/// Writes a note.
+pub(super) async fn write<T: Serialize + Sync>(run: &dyn StepContext, key: &str, note: &T) -> Result<(), StepError> {
+    let value = serde_json::to_value(note).map_err(|error| {
+        let code = engine::failure::Code::new("INTERNAL");
+        Failure::new(code, "Something went wrong inside Slipway.").detail(error.to_string()).permanent()
+    })?;
+    run.put_note(key, value).await
+}

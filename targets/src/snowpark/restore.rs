@@ -1,0 +1,104 @@
+//! Step `restore`: what was live before this run is live again.
+
+use engine::failure::{Failure, StepOutcome, StepResult};
+use serde_json::Value;
+
+use super::{
+    activate::functions,
+    follow::follow,
+    goal::{Properties, auto_resume},
+    notes::{self, Prior},
+    session::{Change, LOOK_EVERY, Session},
+    verify,
+};
+use crate::{
+    codes,
+    snowflake::ident::{Ident, dollars},
+    target::Receipt,
+};
+
+/// From the notes of this run.
+pub(super) async fn restore(session: &Session<'_>) -> StepResult {
+    let prior: Option<Prior> = notes::read(session.run(), notes::PRIOR);
+    let changed = session.run().note(notes::CHANGED) == Some(Value::Bool(true));
+    let Some((service, mark)) = prior.and_then(|prior| Some((prior.service?, prior.mark?))) else {
+        return Ok(StepOutcome::output(Value::Null));
+    };
+    if changed {
+        if let Some(outcome) = put_back(session, &service, &mark).await? {
+            return Ok(outcome);
+        }
+    }
+    let receipt: Receipt = verify::receipt(&session.site, session.work.spec, None).await?;
+    // It differs from the spec of the update that was undone: that is the point.
+    let receipt = Receipt { differences: Vec::new(), ..receipt };
+    Ok(verify::done(&receipt))
+}
+
+async fn put_back(
+    session: &Session<'_>,
+    was: &super::site::Service,
+    mark: &super::mark::Mark,
+) -> Result<Option<StepOutcome>, engine::failure::StepError> {
+    let site = &session.site;
+    let wait = |check_in| Ok(Some(StepOutcome::NotYet { check_in }));
+    let Some((service, now)) = site.own_service().await? else {
+        let message = "The service was deleted meanwhile; there is nothing to put back. Update again.";
+        return Err(Failure::new(codes::NODE_NOT_FOUND, message).permanent());
+    };
+    let path = site.goal.service_path(&site.place);
+    if now.content != mark.content {
+        session.tell(format!("Changing the service {} back.", site.goal.service)).await;
+        let Some(specification) = dollars(&was.spec.spec_text) else {
+            let message = "The specification that was live holds dollar signs in a row and can't be put back. Update again to the version before.";
+            return Err(Failure::new(codes::SETTING_INVALID, message).permanent());
+        };
+        // Names as Snowflake told them.
+        let names = was.external_access_integrations.iter().flatten();
+        let integrations: Vec<Ident> = names.filter_map(|name| Ident::parse(name).ok()).collect();
+        let warehouse = was.query_warehouse.as_deref().and_then(|name| Ident::parse(name).ok());
+        let properties = Properties {
+            min: was.min_instances.unwrap_or(1),
+            max: was.max_instances.unwrap_or(1),
+            suspend: was.auto_suspend_secs.unwrap_or(0),
+            resume: was.auto_resume.unwrap_or(true),
+            warehouse: warehouse.as_ref(),
+            integrations: &integrations,
+            comment: &mark.comment(),
+        };
+        let specification = format!("ALTER SERVICE {path} FROM SPECIFICATION {specification}");
+        for sql in [specification, properties.set(&path)] {
+            if let Change::Wait(check_in) = session.change(sql, "changing the service back").await? {
+                return wait(check_in);
+            }
+        }
+        return wait(LOOK_EVERY);
+    }
+    let resume = was.auto_resume.unwrap_or(true);
+    if service.auto_resume.is_some_and(|now| now != resume)
+        && let Change::Wait(check_in) = session.change(auto_resume(&path, resume), "changing the service back").await?
+    {
+        return wait(check_in);
+    }
+    if was.is_suspended() {
+        if !service.is_suspended() {
+            session.switch("suspend", "suspending the service again").await?;
+            return wait(LOOK_EVERY);
+        }
+    } else {
+        if service.is("SUSPENDED") {
+            session.switch("resume", "resuming the service").await?;
+            return wait(LOOK_EVERY);
+        }
+        let image = site.place.image_path(&site.goal.image.name, &mark.tag);
+        let instances = was.min_instances.unwrap_or(1);
+        let content = format!("restore {}", mark.content);
+        if let Change::Wait(check_in) = follow(session, &service, &image, instances, &content).await? {
+            return wait(check_in);
+        }
+    }
+    match functions(session, Some(mark)).await? {
+        Change::Wait(check_in) => wait(check_in),
+        Change::Done => Ok(None),
+    }
+}

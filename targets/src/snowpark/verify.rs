@@ -1,0 +1,105 @@
+//! Step `verify`: everything is read back, and what is otherwise is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use engine::failure::{StepError, StepOutcome, StepResult};
+use serde_json::{Value, json};
+
+use super::{
+    follow::{State, state},
+    notes::{self, Pushed},
+    session::Session,
+    site::Site,
+};
+use crate::{
+    snowflake::ident::Ident,
+    spec::DeploySpec,
+    target::{Difference, Receipt, ServiceReceipt},
+};
+
+/// The receipt of an update; its differences are warnings.
+pub(super) async fn verify(session: &Session<'_>) -> StepResult {
+    let pushed: Option<Pushed> = notes::read(session.run(), notes::PUSHED);
+    let receipt = receipt(&session.site, session.work.spec, pushed.and_then(|pushed| pushed.digest)).await?;
+    Ok(done(&receipt))
+}
+
+/// A receipt as a step's output.
+pub(super) fn done(receipt: &Receipt) -> StepOutcome {
+    let warning = |one: &Difference| format!("{}: it is {}, and should be {}.", one.what, one.found, one.wanted);
+    StepOutcome::Done { output: json!(receipt), warnings: receipt.differences.iter().map(warning).collect() }
+}
+
+/// What is there, with what of it is not as the spec wants it.
+pub(super) async fn receipt(site: &Site, spec: &DeploySpec, digest: Option<String>) -> Result<Receipt, StepError> {
+    let goal = &site.goal;
+    let mut receipt = Receipt { project_key: spec.deployed_project_key.clone(), ..Receipt::default() };
+    let service_id = spec.service.as_ref().map(|service| service.service_id.clone()).unwrap_or_default();
+    let mut told = ServiceReceipt { service_id, ..ServiceReceipt::default() };
+    let mut differ = |what: &str, found: Value, wanted: Value| {
+        if found != wanted {
+            receipt.differences.push(Difference { what: what.to_owned(), found, wanted });
+        }
+    };
+    let found = match site.service().await? {
+        Some(service) => {
+            service.mark().filter(|mark| mark.deployment == goal.mark.deployment).map(|mark| (service, mark))
+        }
+        None => None,
+    };
+    let Some((service, mark)) = found else {
+        differ("the service", Value::Null, json!(goal.service.as_str()));
+        receipt.service = Some(told);
+        return Ok(receipt);
+    };
+    differ("the image's tag", json!(mark.tag), json!(goal.image.tag));
+    differ("the settings of the service", json!(mark.content), json!(goal.mark.content));
+    differ("the least number of instances", json!(service.min_instances), json!(goal.min_instances));
+    differ("the greatest number of instances", json!(service.max_instances), json!(goal.max_instances));
+    let live = site.place.image_path(&goal.image.name, &mark.tag);
+    let state = state(site, &service, &live, goal.min_instances).await?;
+    let how = match &state {
+        State::Ready => json!("READY"),
+        State::Starting(words) | State::Failed { reason: words, .. } => json!(words),
+    };
+    differ("the containers", how, json!("READY"));
+    if let Some(digest) = digest {
+        let digests: BTreeSet<String> = site
+            .containers()
+            .await?
+            .into_iter()
+            .map(|one| site.api.clean(&one.image_digest, 100))
+            .filter(|digest| !digest.is_empty())
+            .collect();
+        if !digests.is_empty() {
+            differ("the image's digest", json!(digests), json!([digest]));
+        }
+        told.facts.insert("digest".to_owned(), json!(digest));
+    }
+    let functions = site.functions().await?;
+    let function = Site::same(&functions, &goal.function).and_then(|one| one.mark.as_ref());
+    let signature = goal.function.signature(site.within());
+    differ("the function", json!(function.map(|_| &signature)), json!(signature));
+    if let Some(function) = function {
+        differ("the settings of the function", json!(function.content), json!(goal.mark.content));
+        if !goal.grantees.is_empty() {
+            let names = |all: &[Ident]| all.iter().map(|one| one.as_str().to_owned()).collect::<BTreeSet<_>>();
+            let callers = site.callers(&goal.function).await?;
+            differ("the roles that may call the function", json!(names(&callers)), json!(names(&goal.grantees)));
+        }
+    }
+    told.enabled = state == State::Ready;
+    told.versions = mark.versions.clone();
+    told.urls = site.urls().await?;
+    let facts = BTreeMap::from([
+        ("service", json!(goal.service_path(&site.place))),
+        ("function", json!(signature)),
+        ("image", json!(live)),
+        ("computePool", json!(site.place.pool.as_str())),
+        ("content", json!(mark.content)),
+    ]);
+    told.facts.extend(facts.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    receipt.bundle = mark.versions.first().map(|one| one.version.clone());
+    receipt.service = Some(told);
+    Ok(receipt)
+}

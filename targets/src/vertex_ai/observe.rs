@@ -1,0 +1,130 @@
+//! How a deployed service is, by reading alone; what is otherwise than it was left; what an update would change.
+
+use engine::failure::Failure;
+use serde_json::{Value, json};
+
+use super::{
+    bodies,
+    session::{Session, deployed_models, find},
+    validate,
+};
+use crate::{
+    codes,
+    gcp::connection::Gcp,
+    managed::{
+        opener::{Opener, told},
+        shares,
+    },
+    on_node::{OnNode, OnService, ServiceTrouble},
+    target::{Difference, Look, Preview, Receipt, VersionShare},
+};
+
+pub(super) async fn observe(s: &Session<'_>) -> Result<OnNode, Failure> {
+    let Some(endpoint) = s.endpoint().await? else { return Ok(OnNode::default()) };
+    let live = bodies::traffic(&endpoint);
+    let mut troubles = Vec::new();
+    let mut trouble = |is_error, code, message: String| troubles.push(ServiceTrouble { is_error, code, message });
+    for id in live.keys() {
+        let said = s.google.clean(id, 50);
+        match find(&endpoint, id) {
+            None => trouble(true, codes::PLATFORM_RESOURCE_MISSING, format!("Deployed model {said} gets traffic and is not there. Update again.")),
+            Some(there) => {
+                let words = there["status"]["message"].as_str().unwrap_or_default();
+                if !words.is_empty() {
+                    let message = format!("Vertex AI says of deployed model {said}: {}", s.google.clean(words, 500));
+                    let replicas = there["status"]["availableReplicaCount"].as_u64().unwrap_or(1);
+                    trouble(replicas == 0, codes::PLATFORM_FAILED, message);
+                }
+            }
+        }
+    }
+    let versions = versions(&endpoint);
+    let active_bundle = Some(&versions[..]).filter(|all| all.len() == 1).map(|all| all[0].version.clone());
+    let service = OnService { enabled: !live.is_empty(), versions, urls: service_urls(s), troubles };
+    Ok(OnNode { exists: true, active_bundle, service: Some(service), ..OnNode::default() })
+}
+
+/// The versions that get traffic, by the names for people.
+pub(super) fn versions(endpoint: &Value) -> Vec<VersionShare> {
+    let mut all: Vec<VersionShare> = Vec::new();
+    for (id, percent) in bodies::traffic(endpoint) {
+        let named = find(endpoint, &id).and_then(|there| there["displayName"].as_str()).unwrap_or(&id);
+        let probability = f64::from(percent) / 100.0;
+        match all.iter_mut().find(|one| one.version == named) {
+            Some(one) => one.probability += probability,
+            None => all.push(VersionShare { version: named.to_owned(), probability }),
+        }
+    }
+    all.sort_by(|a, b| b.probability.total_cmp(&a.probability).then_with(|| a.version.cmp(&b.version)));
+    all
+}
+
+/// Where it is called.
+pub(super) fn service_urls(s: &Session<'_>) -> Vec<String> {
+    vec![s.google.base()]
+}
+
+pub(super) async fn drift(s: &Session<'_>, receipt: &Receipt) -> Result<Vec<Difference>, Failure> {
+    let Some(left) = &receipt.service else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    let mut differ = |what: String, found_: Value, wanted: Value| {
+        if found_ != wanted {
+            found.push(Difference { what, found: found_, wanted });
+        }
+    };
+    let Some(endpoint) = s.endpoint().await? else {
+        differ("the endpoint".to_owned(), Value::Null, json!(s.endpoint));
+        return Ok(found);
+    };
+    let wanted = left.facts.get("deployedModels").cloned().unwrap_or_default();
+    let live = bodies::traffic(&endpoint);
+    differ("the traffic".to_owned(), json!(live), wanted);
+    for there in deployed_models(&endpoint) {
+        let id = there["id"].as_str().unwrap_or_default();
+        if !live.contains_key(id) || !s.is_our_deployed(there) {
+            continue;
+        }
+        let resources = &there["dedicatedResources"];
+        let settings = &s.settings;
+        differ(format!("the fewest replicas of {id}"), resources["minReplicaCount"].clone(), json!(settings.min_replicas));
+        let most = settings.max_replicas.max(settings.min_replicas);
+        differ(format!("the most replicas of {id}"), resources["maxReplicaCount"].clone(), json!(most));
+        differ(format!("the machines of {id}"), resources["machineSpec"]["machineType"].clone(), json!(settings.machine_type));
+    }
+    if !bodies::endpoint_holds(s.spec, &s.settings, &endpoint) {
+        let logged = endpoint["predictRequestResponseLoggingConfig"].clone();
+        differ("the endpoint's name, labels or logging".to_owned(), logged, json!("as the settings say"));
+    }
+    Ok(found)
+}
+
+pub(super) async fn preview(gcp: &Gcp, look: Look<'_>) -> Result<Preview, Failure> {
+    let (problems, session) = validate::problems(gcp, look.spec, Opener::Look(look.secrets)).await.map_err(told)?;
+    let mut preview = Preview { bundle: look.spec.package.bundle_id.clone(), problems: problems.0, ..Preview::default() };
+    let Some(s) = session else { return Ok(preview) };
+    let endpoint = match s.endpoint().await {
+        Ok(endpoint) => endpoint,
+        // It is somebody else's: named among the problems.
+        Err(error) if error.is(&codes::PLATFORM_NAME_TAKEN) => return Ok(preview),
+        Err(error) => return Err(error.into()),
+    };
+    preview.creates_project = endpoint.is_none();
+    let now = endpoint.as_ref().map(versions).unwrap_or_default();
+    preview.active_bundle = now.first().map(|one| one.version.clone());
+    let wanted = &s.service.versions;
+    let percents = shares::percents(&wanted.iter().map(|one| one.probability).collect::<Vec<_>>()).unwrap_or_default();
+    let share = |version: &str| now.iter().find(|one| one.version == version).map_or(0.0, |one| one.probability);
+    let mut differ = |version: &str, found: f64, wanted: f64| {
+        if (found - wanted).abs() > 1e-9 {
+            let what = format!("the share of version {version}");
+            preview.changes.push(Difference { what, found: json!(found), wanted: json!(wanted) });
+        }
+    };
+    for (version, percent) in wanted.iter().zip(percents) {
+        differ(&version.version, share(&version.version), f64::from(percent) / 100.0);
+    }
+    for gone in now.iter().filter(|one| !wanted.iter().any(|version| version.version == one.version)) {
+        differ(&gone.version, gone.probability, 0.0);
+    }
+    Ok(preview)
+}

@@ -1,0 +1,9 @@
+//! Static API nodes, driven over real HTTP against the practice API node, whose folder of packages is really shared, copied to, or served by the agent.
+
+mod agent;
+mod delivery;
+mod looks;
+mod switching;
+mod twice;
+mod walk;
+mod world;

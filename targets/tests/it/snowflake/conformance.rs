@@ -1,0 +1,168 @@
+//! Whatever goes wrong with whichever call: the right class of outcome, and every effect once.
+
+use std::time::Duration;
+
+use engine::failure::{StepError, StepOutcome};
+use serde_json::{Value, json};
+
+use super::{
+    wire::{Fault, Kind},
+    world::{STEPS, Step, World},
+};
+
+/// What is done, and where it starts from.
+#[derive(Clone, Copy, Debug)]
+enum Scene {
+    First,
+    Second,
+    Off,
+    On,
+    Gone,
+    Back,
+}
+
+const SCENES: [Scene; 6] = [Scene::First, Scene::Second, Scene::Off, Scene::On, Scene::Gone, Scene::Back];
+
+impl Scene {
+    fn steps(self) -> &'static [Step] {
+        match self {
+            Self::First | Self::Second | Self::On => &STEPS,
+            Self::Off => &[Step::SwitchOff],
+            Self::Gone => &[Step::Remove],
+            Self::Back => &[Step::Restore],
+        }
+    }
+
+    /// The world right before; its log of calls is empty.
+    async fn set(self, asynchronous: bool) -> World {
+        let mut world = World::new().await;
+        world.account.state().asynchronous = asynchronous;
+        match self {
+            Self::First => {}
+            Self::Second => {
+                world.update().await;
+                world.next("v2");
+                world.service().settings.insert("arguments".into(), json!([{"name": "age", "type": "FLOAT"}]));
+            }
+            Self::Off | Self::Gone => {
+                world.update().await;
+                world.new_run();
+            }
+            Self::On => {
+                world.update().await;
+                world.new_run();
+                world.step(Step::SwitchOff).await.unwrap();
+                world.new_run();
+            }
+            Self::Back => {
+                world.update().await;
+                world.next("v2");
+                world.update().await;
+            }
+        }
+        world.server.forget();
+        world.account.state().effects.clear();
+        world
+    }
+
+    /// What an undisturbed one leaves, its effects, and how many calls each step needs.
+    async fn undisturbed(self, asynchronous: bool) -> (Value, Vec<String>, Vec<(Step, usize)>) {
+        let world = self.set(asynchronous).await;
+        let mut calls = Vec::new();
+        for step in self.steps() {
+            let before = world.server.asked().len();
+            world.step(*step).await.unwrap();
+            calls.push((*step, world.server.asked().len() - before));
+        }
+        (world.account.snapshot(), world.account.effects(), calls)
+    }
+}
+
+/// What must come of a fault at a call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Class {
+    Fine,
+    Retryable(Option<Duration>),
+    Permanent(&'static str),
+    Killed,
+}
+
+const TABLE: [(Kind, Class); 8] = [
+    (Kind::Slow, Class::Fine),
+    (Kind::Status(429, Some(7)), Class::Retryable(Some(Duration::from_secs(7)))),
+    (Kind::Status(503, None), Class::Retryable(None)),
+    (Kind::Status(401, None), Class::Permanent("NODE_KEY_REJECTED")),
+    (Kind::Status(422, None), Class::Permanent("")),
+    (Kind::Reset, Class::Retryable(None)),
+    (Kind::Lost, Class::Retryable(None)),
+    (Kind::Held, Class::Killed),
+];
+
+async fn scene_under(scene: Scene, asynchronous: bool) {
+    let (wanted, effects, calls) = scene.undisturbed(asynchronous).await;
+    assert!(!effects.is_empty() || matches!(scene, Scene::On));
+    for (kind, class) in TABLE {
+        for (at, count) in &calls {
+            for nth in 1..=*count {
+                let world = scene.set(asynchronous).await;
+                for step in scene.steps().iter().take_while(|step| *step != at) {
+                    world.step(*step).await.unwrap();
+                }
+                world.server.arm(Fault { nth, of: "", kind });
+                let told = format!("{scene:?} {at:?} call {nth} {kind:?}");
+                until_hit(&world, *at, class, &told).await;
+                assert_eq!(world.server.hits(), 1, "{told}");
+                world.server.release();
+                let rest = scene.steps().iter().skip_while(|step| *step != at);
+                for step in rest {
+                    world.step(*step).await.unwrap_or_else(|failure| panic!("{told}: then {step:?}: {failure:?}"));
+                }
+                assert_eq!(world.account.snapshot(), wanted, "{told}");
+                assert_eq!(world.account.effects(), effects, "{told}");
+            }
+        }
+    }
+}
+
+/// Attempts until the fault has hit, and judges what that attempt came to.
+async fn until_hit(world: &World, step: Step, class: Class, told: &str) {
+    loop {
+        let hits = world.server.hits();
+        assert_eq!(hits, 0, "{told}");
+        let outcome = tokio::select! {
+            outcome = world.attempt(step) => outcome,
+            // The worker dies here: after the effect, before it could write anything down.
+            () = world.server.hit(), if class == Class::Killed => return,
+        };
+        if world.server.hits() == 0 {
+            if let Ok(StepOutcome::NotYet { check_in }) = &outcome {
+                world.run.advance(*check_in);
+                continue;
+            }
+            panic!("{told}: {outcome:?} before the fault");
+        }
+        match (class, outcome) {
+            (Class::Fine, Ok(_)) => {}
+            (Class::Retryable(wanted), Err(StepError::Retryable { retry_after, .. })) if wanted == retry_after => {}
+            (Class::Permanent(code), Err(StepError::Permanent(failure))) => {
+                assert!(code.is_empty() || failure.code.as_str() == code, "{told}: {failure:?}");
+            }
+            (_, outcome) => panic!("{told}: {outcome:?}"),
+        }
+        return;
+    }
+}
+
+#[tokio::test]
+async fn every_fault_at_every_call() {
+    for scene in SCENES {
+        scene_under(scene, false).await;
+    }
+}
+
+#[tokio::test]
+async fn every_fault_at_every_call_where_answers_come_later() {
+    for scene in SCENES {
+        scene_under(scene, true).await;
+    }
+}

@@ -1,0 +1,139 @@
+//! A small image repository: what a push needs, with the digests checked.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    account::Account,
+    login::{PAT, USER},
+    wire::{Answers, Asked, Told},
+};
+
+const INDEX: &str = "application/vnd.oci.image.manifest.v1+json";
+
+#[derive(Default)]
+struct Contents {
+    blobs: BTreeMap<String, Vec<u8>>,
+    /// By repository and tag, or digest.
+    manifests: BTreeMap<(String, String), Vec<u8>>,
+    uploads: BTreeMap<String, Vec<u8>>,
+    taken: BTreeSet<String>,
+}
+
+/// The repository of an account, and a base image that everybody may read.
+pub(crate) struct Registry {
+    account: Arc<Account>,
+    contents: Mutex<Contents>,
+}
+
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+impl Registry {
+    pub(crate) fn of(account: Arc<Account>) -> Self {
+        let mut contents = Contents::default();
+        let layer = b"a base layer".to_vec();
+        let config = json!({
+            "architecture": "amd64", "os": "linux", "config": {"Entrypoint": ["/node"], "User": "10001"},
+            "rootfs": {"type": "layers", "diff_ids": [digest(b"its archive")]}, "history": [],
+        });
+        let config = config.to_string().into_bytes();
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": INDEX,
+            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest(&config), "size": config.len()},
+            "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": digest(&layer), "size": layer.len()}],
+        });
+        contents.manifests.insert(("base/node".to_owned(), "1".to_owned()), manifest.to_string().into_bytes());
+        for blob in [layer, config] {
+            contents.blobs.insert(digest(&blob), blob);
+        }
+        Self { account, contents: Mutex::new(contents) }
+    }
+
+    /// The document that the image of this tag holds in its lowest layer of ours, and the image's entrypoint.
+    pub(crate) fn image(&self, repository: &str, tag: &str) -> (Value, Vec<Vec<u8>>) {
+        let contents = self.contents.lock().unwrap();
+        let manifest = &contents.manifests[&(repository.to_owned(), tag.to_owned())];
+        let manifest: Value = serde_json::from_slice(manifest).unwrap();
+        let blob = |of: &Value| contents.blobs[of["digest"].as_str().unwrap()].clone();
+        let config = serde_json::from_slice(&blob(&manifest["config"])).unwrap();
+        (config, manifest["layers"].as_array().unwrap().iter().map(blob).collect())
+    }
+}
+
+impl Answers for Registry {
+    fn answer(&self, asked: &Asked) -> Told {
+        let mut contents = self.contents.lock().unwrap();
+        let path = asked.path.join("/");
+        let Some(path) = path.strip_prefix("v2/") else { return Told::new(404, Value::Null) };
+        let login = format!("Basic {}", BASE64_STANDARD.encode(format!("{USER}:{PAT}")));
+        if !path.starts_with("base/") && asked.header("authorization") != Some(&login) {
+            let asks = ("WWW-Authenticate".to_owned(), "Basic realm=\"registry\"".to_owned());
+            return Told { headers: vec![asks], ..Told::new(401, json!({"errors": [{"code": "UNAUTHORIZED"}]})) };
+        }
+        let missing = || Told::new(404, json!({"errors": [{"code": "NAME_UNKNOWN"}]}));
+        let at = |place: String| vec![("Location".to_owned(), place)];
+        if let Some((repository, wanted)) = path.split_once("/manifests/") {
+            let key = (repository.to_owned(), wanted.to_owned());
+            if asked.method == "PUT" {
+                let manifest: Value = serde_json::from_slice(&asked.body).unwrap();
+                let parts = manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"]]);
+                for part in parts {
+                    assert!(contents.blobs.contains_key(part["digest"].as_str().unwrap()), "a part is missing");
+                }
+                let known = digest(&asked.body);
+                if contents.taken.insert(format!("{repository}:{wanted}@{known}")) {
+                    let name = repository.rsplit('/').next().unwrap().to_owned();
+                    assert_eq!(repository, format!("ml/serving/images/{name}"));
+                    self.account.state().images.push((name, wanted.to_owned(), known.clone()));
+                    self.account.state().effects.push(format!("push {wanted}"));
+                }
+                contents.manifests.insert((repository.to_owned(), known.clone()), asked.body.clone());
+                contents.manifests.insert(key, asked.body.clone());
+                return Told {
+                    headers: vec![("Docker-Content-Digest".to_owned(), known)],
+                    ..Told::new(201, Value::Null)
+                };
+            }
+            let Some(manifest) = contents.manifests.get(&key) else { return missing() };
+            return Told::raw(INDEX, manifest.clone(), &digest(manifest));
+        }
+        if let Some((_, wanted)) = path.split_once("/blobs/sha256:") {
+            let wanted = format!("sha256:{wanted}");
+            let Some(blob) = contents.blobs.get(&wanted) else { return missing() };
+            return Told::raw("application/octet-stream", blob.clone(), &wanted);
+        }
+        if path.ends_with("/blobs/uploads/") {
+            if let Some(mounted) = asked.parameter("mount").filter(|mounted| contents.blobs.contains_key(*mounted)) {
+                return Told { headers: at(format!("/v2/{path}{mounted}")), ..Told::new(201, Value::Null) };
+            }
+            let id = format!("u{}", contents.uploads.len());
+            contents.uploads.insert(id.clone(), Vec::new());
+            return Told { headers: at(format!("/v2/{path}{id}")), ..Told::new(202, Value::Null) };
+        }
+        let Some((_, id)) = path.split_once("/blobs/uploads/") else { return missing() };
+        let Some(upload) = contents.uploads.get_mut(id) else { return missing() };
+        upload.extend_from_slice(&asked.body);
+        let (length, whole) = (upload.len(), upload.clone());
+        match asked.method.as_str() {
+            "PATCH" => {
+                let mut headers = at(format!("/v2/{path}"));
+                headers.push(("Range".to_owned(), format!("0-{}", length.saturating_sub(1))));
+                Told { headers, ..Told::new(202, Value::Null) }
+            }
+            "PUT" if asked.parameter("digest") == Some(&digest(&whole)) => {
+                contents.blobs.insert(digest(&whole), whole);
+                Told::new(201, Value::Null)
+            }
+            _ => Told::new(400, json!({"errors": [{"code": "DIGEST_INVALID"}]})),
+        }
+    }
+}

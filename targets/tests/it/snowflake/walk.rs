@@ -1,0 +1,286 @@
+//! Updates, and what becomes of them.
+
+use std::time::Duration;
+
+use engine::step::Audience;
+use serde_json::{Value, json};
+use targets::{
+    spec::{Authorization, EndpointSpec},
+    target::ServiceQuery,
+};
+
+use super::{
+    account::{Function, Service},
+    world::{Step, Vault, World, version},
+};
+
+fn codes(failure: &engine::failure::Failure) -> &str {
+    failure.code.as_str()
+}
+
+#[tokio::test]
+async fn a_first_update_and_a_second() {
+    let mut world = World::new().await;
+    let preview = world.target().preview(world.look()).await.unwrap();
+    assert!(preview.creates_project && preview.problems.is_empty(), "{preview:?}");
+    assert_eq!(world.account.effects(), Vec::<String>::new());
+    let receipt = world.update().await;
+    assert_eq!(receipt.differences, []);
+    let told = receipt.service.clone().unwrap();
+    assert!(told.enabled && told.versions[0].version == "v1", "{told:?}");
+    assert_eq!(told.facts["function"], "\"ML\".\"SERVING\".\"CHURN\"(FLOAT, VARCHAR)");
+    let found = world.found();
+    assert_eq!(found["instances"], json!([1, 2]));
+    let specification = found["specification"].as_str().unwrap();
+    assert!(specification.contains("\"MODE\": \"a\\u0024b\"") && !specification.contains('$'), "{specification}");
+    // The same again changes nothing.
+    world.new_run();
+    let before = world.account.effects();
+    assert_eq!(world.update().await, receipt);
+    assert_eq!(world.account.effects(), before);
+    assert_eq!(world.target().drift(world.look(), &receipt).await.unwrap(), []);
+    // Two versions and other arguments: the function of before goes.
+    world.new_run();
+    world.service().versions = vec![version("v1", 0.25), version("v2", 0.75)];
+    world.service().settings.insert("arguments".into(), json!([{"name": "age", "type": "int"}]));
+    world.update().await;
+    let snapshot = world.account.snapshot();
+    let functions = snapshot["functions"].as_array().unwrap();
+    assert_eq!(functions.len(), 1, "{functions:?}");
+    assert_eq!((&functions[0][1], &functions[0][6]), (&json!("NUMBER"), &json!(["ANALYST"])));
+    let health = world.target().observe(world.look()).await.unwrap().service.unwrap();
+    assert_eq!((health.enabled, health.versions.len(), health.troubles), (true, 2, vec![]));
+    let drift = world.target().drift(world.look(), &receipt).await.unwrap();
+    assert_eq!(drift, []);
+}
+
+#[tokio::test]
+async fn off_on_and_gone() {
+    let mut world = World::new().await;
+    world.settings().insert("publicEndpoint".into(), json!(true));
+    let receipt = world.update().await;
+    assert_eq!(receipt.service.unwrap().urls, ["https://abc-acme-test.snowflakecomputing.app"]);
+    assert_eq!(world.found()["users"], json!(["ANALYST"]));
+    world.new_run();
+    world.step(Step::SwitchOff).await.unwrap();
+    assert_eq!(world.found()["status"], "SUSPENDED");
+    assert!(!world.target().observe(world.look()).await.unwrap().service.unwrap().enabled);
+    world.new_run();
+    world.update().await;
+    assert_eq!(world.found()["status"], "RUNNING");
+    world.new_run();
+    world.step(Step::Remove).await.unwrap();
+    assert_eq!(world.account.snapshot(), json!({"services": {}, "functions": []}));
+    assert!(!world.target().observe(world.look()).await.unwrap().exists);
+    // Nothing is there: nothing to do, and no failure.
+    world.new_run();
+    assert_eq!(world.step(Step::SwitchOff).await.unwrap().1.len(), 1);
+    world.step(Step::Remove).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_somebody_elses_is_left_alone() {
+    let mut world = World::new().await;
+    world.update().await;
+    let name = world.account.snapshot()["services"].as_object().unwrap().keys().next().unwrap().clone();
+    let function = world.account.state().functions[0].clone();
+    let other =
+        |comment: &str| Service { comment: comment.to_owned(), status: "RUNNING".to_owned(), ..Service::default() };
+    for (service, function) in [
+        (Some(other("mine")), None),
+        // The mark of another deployment.
+        (Some(other(&function.comment.replace("\"deployment\":\"", "\"deployment\":\"0"))), None),
+        (None, Some(Function { comment: "mine".to_owned(), ..function.clone() })),
+    ] {
+        world.new_run();
+        {
+            let mut state = world.account.state();
+            state.services.clear();
+            state.functions.clear();
+            state.services.extend(service.map(|service| (name.clone(), service)));
+            state.functions.extend(function);
+            state.effects.clear();
+        }
+        let before = world.account.snapshot();
+        for step in [Step::Validate, Step::SwitchOff, Step::Remove, Step::Activate] {
+            let foreign_service = !world.account.state().services.is_empty();
+            if !foreign_service && matches!(step, Step::SwitchOff | Step::Remove) {
+                world.step(step).await.unwrap();
+            } else {
+                assert_eq!(codes(&world.failure(step).await), "PLATFORM_NAME_TAKEN", "{step:?}");
+            }
+            if step != Step::Activate {
+                assert_eq!(world.account.snapshot(), before, "{step:?}");
+            }
+        }
+        assert_eq!(world.account.snapshot()["functions"], before["functions"]);
+    }
+}
+
+#[tokio::test]
+async fn containers_that_do_not_come_up() {
+    let mut world = World::new().await;
+    world.update().await;
+    let before = world.account.snapshot();
+    world.next("v2");
+    for step in [Step::Validate, Step::Push] {
+        world.step(step).await.unwrap();
+    }
+    {
+        let mut state = world.account.state();
+        let image = state.images.last().unwrap().1.clone();
+        state.failing = Some((image, "CrashLoop: \u{1b}exit 1".to_owned()));
+        state.log = "starting\nno module named churn\n".to_owned();
+    }
+    let failure = world.failure(Step::Activate).await;
+    assert_eq!(codes(&failure), "SNOWPARK_SERVICE_FAILED");
+    assert!(failure.message.contains("CrashLoop: exit 1"), "{failure:?}");
+    assert!(failure.detail.unwrap().contains("no module named churn"));
+    let told = world.run.told.lock().unwrap().clone();
+    assert!(
+        told.contains(&(Audience::InfrastructureAdmins, "container: no module named churn".to_owned())),
+        "{told:?}"
+    );
+    let health = world.target().observe(world.look()).await.unwrap().service.unwrap();
+    assert!(health.troubles[0].is_error, "{health:?}");
+    let (receipt, _) = world.step(Step::Restore).await.unwrap();
+    assert_eq!(receipt["service"]["versions"][0]["version"], "v1");
+    assert_eq!(world.account.snapshot(), before);
+    // A restore of what never was there leaves what is there.
+    let mut world = World::new().await;
+    world.account.state().starting = u32::MAX;
+    for step in [Step::Validate, Step::Push] {
+        world.step(step).await.unwrap();
+    }
+    world.settings().insert("startMinutes".into(), json!(1));
+    let failure = world.failure(Step::Activate).await;
+    assert_eq!(codes(&failure), "SNOWPARK_SERVICE_NOT_READY");
+    assert!(failure.message.contains("Readiness probe is failing"), "{failure:?}");
+    assert_eq!(world.step(Step::Restore).await.unwrap().0, Value::Null);
+}
+
+#[tokio::test]
+async fn all_problems_at_once() {
+    let mut world = World::new().await;
+    world.settings().insert("schema".into(), json!("a; drop"));
+    world.settings().insert("imageRepository".into(), json!("\"Mixed\""));
+    world.settings().remove("computePool");
+    world.settings().remove("baseImage");
+    let failure = world.failure(Step::Validate).await;
+    assert_eq!(codes(&failure), "VALIDATION_FAILED");
+    for path in ["schema: ", "imageRepository: ", "computePool: ", "baseImage: "] {
+        assert!(failure.message.contains(path), "{path} {}", failure.message);
+    }
+    assert_eq!(world.server.asked().len(), 0);
+    let problems = world.target().problems(&world.spec.infrastructure.settings);
+    let paths: Vec<_> = problems.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(paths, ["schema", "imageRepository"]);
+    assert_eq!(world.target().problems(&serde_json::Map::new()), []);
+
+    let mut world = World::new().await;
+    world.service().settings = json!({
+        "arguments": [{"name": "a", "type": "VARCHAR) AS '"}, {"name": "b"}, {"name": "b"}, {"name": ""}],
+        "returns": "x", "functionName": "f;", "grantUsageTo": ["a b"], "minInstances": 9,
+    })
+    .as_object()
+    .unwrap()
+    .clone();
+    world.service().versions[0].endpoints.push(EndpointSpec { id: "other".into(), kind: None });
+    world.service().authorization = Some(Authorization::ApiKeys { keys: Vec::new() });
+    let failure = world.failure(Step::Validate).await;
+    for path in [
+        "authorization: ",
+        "endpoint: ",
+        "functionName: ",
+        "arguments[0].type: ",
+        "arguments[2].name: ",
+        "arguments[3].name: ",
+        "returns: ",
+        "grantUsageTo[0]: ",
+        "maxInstances: ",
+    ] {
+        assert!(failure.message.contains(path), "{path} {}", failure.message);
+    }
+}
+
+#[tokio::test]
+async fn each_privilege_by_its_name() {
+    let mut world = World::new().await;
+    world.settings().insert("publicEndpoint".into(), json!(true));
+    let report = world.target().check(&world.spec.infrastructure, &Vault).await.unwrap();
+    assert_eq!((report.identity.as_str(), report.problems.len()), ("DEPLOYER as DEPLOY_ROLE", 0), "{report:?}");
+    let all = world.account.state().privileges.clone();
+    for gone in &all {
+        world.account.state().privileges = all.iter().filter(|one| *one != gone).cloned().collect();
+        let report = world.target().check(&world.spec.infrastructure, &Vault).await.unwrap();
+        let wanted = if gone.0 == "OWNERSHIP" { 2 } else { 1 };
+        assert_eq!(report.problems.len(), wanted, "{gone:?} {report:?}");
+        let words = if gone.0 == "OWNERSHIP" { "GRANT READ".to_owned() } else { format!("GRANT {} ON", gone.0) };
+        assert!(report.problems[0].contains(&words), "{gone:?} {report:?}");
+        assert_eq!(codes(&world.failure(Step::Validate).await), "SNOWFLAKE_PRIVILEGE_MISSING");
+    }
+    world.account.state().privileges = all;
+    world.settings().insert("computePool".into(), json!("nowhere"));
+    world.settings().insert("role".into(), json!("other"));
+    world.connection().remove("registryPassword");
+    let report = world.target().check(&world.spec.infrastructure, &Vault).await.unwrap();
+    assert!(report.problems.iter().any(|one| one.contains("SET DEFAULT_ROLE = OTHER")), "{report:?}");
+    assert!(report.problems.iter().any(|one| one.contains("is not granted to this user")), "{report:?}");
+    assert_eq!(world.account.effects(), Vec::<String>::new());
+    // With nothing entered yet, that the credentials work can be told.
+    world.settings().clear();
+    let report = world.target().check(&world.spec.infrastructure, &Vault).await.unwrap();
+    assert!(report.problems.iter().any(|one| one.starts_with("database: ")), "{report:?}");
+}
+
+#[tokio::test]
+async fn queries() {
+    let mut world = World::new().await;
+    world.update().await;
+    let ask = async |world: &World, body: Value| {
+        let endpoint = EndpointSpec { id: "predict".into(), kind: None };
+        let query = ServiceQuery { endpoint, body, timeout: Duration::from_secs(5) };
+        world.target().services().unwrap().query(world.look(), &query).await
+    };
+    let answer = ask(&world, json!({"features": {"age": 4.5, "city": "x'; DROP TABLE y; --"}})).await.unwrap();
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.body, json!({"asked": {"age": "4.5", "city": "x'; DROP TABLE y; --"}}));
+    let answer = ask(&world, json!({"features": {"age": null}})).await.unwrap();
+    assert_eq!(answer.body, json!({"asked": {"age": null, "city": null}}));
+    let answer = ask(&world, json!({"features": {"city": "break"}})).await.unwrap();
+    assert_eq!(answer.status, 422);
+    assert!(answer.body["message"].as_str().unwrap().contains("remote service error"), "{answer:?}");
+    assert_eq!(codes(&ask(&world, json!({"features": {"agee": 1}})).await.unwrap_err()), "SETTING_INVALID");
+    assert_eq!(codes(&ask(&world, json!([])).await.unwrap_err()), "SETTING_INVALID");
+    // Without arguments the whole body is passed.
+    world.new_run();
+    world.service().settings.remove("arguments");
+    world.update().await;
+    let body = json!({"features": {"any": [1]}});
+    let answer = ask(&world, body.clone()).await.unwrap();
+    assert_eq!(answer.body, json!({"asked": {"FEATURES": body.to_string()}}));
+}
+
+#[tokio::test]
+async fn hostile_names_reach_only_their_place() {
+    let mut world = World::new().await;
+    let evil = "\"x\"\"; DROP TABLE y; $$ -- '";
+    world.service().settings = json!({
+        "functionName": format!("{evil}\""), "grantUsageTo": [format!("{evil}\"")],
+        "arguments": [{"name": "a\"; DROP", "type": "VARCHAR"}],
+    })
+    .as_object()
+    .unwrap()
+    .clone();
+    world.service().service_id = "'; DROP SERVICE x; --".into();
+    world.settings().insert("environment".into(), json!({"A": "$; '\"\n  image: evil", "B": "$"}));
+    world.update().await;
+    world.next("v2");
+    world.update().await;
+    let snapshot = world.account.snapshot();
+    assert_eq!(snapshot["functions"][0][0], "x\"; DROP TABLE y; $$ -- '");
+    assert_eq!(snapshot["functions"][0][6], json!(["x\"; DROP TABLE y; $$ -- '"]));
+    world.new_run();
+    world.step(Step::Remove).await.unwrap();
+    assert_eq!(world.account.snapshot(), json!({"services": {}, "functions": []}));
+}

@@ -1,0 +1,286 @@
+//! Vertex AI, against a stand-in that is as strict as the vendor's discovery document.
+
+use std::collections::BTreeMap;
+
+use sandbox::clouds::{
+    Google, RunningCloud,
+    google::{GoogleSettings, PLACE, TOKEN},
+};
+use serde_json::{Value, json};
+use targets::{TargetType, Targets, http::HttpSettings, spec::EndpointSpec, target::ServiceQuery, tools::HostSettings};
+
+use crate::{
+    cloud::{CloudWorld, Setup, conformance},
+    support::Step,
+};
+
+async fn world() -> (RunningCloud<Google>, CloudWorld) {
+    of(GoogleSettings { looks: 2, ..GoogleSettings::default() }, HostSettings::default()).await
+}
+
+async fn of(google: GoogleSettings, host: HostSettings) -> (RunningCloud<Google>, CloudWorld) {
+    let subject = google.subject.clone();
+    let cloud = RunningCloud::start(Google::new(google)).await.unwrap();
+    let key = cloud.key_file("https://oauth2.googleapis.com/token");
+    let private = serde_json::from_str::<Value>(&key).unwrap()["private_key"].as_str().unwrap().to_owned();
+    let secrets = BTreeMap::from([
+        ("key-1".to_owned(), key),
+        ("private".to_owned(), private.lines().nth(1).unwrap().to_owned()),
+        ("token".to_owned(), TOKEN.to_owned()),
+        ("subject".to_owned(), subject),
+    ]);
+    let settings = json!({
+        "project": PLACE[0], "location": PLACE[2], "baseImage": "registry.example.com/team/api-node:14",
+        "repository": "scoring-prod/images", "labels": {"team": "scoring"}, "environmentVariables": {"LANG": "C.UTF-8"},
+        "maxReplicas": 2, "acceleratorType": "NVIDIA_TESLA_T4", "acceleratorCount": 1,
+        "serviceAccount": "model@scoring-prod.iam.gserviceaccount.com", "requestLogTable": "bq://scoring-prod.logs.queries",
+    });
+    let connection = json!({
+        "serviceAccountKey": {"$secret": "key-1"}, "registry": "europe-west1-docker.pkg.dev",
+        "tokenEndpoint": format!("{}/token", cloud.url()), "resourceManagerEndpoint": cloud.url(), "vertexEndpoint": cloud.url(),
+    });
+    let setup = Setup { kind: TargetType::VertexAi, settings, connection: ("GCP", connection), secrets, host };
+    (cloud, CloudWorld::new(setup).await)
+}
+
+fn resources(cloud: &RunningCloud<Google>, of: &str) -> Vec<String> {
+    cloud.effects()["resources"].as_object().unwrap().keys().filter(|path| path.starts_with(of)).cloned().collect()
+}
+
+fn deployed(cloud: &RunningCloud<Google>) -> Vec<Value> {
+    let endpoint = cloud.resource(&resources(cloud, "endpoints/")[0]);
+    endpoint["deployedModels"].as_array().cloned().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn from_nothing_to_two_versions_and_back_to_nothing() {
+    let (cloud, mut world) = world().await;
+    let receipt = world.update().await.unwrap();
+    assert!(receipt.differences.is_empty(), "{receipt:?}");
+    assert_eq!(world.live().await, [("v1".to_owned(), 100.0)]);
+    assert_eq!(world.target().drift(world.look(), &receipt).await.unwrap(), []);
+
+    world.next_run(&[("v1", 0.125), ("v2", 0.875)]);
+    let preview = world.target().preview(world.look()).await.unwrap();
+    assert_eq!(preview.problems, []);
+    assert_eq!(preview.changes.len(), 2, "{preview:?}");
+    let receipt = world.update().await.unwrap();
+    let shares: Vec<_> = receipt.service.unwrap().versions.into_iter().map(|one| one.probability).collect();
+    assert_eq!(shares, [0.13, 0.87]);
+    assert_eq!(world.live().await, [("v2".to_owned(), 87.0), ("v1".to_owned(), 13.0)]);
+
+    world.next_run(&[("v2", 1.0)]);
+    world.update().await.unwrap();
+    assert_eq!(world.live().await, [("v2".to_owned(), 100.0)]);
+    assert_eq!(deployed(&cloud).len(), 1, "the old one is gone");
+
+    world.next_run(&[("v2", 1.0)]);
+    let before = cloud.effects();
+    world.update().await.unwrap();
+    assert_eq!(cloud.effects(), before, "nothing to do");
+
+    world.set("requestLogTable", json!(""));
+    world.next_run(&[("v2", 1.0)]);
+    world.update().await.unwrap();
+    let endpoint = cloud.resource(&resources(&cloud, "endpoints/")[0]);
+    assert_eq!(endpoint["predictRequestResponseLoggingConfig"]["enabled"], false);
+
+    world.step(Step::SwitchOff).await.unwrap();
+    assert_eq!(world.live().await, []);
+    assert_eq!(deployed(&cloud), Vec::<Value>::new());
+    world.step(Step::DeleteProject).await.unwrap();
+    assert_eq!(cloud.effects()["resources"], json!({}));
+    assert!(!world.target().observe(world.look()).await.unwrap().exists);
+}
+
+#[tokio::test]
+async fn a_version_that_does_not_start_leaves_what_is_live() {
+    let (cloud, mut world) = world().await;
+    world.update().await.unwrap();
+    world.next_run(&[("v2", 1.0)]);
+    cloud.fail_next(9, "Model server terminated: model server container out of memory.");
+    for step in [Step::Validate, Step::Push] {
+        world.step(step).await.unwrap();
+    }
+    let failure = world.step(Step::Activate).await.unwrap_err();
+    assert_eq!(failure.code.as_str(), "PLATFORM_FAILED");
+    for said in ["container out of memory", "FAILED_PRECONDITION"] {
+        assert!(failure.message.contains(said), "{}", failure.message);
+    }
+    assert_eq!(world.live().await, [("v1".to_owned(), 100.0)]);
+    assert_eq!(world.step(Step::Activate).await.unwrap_err().code.as_str(), "PLATFORM_FAILED");
+    let (restored, _) = world.step(Step::Restore).await.unwrap();
+    assert_eq!(restored["service"]["versions"][0]["version"], "v1");
+    world.next_run(&[("v2", 1.0)]);
+    world.update().await.unwrap();
+    assert_eq!(world.live().await, [("v2".to_owned(), 100.0)]);
+    assert_eq!(deployed(&cloud).len(), 1);
+}
+
+#[tokio::test]
+async fn restore_brings_the_traffic_back() {
+    let (_cloud, mut world) = world().await;
+    world.update().await.unwrap();
+    world.next_run(&[("v1", 0.5), ("v2", 0.5)]);
+    for step in [Step::Push, Step::Activate] {
+        world.step(step).await.unwrap();
+    }
+    world.step(Step::Restore).await.unwrap();
+    assert_eq!(world.live().await, [("v1".to_owned(), 100.0)]);
+    let (_cloud, fresh) = self::world().await;
+    assert_eq!(fresh.step(Step::Restore).await.unwrap().0, Value::Null, "nothing was there");
+}
+
+#[tokio::test]
+async fn what_others_made_is_left_alone() {
+    let (cloud, mut world) = world().await;
+    world.update().await.unwrap();
+    let path = resources(&cloud, "endpoints/").remove(0);
+    let ours = cloud.resource(&path);
+    let mut theirs = ours.clone();
+    theirs["deployedModels"].as_array_mut().unwrap().push(json!({"id": "7", "displayName": "theirs", "model": "projects/1/locations/l/models/x"}));
+    cloud.meddle(&path, theirs);
+    world.next_run(&[("v2", 1.0)]);
+    world.update().await.unwrap();
+    assert!(deployed(&cloud).iter().any(|one| one["id"] == "7"), "not ours to undeploy");
+    assert_eq!(world.step(Step::DeleteProject).await.unwrap_err().code.as_str(), "PLATFORM_NAME_TAKEN");
+
+    let mut other = cloud.resource(&path);
+    other["labels"] = json!({"slipway-owner": "somebody"});
+    cloud.meddle(&path, other.clone());
+    world.next_run(&[("v2", 1.0)]);
+    assert_eq!(world.step(Step::Validate).await.unwrap_err().code.as_str(), "PLATFORM_NAME_TAKEN");
+    assert_eq!(world.step(Step::DeleteProject).await.unwrap_err().code.as_str(), "PLATFORM_NAME_TAKEN");
+    assert_eq!(cloud.resource(&path), other);
+}
+
+#[tokio::test]
+async fn drift_and_health_are_seen() {
+    let (cloud, world) = world().await;
+    let receipt = world.update().await.unwrap();
+    let path = resources(&cloud, "endpoints/").remove(0);
+    let mut endpoint = cloud.resource(&path);
+    endpoint["deployedModels"][0]["dedicatedResources"]["maxReplicaCount"] = json!(9);
+    endpoint["deployedModels"][0]["status"] = json!({"message": "out of quota", "availableReplicaCount": 0});
+    cloud.meddle(&path, endpoint);
+    let found = world.target().drift(world.look(), &receipt).await.unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+    let troubles = world.target().observe(world.look()).await.unwrap().service.unwrap().troubles;
+    assert!(troubles[0].is_error && troubles[0].message.contains("out of quota"));
+}
+
+#[tokio::test]
+async fn a_query_becomes_instances_and_back() {
+    let (_cloud, world) = world().await;
+    world.update().await.unwrap();
+    let target = world.target();
+    let mut query = ServiceQuery {
+        endpoint: EndpointSpec { id: "predict".into(), kind: None },
+        body: json!({"features": {"age": 3}}),
+        timeout: std::time::Duration::from_secs(5),
+    };
+    let answer = target.services().unwrap().query(world.look(), &query).await.unwrap();
+    assert_eq!((answer.status, &answer.body), (200, &query.body));
+    query.body = json!({"items": [{"features": {"age": 3}}, {"features": {"age": 4}}]});
+    let answer = target.services().unwrap().query(world.look(), &query).await.unwrap();
+    assert_eq!(answer.body["results"], query.body["items"]);
+}
+
+#[tokio::test]
+async fn everything_that_is_wrong_is_told_at_once() {
+    let settings = GoogleSettings { permissions: Some(vec!["aiplatform.endpoints.get".into()]), ..GoogleSettings::default() };
+    let (_cloud, mut world) = of(settings, HostSettings::default()).await;
+    world.spec.service.as_mut().unwrap().endpoint = None;
+    let failure = world.step(Step::Validate).await.unwrap_err();
+    assert_eq!(failure.code.as_str(), "VALIDATION_FAILED");
+    for said in ["ENDPOINT_NOT_CHOSEN", "aiplatform.endpoints.deploy", "aiplatform.models.upload", "iam.serviceAccounts.actAs", "uploadArtifacts"] {
+        assert!(failure.message.contains(said), "{said}: {}", failure.message);
+    }
+    assert!(!failure.message.contains("aiplatform.endpoints.get "), "{}", failure.message);
+    world.spec.infrastructure.settings.clear();
+    let report = world.target().check(&world.spec.infrastructure, &world.known).await.unwrap();
+    for path in ["project", "location", "baseImage", "repository"] {
+        assert!(report.problems.iter().any(|one| one.starts_with(path)), "{path}: {report:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_used_where_it_may_and_never_told() {
+    let (cloud, mut world) = world().await;
+    let connection = world.spec.infrastructure.connection.clone().unwrap();
+    let report = world.targets.connection("GCP").unwrap().check(&connection, &world.known).await.unwrap();
+    assert_eq!(report.identity, GoogleSettings::default().account);
+
+    // What the key's file names is no place of ours, and must be https.
+    world.known.0.insert("key-2".into(), cloud.key_file(&format!("{}/token", cloud.url())));
+    world.connection().insert("serviceAccountKey".into(), json!({"$secret": "key-2"}));
+    world.connection().insert("tokenEndpoint".into(), json!(""));
+    world.next_run(&[("v1", 1.0)]);
+    let calls = cloud.calls().len();
+    assert_eq!(world.step(Step::Validate).await.unwrap_err().code.as_str(), "CREDENTIALS_INVALID");
+    assert_eq!(cloud.calls().len(), calls);
+
+    // Somebody else's account, whose key did not sign.
+    let other = cloud.key_file("https://x").replace("slipway@", "other@");
+    world.known.0.insert("key-3".into(), other);
+    world.connection().insert("serviceAccountKey".into(), json!({"$secret": "key-3"}));
+    world.connection().insert("tokenEndpoint".into(), json!(format!("{}/token", cloud.url())));
+    world.next_run(&[("v1", 1.0)]);
+    assert_eq!(world.step(Step::Validate).await.unwrap_err().code.as_str(), "NODE_KEY_REJECTED");
+}
+
+#[tokio::test]
+async fn the_machines_identity_is_lent_by_the_operator_alone() {
+    for by_url in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let (cloud, mut world) = world().await;
+        let token = folder.path().join("token");
+        std::fs::write(&token, format!("{}\n", GoogleSettings::default().subject)).unwrap();
+        let source = if by_url {
+            json!({
+                "url": format!("{}/subject", cloud.url()), "headers": {"Metadata": "yes"},
+                "format": {"type": "json", "subject_token_field_name": "id_token"},
+            })
+        } else {
+            json!({"file": token})
+        };
+        let account = json!({
+            "type": "external_account", "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+            "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/q",
+            "token_url": format!("{}/sts", cloud.url()), "credential_source": source,
+            "service_account_impersonation_url": format!("{}/impersonate", cloud.url()),
+        });
+        let file = folder.path().join("credentials.json");
+        std::fs::write(&file, account.to_string()).unwrap();
+        world.connection().remove("serviceAccountKey");
+        world.connection().insert("authentication".into(), json!("MACHINE"));
+        world.next_run(&[("v1", 1.0)]);
+        let hosts = [
+            HostSettings { google_credentials_file: file.clone(), ..HostSettings::default() },
+            HostSettings { google_credentials_file: file.clone(), ambient_cloud_credentials: true, ..HostSettings::default() },
+        ];
+        for host in hosts {
+            world.targets = Targets::on_host(HttpSettings::default(), host).unwrap();
+            assert_eq!(world.step(Step::Validate).await.unwrap_err().code.as_str(), "AMBIENT_CREDENTIALS_OFF");
+            assert_eq!(cloud.calls().len(), 0, "not to an address that an administrator typed");
+        }
+        let host = HostSettings {
+            google_credentials_file: file,
+            ambient_cloud_credentials: true,
+            ambient_endpoints: vec![cloud.url().to_owned()],
+            ..HostSettings::default()
+        };
+        world.targets = Targets::on_host(HttpSettings::default(), host).unwrap();
+        world.step(Step::Validate).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn every_fault_at_every_call() {
+    conformance::every_fault_at_every_call(world).await;
+}
+
+#[tokio::test]
+async fn a_crash_at_every_note() {
+    conformance::a_crash_at_every_note(world).await;
+}
