@@ -224,6 +224,26 @@ codes! {
     QUERY_LOG_UNREACHABLE,
     /// Where queries are logged refused them.
     QUERY_LOG_REFUSED,
+    /// The way to reach a cluster is none: a kubeconfig that can't be used, no service account.
+    K8S_ACCESS_INVALID,
+    /// The credentials lack a right in the namespace.
+    K8S_RIGHT_MISSING,
+    /// The cluster offers no version of an API that is needed.
+    K8S_API_MISSING,
+    /// Another field manager holds a field that we set.
+    K8S_FIELD_CONFLICT,
+    /// The API server does not take an object.
+    K8S_OBJECT_REFUSED,
+    /// The new Pods do not come to run.
+    K8S_ROLLOUT_FAILED,
+    /// The Deployment, or another object that should be there, is not.
+    K8S_OBJECT_MISSING,
+    /// Pods are on their way.
+    K8S_PODS_STARTING,
+    /// Pods don't come to run, or don't stay.
+    K8S_PODS_FAILING,
+    /// Slipway has no way to put a query to the service.
+    K8S_NOT_QUERYABLE,
 }
 
 #[cfg(test)]

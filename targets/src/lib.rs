@@ -11,6 +11,7 @@
 //! * `managed`: what platforms that run our containers have in common.
 //! * [`automation`]: Dataiku's Automation node; [`api_static`]: its API nodes.
 //! * `service_package`: a service version as it is delivered.
+//! * [`k8s`]: Kubernetes.
 //! * [`sagemaker`]: Amazon SageMaker, by way of [`aws`].
 //! * [`governance`]: asking somebody else whether a bundle may be deployed.
 //! * [`snowflake`]: the connection to Snowflake; [`snowpark`]: Snowpark Container Services.
@@ -30,6 +31,7 @@ pub mod gcp;
 pub mod governance;
 pub mod http;
 pub mod image;
+pub mod k8s;
 pub mod looks;
 mod managed;
 pub mod on_node;

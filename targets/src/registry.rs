@@ -17,6 +17,7 @@ use crate::{
     connections::{self, Connection},
     governance::{self, Question, Verdict},
     http::{Http, HttpSettings, NodeUrl, NodeUrlError, SetupError},
+    k8s::K8s,
     looks::Looks,
     sagemaker::SageMaker,
     snowpark::Snowpark,
@@ -80,6 +81,7 @@ type Constructor = fn(&Tools) -> Arc<dyn Target>;
 platforms! {
     AutomationNode (Project) => AutomationNode,
     Static (Api) => StaticNodes,
+    K8s (Api) => K8s,
     Sagemaker (Api) => SageMaker,
     AzureMl (Api) => AzureMl,
     VertexAi (Api) => VertexAi,

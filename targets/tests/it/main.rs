@@ -7,6 +7,7 @@ mod api_static;
 mod azure_ml;
 mod cloud;
 mod governance;
+mod k8s;
 mod live;
 mod push;
 mod registry;

@@ -1,0 +1,53 @@
+//! Applying: ours alone, and never over another manager's head.
+
+use engine::failure::{Failure, StepError};
+use serde_json::Value;
+
+use super::{
+    api::{Applied, Conflict, How},
+    manifests::Manifest,
+    names::MANAGER,
+    place::{Place, taken},
+    settings::Conflicts,
+};
+use crate::codes;
+
+/// So many fields of a conflict are named.
+const MOST_NAMED: usize = 10;
+
+/// Applies one manifest: the object as it is then, or would be.
+pub(super) async fn apply(place: &Place<'_>, manifest: &Manifest, dry: bool) -> Result<Value, StepError> {
+    // An object of this name that is not ours would be taken over without a word: applying knows fields, not objects.
+    if let Some(found) = place.api.metadata(&manifest.id).await?
+        && !place.goal.names.owns(&found)
+    {
+        return Err(taken(&manifest.id).permanent());
+    }
+    let force = place.goal.settings.conflicts == Conflicts::Force;
+    match place.api.apply(&manifest.body, How { force, dry }).await? {
+        Applied::Done(object) => Ok(object),
+        Applied::Conflicts(conflicts) if conflicts.iter().all(is_own) => {
+            match place.api.apply(&manifest.body, How { force: true, dry }).await? {
+                Applied::Done(object) => Ok(object),
+                Applied::Conflicts(conflicts) => Err(conflict(manifest, &conflicts).permanent()),
+            }
+        }
+        Applied::Conflicts(conflicts) => Err(conflict(manifest, &conflicts).permanent()),
+    }
+}
+
+/// A field that we set by another kind of call (switching off), or that the cluster's autoscaler sets in our name.
+fn is_own(conflict: &Conflict) -> bool {
+    conflict.manager == MANAGER || (conflict.field == ".spec.replicas" && conflict.manager == "kube-controller-manager")
+}
+
+fn conflict(manifest: &Manifest, conflicts: &[Conflict]) -> Failure {
+    let named = conflicts.iter().take(MOST_NAMED).map(|one| format!("{} is managed by {}", one.field, one.manager));
+    let named: Vec<_> = named.collect();
+    let message = format!(
+        "In {}, somebody else manages what Slipway sets: {}. Take that out of the other tool, or set conflicts to FORCE in the infrastructure's settings.",
+        manifest.id,
+        named.join("; ")
+    );
+    Failure::new(codes::K8S_FIELD_CONFLICT, message)
+}

@@ -1,0 +1,27 @@
+//! Step `enforce_run_as`: what runs must run under the service account of the settings, and read the keys that say who may call. The activation carries both; this
+//! step looks.
+
+use engine::failure::{Failure, StepOutcome, StepResult};
+use serde_json::Value;
+
+use super::{K8s, manifests::pods, place::{Place, image}, verify::gone};
+use crate::{codes, target::Work};
+
+pub(super) async fn enforce(k8s: &K8s, work: &Work<'_>) -> StepResult {
+    let place = Place::of_work(k8s, work).await?;
+    let live = place.deployment().await?.ok_or_else(|| gone(&place))?;
+    let (wanted, _) = pods::template(&place.goal, &image(work.run)?);
+    let default = Value::String("default".to_owned());
+    let parts = [
+        ("service account", "/spec/serviceAccountName", &default),
+        ("variables and keys", "/spec/containers/0/envFrom", &Value::Null),
+    ];
+    for (what, pointer, otherwise) in parts {
+        let found = live.pointer(&format!("/spec/template{pointer}")).unwrap_or(otherwise);
+        if found != wanted.pointer(pointer).unwrap_or(otherwise) && !(pointer.ends_with("Name") && found == otherwise && wanted.pointer(pointer).is_none()) {
+            let message = format!("The Pods have another {what} than the settings say: somebody else changed the {}.", place.deployment_id());
+            return Err(Failure::new(codes::K8S_FIELD_CONFLICT, message).permanent());
+        }
+    }
+    Ok(StepOutcome::done())
+}

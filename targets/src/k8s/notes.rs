@@ -1,0 +1,90 @@
+//! What a run remembers of the cluster, as notes in its journal.
+
+use engine::{
+    failure::{Code, Failure, StepError},
+    step::StepContext,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+/// [`Image`]: what was pushed.
+pub(super) const IMAGE: &str = "image";
+/// [`Prior`]: what was live before this run changed anything. Written once.
+pub(super) const PRIOR: &str = "prior";
+/// [`Watch`]: since when a rollout is followed.
+pub(super) const ROLLOUT: &str = "rollout";
+/// The same of a restore.
+pub(super) const RESTORE: &str = "restore";
+/// When the objects were told to go, by the database's clock.
+pub(super) const GOING: &str = "going";
+
+/// The image of this run's version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Image {
+    /// By digest.
+    pub(super) reference: String,
+}
+
+/// What was live before.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Prior {
+    /// The manifests that they had been applied with; the Deployment last.
+    pub(super) manifests: Vec<Value>,
+    /// How many Pods there were.
+    pub(super) replicas: Option<u64>,
+}
+
+impl Prior {
+    /// Whether something could be queried.
+    pub(super) fn served(&self) -> bool {
+        self.replicas.is_some_and(|replicas| replicas > 0)
+    }
+}
+
+/// A rollout that is followed. Times are the database's clock.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Watch {
+    /// The run that follows it: one that inherits the note follows anew.
+    pub(super) run: i64,
+    /// Which revision. All its objects are applied.
+    pub(super) revision: String,
+    /// When it was first looked at.
+    pub(super) since: i64,
+    /// Since when its Pods fail without a pause.
+    #[serde(default)]
+    pub(super) failing_since: Option<i64>,
+    /// Since when one of its Pods finds no place without a pause.
+    #[serde(default)]
+    pub(super) unplaced_since: Option<i64>,
+    /// What the log was told last.
+    #[serde(default)]
+    pub(super) said: String,
+}
+
+impl Watch {
+    /// Of a rollout that begins now.
+    pub(super) fn new(run: i64, revision: &str, now: i64) -> Self {
+        let said = String::new();
+        Self { run, revision: revision.to_owned(), since: now, failing_since: None, unplaced_since: None, said }
+    }
+}
+
+/// Reads a note. One that can't be read (another version's) is told of and taken for absent.
+pub(super) fn read<T: DeserializeOwned>(run: &dyn StepContext, key: &str) -> Option<T> {
+    let value = run.note(key).filter(|value| !value.is_null())?;
+    match serde_json::from_value(value) {
+        Ok(note) => Some(note),
+        Err(error) => {
+            tracing::warn!(run = %run.run(), note = key, error = %error, "a note of this run can't be read");
+            None
+        }
+    }
+}
+
+/// Writes a note.
+pub(super) async fn write<T: Serialize + Sync>(run: &dyn StepContext, key: &str, note: &T) -> Result<(), StepError> {
+    let value = serde_json::to_value(note).map_err(|error| {
+        Failure::new(Code::new("INTERNAL"), "Something went wrong inside Slipway.").detail(error.to_string()).permanent()
+    })?;
+    run.put_note(key, value).await
+}

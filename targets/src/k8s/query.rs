@@ -1,0 +1,100 @@
+//! A query through the deployer. A service that anybody may call is reached through the API server's proxy, with the infrastructure's own credentials: that works
+//! from wherever the API server can be reached. The proxy keeps the `Authorization` header for itself, so a service that wants a key is called where it is exposed.
+
+use engine::{
+    failure::{Failure, StepError},
+    secrets::Secret,
+};
+use reqwest::header::AUTHORIZATION;
+use serde_json::Value;
+
+use super::{
+    K8s,
+    api::{failure, refs},
+    place::Place,
+    urls,
+};
+use crate::{
+    codes,
+    http::{Auth, Body, Exchange, HeaderName, Method, NodeUrl, Request},
+    service::Authorization,
+    target::{Look, ServiceAnswer, ServiceQuery},
+};
+
+pub(super) async fn query(k8s: &K8s, look: Look<'_>, query: &ServiceQuery) -> Result<ServiceAnswer, Failure> {
+    asked(k8s, look, query).await.map_err(failure)
+}
+
+async fn asked(k8s: &K8s, look: Look<'_>, query: &ServiceQuery) -> Result<ServiceAnswer, StepError> {
+    let place = Place::of_look(k8s, look).await?;
+    let service = place.goal.service;
+    let of_versions = service.versions.iter().filter_map(|version| version.auth_method.as_deref());
+    let open = match &service.authorization {
+        Some(Authorization::Public) => true,
+        Some(_) => false,
+        None => of_versions.into_iter().all(|method| method == "PUBLIC"),
+    };
+    let tail = ["public", "api", "v1", service.service_id.as_str(), query.endpoint.id.as_str(), verb(query.endpoint.kind.as_deref())];
+    let doing = "querying the service";
+    let given: Vec<(HeaderName, Secret)> = query
+        .headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.parse().ok()?, Secret::from(value.clone()))))
+        .collect();
+    let own_key = given.iter().find(|(name, _)| *name == AUTHORIZATION).map(|(_, key)| key.clone());
+    let request = |path| Request {
+        headers: &given,
+        body: Body::Json(query.body.clone()),
+        timeout: Some(query.timeout),
+        ..Request::new(Method::POST, path, doing)
+    };
+    let answer = if open && own_key.is_none() {
+        let Some(id) = urls::exposed_service(&place)? else {
+            return Err(unreachable("the infrastructure's YAML makes no Service").into());
+        };
+        let Some(live) = place.owned(&id).await? else { return Err(super::verify::gone(&place).into()) };
+        let port = live.pointer("/spec/ports/0/port").and_then(Value::as_u64).unwrap_or(place.goal.port().into());
+        let mut path = id.kind.path(&place.api.namespace);
+        path.extend([format!("http:{}:{port}", id.name), "proxy".to_owned()]);
+        let path: Vec<&str> = refs(&path).into_iter().chain(tail).collect();
+        place.api.through(request(&path)).await?
+    } else {
+        let key = match &service.authorization {
+            Some(Authorization::ApiKeys { keys }) => keys.first(),
+            Some(_) => None,
+            None => service.versions.iter().find_map(|version| version.api_keys.first()),
+        };
+        let auth = match (own_key, key) {
+            (Some(own), _) => Auth::Signed(vec![own]),
+            (None, Some(key)) => Auth::Basic(place.opener.open(&key.id).await?),
+            (None, None) => return Err(unreachable("callers need a key or a token that Slipway does not have").into()),
+        };
+        let Some(url) = urls::of(&place).await?.into_iter().next() else {
+            return Err(unreachable("it has no address yet").into());
+        };
+        let url = NodeUrl::parse(&url, &k8s.http.settings().blocked).map_err(Failure::from)?;
+        let node = k8s.http.platform("The service", url, auth);
+        node.exchange(request(&tail)).await?
+    };
+    Ok(ServiceAnswer { status: answer.status, body: body(&answer) })
+}
+
+/// What comes after an endpoint's name, by its type.
+fn verb(kind: Option<&str>) -> &'static str {
+    match kind {
+        Some("R_FUNCTION" | "PY_FUNCTION") => "run",
+        Some("DATASETS_LOOKUP") => "lookup",
+        Some("SQL_QUERY") => "query",
+        Some("STD_FORECAST") => "forecast",
+        Some("STD_CAUSAL_PREDICTION") => "predict-effect",
+        _ => "predict",
+    }
+}
+
+fn body(answer: &Exchange) -> Value {
+    answer.value().unwrap_or_else(|| Value::String(String::from_utf8_lossy(&answer.body).into_owned()))
+}
+
+fn unreachable(why: &str) -> Failure {
+    Failure::new(codes::K8S_NOT_QUERYABLE, format!("Slipway can't put queries to this service: {why}."))
+}

@@ -1,0 +1,90 @@
+//! Step `verify`: what is there is read back, and what earlier versions left is deleted.
+
+use std::collections::BTreeMap;
+
+use engine::failure::{Failure, StepError, StepResult};
+use serde_json::{Value, json};
+
+use super::{
+    K8s,
+    activate::replicas,
+    differences,
+    names::{REVISION, VERSIONS},
+    place::{Place, done, image, invalid, live_image, log},
+    prune::prune,
+    urls,
+};
+use crate::{
+    codes,
+    target::{Difference, Receipt, ServiceReceipt, VersionShare, Work},
+};
+
+/// So many differences are warned of by name.
+const MAX_WARNED: usize = 50;
+
+pub(super) async fn verify(k8s: &K8s, work: &Work<'_>) -> StepResult {
+    let place = Place::of_work(k8s, work).await?;
+    let live = place.deployment().await?.ok_or_else(|| gone(&place))?;
+    let manifests = place.goal.manifests(&image(work.run)?, replicas(Some(&live))).map_err(invalid)?;
+    let receipt = receipt_of(&place, &live, differences::all(&place, &manifests, true).await?).await?;
+    let left = prune(&place, &place.goal.offered.kinds(), |id| place.goal.wants(&manifests, id)).await?;
+    for id in left {
+        log(work.run, format!("Deleted {id}, which an earlier version left.")).await;
+    }
+    outcome(receipt)
+}
+
+pub(super) fn gone(place: &Place<'_>) -> Failure {
+    Failure::new(codes::K8S_OBJECT_MISSING, format!("The {} is not there.", place.deployment_id()))
+}
+
+/// What a live Deployment says of itself.
+pub(super) async fn receipt_of(place: &Place<'_>, live: &Value, differences: Vec<Difference>) -> Result<Receipt, StepError> {
+    let versions = versions(place, live);
+    let label = live.pointer("/spec/template/metadata/labels").and_then(|labels| labels.get(REVISION)).and_then(Value::as_str);
+    let facts = BTreeMap::from([
+        ("namespace".to_owned(), json!(place.goal.namespace())),
+        ("deployment".to_owned(), json!(place.goal.names.base)),
+        ("image".to_owned(), json!(live_image(live).map(|image| place.api.clean(image)))),
+        ("revision".to_owned(), json!(label.map(|label| place.api.clean(label)))),
+        ("replicas".to_owned(), json!(replicas(Some(live)))),
+    ]);
+    let service = ServiceReceipt {
+        service_id: place.goal.service.service_id.clone(),
+        enabled: replicas(Some(live)).unwrap_or(1) > 0,
+        versions: versions.clone(),
+        urls: urls::of(place).await?,
+        facts,
+    };
+    Ok(Receipt {
+        project_key: place.goal.spec.deployed_project_key.clone(),
+        bundle: versions.first().map(|one| one.version.clone()),
+        service: Some(service),
+        differences,
+        ..Receipt::default()
+    })
+}
+
+/// The versions that a live Deployment names.
+pub(super) fn versions(place: &Place<'_>, live: &Value) -> Vec<VersionShare> {
+    let noted = live.pointer("/metadata/annotations").and_then(|all| all.get(VERSIONS)).and_then(Value::as_str);
+    let shares = noted.unwrap_or_default().split(' ').take(64).filter_map(|one| {
+        let (version, share) = one.rsplit_once('=')?;
+        let probability = share.parse().ok().filter(|share: &f64| *share > 0.0 && *share <= 1.0)?;
+        Some(VersionShare { version: place.api.clean(version), probability })
+    });
+    shares.collect()
+}
+
+/// The receipt as the step's output, its differences as warnings.
+pub(super) fn outcome(receipt: Receipt) -> StepResult {
+    let told = |difference: &Difference| {
+        format!("After the update, {} is {}, and should be {}.", difference.what, difference.found, difference.wanted)
+    };
+    let mut warnings: Vec<_> = receipt.differences.iter().take(MAX_WARNED).map(told).collect();
+    let more = receipt.differences.len().saturating_sub(MAX_WARNED);
+    if more > 0 {
+        warnings.push(format!("{more} more differences are in the receipt."));
+    }
+    Ok(done(json!(receipt), warnings))
+}
