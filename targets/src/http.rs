@@ -24,5 +24,5 @@ pub(crate) use reqwest::header::HeaderName;
 pub(crate) use text::Scrubber;
 pub use text::unseen;
 pub use trouble::CallError;
-pub(crate) use trouble::Effect;
+pub(crate) use trouble::{Effect, Who};
 pub use url::{NodeUrl, NodeUrlError};

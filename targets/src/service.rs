@@ -1,7 +1,7 @@
 //! What one run deploys of an API service.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::secret_ref::SecretRef;
 
@@ -143,6 +143,39 @@ pub enum Auditing {
         /// The routing key of each event.
         routing_key: String,
     },
+}
+
+impl Auditing {
+    /// As an API node's settings say it: `{"routingKey", "targets": [{"type", …}]}`, without keys (wire contract, section 6).
+    pub fn node_settings(&self) -> Value {
+        let (routing_key, target) = match self {
+            Self::EventServer { url, key: _, routing_key, trust_all_certificates } => {
+                let trusting = trust_all_certificates.then_some(true);
+                (routing_key, json!({"type": "EVENT_SERVER", "url": url, "trustAllCertificates": trusting}))
+            }
+            Self::Kafka { brokers, topic, tls, sasl, username, password: _, routing_key, certificate_authorities } => {
+                let sasl = (*sasl != Sasl::None).then_some(sasl);
+                let target = json!({"type": "KAFKA", "brokers": brokers, "topic": topic, "tls": tls, "sasl": sasl,
+                    "username": username, "certificateAuthorities": certificate_authorities});
+                (routing_key, target)
+            }
+            Self::LogFiles { routing_key } => (routing_key, json!({"type": "LOG_FILES"})),
+        };
+        let target = match target {
+            Value::Object(fields) => fields.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+            _ => Map::new(),
+        };
+        json!({"routingKey": routing_key, "targets": [target]})
+    }
+
+    /// The key or the password, and what a node's settings call it.
+    pub fn secret(&self) -> Option<(&'static str, &SecretRef)> {
+        match self {
+            Self::EventServer { key, .. } => key.as_ref().map(|key| ("authKey", key)),
+            Self::Kafka { password, .. } => password.as_ref().map(|password| ("password", password)),
+            Self::LogFiles { .. } => None,
+        }
+    }
 }
 
 /// How one signs in to Kafka.

@@ -141,24 +141,13 @@ fn authentication(goal: &Goal<'_>) -> Option<Authentication> {
     })
 }
 
-/// Where the node logs queries, as its settings say it: `{"routingKey", "targets": [{"type", …}]}`. A key is in the variable that `keyVariable` names.
+/// Where the node logs queries; a key is in the variable that `keyVariable` names.
 fn logged(auditing: &Auditing) -> Value {
-    let (routing_key, mut target, keyed) = match auditing {
-        Auditing::EventServer { url, key, routing_key } => {
-            (routing_key, json!({"type": "EVENT_SERVER", "url": url}), key.is_some())
-        }
-        Auditing::Kafka { brokers, topic, tls, sasl, username, password, routing_key } => {
-            let target = json!({
-                "type": "KAFKA", "brokers": brokers, "topic": topic, "tls": tls, "sasl": sasl, "username": username,
-            });
-            (routing_key, target, password.is_some())
-        }
-        Auditing::LogFiles { routing_key } => (routing_key, json!({"type": "LOG_FILES"}), false),
-    };
-    if keyed {
-        target["keyVariable"] = json!(config::AUDIT_KEY);
+    let mut settings = auditing.node_settings();
+    if auditing.secret().is_some() {
+        settings["targets"][0]["keyVariable"] = json!(config::AUDIT_KEY);
     }
-    json!({"routingKey": routing_key, "targets": [target]})
+    settings
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ pub(super) async fn ensure(
     served.lay(vec![content], &mut plan)?;
     let layers = [
         plan.make(folder.path()).await.map_err(CallError::from)?,
-        Front::SageMaker.layer(&front(session)?, folder.path()).await.map_err(CallError::from)?,
+        Front::layer(&front(session)?, folder.path()).await.map_err(CallError::from)?,
     ];
     let changes = Front::SageMaker.changes();
     let platform = Platform::default();
@@ -124,7 +124,7 @@ fn served(session: &Session<'_>, version: &ServiceVersionSpec) -> Result<ServedD
     let mut served = ServedDeployment::single(&session.service.service_id, &version.version);
     "service.zip".clone_into(&mut served.generations[0].file);
     served.authentication = Some(Authentication::Public);
-    served.auditing = session.service.auditing.as_ref().map(audit).transpose()?;
+    served.auditing = session.service.auditing.as_ref().map(Auditing::node_settings);
     served.endpoint = Some(endpoint(session, version)?);
     Ok(served)
 }
@@ -148,15 +148,6 @@ pub(super) fn endpoint(place: &Place<'_>, version: &ServiceVersionSpec) -> Resul
         return Err(Failure::new(codes::ENDPOINT_MISSING, message));
     };
     Ok(ServedEndpoint { id: chosen.clone(), kind, arguments: Vec::new() })
-}
-
-/// Where the node logs queries, without keys.
-fn audit(auditing: &Auditing) -> Result<Value, Failure> {
-    let mut value = serde_json::to_value(auditing).map_err(|error| super::notes::internal(error.to_string()))?;
-    if let Some(object) = value.as_object_mut() {
-        object.retain(|name, value| !matches!(name.as_str(), "key" | "password") && !value.is_null());
-    }
-    Ok(value)
 }
 
 /// The program that goes into images as their front.

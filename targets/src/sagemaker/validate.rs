@@ -10,7 +10,7 @@ use super::{
 use crate::{
     aws::AwsError,
     codes,
-    spec::{Auditing, Authorization},
+    spec::Authorization,
 };
 
 /// SageMaker's limit.
@@ -91,11 +91,7 @@ fn of_spec(place: &Place<'_>) -> Vec<Failure> {
     let mut unserved: Vec<_> = service.versions.iter().filter_map(|one| image::endpoint(place, one).err()).collect();
     unserved.dedup();
     problems.extend(unserved);
-    let keyed = matches!(
-        service.auditing,
-        Some(Auditing::EventServer { key: Some(_), .. } | Auditing::Kafka { password: Some(_), .. })
-    );
-    if keyed {
+    if service.auditing.as_ref().is_some_and(|auditing| auditing.secret().is_some()) {
         let message = "The infrastructure's query log wants a key, and SageMaker has no place where a container's key is not seen by whoever may describe the model. Log without one, or not at all.";
         problems.push(Failure::new(codes::SETTING_INVALID, message));
     }

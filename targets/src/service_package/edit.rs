@@ -3,7 +3,7 @@
 use engine::{failure::StepError, step::StepContext};
 use serde_json::{Map, Value, json};
 
-use crate::service::{Auditing, Authorization, Sasl, ServiceSpec};
+use crate::service::{Auditing, Authorization, ServiceSpec};
 
 /// Fields of the manifest, and what they become; None takes one out. Holds secrets: it has no `Debug`.
 pub(super) struct Edit {
@@ -53,30 +53,13 @@ async fn authorized(authorization: &Authorization, run: &dyn StepContext) -> Res
     })
 }
 
-/// `{"routingKey", "targets": [{"type", …}]}`.
+/// Where the node logs queries, its key in clear.
 async fn audited(auditing: &Auditing, run: &dyn StepContext) -> Result<Value, StepError> {
-    let (routing_key, target) = match auditing {
-        Auditing::EventServer { url, key, routing_key, trust_all_certificates } => {
-            let key = match key {
-                Some(key) => Some(run.secret(&key.id).await?.expose().to_owned()),
-                None => None,
-            };
-            (routing_key, json!({"type": "EVENT_SERVER", "url": url, "authKey": key,
-                "trustAllCertificates": trust_all_certificates.then_some(true)}))
-        }
-        Auditing::Kafka { brokers, topic, tls, sasl, username, password, routing_key, certificate_authorities } => {
-            let password = match password {
-                Some(password) => Some(run.secret(&password.id).await?.expose().to_owned()),
-                None => None,
-            };
-            let sasl = (*sasl != Sasl::None).then_some(sasl);
-            let target = json!({"type": "KAFKA", "brokers": brokers, "topic": topic, "tls": tls, "sasl": sasl,
-                "username": username, "password": password, "certificateAuthorities": certificate_authorities});
-            (routing_key, target)
-        }
-        Auditing::LogFiles { routing_key } => (routing_key, json!({"type": "LOG_FILES"})),
-    };
-    Ok(json!({"routingKey": routing_key, "targets": [without_nulls(target)]}))
+    let mut settings = auditing.node_settings();
+    if let Some((name, key)) = auditing.secret() {
+        settings["targets"][0][name] = json!(run.secret(&key.id).await?.expose());
+    }
+    Ok(settings)
 }
 
 fn without_nulls(value: Value) -> Value {

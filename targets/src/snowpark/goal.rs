@@ -13,7 +13,7 @@ use crate::{
     codes,
     image::contract::EndpointType,
     snowflake::ident::{Ident, dollars, literal, path},
-    spec::{Auditing, Authorization, DeploySpec, EndpointSpec, ServiceSpec},
+    spec::{Authorization, DeploySpec, EndpointSpec, ServiceSpec},
     target::VersionShare,
 };
 
@@ -235,9 +235,7 @@ fn may_call(service: &ServiceSpec, problems: &mut Problems) {
             "on Snowpark, grants say who may call a service (grantUsageTo); keys and tokens can't be asked for behind a SQL function",
         );
     }
-    if let Some(Auditing::EventServer { key: Some(_), .. } | Auditing::Kafka { password: Some(_), .. }) =
-        &service.auditing
-    {
+    if service.auditing.as_ref().is_some_and(|auditing| auditing.secret().is_some()) {
         problems.wrong(
             "auditing",
             "its key would be seen in the service's specification; log without one, or keep the key in a secret of Snowflake (snowflakeSecrets)",

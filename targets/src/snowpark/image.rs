@@ -155,18 +155,6 @@ async fn target(session: &Session<'_>) -> Result<Image, StepError> {
     Ok(Image { reference, access: Access { login, plain_http, ..Access::default() } })
 }
 
-/// Where the node logs queries, as its settings say it: `{"routingKey", "targets": [{"type", …}]}`. Without keys: `goal` refuses what has one.
-fn logged(auditing: &Auditing) -> Value {
-    let (routing_key, target) = match auditing {
-        Auditing::EventServer { url, routing_key, .. } => (routing_key, json!({"type": "EVENT_SERVER", "url": url})),
-        Auditing::Kafka { brokers, topic, tls, routing_key, .. } => {
-            (routing_key, json!({"type": "KAFKA", "brokers": brokers, "topic": topic, "tls": tls}))
-        }
-        Auditing::LogFiles { routing_key } => (routing_key, json!({"type": "LOG_FILES"})),
-    };
-    json!({"routingKey": routing_key, "targets": [target]})
-}
-
 /// The service, and above it the front.
 async fn layers(session: &Session<'_>, tools: &Tools) -> Result<Vec<Layer>, StepError> {
     let goal = &session.site.goal;
@@ -187,7 +175,7 @@ async fn layers(session: &Session<'_>, tools: &Tools) -> Result<Vec<Layer>, Step
         generations,
         // Grants say who may call; nothing else reaches the container.
         authentication: Some(Authentication::Public),
-        auditing: service.auditing.as_ref().map(logged),
+        auditing: service.auditing.as_ref().map(Auditing::node_settings),
         endpoint: Some(ServedEndpoint {
             id: goal.endpoint.id.clone(),
             kind: goal.kind,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Goal;
 use crate::{
     k8s::objects::{Id, Kind},
-    service::{Auditing, Authorization},
+    service::Authorization,
 };
 
 /// The variable that holds the keys of those who may query, one a line.
@@ -39,11 +39,8 @@ pub(in crate::k8s) fn secret_variables(goal: &Goal<'_>) -> Vec<(String, Vec<Stri
     if let Some(Authorization::ApiKeys { keys }) = &goal.service.authorization {
         all.push((KEYS.to_owned(), keys.iter().map(|key| key.id.clone()).collect()));
     }
-    match &goal.service.auditing {
-        Some(Auditing::EventServer { key: Some(key), .. } | Auditing::Kafka { password: Some(key), .. }) => {
-            all.push((AUDIT_KEY.to_owned(), vec![key.id.clone()]));
-        }
-        _ => {}
+    if let Some((_, key)) = goal.service.auditing.as_ref().and_then(|auditing| auditing.secret()) {
+        all.push((AUDIT_KEY.to_owned(), vec![key.id.clone()]));
     }
     all
 }
