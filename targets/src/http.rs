@@ -17,10 +17,10 @@ mod trouble;
 mod url;
 
 pub use address::{AddressForbidden, BlockList, Network, NetworkInvalid};
+pub(crate) use client::header::HeaderName;
 pub(crate) use client::{Auth, Body, Method, Node, Request, Tls, Upload, header};
 pub use client::{Http, HttpSettings, SetupError, install_crypto_provider};
 pub(crate) use exchange::{Exchange, Opened, Said};
-pub(crate) use reqwest::header::HeaderName;
 pub(crate) use text::Scrubber;
 pub use text::unseen;
 pub use trouble::CallError;

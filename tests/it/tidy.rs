@@ -94,7 +94,7 @@ const TEXTS: &[(&str, &[&str])] = &[
     ("poem::", &["api/src/", "sandbox/src/"]),
     ("process::Command", &["worker/src/hooks/", "worker/src/hook_exec/", "lab/src/"]),
     // The node in a front's container.
-    ("process::{Child, Command}", &["cli/src/commands/front/"]),
+    ("process::{Child, Command}", &["cli/src/commands/front/", "worker/src/hooks/"]),
     ("SystemTime::now", &["engine/src/clock.rs", "sandbox/src/clock.rs"]),
     ("getrandom", &["engine/src/clock.rs"]),
     ("println!", &["cli/src/"]),

@@ -49,6 +49,7 @@ fn start(unpacked: &Unpacked, scratch: &Scratch, port: u16, node: u16, asked: u1
 
 #[tokio::test]
 async fn the_front_of_an_image_starts_its_node_and_ends_with_it() {
+    tests::client::http();
     let (registry, scratch) = (Registry::launch(false).await, Scratch::new("images"));
     registry.skopeo(&base_image(&scratch, b"small"), &format!("docker://{}/base:1", registry.host()));
     // Without what only a debugger reads it is a third, and so is the time to pack it.

@@ -95,6 +95,7 @@ async fn a_base_image_of_another_registry_is_copied_over_tls() {
 async fn the_wanted_platform_is_taken_from_an_index() {
     let (registry, scratch) = (Registry::launch(false).await, Scratch::new("images"));
     registry.skopeo(&base_image(&scratch, b"small"), &format!("docker://{}/base:amd64", registry.host()));
+    tests::client::http();
     let http = reqwest::Client::new();
     let kind = "application/vnd.oci.image.manifest.v1+json";
     let at = |name: &str| format!("http://{}/v2/base/manifests/{name}", registry.host());
