@@ -39,6 +39,9 @@ has_redis() {
 has_postgres() { command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; }
 has_python() { command -v python3 >/dev/null && python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))'; }
 has_pip() { python3 -m pip --version >/dev/null 2>&1; }
+has_registry() { command -v docker-registry >/dev/null; }
+has_skopeo() { command -v skopeo >/dev/null; }
+has_umoci() { command -v umoci >/dev/null; }
 has_compiler() { command -v cc >/dev/null; }
 
 # need TEST PACKAGE SENTENCE: passes the test, installs the package, or fails with the sentence.

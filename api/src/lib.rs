@@ -7,6 +7,7 @@
 //! * `rate`: how fast requests are taken, and how many at once; `connections`: a bound on those.
 //! * `rest`: the REST API of Dataiku's client, as calls of the house.
 //! * `fleet`: nodes that register themselves.
+//! * [`front`]: the front in an image for a cloud.
 //! * `bundles`: uploads and downloads. `graphiql`: the page. [`health`]: health, readiness, metrics.
 
 mod auth;
@@ -15,6 +16,7 @@ mod connections;
 mod edge;
 mod failure;
 mod fleet;
+pub mod front;
 mod graphiql;
 mod graphql;
 pub mod health;

@@ -1,6 +1,8 @@
 //! The command line.
 
 mod client;
+mod front;
+mod image;
 mod node;
 mod sandbox;
 
@@ -9,7 +11,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 
-pub(crate) use self::{client::*, node::*, sandbox::*};
+pub(crate) use self::{client::*, front::*, image::*, node::*, sandbox::*};
 
 /// Slipway deploys data projects: it takes a bundle and makes an infrastructure run it, safely, repeatably and under the identity that
 /// policy demands.
@@ -88,6 +90,11 @@ pub(crate) enum Command {
     #[cfg(feature = "lab")]
     #[command(subcommand)]
     Hook(HookCommand),
+    /// Images of services: what a deployment to Kubernetes or a cloud builds, by hand.
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Speaks a cloud's container contract before an API node: the entrypoint of an image for SageMaker, Vertex AI, Azure ML or Snowflake.
+    Front(FrontArgs),
     /// Supervises one hook. Started by a worker, not by people.
     #[command(hide = true)]
     HookExec,

@@ -6,8 +6,10 @@ mod audit;
 pub(crate) mod client;
 mod demo;
 mod dev;
+pub(crate) mod front;
 #[cfg(feature = "lab")]
 mod hook;
+pub(crate) mod image;
 mod migrate;
 mod sandbox;
 mod secrets;
@@ -62,7 +64,7 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<ExitCode, Fa
         #[cfg(feature = "lab")]
         Command::Hook(HookCommand::Test(args)) => return hook::test(args, &config).await,
         // Run without a configuration, before this.
-        Command::Client(_) | Command::HookExec => {}
+        Command::Client(_) | Command::Front(_) | Command::Image(_) | Command::HookExec => {}
     }
     Ok(ExitCode::SUCCESS)
 }

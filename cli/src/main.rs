@@ -55,17 +55,21 @@ fn main() -> ExitCode {
 const STACK: usize = 16 << 20;
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    // A client knows nothing of the server's settings: it runs where there are none.
-    let command = match cli.command {
-        Command::Client(command) => Err(command),
-        command => Ok((command, Config::load(cli.config.as_deref(), std::env::vars())?)),
+    // These know nothing of the server's settings: they run where there are none.
+    let config = match &cli.command {
+        Command::Client(_) | Command::Front(_) | Command::Image(_) => None,
+        _ => Some(Config::load(cli.config.as_deref(), std::env::vars())?),
     };
     // One provider for every client and server of the process.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build()?;
-    match command {
-        Ok((command, config)) => runtime.block_on(commands::run(command, config)),
-        Err(command) => runtime.block_on(commands::client::run(command)),
+    match (cli.command, config) {
+        (Command::Client(command), _) => runtime.block_on(commands::client::run(command)),
+        (Command::Image(command), _) => runtime.block_on(commands::image::run(command)),
+        (Command::Front(args), _) => runtime.block_on(commands::front::run(args)),
+        (command, Some(config)) => runtime.block_on(commands::run(command, config)),
+        // Each command is one of these.
+        (_, None) => Ok(ExitCode::FAILURE),
     }
 }
 

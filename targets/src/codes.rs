@@ -144,6 +144,48 @@ codes! {
     ENDPOINT_MISSING,
     /// The deployer has no credentials that this service accepts.
     QUERY_CREDENTIALS_MISSING,
+    /// The text names no image.
+    IMAGE_REFERENCE_INVALID,
+    /// What is to be served, as the image would say it, is not sound.
+    IMAGE_CONTRACT_INVALID,
+    /// What is to lie in an image can't: its path, its size.
+    IMAGE_LAYER_INVALID,
+    /// The layer could not be written, or its content changed meanwhile.
+    IMAGE_LAYER_FAILED,
+    /// The registry does not have the base image.
+    IMAGE_BASE_NOT_FOUND,
+    /// The base image is not made for the wanted platform.
+    IMAGE_PLATFORM_MISSING,
+    /// A manifest or a configuration is not one that we can read.
+    IMAGE_MANIFEST_INVALID,
+    /// What a registry sent is not what its digest says.
+    IMAGE_DIGEST_MISMATCH,
+    /// An image, or a part of it, is larger than we take.
+    IMAGE_TOO_LARGE,
+    /// No connection to the registry.
+    REGISTRY_UNREACHABLE,
+    /// The registry's certificate or the TLS handshake is wrong.
+    REGISTRY_TLS_FAILED,
+    /// The registry, its token service or its store is at a forbidden address.
+    REGISTRY_ADDRESS_FORBIDDEN,
+    /// The registry or its token service does not accept the login.
+    REGISTRY_KEY_REJECTED,
+    /// The login lacks a right in the repository.
+    REGISTRY_FORBIDDEN,
+    /// The registry has no such repository.
+    REGISTRY_REPOSITORY_MISSING,
+    /// The registry asked us to come back later.
+    REGISTRY_BUSY,
+    /// The registry, or a proxy before it, is not available.
+    REGISTRY_UNAVAILABLE,
+    /// No answer from the registry in time.
+    REGISTRY_TIMED_OUT,
+    /// The connection to the registry ended early.
+    REGISTRY_CUT,
+    /// The registry refused what we sent.
+    REGISTRY_REFUSED,
+    /// The registry's answer is not what its API promises.
+    REGISTRY_ANSWER_INVALID,
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ mod trouble;
 mod url;
 
 pub use address::{AddressForbidden, BlockList, Network, NetworkInvalid};
-pub(crate) use client::{Auth, Body, Method, Node, Request, Tls, Upload};
+pub(crate) use client::{Auth, Body, Method, Node, Request, Tls, Upload, header};
 pub use client::{Http, HttpSettings, SetupError, install_crypto_provider};
 pub(crate) use exchange::{Exchange, Opened, Said};
 pub(crate) use reqwest::header::HeaderName;

@@ -13,6 +13,7 @@
 //! * `service_package`: a service version as it is delivered.
 //! * [`governance`]: asking somebody else whether a bundle may be deployed.
 //! * [`connections`]: the credentials with which platforms are reached.
+//! * [`image`]: images: a base image and one layer, pushed to a registry.
 //! * [`codes`]: the failure codes of this crate, each with a page in `docs/errors`.
 
 pub mod api_static;
@@ -24,6 +25,7 @@ pub mod connections;
 pub mod gcp;
 pub mod governance;
 pub mod http;
+pub mod image;
 pub mod looks;
 mod managed;
 pub mod on_node;

@@ -76,11 +76,10 @@ macro_rules! platforms {
 type Constructor = fn(&Tools) -> Arc<dyn Target>;
 
 platforms! {
-    AutomationNode => AutomationNode,
-    AzureMl => AzureMl,
-    VertexAi => VertexAi,
     AutomationNode (Project) => AutomationNode,
     Static (Api) => StaticNodes,
+    AzureMl (Api) => AzureMl,
+    VertexAi (Api) => VertexAi,
 }
 
 impl TargetType {

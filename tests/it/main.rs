@@ -12,6 +12,7 @@ mod fleet;
 mod flood;
 mod hook_clients;
 mod hook_test;
+mod images;
 mod kill;
 mod leaks;
 mod live;

@@ -79,6 +79,8 @@ const TEXTS: &[(&str, &[&str])] = &[
     ),
     ("poem::", &["api/src/", "sandbox/src/"]),
     ("process::Command", &["worker/src/hooks/", "worker/src/hook_exec/", "lab/src/"]),
+    // The node in a front's container.
+    ("process::{Child, Command}", &["cli/src/commands/front/"]),
     ("SystemTime::now", &["engine/src/clock.rs", "sandbox/src/clock.rs"]),
     ("getrandom", &["engine/src/clock.rs"]),
     ("println!", &["cli/src/"]),
@@ -107,6 +109,10 @@ const NO_CODES: &[&str] = &[
     "SWITCH_OFF",
     "SCREAMING_SNAKE_CASE",
     // Environment variables.
+    "AIP_HEALTH_ROUTE",
+    "AIP_HTTP_PORT",
+    "AIP_PREDICT_ROUTE",
+    "DOCKER_CONFIG",
     "HTTPS_PROXY",
     "HTTP_PROXY",
     "NO_PROXY",

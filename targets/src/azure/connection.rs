@@ -138,7 +138,7 @@ impl AzureSettings {
 /// What Azure is reached with. Cheap to clone: tokens are kept in one place.
 #[derive(Clone, Debug)]
 pub(crate) struct Azure {
-    pub(super) tools: Tools,
+    pub(crate) tools: Tools,
     pub(super) tokens: Arc<Tokens>,
 }
 
@@ -162,11 +162,6 @@ impl Azure {
     pub(crate) async fn registry(&self, settings: &AzureSettings, opener: Opener<'_>) -> Result<Registry, StepError> {
         let token = self.sign_in(settings, opener).await?;
         Registry::sign_in(self, settings, token).await
-    }
-
-    /// The one HTTP client.
-    pub(crate) fn tools_http(&self) -> &crate::http::Http {
-        &self.tools.http
     }
 
     async fn sign_in(&self, settings: &AzureSettings, opener: Opener<'_>) -> Result<engine::secrets::Secret, StepError> {

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What every step together needs in the workspace. The page of this platform lists the same.
-pub const ACTIONS: [&str; 15] = [
+pub(super) const ACTIONS: [&str; 15] = [
     "Microsoft.MachineLearningServices/workspaces/read",
     "Microsoft.MachineLearningServices/workspaces/environments/read",
     "Microsoft.MachineLearningServices/workspaces/environments/write",

@@ -58,5 +58,19 @@ pub(super) async fn problems<'a>(
     }
     let repository = super::push::repository(&session);
     check::rights(azure, &session.arm, &names::workspace(&session.settings), &session.connection, opener, &repository, &mut found).await?;
+    match base(azure, &session, &repository).await {
+        Ok(()) => {}
+        // The registry's own refusal is told already.
+        Err(StepError::Permanent(failure)) if found.0.is_empty() => found.take(failure),
+        Err(StepError::Permanent(_)) => {}
+        Err(error) => return Err(error),
+    }
     Ok((found, Some(session)))
+}
+
+/// Whether the base image can be read.
+async fn base(azure: &Azure, s: &Session<'_>, repository: &str) -> Result<(), StepError> {
+    let login = azure.registry(&s.connection, s.opener).await?.login();
+    let url = s.connection.registry_url();
+    Ok(super::push::place(azure, s, login, &url, repository).check_base().await?)
 }

@@ -211,7 +211,7 @@ impl Auth {
     }
 }
 
-pub(crate) use reqwest::Method;
+pub(crate) use reqwest::{Method, header};
 
 /// One call.
 pub(crate) struct Request<'a> {

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What every step together needs in the project. The page of this platform lists the same.
-pub const PERMISSIONS: [&str; 14] = [
+pub(super) const PERMISSIONS: [&str; 14] = [
     "aiplatform.endpoints.create",
     "aiplatform.endpoints.delete",
     "aiplatform.endpoints.deploy",
@@ -35,7 +35,7 @@ pub const PERMISSIONS: [&str; 14] = [
     "artifactregistry.repositories.uploadArtifacts",
 ];
 /// What a service account of its own needs on top.
-pub const ACT_AS: &str = "iam.serviceAccounts.actAs";
+pub(super) const ACT_AS: &str = "iam.serviceAccounts.actAs";
 
 pub(super) async fn check(
     gcp: &Gcp,

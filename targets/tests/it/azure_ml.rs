@@ -22,7 +22,7 @@ async fn world() -> (RunningCloud<Azure>, CloudWorld) {
 
 async fn of(azure: AzureSettings, host: HostSettings) -> (RunningCloud<Azure>, CloudWorld) {
     let connection = json!({
-        "tenantId": azure.tenant, "clientId": azure.client, "clientSecret": {"$secret": "secret-1"}, "registry": azure.registry,
+        "tenantId": azure.tenant, "clientId": azure.client, "clientSecret": {"$secret": "secret-1"},
     });
     let secrets = BTreeMap::from([
         ("secret-1".to_owned(), azure.secret.clone()),
@@ -32,10 +32,13 @@ async fn of(azure: AzureSettings, host: HostSettings) -> (RunningCloud<Azure>, C
     ]);
     let settings = json!({
         "subscriptionId": PLACE[0], "resourceGroup": PLACE[1], "workspace": PLACE[2], "location": azure.location,
-        "baseImage": "registry.example.com/team/api-node:14", "tags": {"team": "scoring"}, "environmentVariables": {"LANG": "C.UTF-8"},
+        "baseImage": "", "tags": {"team": "scoring"}, "environmentVariables": {"LANG": "C.UTF-8"},
     });
     let cloud = RunningCloud::start(Azure::new(azure)).await.unwrap();
-    let mut connection = connection;
+    let (mut connection, mut settings) = (connection, settings);
+    let registry = cloud.url().trim_start_matches("http://");
+    connection["registry"] = json!(registry);
+    settings["baseImage"] = json!(format!("{registry}/base/api-node:1"));
     for place in ["registryEndpoint", "authorityEndpoint", "managementEndpoint"] {
         connection[place] = json!(cloud.url());
     }

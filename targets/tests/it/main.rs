@@ -8,6 +8,7 @@ mod cloud;
 mod governance;
 mod live;
 mod push;
+mod registry;
 mod remapping;
 mod restore;
 mod run_as;

@@ -29,14 +29,15 @@ async fn of(google: GoogleSettings, host: HostSettings) -> (RunningCloud<Google>
         ("token".to_owned(), TOKEN.to_owned()),
         ("subject".to_owned(), subject),
     ]);
+    let registry = cloud.url().trim_start_matches("http://");
     let settings = json!({
-        "project": PLACE[0], "location": PLACE[2], "baseImage": "registry.example.com/team/api-node:14",
+        "project": PLACE[0], "location": PLACE[2], "baseImage": format!("{registry}/base/api-node:1"),
         "repository": "scoring-prod/images", "labels": {"team": "scoring"}, "environmentVariables": {"LANG": "C.UTF-8"},
         "maxReplicas": 2, "acceleratorType": "NVIDIA_TESLA_T4", "acceleratorCount": 1,
         "serviceAccount": "model@scoring-prod.iam.gserviceaccount.com", "requestLogTable": "bq://scoring-prod.logs.queries",
     });
     let connection = json!({
-        "serviceAccountKey": {"$secret": "key-1"}, "registry": "europe-west1-docker.pkg.dev",
+        "serviceAccountKey": {"$secret": "key-1"}, "registry": registry, "registryEndpoint": cloud.url(),
         "tokenEndpoint": format!("{}/token", cloud.url()), "resourceManagerEndpoint": cloud.url(), "vertexEndpoint": cloud.url(),
     });
     let setup = Setup { kind: TargetType::VertexAi, settings, connection: ("GCP", connection), secrets, host };
