@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use targets::{TargetType, spec::EndpointSpec, target::ServiceQuery, tools::HostSettings};
 
 use crate::{
-    cloud::{CloudWorld, Setup, conformance},
+    cloud::{CloudWorld, Setup, conformance, judge},
     support::Step,
 };
 
@@ -287,6 +287,22 @@ async fn ambient(host: HostSettings) -> (RunningCloud<Azure>, CloudWorld) {
     world.connection().remove("clientSecret");
     world.connection().insert("authentication".into(), json!("WORKLOAD_IDENTITY"));
     (cloud, world)
+}
+
+#[tokio::test]
+async fn the_vendors_own_model_takes_what_is_sent() {
+    let (cloud, mut world) = world().await;
+    world.update().await.unwrap();
+    world.next_run(&[("v1", 0.5), ("v2", 0.5)]);
+    world.update().await.unwrap();
+    let query = ServiceQuery {
+        endpoint: EndpointSpec { id: "predict".into(), kind: None },
+        body: json!({"features": {"age": 3}}),
+        timeout: std::time::Duration::from_secs(5),
+    };
+    world.target().services().unwrap().query(world.look(), &query).await.unwrap();
+    world.step(Step::DeleteProject).await.unwrap();
+    judge::assert_right("azure_ml.py", &cloud.calls());
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! A run, secrets and a spec for platforms that are clouds; and the loops that hold for all of them.
 
 pub(crate) mod conformance;
+pub(crate) mod judge;
 
 use std::{
     collections::BTreeMap,

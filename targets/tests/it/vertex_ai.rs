@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use targets::{TargetType, Targets, http::HttpSettings, spec::EndpointSpec, target::ServiceQuery, tools::HostSettings};
 
 use crate::{
-    cloud::{CloudWorld, Setup, conformance},
+    cloud::{CloudWorld, Setup, conformance, judge},
     support::Step,
 };
 
@@ -274,6 +274,22 @@ async fn the_machines_identity_is_lent_by_the_operator_alone() {
         world.targets = Targets::on_host(HttpSettings::default(), host).unwrap();
         world.step(Step::Validate).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn the_vendors_own_model_takes_what_is_sent() {
+    let (cloud, mut world) = world().await;
+    world.update().await.unwrap();
+    world.next_run(&[("v1", 0.5), ("v2", 0.5)]);
+    world.update().await.unwrap();
+    let query = ServiceQuery {
+        endpoint: EndpointSpec { id: "predict".into(), kind: None },
+        body: json!({"features": {"age": 3}}),
+        timeout: std::time::Duration::from_secs(5),
+    };
+    world.target().services().unwrap().query(world.look(), &query).await.unwrap();
+    world.step(Step::DeleteProject).await.unwrap();
+    judge::assert_right("vertex_ai.py", &cloud.calls());
 }
 
 #[tokio::test]
