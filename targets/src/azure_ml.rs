@@ -122,7 +122,7 @@ impl Target for AzureMl {
     }
 
     async fn remove(&self, work: &Work<'_>) -> StepResult {
-        off::remove(&self.step(work).await?, work.run).await
+        off::remove(&self.azure, &self.step(work).await?, work.run).await
     }
 
     async fn restore(&self, work: &Work<'_>) -> StepResult {

@@ -18,6 +18,8 @@
 //! * [`connections`]: the credentials with which platforms are reached.
 //! * [`image`]: images: a base image and one layer, pushed to a registry.
 //! * [`query_log`]: events of queries, on their way to an Event Server, Kafka or log files.
+//! * [`connections`]: the credentials with which platforms are reached.
+//! * [`image`]: images: a base image and one layer, pushed to a registry.
 //! * [`codes`]: the failure codes of this crate, each with a page in `docs/errors`.
 
 pub mod api_static;

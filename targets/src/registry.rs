@@ -86,6 +86,8 @@ platforms! {
     AzureMl (Api) => AzureMl,
     VertexAi (Api) => VertexAi,
     Snowpark (Api) => Snowpark,
+    AzureMl (Api) => AzureMl,
+    VertexAi (Api) => VertexAi,
 }
 
 impl TargetType {

@@ -120,7 +120,7 @@ impl Target for VertexAi {
     }
 
     async fn remove(&self, work: &Work<'_>) -> StepResult {
-        off::remove(&self.step(work).await?, work.run).await
+        off::remove(&self.gcp, &self.step(work).await?, work.run).await
     }
 
     async fn restore(&self, work: &Work<'_>) -> StepResult {

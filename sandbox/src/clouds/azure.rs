@@ -7,6 +7,7 @@ mod resources;
 mod wire;
 
 use super::door::{Asked, Reply, StandIn};
+use super::images::Images;
 use resources::Workspace;
 use serde_json::{Value, json};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,8 +23,6 @@ pub struct AzureSettings {
     pub secret: String,
     /// The token of a machine that may sign in as the app.
     pub federated: String,
-    /// The registry's name.
-    pub registry: String,
     /// The workspace's region.
     pub location: String,
     /// An operation takes so many looks.
@@ -42,7 +41,6 @@ impl Default for AzureSettings {
             client: text("66666666-7777-8888-9999-000000000000"),
             secret: text("s3cr3t-of-the-app"),
             federated: text("t0ken-of-the-machine"),
-            registry: text("team.azurecr.io"),
             location: text("westeurope"),
             looks: 3,
             actions: vec![text("*")],
@@ -62,13 +60,14 @@ pub const ENDPOINT_KEY: &str = "pr1mary-key-of-the-endpoint";
 pub struct Azure {
     pub(super) settings: AzureSettings,
     pub(super) workspace: Mutex<Workspace>,
+    images: Mutex<Images>,
 }
 
 impl Azure {
     /// Empty.
     pub fn new(settings: AzureSettings) -> Self {
         let workspace = Mutex::new(Workspace::new(&settings));
-        Self { settings, workspace }
+        Self { settings, workspace, images: Mutex::new(Images::new()) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Workspace> {
@@ -123,7 +122,11 @@ impl StandIn for Azure {
     fn answer(&self, asked: &Asked, base: &str) -> Reply {
         match asked.segments()[..] {
             [tenant, "oauth2", "v2.0", "token"] if asked.method == "POST" && tenant == self.settings.tenant => self.token(asked),
-            ["oauth2", "exchange" | "token"] if asked.method == "POST" => registry::answer(self, asked),
+            ["oauth2", "exchange" | "token"] => registry::answer(self, asked, base),
+            ["v2", ..] => match registry::gate(asked, base) {
+                Some(closed) => closed,
+                None => self.images.lock().unwrap_or_else(PoisonError::into_inner).answer(asked),
+            },
             ["score", endpoint] if asked.method == "POST" => self.lock().score(endpoint, asked),
             _ if asked.bearer() != Some(TOKEN) => {
                 refused(401, "InvalidAuthenticationToken", "The access token is invalid.")
@@ -134,6 +137,8 @@ impl StandIn for Azure {
     }
 
     fn effects(&self) -> Value {
-        self.lock().effects()
+        let mut effects = self.lock().effects();
+        effects["registry"] = self.images.lock().unwrap_or_else(PoisonError::into_inner).effects();
+        effects
     }
 }

@@ -83,12 +83,19 @@ pub struct Reply {
     pub headers: Vec<(&'static str, String)>,
     /// Its body; null is none.
     pub body: Value,
+    /// Instead of that: bytes of this type.
+    pub raw: Option<(&'static str, Bytes)>,
 }
 
 impl Reply {
     /// With a body.
     pub fn json(status: u16, body: Value) -> Self {
-        Self { status, headers: Vec::new(), body }
+        Self { status, headers: Vec::new(), body, raw: None }
+    }
+
+    /// With bytes.
+    pub fn raw(status: u16, kind: &'static str, body: Bytes) -> Self {
+        Self { status, headers: Vec::new(), body: Value::Null, raw: Some((kind, body)) }
     }
 
     /// One more header.
@@ -125,6 +132,8 @@ pub struct CloudCall {
     pub body: Value,
     /// The answer's status; None where there was none.
     pub status: Option<u16>,
+    /// Whether a fault met it.
+    pub fault: bool,
 }
 
 impl CloudCall {
@@ -253,7 +262,8 @@ impl<S: StandIn> Endpoint for Door<S> {
         let heard = !matches!(fault, Some(CloudFault::Reset | CloudFault::LostAnswer | CloudFault::Silence));
         let status = reply.as_ref().map(|reply| reply.status).filter(|_| heard);
         let body = serde_json::from_slice(&asked.body).unwrap_or_default();
-        core.desk().calls.push(CloudCall { method: method.to_string(), path, query: asked.query.clone(), body, status });
+        let (query, fault_) = (asked.query.clone(), fault.is_some());
+        core.desk().calls.push(CloudCall { method: method.to_string(), path, query, body, status, fault: fault_ });
         match fault {
             Some(CloudFault::Silence) => core.stop.cancelled().await,
             Some(CloudFault::Reset | CloudFault::LostAnswer) => plug.pull(),
@@ -288,6 +298,11 @@ fn sent(reply: Reply, method: &Method) -> Response {
     let mut response = Response::builder().status(StatusCode::from_u16(reply.status).unwrap_or_default());
     for (name, value) in &reply.headers {
         response = response.header(*name, value);
+    }
+    if let Some((kind, body)) = reply.raw {
+        // Where nothing is wanted but the head, it says how much there would be.
+        let response = response.content_type(kind).header("content-length", body.len());
+        return if *method == Method::HEAD { response.finish() } else { response.body(body) };
     }
     if reply.body.is_null() || *method == Method::HEAD {
         return response.finish();

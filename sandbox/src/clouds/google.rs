@@ -7,6 +7,8 @@ mod vertex;
 mod wire;
 
 use super::door::{Asked, Reply, StandIn};
+use super::images::Images;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use vertex::Vertex;
@@ -46,13 +48,14 @@ impl Default for GoogleSettings {
 pub struct Google {
     settings: GoogleSettings,
     vertex: Mutex<Vertex>,
+    images: Mutex<Images>,
 }
 
 impl Google {
     /// Empty.
     pub fn new(settings: GoogleSettings) -> Self {
         let vertex = Mutex::new(Vertex::new(settings.looks));
-        Self { settings, vertex }
+        Self { settings, vertex, images: Mutex::new(Images::new()) }
     }
 
     /// The file of a key of the service account, which names this address for tokens.
@@ -83,6 +86,17 @@ impl Google {
         self.lock().resource(path)
     }
 
+    /// The registry takes a user and a password, without any token of its own.
+    fn image(&self, asked: &Asked) -> Reply {
+        let login = asked.header("authorization").and_then(|login| login.strip_prefix("Basic "));
+        let login = login.and_then(|login| BASE64_STANDARD.decode(login).ok()).unwrap_or_default();
+        if login != format!("oauth2accesstoken:{TOKEN}").as_bytes() {
+            let told = json!({"errors": [{"code": "UNAUTHORIZED"}]});
+            return Reply::json(401, told).with("www-authenticate", "Basic realm=\"registry\"");
+        }
+        self.images.lock().unwrap_or_else(PoisonError::into_inner).answer(asked)
+    }
+
     fn rights(&self, asked: &Asked) -> Reply {
         let Some(body) = asked.json().filter(|body| body["permissions"].is_array()) else {
             return refused(400, "INVALID_ARGUMENT", "permissions");
@@ -108,6 +122,7 @@ impl StandIn for Google {
             ("POST", ["token"]) => sign_in::by_key(&self.settings, KEY, asked),
             ("POST", ["sts"]) => sign_in::exchange(&self.settings, asked),
             ("POST", ["impersonate"]) => sign_in::impersonate(asked),
+            (_, ["v2", ..]) => self.image(asked),
             ("GET", ["subject"]) => sign_in::subject(&self.settings, asked),
             _ if asked.bearer() != Some(TOKEN) => {
                 refused(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.")
@@ -123,6 +138,8 @@ impl StandIn for Google {
     }
 
     fn effects(&self) -> Value {
-        self.lock().effects()
+        let mut effects = self.lock().effects();
+        effects["registry"] = self.images.lock().unwrap_or_else(PoisonError::into_inner).effects();
+        effects
     }
 }

@@ -92,10 +92,8 @@ impl AzureSettings {
             return Err(Failure::new(codes::CONNECTION_UNFIT, message));
         };
         if connection.kind != KIND {
-            let message = format!(
-                "Connection {} is of type {}, and one of type {KIND} is needed.",
-                connection.id, connection.kind
-            );
+            let message =
+                format!("Connection {} is of type {}, and one of type {KIND} is needed.", connection.id, connection.kind);
             return Err(Failure::new(codes::CONNECTION_UNFIT, message));
         }
         serde_json::from_value(Value::Object(connection.settings.clone())).map_err(|error| {
@@ -140,7 +138,7 @@ impl AzureSettings {
 /// What Azure is reached with. Cheap to clone: tokens are kept in one place.
 #[derive(Clone, Debug)]
 pub(crate) struct Azure {
-    pub(super) tools: Tools,
+    pub(crate) tools: Tools,
     pub(super) tokens: Arc<Tokens>,
 }
 
@@ -166,16 +164,7 @@ impl Azure {
         Registry::sign_in(self, settings, token).await
     }
 
-    /// The one HTTP client.
-    pub(crate) fn tools_http(&self) -> &crate::http::Http {
-        &self.tools.http
-    }
-
-    async fn sign_in(
-        &self,
-        settings: &AzureSettings,
-        opener: Opener<'_>,
-    ) -> Result<engine::secrets::Secret, StepError> {
+    async fn sign_in(&self, settings: &AzureSettings, opener: Opener<'_>) -> Result<engine::secrets::Secret, StepError> {
         if settings.authentication == Authentication::WorkloadIdentity {
             let host = &self.tools.host;
             ambient::lent(host)?;

@@ -10,6 +10,7 @@ use super::connection::{Azure, AzureSettings};
 use crate::{
     codes,
     http::{Auth, Body, CallError, Exchange, Method, Node, Request, Said},
+    image::registry::Login,
 };
 
 /// The user name under which a registry takes its own refresh token as a password.
@@ -20,13 +21,6 @@ pub(crate) struct Registry {
     node: Node,
     service: String,
     refresh: Secret,
-}
-
-/// What a registry is pushed to with.
-#[derive(Clone, Debug)]
-pub(crate) struct Login {
-    pub(crate) user: String,
-    pub(crate) password: Secret,
 }
 
 #[derive(Deserialize)]

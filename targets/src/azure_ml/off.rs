@@ -2,7 +2,7 @@
 
 use engine::{
     failure::{Failure, StepError, StepOutcome, StepResult},
-    step::StepContext,
+    step::{Audience, StepContext},
 };
 
 use super::{
@@ -10,13 +10,11 @@ use super::{
     activate::{endpoint, note_prior},
     bodies::Traffic,
     change::{Resource, away},
+    push::{place, repository},
     session::Session,
     verify::clear,
 };
-use crate::{
-    codes,
-    managed::{Flow, flowing, ready},
-};
+use crate::{azure::connection::Azure, codes, managed::{Flow, flowing, ready}};
 
 pub(super) async fn switch_off(s: &Session<'_>, run: &dyn StepContext) -> StepResult {
     note_prior(s, run).await?;
@@ -24,7 +22,7 @@ pub(super) async fn switch_off(s: &Session<'_>, run: &dyn StepContext) -> StepRe
     Ok(StepOutcome::done())
 }
 
-pub(super) async fn remove(s: &Session<'_>, run: &dyn StepContext) -> StepResult {
+pub(super) async fn remove(azure: &Azure, s: &Session<'_>, run: &dyn StepContext) -> StepResult {
     note_prior(s, run).await?;
     let foreign = s.deployments().await?.into_iter().find(|there| !s.is_ours(there));
     if let Some(name) = foreign.as_ref().map(|there| there["name"].as_str().unwrap_or_default()) {
@@ -37,7 +35,7 @@ pub(super) async fn remove(s: &Session<'_>, run: &dyn StepContext) -> StepResult
     }
     ready!(stop(s, run).await?);
     ready!(away(s, run, &Resource::endpoint(s)).await?);
-    ready!(environments(s, run).await?);
+    ready!(environments(azure, s, run).await?);
     Ok(StepOutcome::done())
 }
 
@@ -50,12 +48,15 @@ async fn stop(s: &Session<'_>, run: &dyn StepContext) -> Result<Flow, StepError>
     clear(s, run, Some(&there), &s.deployments().await?, &[]).await
 }
 
-/// What told the workspace how our images are run, of all updates.
-async fn environments(s: &Session<'_>, run: &dyn StepContext) -> Result<Flow, StepError> {
+/// Our images, and what told the workspace how they are run, of all updates.
+async fn environments(azure: &Azure, s: &Session<'_>, run: &dyn StepContext) -> Result<Flow, StepError> {
     let path = s.path(&["environments", &s.endpoint, "versions"]);
     let all = s.arm.list(&path, API_VERSION, "listing the environment's versions").await?;
     let foreign = all.iter().any(|there| !s.is_ours(there));
     for there in all.iter().filter(|there| s.is_ours(there)) {
+        if let Some(image) = there["properties"]["image"].as_str() {
+            delete_image(azure, s, run, image).await?;
+        }
         if let Some(version) = there["name"].as_str() {
             flowing!(away(s, run, &Resource::environment(s, version)).await?);
         }
@@ -67,4 +68,14 @@ async fn environments(s: &Session<'_>, run: &dyn StepContext) -> Result<Flow, St
     let what = format!("environment {}", s.endpoint);
     let container = s.path(&["environments", &s.endpoint]);
     away(s, run, &Resource { path: container, what, note: "environment".to_owned(), logs: None }).await
+}
+
+/// A registry that keeps what it has is told of, and stops nothing.
+async fn delete_image(azure: &Azure, s: &Session<'_>, run: &dyn StepContext, image: &str) -> Result<(), StepError> {
+    let (url, repository) = (s.connection.registry_url(), repository(s));
+    let login = azure.registry(&s.connection, s.opener).await?.login();
+    if let Some(failure) = place(azure, s, login, &url, &repository).delete(image).await? {
+        run.log(Audience::Everyone, format!("The image {image} stays: {}", failure.message)).await;
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Step `push_bundle`: each version's image is in the registry, and the workspace knows how it is run.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use engine::failure::{StepOutcome, StepResult};
 use serde_json::json;
@@ -13,24 +13,18 @@ use super::{
 };
 use crate::{
     azure::connection::Azure,
-    managed::{image, notes, ready},
+    image::{front::Front, registry::Login},
+    managed::{image::Place, notes, ready},
     target::Work,
 };
 
 pub(super) async fn push(azure: &Azure, s: &Session<'_>, work: &Work<'_>) -> StepResult {
     let registry = azure.registry(&s.connection, s.opener).await?;
-    let repository = repository(s);
+    let (url, repository) = (s.connection.registry_url(), repository(s));
+    let place = place(azure, s, registry.login(), &url, &repository);
     let mut images: BTreeMap<String, String> = BTreeMap::new();
     for version in &s.service.versions {
-        let login = registry.login();
-        let order = image::Order {
-            work,
-            version,
-            base: &s.settings.base_image,
-            repository: &format!("{}/{repository}", s.connection.registry),
-            login: (login.user, login.password),
-        };
-        images.insert(version.version.clone(), image::ensure(&order).await?);
+        images.insert(version.version.clone(), place.ensure(work, version).await?);
     }
     notes::write(work.run, IMAGES, &images).await?;
     for (version, image) in &images {
@@ -40,6 +34,20 @@ pub(super) async fn push(azure: &Azure, s: &Session<'_>, work: &Work<'_>) -> Ste
         ready!(bring(s, work.run, &Resource::environment(s, &id), body, holds).await?);
     }
     Ok(StepOutcome::output(json!({"images": images})))
+}
+
+/// Where the images are made and go.
+pub(super) fn place<'a>(azure: &'a Azure, s: &'a Session<'_>, login: Login, url: &'a str, repository: &'a str) -> Place<'a> {
+    Place {
+        tools: &azure.tools,
+        front: Front::AzureMl,
+        base: &s.settings.base_image,
+        registry: &s.connection.registry,
+        url,
+        repository,
+        login,
+        transfer: Duration::from_millis(s.spec.infrastructure.node.call_timeout_ms),
+    }
 }
 
 /// Where a deployment's images lie in the registry: nobody else's lie there.

@@ -27,7 +27,7 @@ pub(super) async fn query(azure: &Azure, s: &Session<'_>, query: &ServiceQuery) 
     let Value::String(key) = answer[field].take() else {
         return Err(Failure::new(codes::NODE_ANSWER_UNEXPECTED, "Azure did not say the endpoint's key."));
     };
-    let node = azure.tools_http().platform("The endpoint", url, Auth::Bearer(Secret::from(key)));
+    let node = azure.tools.http.platform("The endpoint", url, Auth::Bearer(Secret::from(key)));
     let doing = "querying the endpoint";
     let request = Request {
         body: Body::Json(query.body.clone()),

@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use engine::{
-    failure::{Failure, StepError},
-    secrets::Secret,
-};
+use engine::failure::{Failure, StepError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -15,6 +12,7 @@ use crate::{
     codes,
     connections::{Connection, ConnectionDescription},
     http::{Auth, Http, NodeUrl},
+    image::registry::Login,
     managed::{
         ambient,
         opener::{Opener, told},
@@ -55,6 +53,8 @@ pub struct GcpSettings {
     pub service_account_key: Option<SecretRef>,
     /// The registry's host.
     pub registry: String,
+    /// Where the registry's API is instead.
+    pub registry_endpoint: String,
     /// Where tokens come from instead.
     pub token_endpoint: String,
     /// Where rights are asked about instead.
@@ -95,6 +95,15 @@ impl GcpSettings {
         }
     }
 
+    /// The base URL of the registry's API.
+    pub(crate) fn registry_url(&self) -> String {
+        if self.registry_endpoint.is_empty() {
+            format!("https://{}", self.registry)
+        } else {
+            self.registry_endpoint.trim_end_matches('/').to_owned()
+        }
+    }
+
     fn resource_manager(&self) -> &str {
         if self.resource_manager_endpoint.is_empty() { RESOURCE_MANAGER } else { &self.resource_manager_endpoint }
     }
@@ -111,7 +120,7 @@ impl GcpSettings {
 /// What Google Cloud is reached with. Cheap to clone: tokens are kept in one place.
 #[derive(Clone, Debug)]
 pub(crate) struct Gcp {
-    pub(super) tools: Tools,
+    pub(crate) tools: Tools,
     pub(super) tokens: Arc<Tokens>,
 }
 
@@ -164,9 +173,9 @@ impl Gcp {
         &self,
         settings: &GcpSettings,
         opener: Opener<'_>,
-    ) -> Result<(String, Secret), StepError> {
-        self.may_go(settings, &format!("https://{}", settings.registry))?;
-        Ok(("oauth2accesstoken".to_owned(), sign_in::token(self, settings, opener).await?))
+    ) -> Result<Login, StepError> {
+        self.may_go(settings, &settings.registry_url())?;
+        Ok(Login { user: "oauth2accesstoken".to_owned(), password: sign_in::token(self, settings, opener).await? })
     }
 
     /// A machine's identity goes to the cloud alone.

@@ -1,26 +1,159 @@
-//! The image of one version of a service: the base image and a layer with the package and the platform's front, in the platform's own registry.
+//! The image of one version of a service: the base image, the service's layer and the platform's front, in the platform's own registry.
 
-use engine::failure::StepError;
-use engine::secrets::Secret;
+use std::{path::PathBuf, time::Duration};
 
-use super::names;
-use crate::{service::ServiceVersionSpec, target::Work};
+use engine::{
+    failure::{Failure, StepError},
+    packages::PackageKey,
+    step::Audience,
+};
+use serde_json::json;
 
-/// What is to be made, and where it goes.
-pub(crate) struct Order<'a> {
-    pub(crate) work: &'a Work<'a>,
-    pub(crate) version: &'a ServiceVersionSpec,
-    /// The base image's reference.
+use super::opener::internal;
+use crate::{
+    codes,
+    http::CallError,
+    image::{
+        Digest, Platform,
+        build::{Build, Image},
+        contract::{Authentication, EndpointType, ServedDeployment, ServedEndpoint},
+        front::Front,
+        layer::{Content, Layer, LayerError, LayerPlan},
+        reference::Reference,
+        registry::{Access, Login, Registry},
+    },
+    service::ServiceVersionSpec,
+    target::Work,
+    tools::Tools,
+};
+
+/// Where images are made and go.
+pub(crate) struct Place<'a> {
+    pub(crate) tools: &'a Tools,
+    pub(crate) front: Front,
+    /// The base image.
     pub(crate) base: &'a str,
-    /// `registry/repository`, without a tag.
+    /// What the platform calls its registry.
+    pub(crate) registry: &'a str,
+    /// Where that registry's API is.
+    pub(crate) url: &'a str,
+    /// Where in it images lie.
     pub(crate) repository: &'a str,
-    /// User name and password for the registry.
-    pub(crate) login: (String, Secret),
+    pub(crate) login: Login,
+    /// A transfer may take this long.
+    pub(crate) transfer: Duration,
 }
 
-/// Makes the image unless it is there. Answers its reference by digest.
-pub(crate) async fn ensure(order: &Order<'_>) -> Result<String, StepError> {
-    let parts = [order.base, &order.version.sha256, &order.work.spec.deployment];
-    let _ = &order.login;
-    Ok(format!("{}@sha256:{}", order.repository, names::hash(parts, 64)))
+impl Place<'_> {
+    /// Makes the image unless it is there. Answers its reference by digest, as the platform calls it.
+    pub(crate) async fn ensure(&self, work: &Work<'_>, version: &ServiceVersionSpec) -> Result<String, StepError> {
+        let scratch = self.tools.host.scratch();
+        let layers = [self.service(work, version).await?, self.front(&scratch).await?];
+        let base = self.base()?;
+        let target = Image { reference: self.target()?, access: self.access() };
+        let changes = self.front.changes();
+        let build =
+            Build { base: &base, target: &target, layers: &layers, changes: &changes, platform: &Platform::default() };
+        let pushed = build.push(&self.tools.http, &|_| {}).await?;
+        let sent = if pushed.sent == 0 { "was there already".to_owned() } else { format!("{} bytes sent", pushed.sent) };
+        work.run.log(Audience::Everyone, format!("The image of version {}: {sent}.", version.version)).await;
+        Ok(format!("{}/{}@{}", self.registry, self.repository, pushed.digest.as_str()))
+    }
+
+    /// Whether the base image is there.
+    pub(crate) async fn check_base(&self) -> Result<(), CallError> {
+        let base = self.base().map_err(CallError::reported)?;
+        let registry = Registry::of(&self.tools.http, &base.reference, base.access)?;
+        if registry.digest_of(base.reference.wanted()).await?.is_some() {
+            return Ok(());
+        }
+        let message = format!("The registry has no image {}. Check its name, and that the login may read it.", self.base);
+        Err(CallError::reported(Failure::new(codes::IMAGE_BASE_NOT_FOUND, message)))
+    }
+
+    /// Deletes an image of ours, as [`Place::ensure`] named it. One that lies elsewhere, or is gone, is none of our business. Answers why a registry does not want
+    /// to: some keep what they have.
+    pub(crate) async fn delete(&self, image: &str) -> Result<Option<Failure>, StepError> {
+        let ours = image.strip_prefix(&format!("{}/{}@", self.registry, self.repository));
+        let Some(digest) = ours.and_then(|digest| digest.parse::<Digest>().ok()) else { return Ok(None) };
+        let deleted = async {
+            let target = self.target().map_err(CallError::reported)?;
+            Registry::of(&self.tools.http, &target, self.access())?.delete(&digest).await
+        };
+        match deleted.await {
+            Ok(()) => Ok(None),
+            Err(error) if error.retryable => Err(error.into()),
+            Err(error) if error.is(&codes::REGISTRY_REPOSITORY_MISSING) => Ok(None),
+            Err(error) => Ok(Some(error.failure)),
+        }
+    }
+
+    /// `host[:port]` of the registry's API.
+    fn host(&self) -> &str {
+        self.url.split_once("://").map_or(self.url, |(_, host)| host.trim_end_matches('/'))
+    }
+
+    fn target(&self) -> Result<Reference, Failure> {
+        Ok(format!("{}/{}", self.host(), self.repository).parse::<Reference>()?)
+    }
+
+    /// The way into the platform's registry.
+    fn access(&self) -> Access {
+        Access {
+            login: Some(self.login.clone()),
+            plain_http: self.url.starts_with("http://"),
+            transfer_timeout: self.transfer,
+            ..Access::default()
+        }
+    }
+
+    /// The base image. In the platform's own registry it is read with the same login, elsewhere with none.
+    fn base(&self) -> Result<Image, Failure> {
+        let reference = self.base.parse::<Reference>()?;
+        let own = [self.registry, self.host()].contains(&reference.registry());
+        if !own {
+            let access = Access { transfer_timeout: self.transfer, ..Access::default() };
+            return Ok(Image { reference, access });
+        }
+        let rest = self.base.split_once('/').map_or("", |(_, rest)| rest);
+        Ok(Image { reference: format!("{}/{rest}", self.host()).parse::<Reference>()?, access: self.access() })
+    }
+
+    async fn service(&self, work: &Work<'_>, version: &ServiceVersionSpec) -> Result<Layer, StepError> {
+        let service = work.spec.service.as_deref().ok_or_else(|| internal("an image of no service").permanent())?;
+        let mut served = ServedDeployment::single(&service.service_id, &version.version);
+        // The platform's own gate stands before the container, and the front asks without a key.
+        served.authentication = Some(Authentication::Public);
+        served.endpoint = Some(endpoint(service.endpoint.as_deref().unwrap_or_default(), version)?);
+        let key = PackageKey::of(&version.sha256).map_err(|error| Failure::new(error.code(), error.to_string()))?;
+        let opened = work.packages.open_package(&key).await;
+        let (size, content) = opened.map_err(|error| CallError::from(LayerError::Package(error)))?;
+        let mut plan = LayerPlan::default();
+        served.lay(vec![Content::Stream { size, content }], &mut plan)?;
+        Ok(plan.make(&self.tools.host.scratch()).await.map_err(CallError::from)?)
+    }
+
+    async fn front(&self, scratch: &std::path::Path) -> Result<Layer, StepError> {
+        let said = &self.tools.host.front;
+        let binary = if said.as_os_str().is_empty() { running()? } else { said.clone() };
+        Ok(Front::layer(&binary, scratch).await.map_err(CallError::from)?)
+    }
+}
+
+fn running() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(|error| {
+        let message = "The program that goes into images as their front can't be found. An operator names it.";
+        Failure::new(codes::IMAGE_LAYER_FAILED, message).detail(error.to_string())
+    })
+}
+
+/// The endpoint that the front serves.
+fn endpoint(id: &str, version: &ServiceVersionSpec) -> Result<ServedEndpoint, Failure> {
+    let named = version.endpoints.iter().find(|one| one.id == id);
+    let kind = named.and_then(|one| one.kind.as_deref()).unwrap_or_default();
+    let kind: EndpointType = serde_json::from_value(json!(kind)).map_err(|_| {
+        let message = format!("Endpoint {id} of version {} is of a type that no front serves.", version.version);
+        Failure::new(codes::ENDPOINT_MISSING, message)
+    })?;
+    Ok(ServedEndpoint { id: id.to_owned(), kind, arguments: Vec::new() })
 }

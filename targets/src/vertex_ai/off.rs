@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use engine::{
     failure::{Failure, StepError, StepOutcome, StepResult},
-    step::StepContext,
+    step::{Audience, StepContext},
 };
 use serde_json::{Value, json};
 
@@ -11,10 +11,12 @@ use super::{
     activate::{Split, note_prior},
     bodies::{self, Traffic},
     change::{Change, bring},
+    push::{place, repository},
     session::{Session, deployed_models, find},
 };
 use crate::{
     codes,
+    gcp::connection::Gcp,
     http::{Body, CallError, Method},
     managed::{Flow, flowing, ready},
 };
@@ -25,7 +27,7 @@ pub(super) async fn switch_off(s: &Session<'_>, run: &dyn StepContext) -> StepRe
     Ok(StepOutcome::done())
 }
 
-pub(super) async fn remove(s: &Session<'_>, run: &dyn StepContext) -> StepResult {
+pub(super) async fn remove(gcp: &Gcp, s: &Session<'_>, run: &dyn StepContext) -> StepResult {
     note_prior(s, run).await?;
     if let Some(endpoint) = s.endpoint().await?
         && let Some(foreign) = deployed_models(&endpoint).iter().find(|one| !s.is_our_deployed(one))
@@ -42,9 +44,22 @@ pub(super) async fn remove(s: &Session<'_>, run: &dyn StepContext) -> StepResult
     // The filter is the platform's to understand; what goes is ours by its own word.
     for model in models.iter().filter(|model| s.is_ours(model)) {
         let id = model["name"].as_str().and_then(|name| name.rsplit('/').next()).unwrap_or_default();
+        if let Some(image) = model["containerSpec"]["imageUri"].as_str() {
+            delete_image(gcp, s, run, image).await?;
+        }
         ready!(bring(s, run, &Gone { kind: "models", id: id.to_owned() }).await?);
     }
     Ok(StepOutcome::done())
+}
+
+/// A registry that keeps what it has is told of, and stops nothing.
+async fn delete_image(gcp: &Gcp, s: &Session<'_>, run: &dyn StepContext, image: &str) -> Result<(), StepError> {
+    let (url, repository) = (s.connection.registry_url(), repository(s));
+    let login = gcp.registry_login(&s.connection, s.opener).await?;
+    if let Some(failure) = place(gcp, s, login, &url, &repository).delete(image).await? {
+        run.log(Audience::Everyone, format!("The image {image} stays: {}", failure.message)).await;
+    }
+    Ok(())
 }
 
 /// No traffic, then no machines.

@@ -1,6 +1,6 @@
 //! Step `push_bundle`: each version's image is in the registry, and a model of the model registry names it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use engine::failure::{StepError, StepOutcome, StepResult};
@@ -13,28 +13,43 @@ use super::{
 use crate::{
     gcp::connection::Gcp,
     http::{Body, CallError, Method},
-    managed::{image, notes, ready},
+    image::{front::Front, registry::Login},
+    managed::{image::Place, notes, ready},
     target::Work,
 };
 
 pub(super) async fn push(gcp: &Gcp, s: &Session<'_>, work: &Work<'_>) -> StepResult {
     let login = gcp.registry_login(&s.connection, s.opener).await?;
+    let (url, repository) = (s.connection.registry_url(), repository(s));
+    let place = place(gcp, s, login, &url, &repository);
     let mut images: BTreeMap<String, String> = BTreeMap::new();
     for version in &s.service.versions {
-        let order = image::Order {
-            work,
-            version,
-            base: &s.settings.base_image,
-            repository: &format!("{}/{}/{}", s.connection.registry, s.settings.repository, s.endpoint),
-            login: login.clone(),
-        };
-        images.insert(version.version.clone(), image::ensure(&order).await?);
+        images.insert(version.version.clone(), place.ensure(work, version).await?);
     }
     notes::write(work.run, IMAGES, &images).await?;
     for one in &s.plan(work.run)? {
         ready!(bring(s, work.run, &Upload { one }).await?);
     }
     Ok(StepOutcome::output(json!({"images": images})))
+}
+
+/// Where the images are made and go.
+pub(super) fn place<'a>(gcp: &'a Gcp, s: &'a Session<'_>, login: Login, url: &'a str, repository: &'a str) -> Place<'a> {
+    Place {
+        tools: &gcp.tools,
+        front: Front::VertexAi,
+        base: &s.settings.base_image,
+        registry: &s.connection.registry,
+        url,
+        repository,
+        login,
+        transfer: Duration::from_millis(s.spec.infrastructure.node.call_timeout_ms),
+    }
+}
+
+/// Where a deployment's images lie in the registry: nobody else's lie there.
+pub(super) fn repository(s: &Session<'_>) -> String {
+    format!("{}/{}", s.settings.repository, s.endpoint)
 }
 
 /// A model goes into the registry.

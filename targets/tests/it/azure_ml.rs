@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use targets::{TargetType, spec::EndpointSpec, target::ServiceQuery, tools::HostSettings};
 
 use crate::{
-    cloud::{CloudWorld, Setup, conformance},
+    cloud::{CloudWorld, Setup, conformance, judge},
     support::Step,
 };
 
@@ -22,7 +22,7 @@ async fn world() -> (RunningCloud<Azure>, CloudWorld) {
 
 async fn of(azure: AzureSettings, host: HostSettings) -> (RunningCloud<Azure>, CloudWorld) {
     let connection = json!({
-        "tenantId": azure.tenant, "clientId": azure.client, "clientSecret": {"$secret": "secret-1"}, "registry": azure.registry,
+        "tenantId": azure.tenant, "clientId": azure.client, "clientSecret": {"$secret": "secret-1"},
     });
     let secrets = BTreeMap::from([
         ("secret-1".to_owned(), azure.secret.clone()),
@@ -32,10 +32,13 @@ async fn of(azure: AzureSettings, host: HostSettings) -> (RunningCloud<Azure>, C
     ]);
     let settings = json!({
         "subscriptionId": PLACE[0], "resourceGroup": PLACE[1], "workspace": PLACE[2], "location": azure.location,
-        "baseImage": "registry.example.com/team/api-node:14", "tags": {"team": "scoring"}, "environmentVariables": {"LANG": "C.UTF-8"},
+        "baseImage": "", "tags": {"team": "scoring"}, "environmentVariables": {"LANG": "C.UTF-8"},
     });
     let cloud = RunningCloud::start(Azure::new(azure)).await.unwrap();
-    let mut connection = connection;
+    let (mut connection, mut settings) = (connection, settings);
+    let registry = cloud.url().trim_start_matches("http://");
+    connection["registry"] = json!(registry);
+    settings["baseImage"] = json!(format!("{registry}/base/api-node:1"));
     for place in ["registryEndpoint", "authorityEndpoint", "managementEndpoint"] {
         connection[place] = json!(cloud.url());
     }
@@ -296,6 +299,22 @@ async fn ambient(host: HostSettings) -> (RunningCloud<Azure>, CloudWorld) {
     world.connection().remove("clientSecret");
     world.connection().insert("authentication".into(), json!("WORKLOAD_IDENTITY"));
     (cloud, world)
+}
+
+#[tokio::test]
+async fn the_vendors_own_model_takes_what_is_sent() {
+    let (cloud, mut world) = world().await;
+    world.update().await.unwrap();
+    world.next_run(&[("v1", 0.5), ("v2", 0.5)]);
+    world.update().await.unwrap();
+    let query = ServiceQuery {
+        endpoint: EndpointSpec { id: "predict".into(), kind: None },
+        body: json!({"features": {"age": 3}}),
+        timeout: std::time::Duration::from_secs(5),
+    };
+    world.target().services().unwrap().query(world.look(), &query).await.unwrap();
+    world.step(Step::DeleteProject).await.unwrap();
+    judge::assert_right("azure_ml.py", &cloud.calls());
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! A run, secrets and a spec for platforms that are clouds; and the loops that hold for all of them.
 
 pub(crate) mod conformance;
+pub(crate) mod judge;
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{
         LazyLock, Mutex,
         atomic::{AtomicI64, AtomicU32, Ordering},
@@ -159,13 +161,25 @@ fn object(value: Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap()
 }
 
+/// The package of every version, and what stands in for the program that goes into images.
+const PACKAGE: &[u8] = b"0123456789";
+
 /// Versions of a service as a spec has them, each with its share.
 pub(crate) fn versions(shares: &[(&str, f64)]) -> Value {
     let one = |(version, probability): &(&str, f64)| {
-        let sha256 = format!("{:0>64}", version.bytes().map(|byte| format!("{byte:02x}")).collect::<String>());
+        let sha256 = "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882";
         json!({"version": version, "sha256": sha256, "size": 10, "probability": probability, "endpoints": [{"id": "predict", "type": "STD_PREDICTION"}]})
     };
     shares.iter().map(one).collect()
+}
+
+/// With a front that is small, and a folder that goes with the tests.
+fn host(host: HostSettings, folder: &Path) -> HostSettings {
+    let front = folder.join("front");
+    if !front.exists() {
+        std::fs::write(&front, "a program").unwrap();
+    }
+    HostSettings { scratch: folder.to_owned(), front, ..host }
 }
 
 impl CloudWorld {
@@ -181,7 +195,7 @@ impl CloudWorld {
             ..HttpSettings::default()
         };
         let staged = packages
-            .stage(futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"0123456789"))]), u64::MAX)
+            .stage(futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(PACKAGE))]), u64::MAX)
             .await
             .unwrap();
         packages.commit(&staged).await.unwrap();
@@ -197,7 +211,7 @@ impl CloudWorld {
                 kind: setup.kind,
                 settings: object(setup.settings),
                 connection: Some(connection),
-                node: NodeSpec { settle_ms: 60_000, call_timeout_ms: 10_000, ..NodeSpec::default() },
+                node: NodeSpec { settle_ms: 60_000, call_timeout_ms: 400, ..NodeSpec::default() },
                 nodes: Vec::new(),
                 permissions_propagation: PermissionsPropagation::None,
                 run_as_scenarios: None,
@@ -226,7 +240,7 @@ impl CloudWorld {
             service: Some(serde_json::from_value(service).unwrap()),
         };
         Self {
-            targets: Targets::on_host(http, setup.host).unwrap(),
+            targets: Targets::on_host(http, host(setup.host, folder)).unwrap(),
             kind: setup.kind,
             run: CloudRun::new(1, &setup.secrets),
             known: Known(setup.secrets),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use targets::{TargetType, Targets, http::HttpSettings, spec::EndpointSpec, target::ServiceQuery, tools::HostSettings};
 
 use crate::{
-    cloud::{CloudWorld, Setup, conformance},
+    cloud::{CloudWorld, Setup, conformance, judge},
     support::Step,
 };
 
@@ -29,14 +29,15 @@ async fn of(google: GoogleSettings, host: HostSettings) -> (RunningCloud<Google>
         ("token".to_owned(), TOKEN.to_owned()),
         ("subject".to_owned(), subject),
     ]);
+    let registry = cloud.url().trim_start_matches("http://");
     let settings = json!({
-        "project": PLACE[0], "location": PLACE[2], "baseImage": "registry.example.com/team/api-node:14",
+        "project": PLACE[0], "location": PLACE[2], "baseImage": format!("{registry}/base/api-node:1"),
         "repository": "scoring-prod/images", "labels": {"team": "scoring"}, "environmentVariables": {"LANG": "C.UTF-8"},
         "maxReplicas": 2, "acceleratorType": "NVIDIA_TESLA_T4", "acceleratorCount": 1,
         "serviceAccount": "model@scoring-prod.iam.gserviceaccount.com", "requestLogTable": "bq://scoring-prod.logs.queries",
     });
     let connection = json!({
-        "serviceAccountKey": {"$secret": "key-1"}, "registry": "europe-west1-docker.pkg.dev",
+        "serviceAccountKey": {"$secret": "key-1"}, "registry": registry, "registryEndpoint": cloud.url(),
         "tokenEndpoint": format!("{}/token", cloud.url()), "resourceManagerEndpoint": cloud.url(), "vertexEndpoint": cloud.url(),
     });
     let setup = Setup { kind: TargetType::VertexAi, settings, connection: ("GCP", connection), secrets, host };
@@ -287,6 +288,22 @@ async fn the_machines_identity_is_lent_by_the_operator_alone() {
         world.targets = Targets::on_host(HttpSettings::default(), host).unwrap();
         world.step(Step::Validate).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn the_vendors_own_model_takes_what_is_sent() {
+    let (cloud, mut world) = world().await;
+    world.update().await.unwrap();
+    world.next_run(&[("v1", 0.5), ("v2", 0.5)]);
+    world.update().await.unwrap();
+    let query = ServiceQuery {
+        endpoint: EndpointSpec { id: "predict".into(), kind: None },
+        body: json!({"features": {"age": 3}}),
+        timeout: std::time::Duration::from_secs(5),
+    };
+    world.target().services().unwrap().query(world.look(), &query).await.unwrap();
+    world.step(Step::DeleteProject).await.unwrap();
+    judge::assert_right("vertex_ai.py", &cloud.calls());
 }
 
 #[tokio::test]
