@@ -239,7 +239,7 @@ async fn queries() {
     world.update().await;
     let ask = async |world: &World, body: Value| {
         let endpoint = EndpointSpec { id: "predict".into(), kind: None };
-        let query = ServiceQuery { endpoint, body, timeout: Duration::from_secs(5) };
+        let query = ServiceQuery { endpoint, body, timeout: Duration::from_secs(5), headers: Vec::new() };
         world.target().services().unwrap().query(world.look(), &query).await
     };
     let answer = ask(&world, json!({"features": {"age": 4.5, "city": "x'; DROP TABLE y; --"}})).await.unwrap();
