@@ -27,6 +27,9 @@ const MOST_ROUNDS: u32 = 1_000_000;
 /// The same for scrypt, whose memory is 128 bytes times this.
 const MOST_SCRYPT: u64 = 1 << 20;
 
+/// Of a key that is encrypted in another way.
+const UNREADABLE: &str = "its encryption is none that Slipway reads: PBES2 with AES, and PBKDF2 (a million rounds at most) or scrypt, as openssl pkcs8 -topk8 -v2 aes256 makes it";
+
 /// An RSA key pair.
 pub(crate) struct KeyPair {
     key: RsaKeyPair,
@@ -82,7 +85,7 @@ impl KeyPair {
 }
 
 fn decrypted(document: &[u8], passphrase: &Secret) -> Result<SecretDocument, Failure> {
-    let info = EncryptedPrivateKeyInfoRef::try_from(document).map_err(|_| invalid("it is no PKCS#8"))?;
+    let info = EncryptedPrivateKeyInfoRef::try_from(document).map_err(|_| invalid(UNREADABLE))?;
     let modest = match &info.encryption_algorithm {
         EncryptionScheme::Pbes2(scheme) => match &scheme.kdf {
             Kdf::Pbkdf2(kdf) => kdf.iteration_count <= MOST_ROUNDS,
@@ -97,9 +100,7 @@ fn decrypted(document: &[u8], passphrase: &Secret) -> Result<SecretDocument, Fai
         _ => false,
     };
     if !modest {
-        return Err(invalid(
-            "its encryption is none that Slipway reads: PBES2 with AES, and PBKDF2 (a million rounds at most) or scrypt, as openssl pkcs8 -topk8 -v2 aes256 makes it",
-        ));
+        return Err(invalid(UNREADABLE));
     }
     info.decrypt(passphrase.expose()).map_err(|_| invalid("the passphrase does not open it"))
 }

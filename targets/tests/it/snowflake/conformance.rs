@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use engine::failure::{StepError, StepOutcome};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     wire::{Fault, Kind},
@@ -66,7 +66,7 @@ impl Scene {
     }
 
     /// What an undisturbed one leaves, its effects, and how many calls each step needs.
-    async fn undisturbed(self, asynchronous: bool) -> (Value, Vec<String>, Vec<(Step, usize)>) {
+    async fn undisturbed(self, asynchronous: bool) -> (String, Vec<(Step, usize)>) {
         let world = self.set(asynchronous).await;
         let mut calls = Vec::new();
         for step in self.steps() {
@@ -74,8 +74,32 @@ impl Scene {
             world.step(*step).await.unwrap();
             calls.push((*step, world.server.asked().len() - before));
         }
-        (world.account.snapshot(), world.account.effects(), calls)
+        (left(&world), calls)
     }
+}
+
+/// What there is, and every effect that made it. Hashes are numbered: in them is the address of the base image's registry, which is another one each time.
+fn left(world: &World) -> String {
+    let text = format!("{:#}\n{:#?}", world.account.snapshot(), world.account.effects());
+    let (mut out, mut seen, mut run) = (String::new(), Vec::<String>::new(), String::new());
+    for c in text.chars().chain(['\n']) {
+        if c.is_ascii_hexdigit() && !c.is_ascii_uppercase() {
+            run.push(c);
+            continue;
+        }
+        if run.len() == 32 {
+            let at = seen.iter().position(|one| *one == run).unwrap_or_else(|| {
+                seen.push(run.clone());
+                seen.len() - 1
+            });
+            out.push_str(&format!("#{at}"));
+        } else {
+            out.push_str(&run);
+        }
+        run.clear();
+        out.push(c);
+    }
+    out
 }
 
 /// What must come of a fault at a call.
@@ -99,8 +123,7 @@ const TABLE: [(Kind, Class); 8] = [
 ];
 
 async fn scene_under(scene: Scene, asynchronous: bool) {
-    let (wanted, effects, calls) = scene.undisturbed(asynchronous).await;
-    assert!(!effects.is_empty() || matches!(scene, Scene::On));
+    let (wanted, calls) = scene.undisturbed(asynchronous).await;
     for (kind, class) in TABLE {
         for (at, count) in &calls {
             for nth in 1..=*count {
@@ -117,8 +140,7 @@ async fn scene_under(scene: Scene, asynchronous: bool) {
                 for step in rest {
                     world.step(*step).await.unwrap_or_else(|failure| panic!("{told}: then {step:?}: {failure:?}"));
                 }
-                assert_eq!(world.account.snapshot(), wanted, "{told}");
-                assert_eq!(world.account.effects(), effects, "{told}");
+                assert_eq!(left(&world), wanted, "{told}");
             }
         }
     }

@@ -43,7 +43,7 @@ async fn a_first_update_and_a_second() {
     world.new_run();
     world.service().versions = vec![version("v1", 0.25), version("v2", 0.75)];
     world.service().settings.insert("arguments".into(), json!([{"name": "age", "type": "int"}]));
-    world.update().await;
+    let receipt = world.update().await;
     let snapshot = world.account.snapshot();
     let functions = snapshot["functions"].as_array().unwrap();
     assert_eq!(functions.len(), 1, "{functions:?}");
