@@ -43,8 +43,7 @@ impl KeyPair {
         if text.len() > LONGEST {
             return Err(invalid("it is longer than any key"));
         }
-        let (label, document) =
-            SecretDocument::from_pem(text).map_err(|_| invalid("it is no PEM (-----BEGIN PRIVATE KEY-----)"))?;
+        let (label, document) = SecretDocument::from_pem(text).map_err(|_| invalid("it is no PEM text"))?;
         let key = match label {
             "PRIVATE KEY" => RsaKeyPair::from_pkcs8(document.as_bytes()),
             "RSA PRIVATE KEY" => RsaKeyPair::from_der(document.as_bytes()),
