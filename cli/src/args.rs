@@ -2,9 +2,9 @@
 
 mod agent;
 mod client;
+mod events;
 mod front;
 mod image;
-mod events;
 mod node;
 mod sandbox;
 

@@ -86,8 +86,6 @@ platforms! {
     AzureMl (Api) => AzureMl,
     VertexAi (Api) => VertexAi,
     Snowpark (Api) => Snowpark,
-    AzureMl (Api) => AzureMl,
-    VertexAi (Api) => VertexAi,
 }
 
 impl TargetType {

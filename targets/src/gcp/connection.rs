@@ -169,11 +169,7 @@ impl Gcp {
     }
 
     /// User name and password for the registry.
-    pub(crate) async fn registry_login(
-        &self,
-        settings: &GcpSettings,
-        opener: Opener<'_>,
-    ) -> Result<Login, StepError> {
+    pub(crate) async fn registry_login(&self, settings: &GcpSettings, opener: Opener<'_>) -> Result<Login, StepError> {
         self.may_go(settings, &settings.registry_url())?;
         Ok(Login { user: "oauth2accesstoken".to_owned(), password: sign_in::token(self, settings, opener).await? })
     }

@@ -7,11 +7,7 @@ use super::{
     image,
     session::{Place, Session},
 };
-use crate::{
-    aws::AwsError,
-    codes,
-    spec::Authorization,
-};
+use crate::{aws::AwsError, codes, spec::Authorization};
 
 /// SageMaker's limit.
 const MOST_VARIANTS: usize = 10;

@@ -27,6 +27,9 @@ const MOST_ROUNDS: u32 = 1_000_000;
 /// The same for scrypt, whose memory is 128 bytes times this.
 const MOST_SCRYPT: u64 = 1 << 20;
 
+/// Of a key that is encrypted in another way.
+const UNREADABLE: &str = "its encryption is none that Slipway reads: PBES2 with AES, and PBKDF2 (a million rounds at most) or scrypt, as openssl pkcs8 -topk8 -v2 aes256 makes it";
+
 /// An RSA key pair.
 pub(crate) struct KeyPair {
     key: RsaKeyPair,
@@ -40,8 +43,7 @@ impl KeyPair {
         if text.len() > LONGEST {
             return Err(invalid("it is longer than any key"));
         }
-        let (label, document) =
-            SecretDocument::from_pem(text).map_err(|_| invalid("it is no PEM (-----BEGIN PRIVATE KEY-----)"))?;
+        let (label, document) = SecretDocument::from_pem(text).map_err(|_| invalid("it is no PEM text"))?;
         let key = match label {
             "PRIVATE KEY" => RsaKeyPair::from_pkcs8(document.as_bytes()),
             "RSA PRIVATE KEY" => RsaKeyPair::from_der(document.as_bytes()),
@@ -82,7 +84,7 @@ impl KeyPair {
 }
 
 fn decrypted(document: &[u8], passphrase: &Secret) -> Result<SecretDocument, Failure> {
-    let info = EncryptedPrivateKeyInfoRef::try_from(document).map_err(|_| invalid("it is no PKCS#8"))?;
+    let info = EncryptedPrivateKeyInfoRef::try_from(document).map_err(|_| invalid(UNREADABLE))?;
     let modest = match &info.encryption_algorithm {
         EncryptionScheme::Pbes2(scheme) => match &scheme.kdf {
             Kdf::Pbkdf2(kdf) => kdf.iteration_count <= MOST_ROUNDS,
@@ -97,9 +99,7 @@ fn decrypted(document: &[u8], passphrase: &Secret) -> Result<SecretDocument, Fai
         _ => false,
     };
     if !modest {
-        return Err(invalid(
-            "its encryption is none that Slipway reads: PBES2 with AES, and PBKDF2 (a million rounds at most) or scrypt, as openssl pkcs8 -topk8 -v2 aes256 makes it",
-        ));
+        return Err(invalid(UNREADABLE));
     }
     info.decrypt(passphrase.expose()).map_err(|_| invalid("the passphrase does not open it"))
 }

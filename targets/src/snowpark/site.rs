@@ -261,7 +261,8 @@ pub(super) fn read<T: serde::de::DeserializeOwned>(value: Value, doing: &str) ->
 /// `F(NUMBER(38,0), VARCHAR) RETURN VARIANT` are a NUMBER and a VARCHAR.
 fn types(name: &str, arguments: &str) -> String {
     let rest = arguments.get(..LONGEST_LIST).unwrap_or(arguments);
-    let rest = rest.strip_prefix(name).or_else(|| rest.find('(').and_then(|at| rest.get(at..))).unwrap_or_default();
+    let quoted = format!("\"{}\"", name.replace('"', "\"\""));
+    let rest = rest.strip_prefix(quoted.as_str()).or_else(|| rest.strip_prefix(name)).unwrap_or_default();
     let list = rest.rsplit_once(" RETURN").map_or(rest, |(list, _)| list).trim();
     let list = list.strip_prefix('(').and_then(|list| list.strip_suffix(')')).unwrap_or_default();
     let (mut plain, mut depth) = (String::new(), 0_u32);
@@ -288,7 +289,7 @@ mod tests {
             ("F", "F(NUMBER, VARCHAR) RETURN VARIANT", "NUMBER, VARCHAR"),
             ("F", "F(NUMBER(38,0), VARCHAR(10)) RETURN NUMBER(38,0)", "NUMBER, VARCHAR"),
             ("F", "F() RETURN VARIANT", ""),
-            ("f (x)", "\"f (x)\"(FLOAT) RETURN FLOAT", ""),
+            ("f (x)", "\"f (x)\"(FLOAT) RETURN FLOAT", "FLOAT"),
             ("f (x)", "f (x)(FLOAT) RETURN FLOAT", "FLOAT"),
             ("F", "", ""),
         ] {

@@ -46,7 +46,7 @@ async fn keys_that_can_not_be_used() {
         ("old", Some("passphrase"), "PBES2"),
         ("slow", Some("passphrase"), "PBES2"),
         ("ec", None, "no RSA key"),
-        ("wrong", None, "no PEM"),
+        ("wrong", None, "no PEM text"),
     ] {
         let (code, message) = with_key(key, passphrase).await.unwrap_err();
         assert_eq!(code, "SNOWFLAKE_KEY_INVALID", "{key}");

@@ -43,7 +43,7 @@ async fn a_first_update_and_a_second() {
     world.new_run();
     world.service().versions = vec![version("v1", 0.25), version("v2", 0.75)];
     world.service().settings.insert("arguments".into(), json!([{"name": "age", "type": "int"}]));
-    world.update().await;
+    let receipt = world.update().await;
     let snapshot = world.account.snapshot();
     let functions = snapshot["functions"].as_array().unwrap();
     assert_eq!(functions.len(), 1, "{functions:?}");
@@ -239,7 +239,7 @@ async fn queries() {
     world.update().await;
     let ask = async |world: &World, body: Value| {
         let endpoint = EndpointSpec { id: "predict".into(), kind: None };
-        let query = ServiceQuery { headers: Vec::new(), endpoint, body, timeout: Duration::from_secs(5) };
+        let query = ServiceQuery { endpoint, body, timeout: Duration::from_secs(5), headers: Vec::new() };
         world.target().services().unwrap().query(world.look(), &query).await
     };
     let answer = ask(&world, json!({"features": {"age": 4.5, "city": "x'; DROP TABLE y; --"}})).await.unwrap();

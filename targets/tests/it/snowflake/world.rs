@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -148,6 +148,19 @@ pub(crate) fn object(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
+/// As a worker makes them.
+pub(crate) fn targets() -> Targets {
+    static SCRATCH: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("front"), "a front").unwrap();
+        folder
+    });
+    let http = HttpSettings { call_timeout: Duration::from_secs(10), ..HttpSettings::default() };
+    let scratch = SCRATCH.path().to_owned();
+    let front = scratch.join("front");
+    Targets::on_host(http, HostSettings { scratch, front, ..HostSettings::default() }).unwrap()
+}
+
 fn package(id: &str) -> Bytes {
     Bytes::from(format!("the package of {id}"))
 }
@@ -166,6 +179,11 @@ pub(crate) fn version(id: &str, probability: f64) -> ServiceVersionSpec {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(targets()).await
+    }
+
+    /// With targets that another world may have used: making them reads the machine's certificates.
+    pub(crate) async fn with(targets: Targets) -> Self {
         let account = Arc::new(Account::default());
         let server = Server::start(Arc::clone(&account) as Arc<_>).await;
         let registry = Arc::new(Registry::of(Arc::clone(&account)));
@@ -180,8 +198,6 @@ impl World {
                 packages.stage(futures_util::stream::iter([Ok::<_, std::io::Error>(package(id))]), 1_000).await;
             packages.commit(&staged.unwrap()).await.unwrap();
         }
-        let front = folder.path().join("front");
-        std::fs::write(&front, "a front").unwrap();
         let connection = object(json!({
             "account": ACCOUNT, "user": USER, "privateKey": {"$secret": "key"}, "registryPassword": {"$secret": "pat"},
             "accountUrl": server.url, "registryHost": repository.url,
@@ -239,14 +255,12 @@ impl World {
             acting_user: "deployer".into(),
             service: Some(Box::new(service)),
         };
-        let http = HttpSettings { call_timeout: Duration::from_secs(10), ..HttpSettings::default() };
-        let tools = HostSettings { scratch: folder.path().to_owned(), front, ..HostSettings::default() };
         Self {
             account,
             server,
             registry,
             _repository: repository,
-            targets: Targets::on_host(http, tools).unwrap(),
+            targets,
             run: Run::default(),
             spec,
             contents: BundleContents::default(),
