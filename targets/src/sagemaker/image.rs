@@ -56,7 +56,7 @@ pub(super) async fn ensure(
     served.lay(vec![content], &mut plan)?;
     let layers = [
         plan.make(folder.path()).await.map_err(CallError::from)?,
-        Front::SageMaker.layer(&front(session)?, folder.path()).await.map_err(CallError::from)?,
+        Front::layer(&front(session)?, folder.path()).await.map_err(CallError::from)?,
     ];
     let changes = Front::SageMaker.changes();
     let platform = Platform::default();
