@@ -190,7 +190,8 @@ async fn a_query_is_answered_with_the_endpoints_key() {
     let (_cloud, mut world) = world().await;
     world.update().await.unwrap();
     let query = ServiceQuery {
-        headers: Vec::new(), endpoint: EndpointSpec { id: "predict".into(), kind: None },
+        headers: Vec::new(),
+        endpoint: EndpointSpec { id: "predict".into(), kind: None },
         body: json!({"features": {"age": 3}}),
         timeout: std::time::Duration::from_secs(5),
     };

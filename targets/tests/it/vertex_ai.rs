@@ -179,7 +179,8 @@ async fn a_query_becomes_instances_and_back() {
     world.update().await.unwrap();
     let target = world.target();
     let mut query = ServiceQuery {
-        headers: Vec::new(), endpoint: EndpointSpec { id: "predict".into(), kind: None },
+        headers: Vec::new(),
+        endpoint: EndpointSpec { id: "predict".into(), kind: None },
         body: json!({"features": {"age": 3}}),
         timeout: std::time::Duration::from_secs(5),
     };

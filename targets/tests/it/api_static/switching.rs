@@ -27,7 +27,8 @@ async fn no_query_is_lost_while_versions_switch() {
                 let look = targets::target::Look { spec: &spec, contents: &contents, secrets: &secrets };
                 let endpoint = spec.service.as_ref().unwrap().versions[0].endpoints[0].clone();
                 let query = ServiceQuery {
-                    headers: Vec::new(), endpoint,
+                    headers: Vec::new(),
+                    endpoint,
                     body: json!({"features": {"amount": 1}}),
                     timeout: std::time::Duration::from_secs(10),
                 };

@@ -67,7 +67,8 @@ async fn query(world: &World) -> Value {
     let target = world.target();
     let endpoint = world.spec.service.as_ref().unwrap().versions[0].endpoints[0].clone();
     let query = ServiceQuery {
-        headers: Vec::new(), endpoint,
+        headers: Vec::new(),
+        endpoint,
         body: json!({"features": {"amount": 3}}),
         timeout: std::time::Duration::from_secs(10),
     };

@@ -86,7 +86,8 @@ async fn queries_go_through_the_runtime() {
     let target = world.target();
     let endpoint = |id: &str| EndpointSpec { id: id.into(), kind: None };
     let mut query = ServiceQuery {
-        headers: Vec::new(), endpoint: endpoint("score"),
+        headers: Vec::new(),
+        endpoint: endpoint("score"),
         body: json!({"features": {"a": 1}}),
         timeout: Duration::from_secs(5),
     };
