@@ -3,7 +3,6 @@
 use std::{io::Write as _, process::Command};
 
 use flate2::{Compression, write::GzEncoder};
-use lab::servers::slipway::http;
 use reqwest::{Method, header};
 use rustix::process::Signal;
 use tests::{PATIENCE, in_time};
