@@ -119,18 +119,6 @@ pub(crate) fn literal(text: &str) -> String {
     out
 }
 
-/// A text as a pattern of `LIKE` that matches it alone.
-pub(crate) fn like(text: &str) -> String {
-    let mut escaped = String::new();
-    for c in text.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-    }
-    literal(&escaped)
-}
-
 /// A text between dollar signs; None when it has one itself, by which it could end early.
 pub(crate) fn dollars(text: &str) -> Option<String> {
     (!text.contains('$')).then(|| format!("$$\n{text}\n$$"))
