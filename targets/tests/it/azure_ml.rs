@@ -311,6 +311,7 @@ async fn the_vendors_own_model_takes_what_is_sent() {
     let query = ServiceQuery {
         endpoint: EndpointSpec { id: "predict".into(), kind: None },
         body: json!({"features": {"age": 3}}),
+        headers: Vec::new(),
         timeout: std::time::Duration::from_secs(5),
     };
     world.target().services().unwrap().query(world.look(), &query).await.unwrap();
