@@ -128,7 +128,7 @@ impl World {
     pub(super) async fn take(&mut self, versions: &[(&str, f64)]) {
         let mut all = Vec::new();
         for (version, probability) in versions {
-            let archive = Bytes::from(sample_service(&sandbox::ServiceSpec::new("churn", version)).unwrap());
+            let archive = Bytes::from(sample_service(&sandbox::ServiceSpec::new("churn", version)));
             let pieces = futures_util::stream::iter([Ok::<_, std::io::Error>(archive)]);
             let staged = self.packages.stage(pieces, u64::MAX).await.unwrap();
             self.packages.commit(&staged).await.unwrap();
