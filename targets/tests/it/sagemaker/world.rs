@@ -139,6 +139,7 @@ impl World {
                 probability: *probability,
                 endpoints: vec![EndpointSpec { id: "score".into(), kind: Some("STD_PREDICTION".into()) }],
                 auth_method: Some("PUBLIC".into()),
+                api_keys: Vec::new(),
             });
         }
         self.spec.package.bundle_id.clone_from(&all[0].version);
