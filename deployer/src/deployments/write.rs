@@ -58,7 +58,11 @@ pub struct NewDeployment {
 /// unless warnings are ignored.
 pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewDeployment) -> Result<Deployment> {
     let object = Object::new(ObjectKind::Deployment, &new.id).on(&new.infrastructure_id, &new.project_key);
-    let act = &Act::new(deployer, viewer, "createDeployment", object);
+    let action = match halves::half_of(&new.project_key) {
+        Half::Project => "createDeployment",
+        Half::Api => "createServiceDeployment",
+    };
+    let act = &Act::new(deployer, viewer, action, object);
     act.run(|| create_once(deployer, viewer, new.clone(), act)).await
 }
 

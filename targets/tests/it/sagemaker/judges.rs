@@ -80,12 +80,7 @@ async fn bodies_and_signatures_are_what_aws_publishes() {
         world.update().await;
     }
     let endpoint = targets::spec::EndpointSpec { id: "score".into(), kind: None };
-    let query = ServiceQuery {
-        headers: Vec::new(),
-        endpoint,
-        body: json!({"features": {"ä": 1}}),
-        timeout: Duration::from_secs(5),
-    };
+    let query = ServiceQuery { endpoint, body: json!({"features": {"ä": 1}}), headers: Vec::new(), timeout: Duration::from_secs(5) };
     world.target().services().unwrap().query(world.look(), &query).await.unwrap();
     world.service().settings = object(json!({"endpointName": "another", "instanceCount": 3, "tags": {"a b": "c/d=e"}}));
     world.new_run();
@@ -237,7 +232,6 @@ async fn the_least_rights_are_enough_where_they_are_enforced() {
     let look = Look { spec: &world.spec, contents: &contents, secrets: &of_moto };
     assert!(world.target().observe(look).await.unwrap().service.unwrap().enabled);
     assert_eq!(world.target().drift(look, &receipt).await.unwrap(), []);
-    drop(of_moto);
     world.new_run();
     attempt(&world, &secret, Step::DeleteProject).await;
 
@@ -249,7 +243,7 @@ async fn the_least_rights_are_enough_where_they_are_enforced() {
     let failure = world.target().check(&world.spec.infrastructure, &of_moto).await.unwrap_err();
     // The user's policy has no sts:AssumeRole.
     assert_eq!(failure.code.as_str(), "NODE_FORBIDDEN", "{failure}");
-    drop((of_moto, account));
+    drop(account);
 
     let mut policy = least();
     let assume = json!({"Effect": "Allow", "Action": ["sts:AssumeRole"], "Resource": "*"});

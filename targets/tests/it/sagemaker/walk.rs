@@ -89,6 +89,7 @@ async fn queries_go_through_the_runtime() {
         headers: Vec::new(),
         endpoint: endpoint("score"),
         body: json!({"features": {"a": 1}}),
+        headers: Vec::new(),
         timeout: Duration::from_secs(5),
     };
     let answer = target.services().unwrap().query(world.look(), &query).await.unwrap();
