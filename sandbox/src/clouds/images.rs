@@ -114,7 +114,11 @@ impl Images {
             "DELETE" => {
                 let before = self.manifests.len();
                 self.manifests.retain(|(of, _), body| *of != repository || name(body) != tag);
-                if self.manifests.len() == before { refused(404, "MANIFEST_UNKNOWN") } else { Reply::json(202, Value::Null) }
+                if self.manifests.len() == before {
+                    refused(404, "MANIFEST_UNKNOWN")
+                } else {
+                    Reply::json(202, Value::Null)
+                }
             }
             _ => refused(405, "UNSUPPORTED"),
         }

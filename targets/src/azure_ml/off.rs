@@ -14,7 +14,11 @@ use super::{
     session::Session,
     verify::clear,
 };
-use crate::{azure::connection::Azure, codes, managed::{Flow, flowing, ready}};
+use crate::{
+    azure::connection::Azure,
+    codes,
+    managed::{Flow, flowing, ready},
+};
 
 pub(super) async fn switch_off(s: &Session<'_>, run: &dyn StepContext) -> StepResult {
     note_prior(s, run).await?;

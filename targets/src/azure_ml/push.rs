@@ -37,7 +37,13 @@ pub(super) async fn push(azure: &Azure, s: &Session<'_>, work: &Work<'_>) -> Ste
 }
 
 /// Where the images are made and go.
-pub(super) fn place<'a>(azure: &'a Azure, s: &'a Session<'_>, login: Login, url: &'a str, repository: &'a str) -> Place<'a> {
+pub(super) fn place<'a>(
+    azure: &'a Azure,
+    s: &'a Session<'_>,
+    login: Login,
+    url: &'a str,
+    repository: &'a str,
+) -> Place<'a> {
     Place {
         tools: &azure.tools,
         front: Front::AzureMl,

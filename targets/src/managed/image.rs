@@ -55,7 +55,8 @@ impl Place<'_> {
         let build =
             Build { base: &base, target: &target, layers: &layers, changes: &changes, platform: &Platform::default() };
         let pushed = build.push(&self.tools.http, &|_| {}).await?;
-        let sent = if pushed.sent == 0 { "was there already".to_owned() } else { format!("{} bytes sent", pushed.sent) };
+        let sent =
+            if pushed.sent == 0 { "was there already".to_owned() } else { format!("{} bytes sent", pushed.sent) };
         work.run.log(Audience::Everyone, format!("The image of version {}: {sent}.", version.version)).await;
         Ok(format!("{}/{}@{}", self.registry, self.repository, pushed.digest.as_str()))
     }
@@ -67,7 +68,8 @@ impl Place<'_> {
         if registry.digest_of(base.reference.wanted()).await?.is_some() {
             return Ok(());
         }
-        let message = format!("The registry has no image {}. Check its name, and that the login may read it.", self.base);
+        let message =
+            format!("The registry has no image {}. Check its name, and that the login may read it.", self.base);
         Err(CallError::reported(Failure::new(codes::IMAGE_BASE_NOT_FOUND, message)))
     }
 

@@ -34,7 +34,13 @@ pub(super) async fn push(gcp: &Gcp, s: &Session<'_>, work: &Work<'_>) -> StepRes
 }
 
 /// Where the images are made and go.
-pub(super) fn place<'a>(gcp: &'a Gcp, s: &'a Session<'_>, login: Login, url: &'a str, repository: &'a str) -> Place<'a> {
+pub(super) fn place<'a>(
+    gcp: &'a Gcp,
+    s: &'a Session<'_>,
+    login: Login,
+    url: &'a str,
+    repository: &'a str,
+) -> Place<'a> {
     Place {
         tools: &gcp.tools,
         front: Front::VertexAi,

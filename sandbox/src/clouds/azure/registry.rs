@@ -2,7 +2,10 @@
 
 use super::{Azure, TOKEN};
 use crate::clouds::door::{Asked, Reply};
-use base64::{Engine as _, prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD}};
+use base64::{
+    Engine as _,
+    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
+};
 use serde_json::json;
 
 const REFRESH: &str = "refr3sh-token-of-the-registry";
@@ -23,7 +26,9 @@ fn service(base: &str) -> &str {
 
 fn token(azure: &Azure, scope: &str) -> Option<Reply> {
     let mut parts = scope.split(':');
-    let (Some("repository"), Some(name), Some(actions)) = (parts.next(), parts.next(), parts.next()) else { return None };
+    let (Some("repository"), Some(name), Some(actions)) = (parts.next(), parts.next(), parts.next()) else {
+        return None;
+    };
     let had = |one: &&str| *one == "delete" || azure.settings.registry_actions.iter().any(|had| had == one);
     let given: Vec<&str> = actions.split(',').filter(had).collect();
     let claims = json!({"access": [{"type": "repository", "name": name, "actions": given}]});
@@ -42,7 +47,8 @@ fn by_login(azure: &Azure, asked: &Asked) -> Option<Reply> {
 
 pub(super) fn answer(azure: &Azure, asked: &Asked, base: &str) -> Reply {
     if asked.method == "GET" {
-        return by_login(azure, asked).unwrap_or_else(|| Reply::json(401, json!({"errors": [{"code": "UNAUTHORIZED"}]})));
+        return by_login(azure, asked)
+            .unwrap_or_else(|| Reply::json(401, json!({"errors": [{"code": "UNAUTHORIZED"}]})));
     }
     let field = |name: &str| asked.form(name).unwrap_or_default();
     let refused = |status: u16, message: &str| {

@@ -29,7 +29,10 @@ const FAULTS: [(CloudFault, Class); 7] = [
 /// The deployment's life: which steps, after which others. A new run begins where versions are named.
 const LIFE: [(&[(&str, f64)], &[Step]); 4] = [
     (&[("v1", 1.0)], &[Step::Validate, Step::Push, Step::Activate, Step::RunAs, Step::Verify]),
-    (&[("v1", 0.3), ("v2", 0.7)], &[Step::Validate, Step::Push, Step::Activate, Step::Restore, Step::Activate, Step::RunAs, Step::Verify]),
+    (
+        &[("v1", 0.3), ("v2", 0.7)],
+        &[Step::Validate, Step::Push, Step::Activate, Step::Restore, Step::Activate, Step::RunAs, Step::Verify],
+    ),
     (&[("v3", 1.0)], &[Step::Push, Step::Activate, Step::RunAs, Step::Verify, Step::SwitchOff]),
     (&[("v3", 1.0)], &[Step::DeleteProject]),
 ];
@@ -88,7 +91,13 @@ async fn live<S: StandIn>(cloud: &RunningCloud<S>, world: &mut CloudWorld, troub
 }
 
 /// Attempts until the fault has met a call, whose attempt must end as it should.
-async fn meet<S: StandIn>(cloud: &RunningCloud<S>, world: &CloudWorld, step: Step, class: Class, fault: CloudFault) -> bool {
+async fn meet<S: StandIn>(
+    cloud: &RunningCloud<S>,
+    world: &CloudWorld,
+    step: Step,
+    class: Class,
+    fault: CloudFault,
+) -> bool {
     for _ in 0..100 {
         let before = cloud.calls().len();
         let outcome = world.attempt(step).await;
@@ -139,7 +148,9 @@ thread_local! {
 /// Whether a failure has this code; a registry has codes of its own for the same.
 fn names(failure: &Failure, code: &str) -> bool {
     let found = failure.code.as_str();
-    found == code || (found.strip_prefix("REGISTRY_").is_some() && found.strip_prefix("REGISTRY_") == code.replace("ANSWER_", "").strip_prefix("NODE_"))
+    found == code
+        || (found.strip_prefix("REGISTRY_").is_some()
+            && found.strip_prefix("REGISTRY_") == code.replace("ANSWER_", "").strip_prefix("NODE_"))
 }
 
 /// Whether the fault met a call to the registry.

@@ -21,7 +21,9 @@ static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
     let (python, done) = (folder.join("bin/python"), folder.join("done"));
     if !done.exists() {
         ran(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder));
-        ran(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(PACKAGES));
+        ran(Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            .args(PACKAGES));
         std::fs::write(done, "").unwrap();
     }
     python
