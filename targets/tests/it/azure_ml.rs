@@ -191,6 +191,7 @@ async fn a_query_is_answered_with_the_endpoints_key() {
     world.update().await.unwrap();
     let query = ServiceQuery {
         endpoint: EndpointSpec { id: "predict".into(), kind: None },
+        headers: Default::default(),
         body: json!({"features": {"age": 3}}),
         timeout: std::time::Duration::from_secs(5),
     };
@@ -215,6 +216,7 @@ async fn a_query_never_sends_the_key_in_clear_elsewhere() {
     cloud.meddle(&path, endpoint);
     let query = ServiceQuery {
         endpoint: EndpointSpec { id: "predict".into(), kind: None },
+        headers: Default::default(),
         body: json!({}),
         timeout: std::time::Duration::from_secs(5),
     };
@@ -308,6 +310,7 @@ async fn the_vendors_own_model_takes_what_is_sent() {
     world.update().await.unwrap();
     let query = ServiceQuery {
         endpoint: EndpointSpec { id: "predict".into(), kind: None },
+        headers: Default::default(),
         body: json!({"features": {"age": 3}}),
         timeout: std::time::Duration::from_secs(5),
     };

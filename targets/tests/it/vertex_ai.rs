@@ -180,6 +180,7 @@ async fn a_query_becomes_instances_and_back() {
     let target = world.target();
     let mut query = ServiceQuery {
         endpoint: EndpointSpec { id: "predict".into(), kind: None },
+        headers: Default::default(),
         body: json!({"features": {"age": 3}}),
         timeout: std::time::Duration::from_secs(5),
     };
@@ -298,6 +299,7 @@ async fn the_vendors_own_model_takes_what_is_sent() {
     world.update().await.unwrap();
     let query = ServiceQuery {
         endpoint: EndpointSpec { id: "predict".into(), kind: None },
+        headers: Default::default(),
         body: json!({"features": {"age": 3}}),
         timeout: std::time::Duration::from_secs(5),
     };
