@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sandbox::clouds::{
     Azure, RunningCloud,
-    azure::{AzureSettings, ENDPOINT_KEY, PLACE},
+    azure::{AzureSettings, ENDPOINT_KEY, PLACE, REGISTRY},
 };
 use serde_json::{Value, json};
 use targets::{TargetType, spec::EndpointSpec, target::ServiceQuery, tools::HostSettings};
@@ -36,7 +36,7 @@ async fn of(azure: AzureSettings, host: HostSettings) -> (RunningCloud<Azure>, C
     });
     let cloud = RunningCloud::start(Azure::new(azure)).await.unwrap();
     let (mut connection, mut settings) = (connection, settings);
-    let registry = cloud.url().trim_start_matches("http://");
+    let registry = REGISTRY;
     connection["registry"] = json!(registry);
     settings["baseImage"] = json!(format!("{registry}/base/api-node:1"));
     for place in ["registryEndpoint", "authorityEndpoint", "managementEndpoint"] {

@@ -29,7 +29,7 @@ async fn of(google: GoogleSettings, host: HostSettings) -> (RunningCloud<Google>
         ("token".to_owned(), TOKEN.to_owned()),
         ("subject".to_owned(), subject),
     ]);
-    let registry = cloud.url().trim_start_matches("http://");
+    let registry = "europe-west1-docker.pkg.dev";
     let settings = json!({
         "project": PLACE[0], "location": PLACE[2], "baseImage": format!("{registry}/base/api-node:1"),
         "repository": "scoring-prod/images", "labels": {"team": "scoring"}, "environmentVariables": {"LANG": "C.UTF-8"},
