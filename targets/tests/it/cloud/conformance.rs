@@ -131,8 +131,8 @@ async fn meet<S: StandIn>(
             (Class::Permanent(_), Ok(StepOutcome::Done { warnings, .. })) if step == Step::Verify => {
                 assert!(!warnings.is_empty(), "{step:?} {fault:?}");
             }
-            // A registry that does not take a key is asked for another one, once; one that deletes nothing keeps what it has.
-            (Class::Permanent("NODE_KEY_REJECTED"), Ok(_)) if in_registry(cloud) => {}
+            // Sending to a registry goes on where it was cut, and a key that is not taken is asked for anew, once; one that deletes nothing keeps what it has.
+            (Class::Retryable(_) | Class::Permanent("NODE_KEY_REJECTED"), Ok(_)) if in_registry(cloud) => {}
             (Class::Permanent(_), Ok(_)) if step == Step::DeleteProject && in_registry(cloud) => {}
             (class, other) => panic!("{step:?} {fault:?}: {class:?} expected, and it was {other:?}"),
         }
