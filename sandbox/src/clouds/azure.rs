@@ -51,6 +51,8 @@ impl Default for AzureSettings {
 
 /// The subscription, resource group and workspace that there are.
 pub const PLACE: [&str; 3] = ["aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee", "models", "scoring"];
+/// The registry's name.
+pub const REGISTRY: &str = "team.azurecr.io";
 /// The token that the management API takes.
 pub(super) const TOKEN: &str = "managem3nt-token";
 /// The primary key of every endpoint.
@@ -127,7 +129,7 @@ impl StandIn for Azure {
             [tenant, "oauth2", "v2.0", "token"] if asked.method == "POST" && tenant == self.settings.tenant => {
                 self.token(asked)
             }
-            ["oauth2", "exchange" | "token"] => registry::answer(self, asked, base),
+            ["oauth2", "exchange" | "token"] => registry::answer(self, asked),
             ["v2", ..] => match registry::gate(asked, base) {
                 Some(closed) => closed,
                 None => self.images.lock().unwrap_or_else(PoisonError::into_inner).answer(asked),

@@ -70,12 +70,20 @@ pub(super) async fn endpoint(
     run: &dyn StepContext,
     traffic: Option<&Traffic>,
 ) -> Result<Flow<Value>, StepError> {
-    let body = |there: Option<&Value>| bodies::endpoint(s.spec, &s.settings, there, traffic);
+    let body = |there: Option<&Value>| Some(bodies::endpoint(s.spec, &s.settings, there, traffic));
     let holds = |there: &Value| bodies::endpoint_holds(s.spec, &s.settings, there, traffic);
     bring(s, run, &Resource::endpoint(s), body, holds).await
 }
 
+/// Nobody gets a query any more. An endpoint that is not there, or goes while we look, is not made for that.
+pub(super) async fn silence(s: &Session<'_>, run: &dyn StepContext) -> Result<Flow<Value>, StepError> {
+    let none = Traffic::new();
+    let body =
+        |there: Option<&Value>| there.map(|there| bodies::endpoint(s.spec, &s.settings, Some(there), Some(&none)));
+    bring(s, run, &Resource::endpoint(s), body, |there| bodies::traffic(there).is_empty()).await
+}
+
 /// A version runs. One of this name has this content: it is never changed.
 async fn deployment(s: &Session<'_>, run: &dyn StepContext, one: &Planned<'_>) -> Result<Flow<Value>, StepError> {
-    bring(s, run, &Resource::deployment(s, &one.name), |_| one.body.clone(), |_| true).await
+    bring(s, run, &Resource::deployment(s, &one.name), |_| Some(one.body.clone()), |_| true).await
 }

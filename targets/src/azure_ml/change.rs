@@ -67,12 +67,13 @@ impl<'a> Resource<'a> {
     }
 }
 
-/// Brings a resource to the state that `body` asks for, where `holds` says whether it is so. One that others made is refused.
+/// Brings a resource to the state that `body` asks for, where `holds` says whether it is so. One that others made is refused; where there is none and `body` asks for
+/// none, all is well.
 pub(super) async fn bring(
     s: &Session<'_>,
     run: &dyn StepContext,
     resource: &Resource<'_>,
-    body: impl FnOnce(Option<&Value>) -> Value,
+    body: impl FnOnce(Option<&Value>) -> Option<Value>,
     holds: impl Fn(&Value) -> bool,
 ) -> Result<Flow<Value>, StepError> {
     let noted = asked(run, &resource.note);
@@ -91,7 +92,7 @@ pub(super) async fn bring(
             State::Ready | State::Failed => {}
         }
     }
-    let body = body(there.as_ref());
+    let Some(body) = body(there.as_ref()) else { return Ok(Flow::Ready(Value::Null)) };
     let purpose = names::hash([body.to_string()], 32);
     if noted.is_some_and(|noted| noted.purpose == purpose && noted.operation.is_some()) && there.is_some() {
         let message = format!(

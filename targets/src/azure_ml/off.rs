@@ -7,8 +7,7 @@ use engine::{
 
 use super::{
     API_VERSION,
-    activate::{endpoint, note_prior},
-    bodies::Traffic,
+    activate::{note_prior, silence},
     change::{Resource, away},
     push::{place, repository},
     session::Session,
@@ -48,7 +47,7 @@ async fn stop(s: &Session<'_>, run: &dyn StepContext) -> Result<Flow, StepError>
     if s.endpoint().await?.is_none() {
         return Ok(Flow::Ready(()));
     }
-    let there = flowing!(endpoint(s, run, Some(&Traffic::new())).await?);
+    let there = flowing!(silence(s, run).await?);
     clear(s, run, Some(&there), &s.deployments().await?, &[]).await
 }
 

@@ -29,7 +29,7 @@ pub(super) async fn push(azure: &Azure, s: &Session<'_>, work: &Work<'_>) -> Ste
     notes::write(work.run, IMAGES, &images).await?;
     for (version, image) in &images {
         let id = names::environment_version(image);
-        let body = |_: Option<&serde_json::Value>| bodies::environment(s.spec, version, image);
+        let body = |_: Option<&serde_json::Value>| Some(bodies::environment(s.spec, version, image));
         let holds = |there: &serde_json::Value| there["properties"]["image"] == image.as_str();
         ready!(bring(s, work.run, &Resource::environment(s, &id), body, holds).await?);
     }

@@ -110,7 +110,8 @@ impl Change for Undeploy<'_> {
     async fn call(&self, s: &Session<'_>) -> Result<Option<Value>, CallError> {
         let action = format!("{}:undeployModel", s.endpoint);
         let body = Body::Json(json!({"deployedModelId": self.id}));
-        s.google.call(Method::POST, &s.path(&["endpoints", &action]), &[], body, &self.doing()).await.map(Some)
+        let called = s.google.call(Method::POST, &s.path(&["endpoints", &action]), &[], body, &self.doing()).await;
+        gone(called)
     }
 }
 
@@ -142,9 +143,14 @@ impl Change for Gone {
     async fn call(&self, s: &Session<'_>) -> Result<Option<Value>, CallError> {
         let called =
             s.google.call(Method::DELETE, &s.path(&[self.kind, &self.id]), &[], Body::None, &self.doing()).await;
-        match called {
-            Err(error) if error.is(&codes::NODE_NOT_FOUND) => Ok(None),
-            called => called.map(Some),
-        }
+        gone(called)
+    }
+}
+
+/// What is not there is gone: an earlier call's work may have ended between our look and this call.
+fn gone(called: Result<Value, CallError>) -> Result<Option<Value>, CallError> {
+    match called {
+        Err(error) if error.is(&codes::NODE_NOT_FOUND) => Ok(None),
+        called => called.map(Some),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sandbox::clouds::{
     Azure, RunningCloud,
-    azure::{AzureSettings, ENDPOINT_KEY, PLACE},
+    azure::{AzureSettings, ENDPOINT_KEY, PLACE, REGISTRY},
 };
 use serde_json::{Value, json};
 use targets::{TargetType, spec::EndpointSpec, target::ServiceQuery, tools::HostSettings};
@@ -36,7 +36,7 @@ async fn of(azure: AzureSettings, host: HostSettings) -> (RunningCloud<Azure>, C
     });
     let cloud = RunningCloud::start(Azure::new(azure)).await.unwrap();
     let (mut connection, mut settings) = (connection, settings);
-    let registry = cloud.url().trim_start_matches("http://");
+    let registry = REGISTRY;
     connection["registry"] = json!(registry);
     settings["baseImage"] = json!(format!("{registry}/base/api-node:1"));
     for place in ["registryEndpoint", "authorityEndpoint", "managementEndpoint"] {
@@ -192,6 +192,7 @@ async fn a_query_is_answered_with_the_endpoints_key() {
     let query = ServiceQuery {
         headers: Vec::new(),
         endpoint: EndpointSpec { id: "predict".into(), kind: None },
+        headers: Default::default(),
         body: json!({"features": {"age": 3}}),
         timeout: std::time::Duration::from_secs(5),
     };
@@ -216,6 +217,7 @@ async fn a_query_never_sends_the_key_in_clear_elsewhere() {
     cloud.meddle(&path, endpoint);
     let query = ServiceQuery {
         endpoint: EndpointSpec { id: "predict".into(), kind: None },
+        headers: Default::default(),
         body: json!({}),
         headers: Vec::new(),
         timeout: std::time::Duration::from_secs(5),
@@ -310,6 +312,7 @@ async fn the_vendors_own_model_takes_what_is_sent() {
     world.update().await.unwrap();
     let query = ServiceQuery {
         endpoint: EndpointSpec { id: "predict".into(), kind: None },
+        headers: Default::default(),
         body: json!({"features": {"age": 3}}),
         headers: Vec::new(),
         timeout: std::time::Duration::from_secs(5),

@@ -29,7 +29,7 @@ async fn of(google: GoogleSettings, host: HostSettings) -> (RunningCloud<Google>
         ("token".to_owned(), TOKEN.to_owned()),
         ("subject".to_owned(), subject),
     ]);
-    let registry = cloud.url().trim_start_matches("http://");
+    let registry = "europe-west1-docker.pkg.dev";
     let settings = json!({
         "project": PLACE[0], "location": PLACE[2], "baseImage": format!("{registry}/base/api-node:1"),
         "repository": "scoring-prod/images", "labels": {"team": "scoring"}, "environmentVariables": {"LANG": "C.UTF-8"},
@@ -181,6 +181,7 @@ async fn a_query_becomes_instances_and_back() {
     let mut query = ServiceQuery {
         headers: Vec::new(),
         endpoint: EndpointSpec { id: "predict".into(), kind: None },
+        headers: Default::default(),
         body: json!({"features": {"age": 3}}),
         timeout: std::time::Duration::from_secs(5),
     };
@@ -299,6 +300,7 @@ async fn the_vendors_own_model_takes_what_is_sent() {
     world.update().await.unwrap();
     let query = ServiceQuery {
         endpoint: EndpointSpec { id: "predict".into(), kind: None },
+        headers: Default::default(),
         body: json!({"features": {"age": 3}}),
         headers: Vec::new(),
         timeout: std::time::Duration::from_secs(5),

@@ -15,14 +15,12 @@ const USER: &str = "00000000-0000-0000-0000-000000000000";
 /// What a client without a token is told; None for one with a token of this registry's.
 pub(super) fn gate(asked: &Asked, base: &str) -> Option<Reply> {
     let open = asked.bearer().is_some_and(|token| token.starts_with("e30."));
-    let challenge = format!("Bearer realm=\"{base}/oauth2/token\",service=\"{}\"", service(base));
+    let challenge = format!("Bearer realm=\"{base}/oauth2/token\",service=\"{}\"", SERVICE);
     (!open).then(|| Reply::json(401, json!({"errors": [{"code": "UNAUTHORIZED"}]})).with("www-authenticate", challenge))
 }
 
-/// The registry's name: where it is.
-fn service(base: &str) -> &str {
-    base.trim_start_matches("http://")
-}
+/// The registry's name, wherever it is reached.
+const SERVICE: &str = super::REGISTRY;
 
 fn token(azure: &Azure, scope: &str) -> Option<Reply> {
     let mut parts = scope.split(':');
@@ -45,7 +43,7 @@ fn by_login(azure: &Azure, asked: &Asked) -> Option<Reply> {
     token(azure, asked.parameter("scope")?)
 }
 
-pub(super) fn answer(azure: &Azure, asked: &Asked, base: &str) -> Reply {
+pub(super) fn answer(azure: &Azure, asked: &Asked) -> Reply {
     if asked.method == "GET" {
         return by_login(azure, asked)
             .unwrap_or_else(|| Reply::json(401, json!({"errors": [{"code": "UNAUTHORIZED"}]})));
@@ -54,7 +52,7 @@ pub(super) fn answer(azure: &Azure, asked: &Asked, base: &str) -> Reply {
     let refused = |status: u16, message: &str| {
         Reply::json(status, json!({"errors": [{"code": "UNAUTHORIZED", "message": message}]}))
     };
-    if field("service") != service(base) {
+    if field("service") != SERVICE {
         return refused(401, "service");
     }
     match (asked.path.last().map(String::as_str), field("grant_type").as_str()) {

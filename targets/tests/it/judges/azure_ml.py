@@ -4,7 +4,7 @@ import re
 import sys
 
 from azure.mgmt.machinelearningservices import models
-from azure.mgmt.machinelearningservices._serialization import Deserializer, Serializer
+from azure.mgmt.machinelearningservices._serialization import Deserializer
 from azure.mgmt.machinelearningservices.operations import (
     _environment_versions_operations,
     _online_deployments_operations,
@@ -12,7 +12,7 @@ from azure.mgmt.machinelearningservices.operations import (
 )
 
 CLASSES = {name: value for name, value in vars(models).items() if isinstance(value, type)}
-DESERIALIZER, SERIALIZER = Deserializer(CLASSES), Serializer(CLASSES)
+DESERIALIZER = Deserializer(CLASSES)
 WORKSPACE = r"/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/Microsoft\.MachineLearningServices/workspaces/([^/]+)"
 E = r"/onlineEndpoints/(?P<endpoint>[^/]+)"
 D = E + r"/deployments/(?P<deployment>[^/]+)"
@@ -62,14 +62,32 @@ def judge(call, problems, judged):
 def body(call, model, problems):
     """Every name is the model's, every value survives the way there and back, and validation passes."""
     read = DESERIALIZER(model, call["body"])
-    read.validate()
-    errors = read.validate()
-    problems.extend(f"{call['path']}: {error}" for error in errors)
-    # A client makes the very type that it was told.
-    properties = read.properties
-    errors = properties.validate() if properties is not None and hasattr(properties, "validate") else []
-    problems.extend(f"{call['path']}: properties: {error}" for error in errors)
+    validate(read, call["path"], problems)
     lost(call["body"], read.serialize(keep_readonly=True), call["path"], problems)
+
+
+def validate(value, path, problems):
+    """The rules that the vendor wrote beside each attribute."""
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            validate(item, path, problems)
+    if isinstance(value, dict):
+        for item in value.values():
+            validate(item, path, problems)
+    if not hasattr(value, "_attribute_map"):
+        return
+    for attribute in value._attribute_map:
+        found, rules = getattr(value, attribute, None), value._validation.get(attribute, {})
+        here = f"{path}/{attribute}"
+        if rules.get("required") and found is None:
+            problems.append(f"{here} is required")
+        if rules.get("readonly") and found is not None:
+            problems.append(f"{here} is the platform's to write")
+        if found is not None and "pattern" in rules and not re.search(rules["pattern"], str(found)):
+            problems.append(f"{here}: {found!r} does not match {rules['pattern']}")
+        if found is not None and "min_length" in rules and len(found) < rules["min_length"]:
+            problems.append(f"{here} is too short")
+        validate(found, here, problems)
 
 
 def lost(sent, kept, path, problems):
