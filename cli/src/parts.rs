@@ -44,8 +44,8 @@ impl Parts {
             tracing::warn!(keys = ?unknown, "SECRET_KEY_UNKNOWN: secrets are sealed with master keys that are not here");
         }
         let packages = package_store(config)?;
-        let targets =
-            Targets::on_host(config.nodes.http()?, config.targets.clone()).map_err(|error| Failure::new("INTERNAL", error.to_string()))?;
+        let targets = Targets::on_host(config.nodes.http()?, config.targets.clone())
+            .map_err(|error| Failure::new("INTERNAL", error.to_string()))?;
         let (queue, bell) = match redis {
             Some(redis) => {
                 (Queue::redis(redis.clone(), &config.queue.prefix), Bell::redis(&redis, &config.queue.prefix))

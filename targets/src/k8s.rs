@@ -52,8 +52,8 @@ use crate::{
     on_node::OnNode,
     spec::InfrastructureSpec,
     target::{
-        Description, Difference, Half, Look, NodeReport, Preview, Receipt, Secrets, ServiceAnswer, ServiceQuery, Services,
-        Target, Work,
+        Description, Difference, Half, Look, NodeReport, Preview, Receipt, Secrets, ServiceAnswer, ServiceQuery,
+        Services, Target, Work,
     },
     tools::Tools,
 };

@@ -84,7 +84,8 @@ async fn whole_api_deployer(size: Size) {
     let scratch = Scratch::new("services");
     let (folder, config) = (scratch.path().join("models"), scratch.at("slipway.toml"));
     std::fs::create_dir(&folder).unwrap();
-    std::fs::write(&config, format!("[targets.shared_folders]\nmodels = {:?}\n", folder.display().to_string())).unwrap();
+    std::fs::write(&config, format!("[targets.shared_folders]\nmodels = {:?}\n", folder.display().to_string()))
+        .unwrap();
     let mut nodes = Vec::new();
     for _ in 0..2 {
         let node = ApiNode::builder().admin_key(NODE_KEY).packages(&folder);

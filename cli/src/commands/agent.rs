@@ -26,7 +26,8 @@ pub(crate) async fn run(args: AgentArgs) -> Result<(), Failure> {
         return refused("CONFIG_INVALID", message, "key-sha256");
     };
     if !args.listen.ip().is_loopback() && !args.plain_http {
-        let message = "the agent speaks plain HTTP: put a TLS proxy before it and listen on loopback, or say --plain-http";
+        let message =
+            "the agent speaks plain HTTP: put a TLS proxy before it and listen on loopback, or say --plain-http";
         return refused("CONFIG_INVALID", message, "listen");
     }
     let folder = args.folder.unwrap_or_default();

@@ -58,7 +58,10 @@ const DONE: &[(&str, &str)] = &[
     ("setGroupRights", "(name: \"see\", mayPublishServices: true)"),
     ("createPublishedService", "(id: \"s\")"),
     ("updatePublishedService", "(input: {id: \"s\", expectedVersion: 1, name: \"N\"})"),
-    ("createServiceDeployment", "(input: {id: \"sd\", serviceId: \"fraud\", infrastructureId: \"NODES\", version: \"v1\"})"),
+    (
+        "createServiceDeployment",
+        "(input: {id: \"sd\", serviceId: \"fraud\", infrastructureId: \"NODES\", version: \"v1\"})",
+    ),
     ("deleteServiceVersion", "(serviceId: \"fraud\", version: \"v2\")"),
     ("deletePublishedService", "(id: \"s\")"),
     ("setHookLimit", "(limit: 5)"),

@@ -110,7 +110,10 @@ impl Azure {
         if !by_secret && !by_machine {
             return refusal(401, "invalid_client", "invalid client secret provided");
         }
-        Reply::json(200, json!({"token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599, "access_token": TOKEN}))
+        Reply::json(
+            200,
+            json!({"token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599, "access_token": TOKEN}),
+        )
     }
 }
 
@@ -122,7 +125,9 @@ pub(super) fn refused(status: u16, code: &str, message: &str) -> Reply {
 impl StandIn for Azure {
     fn answer(&self, asked: &Asked, base: &str) -> Reply {
         match asked.segments()[..] {
-            [tenant, "oauth2", "v2.0", "token"] if asked.method == "POST" && tenant == self.settings.tenant => self.token(asked),
+            [tenant, "oauth2", "v2.0", "token"] if asked.method == "POST" && tenant == self.settings.tenant => {
+                self.token(asked)
+            }
             ["oauth2", "exchange" | "token"] if asked.method == "POST" => registry::answer(self, asked),
             ["score", endpoint] if asked.method == "POST" => self.lock().score(endpoint, asked),
             _ if asked.bearer() != Some(TOKEN) => {

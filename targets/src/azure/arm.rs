@@ -163,9 +163,10 @@ impl Arm {
                     // What a `Location` leads to is the resource itself once it is there.
                     "succeeded" | "" => Progress::Succeeded,
                     "failed" => Progress::Failed(said(&value)),
-                    "canceled" | "cancelled" => {
-                        Progress::Failed(Said { code: "Canceled".to_owned(), message: "Somebody cancelled it.".to_owned() })
-                    }
+                    "canceled" | "cancelled" => Progress::Failed(Said {
+                        code: "Canceled".to_owned(),
+                        message: "Somebody cancelled it.".to_owned(),
+                    }),
                     _ => Progress::Running(answer.retry_after()),
                 },
                 None => Progress::Succeeded,
@@ -189,7 +190,8 @@ impl Arm {
         let named = answer.header(ASYNC_OPERATION).or_else(|| answer.header(LOCATION));
         // Kept only if it may be asked later: it goes into the run's notes.
         let own = |text: &&str| {
-            text.len() <= MAX_OPERATION && self.node.url().named(text).is_some_and(|url| same_place(self.node.url().as_str(), &url))
+            text.len() <= MAX_OPERATION
+                && self.node.url().named(text).is_some_and(|url| same_place(self.node.url().as_str(), &url))
         };
         let url = named.filter(own).map(str::to_owned);
         Ok(Operation { url, retry_after: answer.retry_after().map(|wait| wait.as_secs()) })

@@ -92,8 +92,10 @@ impl AzureSettings {
             return Err(Failure::new(codes::CONNECTION_UNFIT, message));
         };
         if connection.kind != KIND {
-            let message =
-                format!("Connection {} is of type {}, and one of type {KIND} is needed.", connection.id, connection.kind);
+            let message = format!(
+                "Connection {} is of type {}, and one of type {KIND} is needed.",
+                connection.id, connection.kind
+            );
             return Err(Failure::new(codes::CONNECTION_UNFIT, message));
         }
         serde_json::from_value(Value::Object(connection.settings.clone())).map_err(|error| {
@@ -169,7 +171,11 @@ impl Azure {
         &self.tools.http
     }
 
-    async fn sign_in(&self, settings: &AzureSettings, opener: Opener<'_>) -> Result<engine::secrets::Secret, StepError> {
+    async fn sign_in(
+        &self,
+        settings: &AzureSettings,
+        opener: Opener<'_>,
+    ) -> Result<engine::secrets::Secret, StepError> {
         if settings.authentication == Authentication::WorkloadIdentity {
             let host = &self.tools.host;
             ambient::lent(host)?;

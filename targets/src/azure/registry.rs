@@ -1,11 +1,12 @@
 //! Logins for Azure Container Registry: a management token is exchanged for the registry's own.
 
-use engine::{failure::{Failure, StepError}, secrets::Secret};
+use engine::{
+    failure::{Failure, StepError},
+    secrets::Secret,
+};
 use serde::Deserialize;
 
-use super::{
-    connection::{Azure, AzureSettings},
-};
+use super::connection::{Azure, AzureSettings};
 use crate::{
     codes,
     http::{Auth, Body, CallError, Exchange, Method, Node, Request, Said},
@@ -52,7 +53,8 @@ impl Registry {
         let who = "The container registry";
         let node = azure.tools.http.platform(who, url.clone(), Auth::Signed(vec![token]));
         let path = ["oauth2", "exchange"];
-        let answer = node.exchange(Request { body: Body::Form(form), ..Request::new(Method::POST, &path, doing) }).await?;
+        let answer =
+            node.exchange(Request { body: Body::Form(form), ..Request::new(Method::POST, &path, doing) }).await?;
         if !answer.succeeded() {
             return Err(refused(&answer, doing).into());
         }
@@ -117,7 +119,10 @@ fn refused(answer: &Exchange, doing: &str) -> CallError {
     });
     let error = answer.refused(doing, &said.unwrap_or_default());
     if answer.status == 401 {
-        let message = format!("{} Check that the credentials may use the registry (AcrPush) and that it takes management tokens.", error.failure.message);
+        let message = format!(
+            "{} Check that the credentials may use the registry (AcrPush) and that it takes management tokens.",
+            error.failure.message
+        );
         return CallError { failure: Failure { message, code: codes::NODE_KEY_REJECTED, ..error.failure }, ..error };
     }
     error

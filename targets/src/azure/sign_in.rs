@@ -49,18 +49,29 @@ impl SignIn<'_> {
         match self.settings.authentication {
             Authentication::ClientSecret => match &self.settings.client_secret {
                 Some(secret) => opener.open(secret).await,
-                None => Err(Failure::new(codes::SETTING_MISSING, "connection.clientSecret: the client secret is missing. Enter it.").permanent()),
+                None => Err(Failure::new(
+                    codes::SETTING_MISSING,
+                    "connection.clientSecret: the client secret is missing. Enter it.",
+                )
+                .permanent()),
             },
             Authentication::WorkloadIdentity => {
                 let said = &self.azure.tools.host.federated_token_file;
-                let path = if said.as_os_str().is_empty() { std::env::var_os(TOKEN_FILE).map(PathBuf::from) } else { Some(said.clone()) };
+                let path = if said.as_os_str().is_empty() {
+                    std::env::var_os(TOKEN_FILE).map(PathBuf::from)
+                } else {
+                    Some(said.clone())
+                };
                 let path = path.ok_or_else(|| {
                     let message = format!("The machine that Slipway runs on has no identity of its own: {TOKEN_FILE} is not set. Its operator has to look.");
                     Failure::new(codes::AMBIENT_CREDENTIALS_MISSING, message)
                 })?;
                 let bytes = ambient::file(&path, "The federated token").await?;
                 let text = String::from_utf8(bytes).map_err(|_| {
-                    Failure::new(codes::AMBIENT_CREDENTIALS_MISSING, "The federated token's file is no text. The operator has to look.")
+                    Failure::new(
+                        codes::AMBIENT_CREDENTIALS_MISSING,
+                        "The federated token's file is no text. The operator has to look.",
+                    )
                 })?;
                 Ok(Secret::from(text.trim().to_owned()))
             }
@@ -85,22 +96,35 @@ impl SignIn<'_> {
         let url = self.azure.url(settings.authority()).map_err(CallError::reported)?;
         let node = self.azure.tools.http.platform("Microsoft's identity platform", url, Auth::Signed(vec![credential]));
         let path = [settings.tenant_id.as_str(), "oauth2", "v2.0", "token"];
-        let answer = node.exchange(Request { body: Body::Form(form), ..Request::new(Method::POST, &path, doing) }).await?;
+        let answer =
+            node.exchange(Request { body: Body::Form(form), ..Request::new(Method::POST, &path, doing) }).await?;
         if answer.succeeded() {
             let Answer { access_token, expires_in } = answer.json(doing)?;
             return Ok(Fresh { token: access_token, expires_in });
         }
         let said = answer.value().map(|value| Said {
             code: value["error"].as_str().unwrap_or_default().to_owned(),
-            message: value["error_description"].as_str().unwrap_or_default().lines().next().unwrap_or_default().to_owned(),
+            message: value["error_description"]
+                .as_str()
+                .unwrap_or_default()
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
         });
         let said = said.unwrap_or_default();
         let error = answer.refused(doing, &said);
         // OAuth 2.0 says 400 for most of what is wrong with a client.
-        let of_client = matches!(said.code.as_str(), "invalid_client" | "invalid_grant" | "unauthorized_client" | "invalid_request");
+        let of_client = matches!(
+            said.code.as_str(),
+            "invalid_client" | "invalid_grant" | "unauthorized_client" | "invalid_request"
+        );
         if answer.status == 400 && of_client {
             let message = error.failure.message.clone();
-            let failure = Failure::new(codes::NODE_KEY_REJECTED, format!("{message} Check tenant, client id and secret of the connection."));
+            let failure = Failure::new(
+                codes::NODE_KEY_REJECTED,
+                format!("{message} Check tenant, client id and secret of the connection."),
+            );
             return Err(CallError { failure, ..error });
         }
         Err(error)

@@ -29,7 +29,12 @@ fn tags(spec: &DeploySpec, settings: &Settings) -> Map<String, Value> {
 }
 
 /// The endpoint as it is to be. What is there already, and is none of ours, stays.
-pub(super) fn endpoint(spec: &DeploySpec, settings: &Settings, there: Option<&Value>, traffic: Option<&Traffic>) -> Value {
+pub(super) fn endpoint(
+    spec: &DeploySpec,
+    settings: &Settings,
+    there: Option<&Value>,
+    traffic: Option<&Traffic>,
+) -> Value {
     let there = there.cloned().unwrap_or_else(|| json!({}));
     let object = |key: &str| there[key].as_object().cloned().unwrap_or_default();
     let mut body = Map::new();

@@ -94,7 +94,10 @@ pub(super) async fn bring(
     let body = body(there.as_ref());
     let purpose = names::hash([body.to_string()], 32);
     if noted.is_some_and(|noted| noted.purpose == purpose && noted.operation.is_some()) && there.is_some() {
-        let message = format!("Azure said yes to changing {}, and does not show it. Look at it there, then update again.", resource.what);
+        let message = format!(
+            "Azure said yes to changing {}, and does not show it. Look at it there, then update again.",
+            resource.what
+        );
         return Err(Failure::new(codes::NODE_EFFECT_MISSING, message).retryable(None));
     }
     let mut asked = Asked { run: run.run(), purpose, operation: None };
@@ -113,16 +116,13 @@ pub(super) async fn bring(
 }
 
 /// Takes a resource of ours away. One that is not there is away.
-pub(super) async fn away(
-    s: &Session<'_>,
-    run: &dyn StepContext,
-    resource: &Resource<'_>,
-) -> Result<Flow, StepError> {
+pub(super) async fn away(s: &Session<'_>, run: &dyn StepContext, resource: &Resource<'_>) -> Result<Flow, StepError> {
     const GONE: &str = "gone";
     let note = format!("{}.gone", resource.note);
     let noted = asked(run, &note).filter(|noted| noted.purpose == GONE);
     let doing = format!("deleting {}", resource.what);
-    let deleting = Resource { note: note.clone(), what: resource.what.clone(), path: resource.path.clone(), logs: None };
+    let deleting =
+        Resource { note: note.clone(), what: resource.what.clone(), path: resource.path.clone(), logs: None };
     if let Some(wait) = followed(s, run, &deleting, noted.as_ref()).await? {
         return Ok(Flow::Wait(wait));
     }
@@ -177,7 +177,8 @@ async fn failed(s: &Session<'_>, run: &dyn StepContext, resource: &Resource<'_>,
     if let Some(deployment) = resource.logs
         && let Some(log) = s.logs(deployment).await
     {
-        let lines: Vec<String> = log.lines().map(|line| s.arm.clean(line, 500)).filter(|line| !line.is_empty()).collect();
+        let lines: Vec<String> =
+            log.lines().map(|line| s.arm.clean(line, 500)).filter(|line| !line.is_empty()).collect();
         run.log(Audience::Everyone, tail(&lines, usize::MAX, LOG_CHARS)).await;
         message.push_str(&format!(" The container's last words:\n{}", tail(&lines, TAIL_LINES, TAIL_CHARS)));
     }

@@ -10,7 +10,10 @@ use crate::{
         rights,
     },
     codes,
-    managed::{opener::{Opener, told}, problems::Problems},
+    managed::{
+        opener::{Opener, told},
+        problems::Problems,
+    },
     spec::InfrastructureSpec,
     target::{NodeReport, Secrets},
 };
@@ -48,7 +51,9 @@ pub(super) async fn check(
         let opener = Opener::Look(secrets);
         let arm = azure.arm(&connection, opener).await.map_err(told)?;
         let repository = format!("{}/any", settings.repository_prefix);
-        rights(azure, &arm, &names::workspace(&settings), &connection, opener, &repository, &mut problems).await.map_err(told)?;
+        rights(azure, &arm, &names::workspace(&settings), &connection, opener, &repository, &mut problems)
+            .await
+            .map_err(told)?;
     }
     Ok(NodeReport {
         node_id: Some(settings.workspace).filter(|name| !name.is_empty()),
@@ -74,7 +79,8 @@ pub(super) async fn rights(
     match arm.get(workspace, API_VERSION, "reading the workspace").await {
         Ok(Some(_)) => {}
         Ok(None) => {
-            let message = format!("There is no workspace {name} in this resource group, or the credentials may not see it.");
+            let message =
+                format!("There is no workspace {name} in this resource group, or the credentials may not see it.");
             problems.add(&codes::PLATFORM_RESOURCE_MISSING, message);
             return Ok(());
         }
@@ -100,7 +106,10 @@ pub(super) async fn rights(
     match pushable.await {
         Ok(missing) => {
             for action in missing {
-                let message = format!("The credentials lack the right to {action} in the registry {} (role AcrPush).", connection.registry);
+                let message = format!(
+                    "The credentials lack the right to {action} in the registry {} (role AcrPush).",
+                    connection.registry
+                );
                 problems.add(&codes::RIGHTS_MISSING, message);
             }
         }

@@ -28,20 +28,29 @@ pub(super) async fn observe(s: &Session<'_>) -> Result<OnNode, Failure> {
     match state(&endpoint) {
         State::Ready => {}
         State::AtWork => trouble(false, codes::SERVICE_STARTING, "Azure is changing the endpoint.".to_owned()),
-        State::Failed => trouble(true, codes::PLATFORM_FAILED, "Azure failed at the endpoint. Update again.".to_owned()),
+        State::Failed => {
+            trouble(true, codes::PLATFORM_FAILED, "Azure failed at the endpoint. Update again.".to_owned())
+        }
     }
     for name in live.keys() {
         let there = deployments.iter().find(|there| there["name"] == name.as_str());
         let said = s.arm.clean(name, 100);
         match there.map(state) {
             Some(State::Ready) => {}
-            Some(State::AtWork) => trouble(false, codes::SERVICE_STARTING, format!("Azure is changing deployment {said}.")),
-            Some(State::Failed) => trouble(true, codes::PLATFORM_FAILED, format!("Azure failed at deployment {said}. Update again.")),
-            None => trouble(true, codes::PLATFORM_RESOURCE_MISSING, format!("Deployment {said} gets traffic and is not there. Update again.")),
+            Some(State::AtWork) => {
+                trouble(false, codes::SERVICE_STARTING, format!("Azure is changing deployment {said}."))
+            }
+            Some(State::Failed) => {
+                trouble(true, codes::PLATFORM_FAILED, format!("Azure failed at deployment {said}. Update again."))
+            }
+            None => trouble(
+                true,
+                codes::PLATFORM_RESOURCE_MISSING,
+                format!("Deployment {said} gets traffic and is not there. Update again."),
+            ),
         }
     }
-    let service =
-        OnService { enabled: !live.is_empty(), versions, urls: service_urls(&endpoint), troubles };
+    let service = OnService { enabled: !live.is_empty(), versions, urls: service_urls(&endpoint), troubles };
     let active_bundle = Some(&service.versions[..]).filter(|all| all.len() == 1).map(|all| all[0].version.clone());
     Ok(OnNode { exists: true, active_bundle, service: Some(service), ..OnNode::default() })
 }
@@ -85,21 +94,32 @@ pub(super) async fn drift(s: &Session<'_>, receipt: &Receipt) -> Result<Vec<Diff
     };
     let wanted = left.facts.get("deployments").cloned().unwrap_or_default();
     differ("the traffic", json!(bodies::traffic(&endpoint)), wanted);
-    differ("the authentication of queries", endpoint["properties"]["authMode"].clone(), json!(s.settings.auth_mode.as_str()));
+    differ(
+        "the authentication of queries",
+        endpoint["properties"]["authMode"].clone(),
+        json!(s.settings.auth_mode.as_str()),
+    );
     for there in s.deployments().await? {
         let name = there["name"].as_str().unwrap_or_default();
         if !bodies::traffic(&endpoint).contains_key(name) {
             continue;
         }
         differ(&format!("deployment {name}"), there["properties"]["provisioningState"].clone(), json!("Succeeded"));
-        differ(&format!("the instances of deployment {name}"), there["sku"]["capacity"].clone(), json!(s.settings.instances));
+        differ(
+            &format!("the instances of deployment {name}"),
+            there["sku"]["capacity"].clone(),
+            json!(s.settings.instances),
+        );
     }
     Ok(found)
 }
 
 pub(super) async fn preview(azure: &Azure, look: Look<'_>) -> Result<Preview, Failure> {
-    let (problems, session) = validate::problems(azure, look.spec, crate::managed::opener::Opener::Look(look.secrets)).await.map_err(crate::managed::opener::told)?;
-    let mut preview = Preview { bundle: look.spec.package.bundle_id.clone(), problems: problems.0, ..Preview::default() };
+    let (problems, session) = validate::problems(azure, look.spec, crate::managed::opener::Opener::Look(look.secrets))
+        .await
+        .map_err(crate::managed::opener::told)?;
+    let mut preview =
+        Preview { bundle: look.spec.package.bundle_id.clone(), problems: problems.0, ..Preview::default() };
     let Some(s) = session else { return Ok(preview) };
     let endpoint = match s.endpoint().await {
         Ok(endpoint) => endpoint,

@@ -13,7 +13,10 @@ use super::{
     session::Session,
     verify::clear,
 };
-use crate::{codes, managed::{Flow, flowing, ready}};
+use crate::{
+    codes,
+    managed::{Flow, flowing, ready},
+};
 
 pub(super) async fn switch_off(s: &Session<'_>, run: &dyn StepContext) -> StepResult {
     note_prior(s, run).await?;

@@ -29,18 +29,27 @@ pub(super) async fn query(azure: &Azure, s: &Session<'_>, query: &ServiceQuery) 
     };
     let node = azure.tools_http().platform("The endpoint", url, Auth::Bearer(Secret::from(key)));
     let doing = "querying the endpoint";
-    let request = Request { body: Body::Json(query.body.clone()), timeout: Some(query.timeout), ..Request::new(Method::POST, &[], doing) };
+    let request = Request {
+        body: Body::Json(query.body.clone()),
+        timeout: Some(query.timeout),
+        ..Request::new(Method::POST, &[], doing)
+    };
     let answer = node.exchange(request).await?;
-    let body = answer.value().unwrap_or_else(|| Value::String(answer.clean(&String::from_utf8_lossy(&answer.body), 10_000)));
+    let body =
+        answer.value().unwrap_or_else(|| Value::String(answer.clean(&String::from_utf8_lossy(&answer.body), 10_000)));
     Ok(ServiceAnswer { status: answer.status, body })
 }
 
 /// The endpoint's key goes over TLS, or to where the connection's credentials went anyway.
 fn refuse_elsewhere(s: &Session<'_>, url: &NodeUrl) -> Result<(), Failure> {
-    let of = |text: &str| url::Url::parse(text).ok().map(|url| (url.scheme().to_owned(), url.host_str().map(str::to_owned)));
+    let of =
+        |text: &str| url::Url::parse(text).ok().map(|url| (url.scheme().to_owned(), url.host_str().map(str::to_owned)));
     let there = of(url.as_str());
     if there.as_ref().is_some_and(|(scheme, _)| scheme == "https") || there == of(s.connection.management()) {
         return Ok(());
     }
-    Err(Failure::new(codes::NODE_URL_INVALID, "Azure named an address for queries that is not https. Slipway does not send the endpoint's key there."))
+    Err(Failure::new(
+        codes::NODE_URL_INVALID,
+        "Azure named an address for queries that is not https. Slipway does not send the endpoint's key there.",
+    ))
 }

@@ -27,7 +27,10 @@ pub(super) async fn restore(s: &Session<'_>, run: &dyn StepContext) -> StepResul
     let runs = |name: &str| there.iter().any(|one| one["name"] == name && state(one) == State::Ready);
     let gone: Vec<&str> = prior.traffic.keys().map(String::as_str).filter(|name| !runs(name)).collect();
     if !gone.is_empty() {
-        let message = format!("What was live before does not run any more in Azure: {}. Update to a version that works.", gone.join(", "));
+        let message = format!(
+            "What was live before does not run any more in Azure: {}. Update to a version that works.",
+            gone.join(", ")
+        );
         return Err(Failure::new(codes::PLATFORM_RESOURCE_MISSING, message).permanent());
     }
     let live = ready!(endpoint(s, run, Some(&prior.traffic)).await?);

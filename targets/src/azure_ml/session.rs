@@ -96,7 +96,9 @@ impl<'a> Session<'a> {
     pub(super) async fn endpoint(&self) -> Result<Option<Value>, CallError> {
         let found = self.arm.get(&self.endpoint_path(), API_VERSION, "reading the endpoint").await?;
         match found {
-            Some(endpoint) if !self.is_ours(&endpoint) => Err(CallError::reported(self.taken("endpoint", &self.endpoint))),
+            Some(endpoint) if !self.is_ours(&endpoint) => {
+                Err(CallError::reported(self.taken("endpoint", &self.endpoint)))
+            }
             found => Ok(found),
         }
     }
@@ -121,7 +123,10 @@ impl<'a> Session<'a> {
         let images: std::collections::BTreeMap<String, String> = notes::read(run, IMAGES).unwrap_or_default();
         let probabilities: Vec<f64> = self.service.versions.iter().map(|one| one.probability).collect();
         let percents = shares::percents(&probabilities).ok_or_else(|| {
-            Failure::new(codes::VERSIONS_TOO_MANY, format!("This platform takes 1 to {} versions at once.", shares::MOST))
+            Failure::new(
+                codes::VERSIONS_TOO_MANY,
+                format!("This platform takes 1 to {} versions at once.", shares::MOST),
+            )
         })?;
         let planned = |(version, percent): (&'a ServiceVersionSpec, u32)| {
             let image = images.get(&version.version).cloned().ok_or_else(|| {

@@ -2,15 +2,14 @@
 
 use engine::failure::{StepError, StepOutcome, StepResult};
 
-use super::{
-    check, names,
-    session::Session,
-    settings::Settings,
-};
+use super::{check, names, session::Session, settings::Settings};
 use crate::{
     azure::connection::{Azure, AzureSettings},
     codes,
-    managed::{opener::Opener, problems::{self, Problems}},
+    managed::{
+        opener::Opener,
+        problems::{self, Problems},
+    },
     spec::DeploySpec,
     target::Work,
 };
@@ -39,7 +38,8 @@ pub(super) async fn problems<'a>(
         Ok(connection) => connection.problems(&mut found),
         Err(failure) => found.take(failure),
     }
-    let of_place = [codes::SETTING_MISSING, codes::SETTINGS_UNREADABLE, codes::CONNECTION_UNFIT, codes::SERVICE_EXPECTED];
+    let of_place =
+        [codes::SETTING_MISSING, codes::SETTINGS_UNREADABLE, codes::CONNECTION_UNFIT, codes::SERVICE_EXPECTED];
     if found.0.iter().any(|one| of_place.iter().any(|code| code.as_str() == one.code)) {
         return Ok((found, None));
     }
@@ -57,6 +57,15 @@ pub(super) async fn problems<'a>(
         Err(error) => return Err(error.into()),
     }
     let repository = super::push::repository(&session);
-    check::rights(azure, &session.arm, &names::workspace(&session.settings), &session.connection, opener, &repository, &mut found).await?;
+    check::rights(
+        azure,
+        &session.arm,
+        &names::workspace(&session.settings),
+        &session.connection,
+        opener,
+        &repository,
+        &mut found,
+    )
+    .await?;
     Ok((found, Some(session)))
 }

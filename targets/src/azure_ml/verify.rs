@@ -23,7 +23,8 @@ pub(super) async fn verify(s: &Session<'_>, run: &dyn StepContext) -> StepResult
     let endpoint = s.endpoint().await?;
     let deployments = s.deployments().await?;
     let differences = differences(&plan, endpoint.as_ref(), &deployments);
-    let mut warnings: Vec<String> = differences.iter().map(|one| format!("{} is not as it should be.", one.what)).collect();
+    let mut warnings: Vec<String> =
+        differences.iter().map(|one| format!("{} is not as it should be.", one.what)).collect();
     if differences.is_empty() {
         let keep: Vec<&str> = plan.iter().map(|one| one.name.as_str()).collect();
         match clear(s, run, endpoint.as_ref(), &deployments, &keep).await {
@@ -65,10 +66,9 @@ fn differences(plan: &[Planned<'_>], endpoint: Option<&Value>, deployments: &[Va
 }
 
 fn receipt(s: &Session<'_>, plan: &[Planned<'_>], endpoint: Option<&Value>, differences: Vec<Difference>) -> Receipt {
-    let versions = plan.iter().map(|one| VersionShare {
-        version: one.version.version.clone(),
-        probability: f64::from(one.percent) / 100.0,
-    });
+    let versions = plan
+        .iter()
+        .map(|one| VersionShare { version: one.version.version.clone(), probability: f64::from(one.percent) / 100.0 });
     let images: serde_json::Map<String, Value> =
         plan.iter().map(|one| (one.version.version.clone(), json!(one.image))).collect();
     let facts = [

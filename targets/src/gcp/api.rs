@@ -209,7 +209,9 @@ mod tests {
     fn only_names_of_operations_are_followed() {
         let name = "projects/1/locations/l/endpoints/e/operations/5";
         assert_eq!(operation(&json!({"name": name})).as_deref(), Some(name));
-        for bad in ["projects/1/endpoints/2", "/operations/1", "projects/../x/operations/1", "projects/1?a=/operations/1", ""] {
+        for bad in
+            ["projects/1/endpoints/2", "/operations/1", "projects/../x/operations/1", "projects/1?a=/operations/1", ""]
+        {
             assert_eq!(operation(&json!({"name": bad})), None, "{bad}");
         }
     }

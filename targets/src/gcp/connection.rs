@@ -74,8 +74,10 @@ impl GcpSettings {
             return Err(Failure::new(codes::CONNECTION_UNFIT, message));
         };
         if connection.kind != KIND {
-            let message =
-                format!("Connection {} is of type {}, and one of type {KIND} is needed.", connection.id, connection.kind);
+            let message = format!(
+                "Connection {} is of type {}, and one of type {KIND} is needed.",
+                connection.id, connection.kind
+            );
             return Err(Failure::new(codes::CONNECTION_UNFIT, message));
         }
         serde_json::from_value(Value::Object(connection.settings.clone())).map_err(|error| {
@@ -137,7 +139,11 @@ impl Gcp {
     }
 
     /// The resource manager, signed in.
-    pub(crate) async fn resource_manager(&self, settings: &GcpSettings, opener: Opener<'_>) -> Result<Google, StepError> {
+    pub(crate) async fn resource_manager(
+        &self,
+        settings: &GcpSettings,
+        opener: Opener<'_>,
+    ) -> Result<Google, StepError> {
         self.api("Google Cloud's resource manager", settings, settings.resource_manager(), opener).await
     }
 

@@ -51,14 +51,17 @@ struct Format {
 }
 
 fn unfit(problem: &str) -> Failure {
-    let message = format!("The credentials of the machine that Slipway runs on can't be used: {problem} Its operator has to look.");
+    let message = format!(
+        "The credentials of the machine that Slipway runs on can't be used: {problem} Its operator has to look."
+    );
     Failure::new(codes::AMBIENT_CREDENTIALS_MISSING, message)
 }
 
 impl ExternalAccount {
     /// Reads the file.
     pub(super) fn parse(file: &[u8]) -> Result<Self, Failure> {
-        serde_json::from_slice(file).map_err(|error| unfit("the file is no external account.").detail(error.to_string()))
+        serde_json::from_slice(file)
+            .map_err(|error| unfit("the file is no external account.").detail(error.to_string()))
     }
 
     /// The machine's own token, as its platform gives it.
@@ -69,9 +72,14 @@ impl ExternalAccount {
                 ambient::file(file, "The file with the machine's token").await.map_err(CallError::reported)?
             }
             (None, Some(url)) => self.fetched(gcp, url).await?,
-            _ => return Err(CallError::reported(unfit("its credential_source names neither a file nor a url, or both."))),
+            _ => {
+                return Err(CallError::reported(unfit(
+                    "its credential_source names neither a file nor a url, or both.",
+                )));
+            }
         };
-        let text = String::from_utf8(bytes).map_err(|_| CallError::reported(unfit("the machine's token is no text.")))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| CallError::reported(unfit("the machine's token is no text.")))?;
         let text = Secret::from(text);
         let token = if source.format.kind == "json" {
             let value: Value = serde_json::from_str(text.expose()).unwrap_or_default();

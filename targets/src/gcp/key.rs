@@ -46,9 +46,8 @@ impl ServiceAccountKey {
     /// Reads a key's file.
     pub(super) fn parse(file: &str) -> Result<Self, Failure> {
         // What the parser says could hold a piece of the key.
-        serde_json::from_str(file).map_err(|error| {
-            unfit(&format!("no JSON of a key, at line {}, column {}", error.line(), error.column()))
-        })
+        serde_json::from_str(file)
+            .map_err(|error| unfit(&format!("no JSON of a key, at line {}, column {}", error.line(), error.column())))
     }
 
     /// What is exchanged for a token.

@@ -103,7 +103,12 @@ async fn machine(gcp: &Gcp) -> Result<Secret, Failure> {
     })?;
     let bytes = ambient::file(&path, "The file with Google's credentials").await?;
     let text = String::from_utf8(bytes);
-    text.map(Secret::from).map_err(|_| Failure::new(codes::AMBIENT_CREDENTIALS_MISSING, "The file with Google's credentials is no text. The operator has to look."))
+    text.map(Secret::from).map_err(|_| {
+        Failure::new(
+            codes::AMBIENT_CREDENTIALS_MISSING,
+            "The file with Google's credentials is no text. The operator has to look.",
+        )
+    })
 }
 
 /// Where the key is exchanged: what the connection says, else what the key's file says, over https.
@@ -144,7 +149,8 @@ pub(super) async fn oauth(
         return Ok(Fresh { token: access_token, expires_in });
     }
     let text = |value: &serde_json::Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
-    let said = got.value().map(|value| Said { code: text(&value, "error"), message: text(&value, "error_description") });
+    let said =
+        got.value().map(|value| Said { code: text(&value, "error"), message: text(&value, "error_description") });
     let said = said.unwrap_or_default();
     let error = got.refused(doing, &said);
     // OAuth 2.0 says 400 for most of what is wrong with a client.

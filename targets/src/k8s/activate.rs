@@ -127,5 +127,9 @@ pub(super) async fn follow(place: &Place<'_>, run: &dyn StepContext, note: &str)
 
 pub(super) fn patience(place: &Place<'_>) -> Patience {
     let workload = &place.goal.workload;
-    Patience { progress: workload.progress_deadline(), failing: workload.failing_pod(), unplaced: workload.unschedulable() }
+    Patience {
+        progress: workload.progress_deadline(),
+        failing: workload.failing_pod(),
+        unplaced: workload.unschedulable(),
+    }
 }

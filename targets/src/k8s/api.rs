@@ -81,7 +81,8 @@ impl Api {
         let tls = &reach.tls;
         // Clients are dear: one of its own only where the certificates are.
         let own = tls.trust_all || tls.authorities.is_some() || tls.identity.is_some();
-        let node = if own { http.with_tls(tls)?.platform(WHO, url, reach.auth) } else { http.platform(WHO, url, reach.auth) };
+        let node =
+            if own { http.with_tls(tls)?.platform(WHO, url, reach.auth) } else { http.platform(WHO, url, reach.auth) };
         Ok(Self { node, namespace: namespace.to_owned(), identity: reach.identity })
     }
 

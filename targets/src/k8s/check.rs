@@ -3,14 +3,7 @@
 use engine::failure::{Failure, StepError};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{
-    K8s,
-    access::Opener,
-    api::failure,
-    offered::Offered,
-    place, problems, rights,
-    settings::Settings,
-};
+use super::{K8s, access::Opener, api::failure, offered::Offered, place, problems, rights, settings::Settings};
 use crate::{
     codes,
     spec::InfrastructureSpec,
@@ -20,7 +13,11 @@ use crate::{
 /// So many questions are under way at once.
 const AT_ONCE: usize = 8;
 
-pub(super) async fn check(k8s: &K8s, infrastructure: &InfrastructureSpec, secrets: &dyn Secrets) -> Result<NodeReport, Failure> {
+pub(super) async fn check(
+    k8s: &K8s,
+    infrastructure: &InfrastructureSpec,
+    secrets: &dyn Secrets,
+) -> Result<NodeReport, Failure> {
     asked(k8s, infrastructure, secrets).await.map_err(failure)
 }
 
@@ -47,7 +44,9 @@ async fn asked(k8s: &K8s, infrastructure: &InfrastructureSpec, secrets: &dyn Sec
     let answers: Vec<(rights::Right, bool)> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
     let denied: Vec<_> = answers.iter().filter(|(_, may)| !may).map(|(right, _)| right).collect();
     let is_admin = denied.is_empty();
-    all.extend(denied.into_iter().map(|right| format!("The credentials may not {right} in namespace {}.", api.namespace)));
+    all.extend(
+        denied.into_iter().map(|right| format!("The credentials may not {right} in namespace {}.", api.namespace)),
+    );
     for version in ["apps/v1", "authorization.k8s.io/v1"] {
         if !offered.has(version) {
             all.push(format!("The cluster does not offer {version}."));
@@ -56,5 +55,12 @@ async fn asked(k8s: &K8s, infrastructure: &InfrastructureSpec, secrets: &dyn Sec
     if offered.policy().is_none() {
         all.push("The cluster offers no API for disruption budgets.".to_owned());
     }
-    Ok(NodeReport { node_id: Some(api.namespace.clone()), node_type, version: Some(version), identity, is_admin, problems: all })
+    Ok(NodeReport {
+        node_id: Some(api.namespace.clone()),
+        node_type,
+        version: Some(version),
+        identity,
+        is_admin,
+        problems: all,
+    })
 }

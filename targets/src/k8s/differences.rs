@@ -17,7 +17,11 @@ const MOST: usize = 20;
 const MOST_CHARS: usize = 200;
 
 /// Of these manifests and the Secrets. What Secrets hold is not looked at: their names say which content they have, and they can't be changed.
-pub(super) async fn all(place: &Place<'_>, manifests: &[Manifest], secrets: bool) -> Result<Vec<Difference>, StepError> {
+pub(super) async fn all(
+    place: &Place<'_>,
+    manifests: &[Manifest],
+    secrets: bool,
+) -> Result<Vec<Difference>, StepError> {
     let mut differences = Vec::new();
     for manifest in manifests {
         of_one(place, manifest, &mut differences).await?;
@@ -55,8 +59,15 @@ fn presence(what: String) -> Difference {
 
 /// What the server keeps for itself, and our own copy of the manifest.
 fn is_bookkeeping(path: &str) -> bool {
-    const OWN: &[&str] =
-        ["/status", "/metadata/managedFields", "/metadata/resourceVersion", "/metadata/generation", "/metadata/uid", "/metadata/creationTimestamp"].as_slice();
+    const OWN: &[&str] = [
+        "/status",
+        "/metadata/managedFields",
+        "/metadata/resourceVersion",
+        "/metadata/generation",
+        "/metadata/uid",
+        "/metadata/creationTimestamp",
+    ]
+    .as_slice();
     OWN.contains(&path) || path.strip_prefix("/metadata/annotations/") == Some(APPLIED)
         // The Deployment's controller counts its rollouts there.
         || path == "/metadata/annotations/deployment.kubernetes.io/revision"
@@ -106,7 +117,8 @@ mod tests {
     #[test]
     fn differences_are_leaves() {
         let live = json!({"status": {"a": 1}, "metadata": {"generation": 1, "labels": {"x": "1"}}, "spec": {"l": [1, {"b": 2}], "m": [1]}});
-        let would = json!({"metadata": {"generation": 2, "labels": {}}, "spec": {"l": [1, {"b": 3}], "m": [1, 2], "n": true}});
+        let would =
+            json!({"metadata": {"generation": 2, "labels": {}}, "spec": {"l": [1, {"b": 3}], "m": [1, 2], "n": true}});
         let mut found = Vec::new();
         compare(&live, &would, &mut String::new(), &mut found);
         let paths: Vec<_> = found.iter().map(|(path, _, _)| path.as_str()).collect();

@@ -4,7 +4,12 @@
 use engine::failure::{Failure, StepOutcome, StepResult};
 use serde_json::Value;
 
-use super::{K8s, manifests::pods, place::{Place, image}, verify::gone};
+use super::{
+    K8s,
+    manifests::pods,
+    place::{Place, image},
+    verify::gone,
+};
 use crate::{codes, target::Work};
 
 pub(super) async fn enforce(k8s: &K8s, work: &Work<'_>) -> StepResult {
@@ -18,8 +23,13 @@ pub(super) async fn enforce(k8s: &K8s, work: &Work<'_>) -> StepResult {
     ];
     for (what, pointer, otherwise) in parts {
         let found = live.pointer(&format!("/spec/template{pointer}")).unwrap_or(otherwise);
-        if found != wanted.pointer(pointer).unwrap_or(otherwise) && !(pointer.ends_with("Name") && found == otherwise && wanted.pointer(pointer).is_none()) {
-            let message = format!("The Pods have another {what} than the settings say: somebody else changed the {}.", place.deployment_id());
+        if found != wanted.pointer(pointer).unwrap_or(otherwise)
+            && !(pointer.ends_with("Name") && found == otherwise && wanted.pointer(pointer).is_none())
+        {
+            let message = format!(
+                "The Pods have another {what} than the settings say: somebody else changed the {}.",
+                place.deployment_id()
+            );
             return Err(Failure::new(codes::K8S_FIELD_CONFLICT, message).permanent());
         }
     }

@@ -22,7 +22,10 @@ pub(super) struct Context {
 /// Fields that are refused, and what stands for them.
 const OF_USERS: &[(&str, &str)] = &[
     ("exec", "it runs a program on Slipway's machine. Make a service account in the cluster, and use its token"),
-    ("auth-provider", "it runs a program on Slipway's machine. Make a service account in the cluster, and use its token"),
+    (
+        "auth-provider",
+        "it runs a program on Slipway's machine. Make a service account in the cluster, and use its token",
+    ),
     ("tokenFile", "it reads a file of Slipway's machine. Write the token itself as token"),
     ("client-certificate", "it reads a file of Slipway's machine. Write its content as client-certificate-data"),
     ("client-key", "it reads a file of Slipway's machine. Write its content as client-key-data"),
@@ -67,7 +70,11 @@ pub(super) fn read(text: &Secret, context: Option<&str>) -> Result<Context, Stri
             Some(Secret::from(both.map_err(|_| "The client certificate in the kubeconfig is no PEM.".to_owned())?))
         }
         (None, None) => None,
-        _ => return Err(format!("User {user} of the kubeconfig needs both client-certificate-data and client-key-data.")),
+        _ => {
+            return Err(format!(
+                "User {user} of the kubeconfig needs both client-certificate-data and client-key-data."
+            ));
+        }
     };
     let token = text_of(of_user, "token").map(Secret::from);
     if token.is_none() && identity.is_none() {
@@ -146,7 +153,9 @@ mod tests {
             let error = read(&config("", user), None).unwrap_err();
             assert!(error.contains(&format!("uses {key},")) && !error.contains("s3cr3t"), "{error}");
         }
-        for (key, cluster) in [("certificate-authority", ", certificate-authority: /etc/passwd"), ("proxy-url", ", proxy-url: http://p")] {
+        for (key, cluster) in
+            [("certificate-authority", ", certificate-authority: /etc/passwd"), ("proxy-url", ", proxy-url: http://p")]
+        {
             assert!(read(&config(cluster, "token: t"), None).unwrap_err().contains(key));
         }
     }

@@ -84,7 +84,9 @@ pub(super) fn read<T: DeserializeOwned>(run: &dyn StepContext, key: &str) -> Opt
 /// Writes a note.
 pub(super) async fn write<T: Serialize + Sync>(run: &dyn StepContext, key: &str, note: &T) -> Result<(), StepError> {
     let value = serde_json::to_value(note).map_err(|error| {
-        Failure::new(Code::new("INTERNAL"), "Something went wrong inside Slipway.").detail(error.to_string()).permanent()
+        Failure::new(Code::new("INTERNAL"), "Something went wrong inside Slipway.")
+            .detail(error.to_string())
+            .permanent()
     })?;
     run.put_note(key, value).await
 }

@@ -102,7 +102,8 @@ mod tests {
         assert_eq!(path("apps/v1", "Deployment"), "apis/apps/v1/namespaces/n/deployments/a");
         assert_eq!(Kind::new("v1", "Deployment"), None);
         assert_eq!(Kind::new("rbac.authorization.k8s.io/v1", "Role"), None);
-        let (old, new) = (Kind::new("policy/v1beta1", "PodDisruptionBudget"), Kind::new("policy/v1", "PodDisruptionBudget"));
+        let (old, new) =
+            (Kind::new("policy/v1beta1", "PodDisruptionBudget"), Kind::new("policy/v1", "PodDisruptionBudget"));
         assert!(old.unwrap().named("a").is(&new.unwrap().named("a")));
     }
 }

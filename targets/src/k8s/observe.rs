@@ -43,7 +43,9 @@ async fn seen(k8s: &K8s, look: Look<'_>) -> Result<OnNode, StepError> {
         match judge(&live, &pods, revision, patience(&place), 0, &mut watch) {
             Standing::Complete => {}
             Standing::Going(what) if watch.failing_since.is_none() => tell(codes::K8S_PODS_STARTING, false, what),
-            Standing::Going(why) | Standing::Failed(why) => tell(codes::K8S_PODS_FAILING, !answering || !available, why),
+            Standing::Going(why) | Standing::Failed(why) => {
+                tell(codes::K8S_PODS_FAILING, !answering || !available, why)
+            }
         }
     }
     let urls = urls::of(&place).await?;
@@ -72,7 +74,8 @@ async fn differ(k8s: &K8s, look: Look<'_>, receipt: &Receipt) -> Result<Vec<Diff
     }
     let mut found = differences::all(&place, &manifests, true).await?;
     found.retain(|one| !(off && one.what.ends_with("/spec/replicas")));
-    let known = |one: &Difference| receipt.differences.iter().any(|then| then.what == one.what && then.found == one.found);
+    let known =
+        |one: &Difference| receipt.differences.iter().any(|then| then.what == one.what && then.found == one.found);
     found.retain(|one| !known(one));
     Ok(found)
 }

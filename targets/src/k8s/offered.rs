@@ -26,7 +26,11 @@ impl Offered {
 
     /// `autoscaling/v2` from 1.23 on. `autoscaling/v1` knows no target but CPU.
     pub(super) fn autoscaling(&self, memory: bool) -> Option<&'static str> {
-        self.first(if memory { &["autoscaling/v2", "autoscaling/v2beta2"] } else { &["autoscaling/v2", "autoscaling/v1"] })
+        self.first(if memory {
+            &["autoscaling/v2", "autoscaling/v2beta2"]
+        } else {
+            &["autoscaling/v2", "autoscaling/v1"]
+        })
     }
 
     /// The kinds that updates may have made, in the versions of this server.
@@ -62,12 +66,16 @@ mod tests {
     #[test]
     fn versions_by_server() {
         let server = |all: &[&str]| Offered::new(all.iter().map(|one| (*one).to_owned()).collect());
-        let old = server(&["apps/v1", "autoscaling/v1", "autoscaling/v2beta2", "policy/v1beta1", "networking.k8s.io/v1"]);
+        let old =
+            server(&["apps/v1", "autoscaling/v1", "autoscaling/v2beta2", "policy/v1beta1", "networking.k8s.io/v1"]);
         assert_eq!((old.policy(), old.autoscaling(false)), (Some("policy/v1beta1"), Some("autoscaling/v1")));
         assert_eq!(old.autoscaling(true), Some("autoscaling/v2beta2"));
         let new = server(&["autoscaling/v1", "autoscaling/v2", "policy/v1"]);
         assert_eq!((new.policy(), new.autoscaling(true)), (Some("policy/v1"), Some("autoscaling/v2")));
-        assert!(new.kinds().iter().all(|kind| kind.name != "Ingress") && old.kinds().iter().any(|kind| kind.name == "Ingress"));
+        assert!(
+            new.kinds().iter().all(|kind| kind.name != "Ingress")
+                && old.kinds().iter().any(|kind| kind.name == "Ingress")
+        );
         assert_eq!(server(&[]).policy(), None);
     }
 }

@@ -41,7 +41,8 @@ pub(super) fn objects(
     }
     let mut objects: Vec<Value> = Vec::new();
     for (n, document) in documents.into_iter().enumerate() {
-        let marked = marked(document, namespace, labels, names).map_err(|error| format!("{error} (object {})", n + 1))?;
+        let marked =
+            marked(document, namespace, labels, names).map_err(|error| format!("{error} (object {})", n + 1))?;
         let same = |one: &Value| one["kind"] == marked["kind"] && one["metadata"]["name"] == marked["metadata"]["name"];
         if objects.iter().any(same) {
             return Err(format!("holds two objects of one kind and name (object {})", n + 1));
@@ -50,7 +51,8 @@ pub(super) fn objects(
     }
     let hints = hints(&text)?;
     let there = |kind: &str, name: &Option<String>| {
-        name.as_ref().is_none_or(|name| objects.iter().any(|one| one["kind"] == kind && one["metadata"]["name"] == **name))
+        name.as_ref()
+            .is_none_or(|name| objects.iter().any(|one| one["kind"] == kind && one["metadata"]["name"] == **name))
     };
     if !there("Service", &hints.service) || !there("Ingress", &hints.ingress) {
         return Err("has a comment __exposed_service_id__ or __exposed_ingress_id__ beside something else than its object's name".to_owned());
@@ -69,7 +71,9 @@ fn marked(document: Value, namespace: &str, labels: &Map<String, Value>, names: 
     let is_service = kind == "Service";
     object.remove("status");
     let Some(Value::Object(metadata)) = object.get_mut("metadata") else { return Err("lacks metadata".to_owned()) };
-    if let Some(other) = metadata.keys().find(|key| !matches!(key.as_str(), "name" | "namespace" | "labels" | "annotations")) {
+    if let Some(other) =
+        metadata.keys().find(|key| !matches!(key.as_str(), "name" | "namespace" | "labels" | "annotations"))
+    {
         return Err(format!("sets metadata.{}, which is not its to set", other.chars().take(40).collect::<String>()));
     }
     match metadata.get("namespace") {
@@ -113,7 +117,11 @@ fn hints(text: &str) -> Result<Hints, String> {
     let mut beside: Option<&str> = None;
     for line in text.lines() {
         let (code, comment) = line.split_once('#').map_or((line, ""), |(code, comment)| (code, comment.trim()));
-        let name = code.trim().trim_start_matches("- ").strip_prefix("name:").map(|name| name.trim().trim_matches(['"', '\'']));
+        let name = code
+            .trim()
+            .trim_start_matches("- ")
+            .strip_prefix("name:")
+            .map(|name| name.trim().trim_matches(['"', '\'']));
         let (word, value) = comment.split_once([':', '=', ' ']).unwrap_or((comment, ""));
         let value = Some(value.trim().to_owned()).filter(|value| !value.is_empty());
         match word {
@@ -122,7 +130,8 @@ fn hints(text: &str) -> Result<Hints, String> {
             "__exposed_service_path__" => hints.path = value.filter(|path| path.starts_with('/')),
             "__exposed_forced_url__" => {
                 let fine = |url: &String| url.starts_with("http://") || url.starts_with("https://");
-                hints.forced_url = Some(value.filter(fine).ok_or("has a comment __exposed_forced_url__ without a URL")?);
+                hints.forced_url =
+                    Some(value.filter(fine).ok_or("has a comment __exposed_forced_url__ without a URL")?);
             }
             _ => {}
         }
@@ -149,7 +158,8 @@ mod tests {
 
     #[test]
     fn objects_get_our_marks() {
-        let (objects, hints) = read(&format!("{SERVICE}# __exposed_scheme__: https\n# __exposed_service_path__ /x\n")).unwrap();
+        let (objects, hints) =
+            read(&format!("{SERVICE}# __exposed_scheme__: https\n# __exposed_service_path__ /x\n")).unwrap();
         let metadata = &objects[0]["metadata"];
         assert_eq!(metadata["namespace"], "prod");
         assert_eq!(metadata["labels"], json!({"team": "x", "slipway/deployment": "0123456789abcdef"}));

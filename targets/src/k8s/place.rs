@@ -39,7 +39,10 @@ pub(super) fn goal<'a>(spec: &'a DeploySpec, offered: Offered) -> Result<Goal<'a
     };
     let settings = Settings::read(&spec.infrastructure.settings).map_err(invalid)?;
     let service = spec.service.as_deref().ok_or_else(|| {
-        Failure::new(codes::SETTING_INVALID, "A Kubernetes infrastructure runs API services, and this is no deployment of one.")
+        Failure::new(
+            codes::SETTING_INVALID,
+            "A Kubernetes infrastructure runs API services, and this is no deployment of one.",
+        )
     })?;
     let own = DeploymentSettings::read(&service.settings).map_err(invalid)?;
     let workload = settings.workload.under(&own.workload);

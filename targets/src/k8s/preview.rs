@@ -22,7 +22,9 @@ pub(super) async fn preview(k8s: &K8s, look: Look<'_>) -> Result<Preview, Failur
 async fn found(k8s: &K8s, look: Look<'_>) -> Result<Preview, StepError> {
     let (place, problems) = match validate::look(k8s, look).await? {
         (Some(place), problems) => (place, problems),
-        (None, problems) => return Ok(Preview { bundle: look.spec.package.bundle_id.clone(), problems, ..Preview::default() }),
+        (None, problems) => {
+            return Ok(Preview { bundle: look.spec.package.bundle_id.clone(), problems, ..Preview::default() });
+        }
     };
     let mut preview = Preview { bundle: look.spec.package.bundle_id.clone(), problems, ..Preview::default() };
     if !preview.problems.is_empty() {

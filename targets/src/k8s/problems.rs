@@ -55,7 +55,8 @@ pub(super) fn missing(settings: &Settings) -> Problems {
 
 /// Whether the settings say where the cluster is, and as whom.
 pub(super) fn can_reach(settings: &Settings) -> bool {
-    access::problems(&settings.cluster).is_empty() && missing(settings).iter().all(|(path, _)| !path.starts_with("cluster."))
+    access::problems(&settings.cluster).is_empty()
+        && missing(settings).iter().all(|(path, _)| !path.starts_with("cluster."))
 }
 
 /// Of both together, as one deployment meets them.
@@ -109,7 +110,10 @@ fn of_workload(workload: &Workload, path: &str, all: &mut Problems) {
     }
     for (n, rule) in workload.topology_spread.iter().flatten().enumerate() {
         if rule.topology_key.is_empty() {
-            tell(&format!("topologySpread[{n}].topologyKey"), "The rule needs the label of nodes that Pods are spread over.");
+            tell(
+                &format!("topologySpread[{n}].topologyKey"),
+                "The rule needs the label of nodes that Pods are spread over.",
+            );
         }
     }
 }

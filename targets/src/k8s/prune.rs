@@ -22,15 +22,22 @@ pub(super) async fn ours(place: &Place<'_>, kinds: &[Kind]) -> Result<Vec<(Id, S
         let text = |object: &Value, key: &str| {
             object.pointer("/metadata").and_then(|metadata| metadata.get(key)?.as_str()).map(str::to_owned)
         };
-        all.extend(listed.iter().filter(|object| place.goal.names.owns(object)).filter_map(|object| {
-            Some((kind.named(&text(object, "name")?), text(object, "uid")?))
-        }));
+        all.extend(
+            listed
+                .iter()
+                .filter(|object| place.goal.names.owns(object))
+                .filter_map(|object| Some((kind.named(&text(object, "name")?), text(object, "uid")?))),
+        );
     }
     Ok(all)
 }
 
 /// Deletes what is ours and not wanted, and answers what that was.
-pub(super) async fn prune(place: &Place<'_>, kinds: &[Kind], wanted: impl Fn(&Id) -> bool) -> Result<Vec<Id>, StepError> {
+pub(super) async fn prune(
+    place: &Place<'_>,
+    kinds: &[Kind],
+    wanted: impl Fn(&Id) -> bool,
+) -> Result<Vec<Id>, StepError> {
     let mut gone = Vec::new();
     for (id, uid) in ours(place, kinds).await? {
         if !wanted(&id) {

@@ -34,7 +34,14 @@ async fn asked(k8s: &K8s, look: Look<'_>, query: &ServiceQuery) -> Result<Servic
         Some(_) => false,
         None => of_versions.into_iter().all(|method| method == "PUBLIC"),
     };
-    let tail = ["public", "api", "v1", service.service_id.as_str(), query.endpoint.id.as_str(), verb(query.endpoint.kind.as_deref())];
+    let tail = [
+        "public",
+        "api",
+        "v1",
+        service.service_id.as_str(),
+        query.endpoint.id.as_str(),
+        verb(query.endpoint.kind.as_deref()),
+    ];
     let doing = "querying the service";
     let given: Vec<(HeaderName, Secret)> = query
         .headers

@@ -41,7 +41,8 @@ async fn put_back(k8s: &K8s, work: &Work<'_>) -> StepResult {
     let manifests: Vec<_> = prior.manifests.iter().cloned().filter_map(Manifest::plain).collect();
     let deployment = manifests.iter().find(|manifest| manifest.id.kind.name == "Deployment");
     let (Some(deployment), true) = (deployment, prior.served()) else { return Ok(nothing()) };
-    let revision = deployment.body.pointer("/spec/template/metadata/labels").and_then(|labels| labels.get(REVISION)?.as_str());
+    let revision =
+        deployment.body.pointer("/spec/template/metadata/labels").and_then(|labels| labels.get(REVISION)?.as_str());
     let revision = revision.unwrap_or_default();
     let place = Place::of_work(k8s, work).await?;
     let noted: Option<Watch> = notes::read(run, notes::RESTORE);

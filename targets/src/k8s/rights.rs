@@ -45,9 +45,9 @@ const OWN_YAML: &[(&str, (&[&str], &str, &str))] = &[
 ];
 
 fn each(all: impl IntoIterator<Item = (&'static [&'static str], &'static str, &'static str)>) -> Vec<Right> {
-    let each = all.into_iter().flat_map(|(verbs, group, resource)| {
-        verbs.iter().map(move |verb| Right { verb, group, resource })
-    });
+    let each = all
+        .into_iter()
+        .flat_map(|(verbs, group, resource)| verbs.iter().map(move |verb| Right { verb, group, resource }));
     each.collect()
 }
 
@@ -97,7 +97,8 @@ mod tests {
         let page = std::fs::read_to_string(page).unwrap();
         let (_, after) = page.split_once("<!-- role -->\n```yaml\n").unwrap();
         let role = super::super::yaml::documents(after.split_once("```").unwrap().0).unwrap().remove(0);
-        let list = |rule: &serde_json::Value, key: &str| -> Vec<String> { serde_json::from_value(rule[key].clone()).unwrap() };
+        let list =
+            |rule: &serde_json::Value, key: &str| -> Vec<String> { serde_json::from_value(rule[key].clone()).unwrap() };
         let mut given = Vec::new();
         for rule in role["rules"].as_array().unwrap() {
             for group in list(rule, "apiGroups") {
@@ -107,7 +108,8 @@ mod tests {
             }
         }
         let all = ALWAYS.iter().copied().chain([INGRESSES, ACCOUNTS]);
-        let mut needed: Vec<_> = each(all).iter().map(|one| format!("{} {} {}", one.verb, one.group, one.resource)).collect();
+        let mut needed: Vec<_> =
+            each(all).iter().map(|one| format!("{} {} {}", one.verb, one.group, one.resource)).collect();
         given.sort();
         needed.sort();
         assert_eq!(given, needed);

@@ -54,9 +54,10 @@ pub(super) fn judge(
     };
     let because = |text: &str| latest().map_or_else(|| format!("{text}."), |words| format!("{text}. {words}"));
 
-    if seen && condition(deployment, "Progressing").is_some_and(|(status, reason, _)| {
-        status == "False" && reason == "ProgressDeadlineExceeded"
-    }) {
+    if seen
+        && condition(deployment, "Progressing")
+            .is_some_and(|(status, reason, _)| status == "False" && reason == "ProgressDeadlineExceeded")
+    {
         return Standing::Failed(because(&format!("The rollout made no progress for {} seconds", patience.progress)));
     }
     if let Some((words, true)) = &trouble {
@@ -71,7 +72,8 @@ pub(super) fn judge(
     if passed(Some(watch.since), now, patience.progress.saturating_add(NOBODY_WATCHES).saturating_mul(rounds(wanted))) {
         return Standing::Failed(because("The rollout did not end in time, and the cluster does not say why"));
     }
-    let told = latest().unwrap_or_else(|| format!("{new} of {wanted} Pods are new, {fit} can be queried, {all} there are."));
+    let told =
+        latest().unwrap_or_else(|| format!("{new} of {wanted} Pods are new, {fit} can be queried, {all} there are."));
     Standing::Going(told)
 }
 
@@ -100,9 +102,18 @@ fn name(pod: &Value) -> &str {
 /// What stops this Pod from running, and whether it stays so whatever happens.
 pub(super) fn failing(pod: &Value) -> Option<(String, bool)> {
     const WAITING: &[&str] = &[
-        "ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError",
-        "RegistryUnavailable", "CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError",
-        "RunContainerError", "PreCreateHookError", "PostStartHookError",
+        "ImagePullBackOff",
+        "ErrImagePull",
+        "ErrImageNeverPull",
+        "InvalidImageName",
+        "ImageInspectError",
+        "RegistryUnavailable",
+        "CrashLoopBackOff",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+        "PreCreateHookError",
+        "PostStartHookError",
     ];
     let lists = ["/status/initContainerStatuses", "/status/containerStatuses"];
     let containers = lists.iter().filter_map(|list| pod.pointer(list)?.as_array()).flatten();
@@ -214,21 +225,28 @@ mod tests {
         assert!(matches!(at(&going, &[pod(json!({}))], 150, &mut watch), Standing::Going(_)));
         assert!(matches!(at(&going, &crash, 170, &mut watch), Standing::Going(_)));
         let Standing::Failed(said) = at(&going, &crash, 230, &mut watch) else { panic!() };
-        assert!(said.contains("Pod p: CrashLoopBackOff: back-off (its last run ended with exit code 3, Error, no model)"), "{said}");
+        assert!(
+            said.contains("Pod p: CrashLoopBackOff: back-off (its last run ended with exit code 3, Error, no model)"),
+            "{said}"
+        );
         // Of another revision, or on its way out: none of ours.
         let mut other = waiting("CrashLoopBackOff");
         other["metadata"]["labels"][REVISION] = json!("old");
         let mut leaving = waiting("CrashLoopBackOff");
         leaving["metadata"]["deletionTimestamp"] = json!("2020-01-01T00:00:00Z");
         assert!(matches!(at(&going, &[other, leaving], 400, &mut watch), Standing::Going(_)));
-        assert!(matches!(at(&going, &[waiting("InvalidImageName")], 0, &mut super::tests::watch()), Standing::Failed(_)));
+        assert!(matches!(
+            at(&going, &[waiting("InvalidImageName")], 0, &mut super::tests::watch()),
+            Standing::Failed(_)
+        ));
     }
 
     #[test]
     fn each_reason_is_told() {
         let conditions = |kind: &str, status: &str, reason: &str| {
             let mut going = deployment(1, 1, 3, 2);
-            going["status"]["conditions"] = json!([{"type": kind, "status": status, "reason": reason, "message": "exceeded quota"}]);
+            going["status"]["conditions"] =
+                json!([{"type": kind, "status": status, "reason": reason, "message": "exceeded quota"}]);
             going
         };
         let late = conditions("Progressing", "False", "ProgressDeadlineExceeded");
@@ -243,13 +261,20 @@ mod tests {
         let Standing::Going(said) = at(&quota, &[], 0, &mut watch()) else { panic!() };
         assert!(said.contains("exceeded quota"), "{said}");
 
-        let nowhere = pod(json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}]}));
+        let nowhere = pod(
+            json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}]}),
+        );
         let mut watch = watch();
-        assert!(matches!(at(&deployment(1, 1, 3, 2), std::slice::from_ref(&nowhere), 0, &mut watch), Standing::Going(_)));
+        assert!(matches!(
+            at(&deployment(1, 1, 3, 2), std::slice::from_ref(&nowhere), 0, &mut watch),
+            Standing::Going(_)
+        ));
         let Standing::Failed(said) = at(&deployment(1, 1, 3, 2), &[nowhere], 300, &mut watch) else { panic!() };
         assert!(said.contains("0/3 nodes"), "{said}");
 
-        let Standing::Failed(said) = at(&deployment(1, 1, 3, 2), &[], 2 * 720, &mut super::tests::watch()) else { panic!() };
+        let Standing::Failed(said) = at(&deployment(1, 1, 3, 2), &[], 2 * 720, &mut super::tests::watch()) else {
+            panic!()
+        };
         assert!(said.contains("did not end in time"), "{said}");
     }
 }

@@ -65,7 +65,8 @@ async fn ended(place: &Place<'_>, run: &dyn StepContext, output: serde_json::Val
     if wait(run).await? < ENDING {
         return Ok(StepOutcome::NotYet { check_in: LOOK_EVERY });
     }
-    let warning = format!("{left} Pods were told to end, and have not ended in 10 minutes. Look at the nodes that they run on.");
+    let warning =
+        format!("{left} Pods were told to end, and have not ended in 10 minutes. Look at the nodes that they run on.");
     Ok(done(output, vec![warning]))
 }
 

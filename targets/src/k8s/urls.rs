@@ -4,7 +4,7 @@ use engine::failure::StepError;
 use serde_json::Value;
 
 use super::{
-    manifests::{ingress, PORT},
+    manifests::{PORT, ingress},
     objects::Id,
     own_yaml::Hints,
     place::{Place, invalid, kind},
@@ -40,7 +40,8 @@ pub(super) fn exposed_service(place: &Place<'_>) -> Result<Option<Id>, StepError
     Ok(match place.goal.exposition.kind {
         ExpositionType::Yaml => {
             let (manifests, hints) = place.goal.exposing().map_err(invalid)?;
-            let named = |id: &Id| id.kind.name == "Service" && hints.service.as_ref().is_none_or(|name| *name == id.name);
+            let named =
+                |id: &Id| id.kind.name == "Service" && hints.service.as_ref().is_none_or(|name| *name == id.name);
             manifests.into_iter().map(|manifest| manifest.id).find(named)
         }
         _ => Some(service_id(&place.goal.names.base)),

@@ -82,7 +82,10 @@ async fn found<'a>(
     }));
     for version in rights::versions(&place.goal) {
         if !place.goal.offered.has(version) {
-            all.push(problem(codes::K8S_API_MISSING, format!("The cluster does not offer {version}. It may be too old.")));
+            all.push(problem(
+                codes::K8S_API_MISSING,
+                format!("The cluster does not offer {version}. It may be too old."),
+            ));
         }
     }
     named_objects(&place, &mut all).await?;
@@ -152,6 +155,12 @@ async fn tried(place: &Place<'_>, all: &mut Vec<Problem>) -> Result<(), StepErro
 
 /// About this object, not about the credentials or the connection.
 fn is_verdict(failure: &Failure) -> bool {
-    [codes::NODE_REFUSED, codes::NODE_NOT_FOUND, codes::NODE_FORBIDDEN, codes::PLATFORM_NAME_TAKEN, codes::K8S_FIELD_CONFLICT]
-        .contains(&failure.code)
+    [
+        codes::NODE_REFUSED,
+        codes::NODE_NOT_FOUND,
+        codes::NODE_FORBIDDEN,
+        codes::PLATFORM_NAME_TAKEN,
+        codes::K8S_FIELD_CONFLICT,
+    ]
+    .contains(&failure.code)
 }

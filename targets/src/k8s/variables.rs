@@ -66,7 +66,8 @@ impl Variables {
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${") {
             let (name, behind) = after.split_once('}').ok_or("has a ${ without its }")?;
-            let value = self.0.get(name).ok_or_else(|| format!("uses the variable {}, which there is not", shown(name)))?;
+            let value =
+                self.0.get(name).ok_or_else(|| format!("uses the variable {}, which there is not", shown(name)))?;
             out.push_str(before);
             out.push_str(value);
             rest = behind;
@@ -86,11 +87,29 @@ impl Variables {
     /// Another way to expose: with the ids of a deployment that need not exist, to find what is wrong with a text.
     pub(super) fn is_known(name: &str) -> bool {
         const FIXED: &[&str] = &[
-            "namePrefix", "executionId", "k8sDeploymentId", "exposedPort", "apiDeploymentId", "infraId",
-            "publishedServiceId", "deployedServiceId", "k8sFriendlyDeploymentId", "k8sFriendlyInfraId",
-            "k8sFriendlyPublishedServiceId", "k8sFriendlyDeployedServiceId", "k8sFriendlyApiDeploymentId",
-            "apiDeployerDeploymentId", "labels", "labelsJsonFields", "labelsHeader", "annotations",
-            "annotationsJsonFields", "annotationsHeader", "selector", "selectorJsonFields", "selectorHeader",
+            "namePrefix",
+            "executionId",
+            "k8sDeploymentId",
+            "exposedPort",
+            "apiDeploymentId",
+            "infraId",
+            "publishedServiceId",
+            "deployedServiceId",
+            "k8sFriendlyDeploymentId",
+            "k8sFriendlyInfraId",
+            "k8sFriendlyPublishedServiceId",
+            "k8sFriendlyDeployedServiceId",
+            "k8sFriendlyApiDeploymentId",
+            "apiDeployerDeploymentId",
+            "labels",
+            "labelsJsonFields",
+            "labelsHeader",
+            "annotations",
+            "annotationsJsonFields",
+            "annotationsHeader",
+            "selector",
+            "selectorJsonFields",
+            "selectorHeader",
         ];
         FIXED.contains(&name) || name.strip_prefix("deployment:").is_some_and(|name| !name.is_empty())
     }
@@ -98,7 +117,10 @@ impl Variables {
     /// The first variable in a text that there can't be.
     pub(super) fn unknown_in(text: &str) -> Option<String> {
         let names = text.split("${").skip(1);
-        names.map(|after| after.split_once('}').map_or(after, |(name, _)| name)).find(|name| !Self::is_known(name)).map(shown)
+        names
+            .map(|after| after.split_once('}').map_or(after, |(name, _)| name))
+            .find(|name| !Self::is_known(name))
+            .map(shown)
     }
 }
 

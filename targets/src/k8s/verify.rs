@@ -39,9 +39,14 @@ pub(super) fn gone(place: &Place<'_>) -> Failure {
 }
 
 /// What a live Deployment says of itself.
-pub(super) async fn receipt_of(place: &Place<'_>, live: &Value, differences: Vec<Difference>) -> Result<Receipt, StepError> {
+pub(super) async fn receipt_of(
+    place: &Place<'_>,
+    live: &Value,
+    differences: Vec<Difference>,
+) -> Result<Receipt, StepError> {
     let versions = versions(place, live);
-    let label = live.pointer("/spec/template/metadata/labels").and_then(|labels| labels.get(REVISION)).and_then(Value::as_str);
+    let label =
+        live.pointer("/spec/template/metadata/labels").and_then(|labels| labels.get(REVISION)).and_then(Value::as_str);
     let facts = BTreeMap::from([
         ("namespace".to_owned(), json!(place.goal.namespace())),
         ("deployment".to_owned(), json!(place.goal.names.base)),

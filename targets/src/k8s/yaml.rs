@@ -25,8 +25,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<Value>, YamlError> {
         return Err(YamlError::TooLong);
     }
     // The error's own words quote the text, which may hold secrets: only the line is kept.
-    let malformed =
-        |error: serde_saphyr::Error| YamlError::Malformed(error.location().map(|location| location.line()));
+    let malformed = |error: serde_saphyr::Error| YamlError::Malformed(error.location().map(|location| location.line()));
     let all = serde_saphyr::from_multiple_with_options::<Value>(text, options()).map_err(malformed)?;
     Ok(all.into_iter().filter(|document| !document.is_null()).collect())
 }

@@ -22,7 +22,11 @@ pub(crate) fn lent(host: &HostSettings) -> Result<(), Failure> {
 pub(crate) fn may_go_to(host: &HostSettings, base: &str, domains: &[&str]) -> Result<(), Failure> {
     let named = host.ambient_endpoints.iter().any(|one| one.trim_end_matches('/') == base.trim_end_matches('/'));
     let cloud = url::Url::parse(base).is_ok_and(|url| {
-        let inside = |host: &str| domains.iter().any(|domain| host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.') || rest.is_empty()));
+        let inside = |host: &str| {
+            domains
+                .iter()
+                .any(|domain| host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.') || rest.is_empty()))
+        };
         url.scheme() == "https" && url.port().is_none() && url.host_str().is_some_and(inside)
     });
     if named || cloud {

@@ -59,11 +59,17 @@ pub(crate) fn of_service(spec: &DeploySpec, gate: &str, problems: &mut Problems)
         return;
     };
     match &service.endpoint {
-        None => problems.add(&codes::ENDPOINT_NOT_CHOSEN, "This platform serves one endpoint of a service. Choose which in the deployment's settings."),
+        None => problems.add(
+            &codes::ENDPOINT_NOT_CHOSEN,
+            "This platform serves one endpoint of a service. Choose which in the deployment's settings.",
+        ),
         Some(endpoint) => {
             for version in &service.versions {
                 if !version.endpoints.iter().any(|one| one.id == *endpoint) {
-                    let message = format!("Version {} has no endpoint {endpoint}. Choose another one, or another version.", version.version);
+                    let message = format!(
+                        "Version {} has no endpoint {endpoint}. Choose another one, or another version.",
+                        version.version
+                    );
                     problems.add(&codes::ENDPOINT_MISSING, message);
                 }
             }
@@ -76,7 +82,10 @@ pub(crate) fn of_service(spec: &DeploySpec, gate: &str, problems: &mut Problems)
         );
     }
     if super::shares::percents(&service.versions.iter().map(|one| one.probability).collect::<Vec<_>>()).is_none() {
-        problems.add(&codes::VERSIONS_TOO_MANY, format!("This platform takes 1 to {} versions at once.", super::shares::MOST));
+        problems.add(
+            &codes::VERSIONS_TOO_MANY,
+            format!("This platform takes 1 to {} versions at once.", super::shares::MOST),
+        );
     }
 }
 

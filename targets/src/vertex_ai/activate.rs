@@ -148,7 +148,9 @@ impl Change for Deploy<'_> {
     async fn seen(&self, s: &Session<'_>) -> Result<Option<Value>, StepError> {
         let endpoint = s.endpoint().await?.unwrap_or_default();
         match find(&endpoint, &self.one.deployed_id) {
-            Some(there) if !s.is_our_deployed(there) => Err(s.taken("deployed model", &self.one.deployed_id).permanent()),
+            Some(there) if !s.is_our_deployed(there) => {
+                Err(s.taken("deployed model", &self.one.deployed_id).permanent())
+            }
             found => Ok(found.cloned()),
         }
     }

@@ -100,7 +100,8 @@ pub(super) fn traffic(endpoint: &Value) -> Traffic {
 
 /// A version in the model registry.
 pub(super) fn model(spec: &DeploySpec, settings: &Settings, version: &str, image: &str) -> Value {
-    let env: Vec<Value> = settings.environment_variables.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+    let env: Vec<Value> =
+        settings.environment_variables.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
     let mut container = json!({
         "imageUri": image,
         "predictRoute": "/predict",

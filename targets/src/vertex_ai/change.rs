@@ -60,7 +60,11 @@ pub(super) trait Change: Sync {
 }
 
 /// Brings a change about.
-pub(super) async fn bring(s: &Session<'_>, run: &dyn StepContext, change: &dyn Change) -> Result<Flow<Value>, StepError> {
+pub(super) async fn bring(
+    s: &Session<'_>,
+    run: &dyn StepContext,
+    change: &dyn Change,
+) -> Result<Flow<Value>, StepError> {
     let note = change.note();
     let ours = |asked: &Asked| asked.run == run.run() && asked.purpose == change.purpose();
     let noted = notes::read::<Asked>(run, &note).filter(ours);
@@ -76,7 +80,10 @@ pub(super) async fn bring(s: &Session<'_>, run: &dyn StepContext, change: &dyn C
     }
     match &noted {
         Some(noted) if noted.heard => {
-            let message = format!("Vertex AI said yes to {}, and does not show it. Look at it there, then update again.", change.doing());
+            let message = format!(
+                "Vertex AI said yes to {}, and does not show it. Look at it there, then update again.",
+                change.doing()
+            );
             return Err(Failure::new(codes::NODE_EFFECT_MISSING, message).retryable(None));
         }
         _ if goes_on(s, change).await? => return Ok(Flow::Wait(check_in(None))),

@@ -37,11 +37,7 @@ pub const PERMISSIONS: [&str; 14] = [
 /// What a service account of its own needs on top.
 pub const ACT_AS: &str = "iam.serviceAccounts.actAs";
 
-pub(super) async fn check(
-    gcp: &Gcp,
-    place: &InfrastructureSpec,
-    secrets: &dyn Secrets,
-) -> Result<NodeReport, Failure> {
+pub(super) async fn check(gcp: &Gcp, place: &InfrastructureSpec, secrets: &dyn Secrets) -> Result<NodeReport, Failure> {
     let settings = Settings::of(&place.settings)?;
     let connection = GcpSettings::read(place.connection.as_ref())?;
     let mut problems = Problems::default();
@@ -87,7 +83,10 @@ pub(super) async fn rights(
     match rights::missing(&manager, &settings.project, &needed).await {
         Ok(missing) => {
             for permission in missing {
-                problems.add(&codes::RIGHTS_MISSING, format!("The credentials lack {permission} in project {}.", settings.project));
+                problems.add(
+                    &codes::RIGHTS_MISSING,
+                    format!("The credentials lack {permission} in project {}.", settings.project),
+                );
             }
             Ok(())
         }

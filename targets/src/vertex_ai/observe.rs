@@ -27,7 +27,11 @@ pub(super) async fn observe(s: &Session<'_>) -> Result<OnNode, Failure> {
     for id in live.keys() {
         let said = s.google.clean(id, 50);
         match find(&endpoint, id) {
-            None => trouble(true, codes::PLATFORM_RESOURCE_MISSING, format!("Deployed model {said} gets traffic and is not there. Update again.")),
+            None => trouble(
+                true,
+                codes::PLATFORM_RESOURCE_MISSING,
+                format!("Deployed model {said} gets traffic and is not there. Update again."),
+            ),
             Some(there) => {
                 let words = there["status"]["message"].as_str().unwrap_or_default();
                 if !words.is_empty() {
@@ -86,10 +90,18 @@ pub(super) async fn drift(s: &Session<'_>, receipt: &Receipt) -> Result<Vec<Diff
         }
         let resources = &there["dedicatedResources"];
         let settings = &s.settings;
-        differ(format!("the fewest replicas of {id}"), resources["minReplicaCount"].clone(), json!(settings.min_replicas));
+        differ(
+            format!("the fewest replicas of {id}"),
+            resources["minReplicaCount"].clone(),
+            json!(settings.min_replicas),
+        );
         let most = settings.max_replicas.max(settings.min_replicas);
         differ(format!("the most replicas of {id}"), resources["maxReplicaCount"].clone(), json!(most));
-        differ(format!("the machines of {id}"), resources["machineSpec"]["machineType"].clone(), json!(settings.machine_type));
+        differ(
+            format!("the machines of {id}"),
+            resources["machineSpec"]["machineType"].clone(),
+            json!(settings.machine_type),
+        );
     }
     if !bodies::endpoint_holds(s.spec, &s.settings, &endpoint) {
         let logged = endpoint["predictRequestResponseLoggingConfig"].clone();
@@ -100,7 +112,8 @@ pub(super) async fn drift(s: &Session<'_>, receipt: &Receipt) -> Result<Vec<Diff
 
 pub(super) async fn preview(gcp: &Gcp, look: Look<'_>) -> Result<Preview, Failure> {
     let (problems, session) = validate::problems(gcp, look.spec, Opener::Look(look.secrets)).await.map_err(told)?;
-    let mut preview = Preview { bundle: look.spec.package.bundle_id.clone(), problems: problems.0, ..Preview::default() };
+    let mut preview =
+        Preview { bundle: look.spec.package.bundle_id.clone(), problems: problems.0, ..Preview::default() };
     let Some(s) = session else { return Ok(preview) };
     let endpoint = match s.endpoint().await {
         Ok(endpoint) => endpoint,

@@ -31,7 +31,8 @@ pub(super) async fn remove(s: &Session<'_>, run: &dyn StepContext) -> StepResult
         && let Some(foreign) = deployed_models(&endpoint).iter().find(|one| !s.is_our_deployed(one))
     {
         let name = s.google.clean(foreign["displayName"].as_str().unwrap_or_default(), 100);
-        let message = format!("Endpoint {} runs {name}, which Slipway did not deploy. Undeploy that one first.", s.endpoint);
+        let message =
+            format!("Endpoint {} runs {name}, which Slipway did not deploy. Undeploy that one first.", s.endpoint);
         return Err(Failure::new(codes::PLATFORM_NAME_TAKEN, message).permanent());
     }
     ready!(stop(s, run).await?);
@@ -60,7 +61,9 @@ pub(super) async fn clear(s: &Session<'_>, run: &dyn StepContext, keep: &[&str])
     let Some(endpoint) = s.endpoint().await? else { return Ok(Flow::Ready(())) };
     let live = bodies::traffic(&endpoint);
     for there in deployed_models(&endpoint).iter().filter(|there| s.is_our_deployed(there)) {
-        let Some(id) = there["id"].as_str().filter(|id| !keep.contains(id) && !live.contains_key(*id)) else { continue };
+        let Some(id) = there["id"].as_str().filter(|id| !keep.contains(id) && !live.contains_key(*id)) else {
+            continue;
+        };
         flowing!(bring(s, run, &Undeploy { id }).await?);
     }
     Ok(Flow::Ready(()))
@@ -122,7 +125,8 @@ impl Change for Gone {
     }
 
     async fn call(&self, s: &Session<'_>) -> Result<Option<Value>, CallError> {
-        let called = s.google.call(Method::DELETE, &s.path(&[self.kind, &self.id]), &[], Body::None, &self.doing()).await;
+        let called =
+            s.google.call(Method::DELETE, &s.path(&[self.kind, &self.id]), &[], Body::None, &self.doing()).await;
         match called {
             Err(error) if error.is(&codes::NODE_NOT_FOUND) => Ok(None),
             called => called.map(Some),

@@ -26,8 +26,10 @@ pub(super) async fn restore(s: &Session<'_>, run: &dyn StepContext) -> StepResul
     let there = s.endpoint().await?.unwrap_or_default();
     let gone: Vec<&str> = prior.traffic.keys().map(String::as_str).filter(|id| find(&there, id).is_none()).collect();
     if !gone.is_empty() {
-        let message =
-            format!("What was live before does not run any more in Vertex AI: {}. Update to a version that works.", gone.join(", "));
+        let message = format!(
+            "What was live before does not run any more in Vertex AI: {}. Update to a version that works.",
+            gone.join(", ")
+        );
         return Err(Failure::new(codes::PLATFORM_RESOURCE_MISSING, message).permanent());
     }
     let live = ready!(bring(s, run, &Split { traffic: &prior.traffic }).await?);

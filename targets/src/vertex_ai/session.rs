@@ -52,7 +52,8 @@ pub(super) struct Planned<'a> {
 impl<'a> Session<'a> {
     /// Signs in.
     pub(super) async fn open(gcp: &Gcp, spec: &'a DeploySpec, opener: Opener<'a>) -> Result<Self, StepError> {
-        let none = || Failure::new(codes::SERVICE_EXPECTED, "This infrastructure takes API services, and this is none.");
+        let none =
+            || Failure::new(codes::SERVICE_EXPECTED, "This infrastructure takes API services, and this is none.");
         let service = spec.service.as_deref().ok_or_else(none)?;
         let settings = Settings::read(spec)?;
         let connection = GcpSettings::read(spec.infrastructure.connection.as_ref())?;
@@ -94,7 +95,9 @@ impl<'a> Session<'a> {
     pub(super) async fn endpoint(&self) -> Result<Option<Value>, CallError> {
         let found = self.google.get(&self.path(&["endpoints", &self.endpoint]), "reading the endpoint").await?;
         match found {
-            Some(endpoint) if !self.is_ours(&endpoint) => Err(CallError::reported(self.taken("endpoint", &self.endpoint))),
+            Some(endpoint) if !self.is_ours(&endpoint) => {
+                Err(CallError::reported(self.taken("endpoint", &self.endpoint)))
+            }
             found => Ok(found),
         }
     }
@@ -121,7 +124,10 @@ impl<'a> Session<'a> {
         let images: BTreeMap<String, String> = notes::read(run, IMAGES).unwrap_or_default();
         let probabilities: Vec<f64> = self.service.versions.iter().map(|one| one.probability).collect();
         let percents = shares::percents(&probabilities).ok_or_else(|| {
-            Failure::new(codes::VERSIONS_TOO_MANY, format!("This platform takes 1 to {} versions at once.", shares::MOST))
+            Failure::new(
+                codes::VERSIONS_TOO_MANY,
+                format!("This platform takes 1 to {} versions at once.", shares::MOST),
+            )
         })?;
         let planned = |(version, percent): (&'a ServiceVersionSpec, u32)| {
             let image = images.get(&version.version).cloned().ok_or_else(|| {

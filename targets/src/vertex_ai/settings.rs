@@ -100,7 +100,10 @@ impl Settings {
         problems.need(&self.base_image, "baseImage", "the base image");
         problems.need(&self.repository, "repository", "the repository for images");
         if !self.accelerator_type.is_empty() && self.accelerator_count == 0 {
-            problems.add(&codes::SETTING_MISSING, "acceleratorCount: how many accelerators a machine has is missing. Enter it.");
+            problems.add(
+                &codes::SETTING_MISSING,
+                "acceleratorCount: how many accelerators a machine has is missing. Enter it.",
+            );
         }
     }
 }

@@ -38,7 +38,8 @@ pub(super) async fn problems<'a>(
         Ok(connection) => connection.problems(&mut found),
         Err(failure) => found.take(failure),
     }
-    let of_place = [codes::SETTING_MISSING, codes::SETTINGS_UNREADABLE, codes::CONNECTION_UNFIT, codes::SERVICE_EXPECTED];
+    let of_place =
+        [codes::SETTING_MISSING, codes::SETTINGS_UNREADABLE, codes::CONNECTION_UNFIT, codes::SERVICE_EXPECTED];
     if found.0.iter().any(|one| of_place.iter().any(|code| code.as_str() == one.code)) {
         return Ok((found, None));
     }

@@ -22,7 +22,8 @@ pub(super) async fn verify(s: &Session<'_>, run: &dyn StepContext) -> StepResult
     let plan = s.plan(run)?;
     let endpoint = s.endpoint().await?.unwrap_or_default();
     let differences = differences(&plan, &endpoint);
-    let mut warnings: Vec<String> = differences.iter().map(|one| format!("{} is not as it should be.", one.what)).collect();
+    let mut warnings: Vec<String> =
+        differences.iter().map(|one| format!("{} is not as it should be.", one.what)).collect();
     if differences.is_empty() {
         let keep: Vec<&str> = plan.iter().map(|one| one.deployed_id.as_str()).collect();
         match clear(s, run, &keep).await {
@@ -63,10 +64,9 @@ fn last(name: &str) -> &str {
 }
 
 fn receipt(s: &Session<'_>, plan: &[Planned<'_>], differences: Vec<Difference>) -> Receipt {
-    let versions = plan.iter().map(|one| VersionShare {
-        version: one.version.version.clone(),
-        probability: f64::from(one.percent) / 100.0,
-    });
+    let versions = plan
+        .iter()
+        .map(|one| VersionShare { version: one.version.version.clone(), probability: f64::from(one.percent) / 100.0 });
     let images: serde_json::Map<String, Value> =
         plan.iter().map(|one| (one.version.version.clone(), json!(one.image))).collect();
     let facts = [

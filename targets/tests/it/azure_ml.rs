@@ -97,7 +97,11 @@ async fn a_version_that_does_not_start_leaves_what_is_live() {
     let (cloud, mut world) = world().await;
     world.update().await.unwrap();
     world.next_run(&[("v2", 1.0)]);
-    cloud.fail_next("ResourceNotReady", "User container has crashed or terminated.", "starting\nno module named churn\n");
+    cloud.fail_next(
+        "ResourceNotReady",
+        "User container has crashed or terminated.",
+        "starting\nno module named churn\n",
+    );
     for step in [Step::Validate, Step::Push] {
         world.step(step).await.unwrap();
     }
@@ -228,7 +232,14 @@ async fn everything_that_is_wrong_is_told_at_once() {
         Some(serde_json::from_value(json!({"method": "API_KEYS", "keys": []})).unwrap());
     let failure = world.step(Step::Validate).await.unwrap_err();
     assert_eq!(failure.code.as_str(), "VALIDATION_FAILED");
-    for said in ["ENDPOINT_MISSING", "AUTHORIZATION_UNSUPPORTED", "onlineEndpoints/write", "deployments/delete", "listKeys/action", "to push"] {
+    for said in [
+        "ENDPOINT_MISSING",
+        "AUTHORIZATION_UNSUPPORTED",
+        "onlineEndpoints/write",
+        "deployments/delete",
+        "listKeys/action",
+        "to push",
+    ] {
         assert!(failure.message.contains(said), "{said}: {}", failure.message);
     }
     assert!(!failure.message.contains("workspaces/read"), "{}", failure.message);

@@ -24,7 +24,9 @@ use serde_json::{Map, Value, json};
 use targets::{
     TargetType, Targets,
     http::HttpSettings,
-    spec::{BundleContents, ConnectionSpec, DeploySpec, InfrastructureSpec, NodeSpec, PackageSpec, PermissionsPropagation},
+    spec::{
+        BundleContents, ConnectionSpec, DeploySpec, InfrastructureSpec, NodeSpec, PackageSpec, PermissionsPropagation,
+    },
     target::{Look, Receipt, Secrets, Target, Work},
     tools::HostSettings,
 };
@@ -171,8 +173,7 @@ impl CloudWorld {
         // One store for all worlds of the process: none changes it.
         static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
         let folder = FOLDER.path();
-        let packages =
-            PackageStore::open(folder.join("store").to_str().unwrap(), &folder.join("staging")).unwrap();
+        let packages = PackageStore::open(folder.join("store").to_str().unwrap(), &folder.join("staging")).unwrap();
         let http = HttpSettings {
             connect_timeout: Duration::from_secs(5),
             call_timeout: CALL,

@@ -138,7 +138,10 @@ async fn what_others_made_is_left_alone() {
     let path = resources(&cloud, "endpoints/").remove(0);
     let ours = cloud.resource(&path);
     let mut theirs = ours.clone();
-    theirs["deployedModels"].as_array_mut().unwrap().push(json!({"id": "7", "displayName": "theirs", "model": "projects/1/locations/l/models/x"}));
+    theirs["deployedModels"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"id": "7", "displayName": "theirs", "model": "projects/1/locations/l/models/x"}));
     cloud.meddle(&path, theirs);
     world.next_run(&[("v2", 1.0)]);
     world.update().await.unwrap();
@@ -188,12 +191,19 @@ async fn a_query_becomes_instances_and_back() {
 
 #[tokio::test]
 async fn everything_that_is_wrong_is_told_at_once() {
-    let settings = GoogleSettings { permissions: Some(vec!["aiplatform.endpoints.get".into()]), ..GoogleSettings::default() };
+    let settings =
+        GoogleSettings { permissions: Some(vec!["aiplatform.endpoints.get".into()]), ..GoogleSettings::default() };
     let (_cloud, mut world) = of(settings, HostSettings::default()).await;
     world.spec.service.as_mut().unwrap().endpoint = None;
     let failure = world.step(Step::Validate).await.unwrap_err();
     assert_eq!(failure.code.as_str(), "VALIDATION_FAILED");
-    for said in ["ENDPOINT_NOT_CHOSEN", "aiplatform.endpoints.deploy", "aiplatform.models.upload", "iam.serviceAccounts.actAs", "uploadArtifacts"] {
+    for said in [
+        "ENDPOINT_NOT_CHOSEN",
+        "aiplatform.endpoints.deploy",
+        "aiplatform.models.upload",
+        "iam.serviceAccounts.actAs",
+        "uploadArtifacts",
+    ] {
         assert!(failure.message.contains(said), "{said}: {}", failure.message);
     }
     assert!(!failure.message.contains("aiplatform.endpoints.get "), "{}", failure.message);
@@ -257,7 +267,11 @@ async fn the_machines_identity_is_lent_by_the_operator_alone() {
         world.next_run(&[("v1", 1.0)]);
         let hosts = [
             HostSettings { google_credentials_file: file.clone(), ..HostSettings::default() },
-            HostSettings { google_credentials_file: file.clone(), ambient_cloud_credentials: true, ..HostSettings::default() },
+            HostSettings {
+                google_credentials_file: file.clone(),
+                ambient_cloud_credentials: true,
+                ..HostSettings::default()
+            },
         ];
         for host in hosts {
             world.targets = Targets::on_host(HttpSettings::default(), host).unwrap();

@@ -77,8 +77,15 @@ impl Workspace {
 
     pub(super) fn answer(&mut self, settings: &AzureSettings, asked: &Asked, base: &str) -> Reply {
         let segments = asked.segments();
-        let ["subscriptions", subscription, "resourceGroups", group, "providers", "Microsoft.MachineLearningServices", rest @ ..] =
-            &segments[..]
+        let [
+            "subscriptions",
+            subscription,
+            "resourceGroups",
+            group,
+            "providers",
+            "Microsoft.MachineLearningServices",
+            rest @ ..,
+        ] = &segments[..]
         else {
             return refused(404, "NotFound", "no such path");
         };
@@ -98,23 +105,37 @@ impl Workspace {
         }
         let path = rest.join("/");
         match (asked.method.as_str(), rest) {
-            ("GET", []) => Reply::json(200, json!({"name": workspace, "location": settings.location, "properties": {}})),
+            ("GET", []) => {
+                Reply::json(200, json!({"name": workspace, "location": settings.location, "properties": {}}))
+            }
             ("GET", ["providers", "Microsoft.Authorization", "permissions"]) => {
                 Reply::json(200, json!({"value": [{"actions": settings.actions, "notActions": []}]}))
             }
-            ("GET", ["onlineEndpoints", _, "deployments"] | ["environments", _, "versions"]) => self.list(&path, asked, base),
-            ("GET", ["onlineEndpoints", _] | ["onlineEndpoints", _, "deployments", _] | ["environments", _, "versions", _] | ["environments", _]) => {
-                self.look(&path)
+            ("GET", ["onlineEndpoints", _, "deployments"] | ["environments", _, "versions"]) => {
+                self.list(&path, asked, base)
             }
+            (
+                "GET",
+                ["onlineEndpoints", _]
+                | ["onlineEndpoints", _, "deployments", _]
+                | ["environments", _, "versions", _]
+                | ["environments", _],
+            ) => self.look(&path),
             ("PUT", ["environments", name, "versions", _]) => self.put_environment(name, &path, asked),
             ("PUT", ["onlineEndpoints", name]) => self.put_endpoint(settings, name, &path, asked, base),
-            ("PUT", ["onlineEndpoints", endpoint, "deployments", name]) => self.put_deployment(settings, endpoint, name, &path, asked, base),
+            ("PUT", ["onlineEndpoints", endpoint, "deployments", name]) => {
+                self.put_deployment(settings, endpoint, name, &path, asked, base)
+            }
             ("DELETE", ["environments", ..]) => self.delete_environment(&path),
             ("DELETE", ["onlineEndpoints", endpoint]) => self.delete(settings, &path, endpoint, None, base),
-            ("DELETE", ["onlineEndpoints", endpoint, "deployments", name]) => self.delete(settings, &path, endpoint, Some(name), base),
+            ("DELETE", ["onlineEndpoints", endpoint, "deployments", name]) => {
+                self.delete(settings, &path, endpoint, Some(name), base)
+            }
             ("POST", ["onlineEndpoints", name, "listKeys" | "token"]) => self.keys(name, rest.last() == Some(&"token")),
             ("POST", ["onlineEndpoints", _, "deployments", name, "getLogs"]) => {
-                let Some(body) = asked.json().filter(|body| body["tail"].is_u64() && body["containerType"] == "InferenceServer") else {
+                let Some(body) =
+                    asked.json().filter(|body| body["tail"].is_u64() && body["containerType"] == "InferenceServer")
+                else {
                     return refused(400, "ValidationError", "containerType, tail");
                 };
                 drop(body);
@@ -221,9 +242,9 @@ impl Workspace {
         let made = with(body, path, json!("Succeeded"));
         self.resources.insert(path.to_owned(), made.clone());
         let container = format!("environments/{name}");
-        self.resources.entry(container.clone()).or_insert_with(|| {
-            json!({"name": name, "id": container, "properties": {}})
-        });
+        self.resources
+            .entry(container.clone())
+            .or_insert_with(|| json!({"name": name, "id": container, "properties": {}}));
         self.count("environments made");
         Reply::json(201, made)
     }
@@ -246,7 +267,11 @@ impl Workspace {
             Err(reply) => return reply,
         };
         let letters = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        if !letters || !(3..=32).contains(&name.len()) || name.ends_with('-') || !name.as_bytes()[0].is_ascii_alphabetic() {
+        if !letters
+            || !(3..=32).contains(&name.len())
+            || name.ends_with('-')
+            || !name.as_bytes()[0].is_ascii_alphabetic()
+        {
             return refused(400, "UserError", "The endpoint's name is invalid.");
         }
         if body["location"] != settings.location.as_str() {
@@ -279,7 +304,15 @@ impl Workspace {
         Reply::json(if new { 201 } else { 200 }, made).with("azure-asyncoperation", operation).with("retry-after", "3")
     }
 
-    fn put_deployment(&mut self, settings: &AzureSettings, endpoint: &str, name: &str, path: &str, asked: &Asked, base: &str) -> Reply {
+    fn put_deployment(
+        &mut self,
+        settings: &AzureSettings,
+        endpoint: &str,
+        name: &str,
+        path: &str,
+        asked: &Asked,
+        base: &str,
+    ) -> Reply {
         let body = match body(asked, wire::deployment) {
             Ok(body) => body,
             Err(reply) => return reply,
@@ -299,7 +332,8 @@ impl Workspace {
         }
         let whole = workspace_id();
         let environment = body["properties"]["environmentId"].as_str().unwrap_or_default();
-        let known = environment.strip_prefix(&format!("{whole}/")).is_some_and(|path| self.resources.contains_key(path));
+        let known =
+            environment.strip_prefix(&format!("{whole}/")).is_some_and(|path| self.resources.contains_key(path));
         if !known {
             return refused(400, "UserError", "The environment does not exist.");
         }
@@ -318,7 +352,14 @@ impl Workspace {
         Reply::json(if new { 201 } else { 200 }, made).with("azure-asyncoperation", operation)
     }
 
-    fn delete(&mut self, settings: &AzureSettings, path: &str, endpoint: &str, deployment: Option<&str>, base: &str) -> Reply {
+    fn delete(
+        &mut self,
+        settings: &AzureSettings,
+        path: &str,
+        endpoint: &str,
+        deployment: Option<&str>,
+        base: &str,
+    ) -> Reply {
         let traffic = self.resource(&format!("onlineEndpoints/{endpoint}"))["properties"]["traffic"].clone();
         if deployment.is_some_and(|name| traffic[name].as_u64().unwrap_or_default() > 0) {
             return refused(400, "UserError", "A deployment with traffic can't be deleted.");

@@ -93,7 +93,11 @@ const ENVIRONMENT: &[(&str, Kind)] = &[(
         ("osType", OneOf(&["Linux", "Windows"])),
         (
             "inferenceConfig",
-            Fields(&[("livenessRoute", Fields(ROUTE)), ("readinessRoute", Fields(ROUTE)), ("scoringRoute", Fields(ROUTE))]),
+            Fields(&[
+                ("livenessRoute", Fields(ROUTE)),
+                ("readinessRoute", Fields(ROUTE)),
+                ("scoringRoute", Fields(ROUTE)),
+            ]),
         ),
     ]),
 )];
@@ -107,7 +111,16 @@ pub(super) fn endpoint(body: &Value) -> Result<(), String> {
 /// The first thing that is wrong with a deployment.
 pub(super) fn deployment(body: &Value) -> Result<(), String> {
     fields(DEPLOYMENT, body, "")?;
-    needed(body, &["/location", "/sku/name", "/properties/endpointComputeType", "/properties/environmentId", "/properties/instanceType"])
+    needed(
+        body,
+        &[
+            "/location",
+            "/sku/name",
+            "/properties/endpointComputeType",
+            "/properties/environmentId",
+            "/properties/instanceType",
+        ],
+    )
 }
 
 /// The first thing that is wrong with an environment's version.

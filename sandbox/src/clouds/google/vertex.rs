@@ -45,13 +45,7 @@ fn is_id(text: &str) -> bool {
 
 impl Vertex {
     pub(super) fn new(looks: u32) -> Self {
-        Self {
-            looks,
-            resources: BTreeMap::new(),
-            operations: BTreeMap::new(),
-            counts: BTreeMap::new(),
-            fail: None,
-        }
+        Self { looks, resources: BTreeMap::new(), operations: BTreeMap::new(), counts: BTreeMap::new(), fail: None }
     }
 
     pub(super) fn fail_next(&mut self, code: u32, message: &str) {
@@ -266,7 +260,8 @@ impl Vertex {
         if !(1..=10).contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_digit()) {
             return refused(400, "INVALID_ARGUMENT", "deployed_model.id");
         }
-        let there = endpoint["deployedModels"].as_array().is_some_and(|all| all.iter().any(|one| one["id"] == id.as_str()));
+        let there =
+            endpoint["deployedModels"].as_array().is_some_and(|all| all.iter().any(|one| one["id"] == id.as_str()));
         let coming = self.operations.values().any(|one| {
             one.path == path && matches!(&one.end, Some(End::Deploy(coming)) if coming["id"] == id.as_str())
         });
@@ -276,7 +271,8 @@ impl Vertex {
         if !body["trafficSplit"].is_null() {
             return refused(501, "UNIMPLEMENTED", "this stand-in moves traffic by PATCH alone");
         }
-        let of = model["model"].as_str().unwrap_or_default().rsplit_once("/models/").map(|(_, id)| format!("models/{id}"));
+        let of =
+            model["model"].as_str().unwrap_or_default().rsplit_once("/models/").map(|(_, id)| format!("models/{id}"));
         let Some(of) = of.filter(|of| self.resources.contains_key(of)) else {
             return refused(404, "NOT_FOUND", "The model is not found.");
         };
@@ -327,7 +323,8 @@ impl Vertex {
 
     /// Two at a time, so that whoever reads lists has to turn pages.
     fn list(&self, asked: &Asked) -> Reply {
-        let Some((label, value)) = asked.parameter("filter").and_then(|filter| filter.strip_prefix("labels.")?.split_once('='))
+        let Some((label, value)) =
+            asked.parameter("filter").and_then(|filter| filter.strip_prefix("labels.")?.split_once('='))
         else {
             return refused(400, "INVALID_ARGUMENT", "filter");
         };

@@ -41,11 +41,7 @@ const ENDPOINT: &[(&str, Kind)] = &[
     ("trafficSplit", Split),
     (
         "predictRequestResponseLoggingConfig",
-        Fields(&[
-            ("enabled", Truth),
-            ("samplingRate", Share),
-            ("bigqueryDestination", Fields(&[("outputUri", Text)])),
-        ]),
+        Fields(&[("enabled", Truth), ("samplingRate", Share), ("bigqueryDestination", Fields(&[("outputUri", Text)]))]),
     ),
 ];
 
@@ -102,7 +98,8 @@ pub(super) fn undeploy(body: &Value) -> Result<(), String> {
 
 /// The first thing that is wrong with a request to predict.
 pub(super) fn predict(body: &Value) -> Result<(), String> {
-    let fine = body["instances"].is_array() && body.as_object().is_some_and(|all| all.keys().all(|key| matches!(key.as_str(), "instances" | "parameters")));
+    let fine = body["instances"].is_array()
+        && body.as_object().is_some_and(|all| all.keys().all(|key| matches!(key.as_str(), "instances" | "parameters")));
     if fine { Ok(()) } else { Err("instances".to_owned()) }
 }
 
@@ -123,7 +120,10 @@ fn fields(known: &[(&str, Kind)], value: &Value, path: &str) -> Result<(), Strin
 
 fn check(kind: &Kind, value: &Value, path: &str) -> Result<(), String> {
     let label = |text: &str| {
-        text.len() <= 63 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_'))
+        text.len() <= 63
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_'))
     };
     let fine = match kind {
         Text => value.as_str().is_some_and(|text| !text.is_empty()),

@@ -22,7 +22,8 @@ pub(in crate::k8s) fn manifest(goal: &Goal<'_>) -> Result<Option<Value>, String>
     if version == "autoscaling/v1" {
         spec["targetCPUUtilizationPercentage"] = json!(cpu);
     } else {
-        let resource = |name: &str, target: Value| json!({"type": "Resource", "resource": {"name": name, "target": target}});
+        let resource =
+            |name: &str, target: Value| json!({"type": "Resource", "resource": {"name": name, "target": target}});
         let mut metrics = Vec::new();
         if let Some(cpu) = cpu {
             metrics.push(resource("cpu", json!({"type": "Utilization", "averageUtilization": cpu})));

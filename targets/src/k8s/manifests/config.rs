@@ -59,7 +59,9 @@ pub(in crate::k8s) fn secret(goal: &Goal<'_>, values: &[(String, Secret)]) -> Op
     let metadata = goal.metadata(&secret_variables_name(goal)?);
     let encoded = |value: &Secret| Value::String(BASE64_STANDARD.encode(value.expose()));
     let data: Map<_, _> = values.iter().map(|(name, value)| (name.clone(), encoded(value))).collect();
-    Some(json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "immutable": true, "data": data}))
+    Some(
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "immutable": true, "data": data}),
+    )
 }
 
 /// The name of the Secret with the registry's login; None if the cluster does not get it.
@@ -79,7 +81,9 @@ pub(in crate::k8s) fn login(goal: &Goal<'_>, password: &Secret) -> Option<Value>
     let config = json!({"auths": {goal.settings.registry_host.as_str(): auth}}).to_string();
     let data = json!({".dockerconfigjson": BASE64_STANDARD.encode(config)});
     let kind = "kubernetes.io/dockerconfigjson";
-    Some(json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": kind, "immutable": true, "data": data}))
+    Some(
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": kind, "immutable": true, "data": data}),
+    )
 }
 
 /// The names of all Secrets that the cluster pulls with.

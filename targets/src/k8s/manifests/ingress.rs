@@ -9,7 +9,9 @@ pub(in crate::k8s) fn host_and_path(goal: &Goal<'_>) -> Result<(Option<String>, 
     let (params, variables) = (&goal.exposition.params, goal.variables());
     let replaced = |text: &Option<String>, what: &str| match text.as_deref().filter(|text| !text.is_empty()) {
         None => Ok(None),
-        Some(text) => variables.replace(text).map(Some).map_err(|error| format!("The {what} of the exposition {error}.")),
+        Some(text) => {
+            variables.replace(text).map(Some).map_err(|error| format!("The {what} of the exposition {error}."))
+        }
     };
     let host = replaced(&params.host, "host")?;
     Ok((host, replaced(&params.path, "path")?.unwrap_or_else(|| "/".to_owned())))
@@ -30,7 +32,11 @@ pub(in crate::k8s) fn manifest(goal: &Goal<'_>) -> Result<Value, String> {
     }
     if let Some(secret) = params.tls_secret_name.as_deref().filter(|secret| !secret.is_empty()) {
         let hosts: Vec<_> = host.iter().collect();
-        spec["tls"] = if hosts.is_empty() { json!([{"secretName": secret}]) } else { json!([{"hosts": hosts, "secretName": secret}]) };
+        spec["tls"] = if hosts.is_empty() {
+            json!([{"secretName": secret}])
+        } else {
+            json!([{"hosts": hosts, "secretName": secret}])
+        };
     }
     let mut metadata = goal.metadata(&goal.names.base);
     annotate(goal, &mut metadata)?;

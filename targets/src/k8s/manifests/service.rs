@@ -37,7 +37,8 @@ pub(in crate::k8s) fn manifest(goal: &Goal<'_>) -> Result<Value, String> {
 pub(super) fn annotate(goal: &Goal<'_>, metadata: &mut serde_json::Map<String, Value>) -> Result<(), String> {
     let mut given = goal.exposition.params.annotations.clone();
     given.retain(|name, _| !is_own(name));
-    let replaced = goal.variables().replace_all(&given).map_err(|error| format!("An annotation of the exposition {error}."))?;
+    let replaced =
+        goal.variables().replace_all(&given).map_err(|error| format!("An annotation of the exposition {error}."))?;
     if let Some(Value::Object(own)) = metadata.get_mut("annotations") {
         own.extend(replaced);
     }

@@ -29,7 +29,10 @@ const FAULTS: [(CloudFault, Class); 7] = [
 /// The deployment's life: which steps, after which others. A new run begins where versions are named.
 const LIFE: [(&[(&str, f64)], &[Step]); 4] = [
     (&[("v1", 1.0)], &[Step::Validate, Step::Push, Step::Activate, Step::RunAs, Step::Verify]),
-    (&[("v1", 0.3), ("v2", 0.7)], &[Step::Validate, Step::Push, Step::Activate, Step::Restore, Step::Activate, Step::RunAs, Step::Verify]),
+    (
+        &[("v1", 0.3), ("v2", 0.7)],
+        &[Step::Validate, Step::Push, Step::Activate, Step::Restore, Step::Activate, Step::RunAs, Step::Verify],
+    ),
     (&[("v3", 1.0)], &[Step::Push, Step::Activate, Step::RunAs, Step::Verify, Step::SwitchOff]),
     (&[("v3", 1.0)], &[Step::DeleteProject]),
 ];
@@ -88,7 +91,13 @@ async fn live<S: StandIn>(cloud: &RunningCloud<S>, world: &mut CloudWorld, troub
 }
 
 /// Attempts until the fault has met a call, whose attempt must end as it should.
-async fn meet<S: StandIn>(cloud: &RunningCloud<S>, world: &CloudWorld, step: Step, class: Class, fault: CloudFault) -> bool {
+async fn meet<S: StandIn>(
+    cloud: &RunningCloud<S>,
+    world: &CloudWorld,
+    step: Step,
+    class: Class,
+    fault: CloudFault,
+) -> bool {
     for _ in 0..100 {
         let before = cloud.calls().len();
         let outcome = world.attempt(step).await;
@@ -116,7 +125,10 @@ async fn meet<S: StandIn>(cloud: &RunningCloud<S>, world: &CloudWorld, step: Ste
             }
             (Class::Permanent(code), Err(StepError::Permanent(failure))) => {
                 let said = format!("{} {}", failure.code, failure.message);
-                assert!(said.contains(code) || failure.code.as_str() == "PLATFORM_NAME_TAKEN", "{step:?} {fault:?}: {said}");
+                assert!(
+                    said.contains(code) || failure.code.as_str() == "PLATFORM_NAME_TAKEN",
+                    "{step:?} {fault:?}: {said}"
+                );
             }
             // What is left over and can't be deleted is only warned of.
             (Class::Permanent(_), Ok(StepOutcome::Done { warnings, .. })) if step == Step::Verify => {

@@ -12,14 +12,8 @@ use super::{
     world::{Step, World},
 };
 
-const FAULTS: [Fault; 6] = [
-    Fault::Status(429),
-    Fault::Status(503),
-    Fault::Status(401),
-    Fault::Status(422),
-    Fault::Reset,
-    Fault::AnswerLost,
-];
+const FAULTS: [Fault; 6] =
+    [Fault::Status(429), Fault::Status(503), Fault::Status(401), Fault::Status(422), Fault::Reset, Fault::AnswerLost];
 const STEPS: [Step; 7] =
     [Step::Validate, Step::Activate, Step::Enforce, Step::Verify, Step::Restore, Step::SwitchOff, Step::Remove];
 
@@ -67,7 +61,9 @@ fn check_class(step: Step, fault: Fault, error: StepError, at: &str) {
             assert_eq!((failure.code, retry_after), (codes::NODE_BUSY, Some(Duration::from_secs(7))), "{at}");
         }
         (Fault::Status(503) | Fault::Reset | Fault::AnswerLost, StepError::Retryable { .. }) => {}
-        (Fault::Status(401), StepError::Permanent(failure)) => assert_eq!(failure.code, codes::NODE_KEY_REJECTED, "{at}"),
+        (Fault::Status(401), StepError::Permanent(failure)) => {
+            assert_eq!(failure.code, codes::NODE_KEY_REJECTED, "{at}")
+        }
         (Fault::Status(422), StepError::Permanent(failure)) => {
             let fine = [codes::NODE_REFUSED, codes::K8S_OBJECT_REFUSED];
             assert!(fine.contains(&failure.code), "{at}: {failure}");

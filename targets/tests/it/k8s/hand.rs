@@ -87,11 +87,10 @@ impl Hand {
 
 /// How a Pod with this image fares.
 pub(super) fn pod_status(image: &str) -> Value {
-    let container = |state: Value, ready: bool| {
-        json!([{"name": "service", "image": image, "imageID": "", "restartCount": 0, "ready": ready, "started": ready, "state": state}])
-    };
+    let container = |state: Value, ready: bool| json!([{"name": "service", "image": image, "imageID": "", "restartCount": 0, "ready": ready, "started": ready, "state": state}]);
     if image.contains("unpullable") {
-        let waiting = json!({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image: no such tag"}});
+        let waiting =
+            json!({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image: no such tag"}});
         return json!({"phase": "Pending", "hostIP": "127.0.0.1", "containerStatuses": container(waiting, false)});
     }
     let ready = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": "2024-01-01T00:00:00Z"});

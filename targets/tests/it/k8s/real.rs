@@ -37,7 +37,8 @@ impl Real {
     /// Names of a kind's objects that are ours.
     async fn ours(&self, path: &str) -> Vec<String> {
         let listed = self.hand.must("GET", path, None).await;
-        let named = listed["items"].as_array().unwrap().iter().map(|one| one["metadata"]["name"].as_str().unwrap().to_owned());
+        let named =
+            listed["items"].as_array().unwrap().iter().map(|one| one["metadata"]["name"].as_str().unwrap().to_owned());
         named.filter(|name| name.starts_with("slipway-")).collect()
     }
 }
@@ -68,20 +69,32 @@ async fn everything(real: &Real) {
     world.take("v1", "registry.example.com/churn@sha256:1");
     assert_eq!(world.update_while(async || real.kubelet("everything").await).await.unwrap().1, Vec::<String>::new());
     let after = real.hand.must("GET", deployments, None).await["items"][0].clone();
-    assert_eq!(before["metadata"]["generation"], after["metadata"]["generation"], "an update without a change changed something");
+    assert_eq!(
+        before["metadata"]["generation"], after["metadata"]["generation"],
+        "an update without a change changed something"
+    );
 
     // The autoscaler has scaled meanwhile: an update leaves the Pods alone, and nobody's field is in the way.
     let scale = json!({"spec": {"replicas": 3}});
     let name = before["metadata"]["name"].as_str().unwrap().to_owned();
-    real.hand.must("PATCH", &format!("{deployments}/{name}/scale?fieldManager=kube-controller-manager"), Some(&scale)).await;
+    real.hand
+        .must("PATCH", &format!("{deployments}/{name}/scale?fieldManager=kube-controller-manager"), Some(&scale))
+        .await;
     world.new_run();
     world.take("v2", "registry.example.com/churn@sha256:2");
     world.set("/workload/env", json!({"LEVEL": "debug"}));
     world.set("/workload/disruptionBudget", json!({"enabled": false}));
     let (receipt, warnings) = world.update_while(async || real.kubelet("everything").await).await.unwrap();
     assert_eq!((warnings, receipt.service.unwrap().facts["replicas"].clone()), (Vec::<String>::new(), json!(3)));
-    assert_eq!(real.ours("/api/v1/namespaces/everything/configmaps").await.len(), 1, "an earlier version's variables stay");
-    assert_eq!(real.ours("/apis/policy/v1beta1/namespaces/everything/poddisruptionbudgets").await, Vec::<String>::new());
+    assert_eq!(
+        real.ours("/api/v1/namespaces/everything/configmaps").await.len(),
+        1,
+        "an earlier version's variables stay"
+    );
+    assert_eq!(
+        real.ours("/apis/policy/v1beta1/namespaces/everything/poddisruptionbudgets").await,
+        Vec::<String>::new()
+    );
 
     // Without the autoscaler, the number of Pods is ours again.
     world.new_run();
@@ -89,7 +102,10 @@ async fn everything(real: &Real) {
     world.set("/workload/autoscaling", json!({"enabled": false}));
     world.set("/workload/replicas", json!(1));
     world.update_while(async || real.kubelet("everything").await).await.unwrap();
-    assert_eq!(real.ours("/apis/autoscaling/v1/namespaces/everything/horizontalpodautoscalers").await, Vec::<String>::new());
+    assert_eq!(
+        real.ours("/apis/autoscaling/v1/namespaces/everything/horizontalpodautoscalers").await,
+        Vec::<String>::new()
+    );
 
     world.new_run();
     world.step_while(Step::SwitchOff, async || real.kubelet("everything").await).await.unwrap();
@@ -104,7 +120,12 @@ async fn everything(real: &Real) {
     real.hand.must("POST", "/api/v1/namespaces/everything/configmaps", Some(&foreign)).await;
     world.new_run();
     world.step_while(Step::Remove, async || real.kubelet("everything").await).await.unwrap();
-    for kind in ["api/v1/namespaces/everything/services", "api/v1/namespaces/everything/secrets", "apis/apps/v1/namespaces/everything/deployments", "apis/networking.k8s.io/v1/namespaces/everything/ingresses"] {
+    for kind in [
+        "api/v1/namespaces/everything/services",
+        "api/v1/namespaces/everything/secrets",
+        "apis/apps/v1/namespaces/everything/deployments",
+        "apis/networking.k8s.io/v1/namespaces/everything/ingresses",
+    ] {
         assert_eq!(real.ours(&format!("/{kind}")).await, Vec::<String>::new(), "{kind}");
     }
     assert_eq!(real.ours("/api/v1/namespaces/everything/configmaps").await, ["slipway-of-somebody-else"]);
@@ -144,7 +165,11 @@ async fn expositions(real: &Real) {
     real.hand.grant("exposed", "slipway-tests", more).await;
     let yaml = "apiVersion: v1\nkind: Service\nmetadata:\n  name: own-${executionId} # __exposed_service_id__\n  annotations: ${annotations}\nspec:\n  selector: ${selector}\n  ports: [{port: ${exposedPort}, targetPort: 12000}]\n---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: 'own-${executionId}', labels: {${labelsJsonFields}}}\nspec:\n  podSelector: {matchLabels: ${selector}}\n  ingress: [{}]\n";
     for (kind, params, url) in [
-        ("NODE_PORT", json!({"nodeAddress": "node.example.com", "nodePort": 30_123}), Some("http://node.example.com:30123")),
+        (
+            "NODE_PORT",
+            json!({"nodeAddress": "node.example.com", "nodePort": 30_123}),
+            Some("http://node.example.com:30123"),
+        ),
         ("CLUSTER_IP", json!({}), Some(".exposed.svc:12000")),
         ("LOAD_BALANCER", json!({"sourceRanges": ["10.0.0.0/8"], "port": 80}), None),
         ("INGRESS", json!({"host": "a.example.com"}), Some("http://a.example.com")),
@@ -178,7 +203,10 @@ async fn others(real: &Real) {
     let deadline = json!({"spec": {"progressDeadlineSeconds": 77}});
     real.hand.must("PATCH", &format!("{deployments}?fieldManager=another-tool"), Some(&deadline)).await;
     let drift = world.target().drift(world.look(), &Default::default()).await.unwrap();
-    assert_eq!(drift.iter().map(|one| (one.found.clone(), one.wanted.clone())).collect::<Vec<_>>(), [(json!(77), json!(600))]);
+    assert_eq!(
+        drift.iter().map(|one| (one.found.clone(), one.wanted.clone())).collect::<Vec<_>>(),
+        [(json!(77), json!(600))]
+    );
     world.new_run();
     world.take("v2", "registry.example.com/churn@sha256:2");
     for step in [Step::Validate, Step::Activate] {
@@ -193,7 +221,8 @@ async fn others(real: &Real) {
     // A name that is taken by something that we did not make.
     world.new_run();
     world.step_while(Step::Remove, between).await.unwrap();
-    let foreign = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"ports": [{"port": 1}]}});
+    let foreign =
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"ports": [{"port": 1}]}});
     real.hand.must("POST", services, Some(&foreign)).await;
     world.new_run();
     world.take("v2", "registry.example.com/churn@sha256:2");
@@ -225,7 +254,11 @@ async fn looks(real: &Real) {
     world.set("/workload/disruptionBudget", json!({"enabled": true, "minAvailable": "150%"}));
     let failure = world.step(Step::Validate).await.unwrap_err();
     assert_eq!(failure.code, codes::K8S_OBJECT_REFUSED);
-    assert!(failure.message.contains("must not be greater than 100%") && failure.message.contains("must be less than or equal to cpu limit"), "{failure}");
+    assert!(
+        failure.message.contains("must not be greater than 100%")
+            && failure.message.contains("must be less than or equal to cpu limit"),
+        "{failure}"
+    );
 
     world.set("/k8sNamespace", json!("everything-else"));
     let failure = world.step(Step::Validate).await.unwrap_err();

@@ -53,9 +53,16 @@ pub(super) struct StandIn {
 }
 
 /// What a current server offers, and what a 1.20 does.
-pub(super) const NEW: &[&str] = &["apps/v1", "authorization.k8s.io/v1", "autoscaling/v1", "autoscaling/v2", "networking.k8s.io/v1", "policy/v1"];
-pub(super) const OLD: &[&str] =
-    &["apps/v1", "authorization.k8s.io/v1", "autoscaling/v1", "autoscaling/v2beta2", "networking.k8s.io/v1", "policy/v1beta1"];
+pub(super) const NEW: &[&str] =
+    &["apps/v1", "authorization.k8s.io/v1", "autoscaling/v1", "autoscaling/v2", "networking.k8s.io/v1", "policy/v1"];
+pub(super) const OLD: &[&str] = &[
+    "apps/v1",
+    "authorization.k8s.io/v1",
+    "autoscaling/v1",
+    "autoscaling/v2beta2",
+    "networking.k8s.io/v1",
+    "policy/v1beta1",
+];
 
 pub(super) const TOKEN: &str = "t0ken-of-the-stand-in";
 pub(super) const NAMESPACE: &str = "prod";
@@ -163,7 +170,10 @@ impl StandIn {
         let Some((status, answer)) = answered else { return };
         let retry = if status == 429 { "Retry-After: 7\r\n" } else { "" };
         let text = answer.to_string();
-        let head = format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nConnection: close\r\n{retry}Content-Length: {}\r\n\r\n", text.len());
+        let head = format!(
+            "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nConnection: close\r\n{retry}Content-Length: {}\r\n\r\n",
+            text.len()
+        );
         let _ = reader.get_mut().write_all(format!("{head}{text}").as_bytes()).await;
     }
 }
@@ -172,12 +182,21 @@ type Answer = (u16, Value);
 
 fn status(code: u16, reason: &str, message: impl Into<String>) -> Answer {
     let message: String = message.into();
-    (code, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message, "code": code}))
+    (
+        code,
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message, "code": code}),
+    )
 }
 
 impl State {
     /// None: the connection ends.
-    fn answer(&mut self, method: &str, target: &str, headers: &BTreeMap<String, String>, body: &[u8]) -> Option<Answer> {
+    fn answer(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &BTreeMap<String, String>,
+        body: &[u8],
+    ) -> Option<Answer> {
         self.calls.push(format!("{method} {target}"));
         let struck = match &mut self.fault {
             Some((0, fault)) => Some(*fault),
@@ -219,7 +238,9 @@ impl State {
             ("POST", ["api", "v1", "namespaces", NAMESPACE, "services", service, "proxy", rest @ ..]) => {
                 (200, json!({"through": service, "path": rest.join("/"), "body": body}))
             }
-            (_, ["api", "v1", "namespaces", namespace, rest @ ..]) => self.objects(method, "v1", namespace, rest, &query, headers, &body),
+            (_, ["api", "v1", "namespaces", namespace, rest @ ..]) => {
+                self.objects(method, "v1", namespace, rest, &query, headers, &body)
+            }
             (_, ["apis", group, version, "namespaces", namespace, rest @ ..]) => {
                 let version = format!("{group}/{version}");
                 if !self.offered.contains(&version.as_str()) {
@@ -239,7 +260,8 @@ impl State {
     fn review(&self, body: &Value) -> Answer {
         let attributes = &body["spec"]["resourceAttributes"];
         let text = |key: &str| attributes[key].as_str().unwrap();
-        let allowed = text("namespace") == NAMESPACE && !self.denied.contains(&format!("{} {}", text("verb"), text("resource")));
+        let allowed =
+            text("namespace") == NAMESPACE && !self.denied.contains(&format!("{} {}", text("verb"), text("resource")));
         (201, json!({"status": {"allowed": allowed}}))
     }
 
@@ -287,7 +309,13 @@ impl State {
         }
     }
 
-    fn list(&self, version: &str, plural: &str, query: &BTreeMap<String, String>, headers: &BTreeMap<String, String>) -> Answer {
+    fn list(
+        &self,
+        version: &str,
+        plural: &str,
+        query: &BTreeMap<String, String>,
+        headers: &BTreeMap<String, String>,
+    ) -> Answer {
         let Some((key, wanted)) = query.get("labelSelector").and_then(|selector| selector.split_once('=')) else {
             return status(400, "BadRequest", "the tests' lists are by label");
         };
@@ -314,8 +342,17 @@ impl State {
         value
     }
 
-    fn apply(&mut self, version: &str, plural: &str, name: &str, query: &BTreeMap<String, String>, body: &Value) -> Answer {
-        let Some(manager) = query.get("fieldManager") else { return status(400, "BadRequest", "fieldManager is required") };
+    fn apply(
+        &mut self,
+        version: &str,
+        plural: &str,
+        name: &str,
+        query: &BTreeMap<String, String>,
+        body: &Value,
+    ) -> Answer {
+        let Some(manager) = query.get("fieldManager") else {
+            return status(400, "BadRequest", "fieldManager is required");
+        };
         let metadata = &body["metadata"];
         let same = body["apiVersion"] == version && metadata["name"] == name && metadata["namespace"] == NAMESPACE;
         if !same || !body["kind"].is_string() || !metadata["managedFields"].is_null() {
@@ -341,7 +378,8 @@ impl State {
             })
             .collect();
         if !conflicts.is_empty() && query.get("force").map(String::as_str) != Some("true") {
-            let (code, mut answer) = status(409, "Conflict", format!("Apply failed with {} conflicts", conflicts.len()));
+            let (code, mut answer) =
+                status(409, "Conflict", format!("Apply failed with {} conflicts", conflicts.len()));
             answer["details"] = json!({"causes": conflicts});
             return (code, answer);
         }
@@ -363,7 +401,9 @@ impl State {
     }
 
     fn merge(&mut self, plural: &str, name: &str, body: &Value) -> Answer {
-        let Some(stored) = self.objects.get_mut(&(plural.to_owned(), name.to_owned())) else { return not_found(plural, name) };
+        let Some(stored) = self.objects.get_mut(&(plural.to_owned(), name.to_owned())) else {
+            return not_found(plural, name);
+        };
         let changed = fields::leaves(body);
         // Another kind of call is another manager, though it has the same name.
         fields::take(&mut stored.value, &mut stored.owners, &changed, "slipway!");
@@ -389,7 +429,8 @@ impl State {
     fn go_on(&mut self) {
         let Some((_, stored)) = self.objects.iter().find(|((plural, _), _)| plural == "deployments") else { return };
         let value = stored.value.clone();
-        let (generation, wanted) = (value["metadata"]["generation"].as_u64().unwrap(), value["spec"]["replicas"].as_u64().unwrap());
+        let (generation, wanted) =
+            (value["metadata"]["generation"].as_u64().unwrap(), value["spec"]["replicas"].as_u64().unwrap());
         if self.looked >= 2 * generation {
             return;
         }
@@ -441,7 +482,11 @@ fn refused(before: Option<&Value>, after: &Value) -> Option<&'static str> {
         }
     }
     let ports = after["spec"]["ports"].as_array();
-    if ports.into_iter().flatten().any(|port| port["nodePort"].as_u64().is_some_and(|port| !(30_000..32_768).contains(&port))) {
+    if ports
+        .into_iter()
+        .flatten()
+        .any(|port| port["nodePort"].as_u64().is_some_and(|port| !(30_000..32_768).contains(&port)))
+    {
         return Some("spec.ports[0].nodePort: provided port is not in the valid range");
     }
     None

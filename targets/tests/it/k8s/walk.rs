@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
-use targets::{
-    codes,
-    spec::EndpointSpec,
-    target::ServiceQuery,
-};
+use targets::{codes, spec::EndpointSpec, target::ServiceQuery};
 
 use super::{
     standin::{NAMESPACE, NEW, OLD, StandIn, TOKEN},
@@ -27,7 +23,8 @@ fn applied<'a>(all: &'a [Value], kind: &str) -> Vec<&'a Value> {
 
 #[tokio::test]
 async fn each_server_gets_the_versions_that_it_offers() {
-    for (offered, policy, scaling) in [(NEW, "policy/v1", "autoscaling/v2"), (OLD, "policy/v1beta1", "autoscaling/v1")] {
+    for (offered, policy, scaling) in [(NEW, "policy/v1", "autoscaling/v2"), (OLD, "policy/v1beta1", "autoscaling/v1")]
+    {
         let (standin, mut world) = on(offered).await;
         world.set_everything();
         assert_eq!(world.update().await.1, Vec::<String>::new());
@@ -55,10 +52,18 @@ async fn a_change_of_one_thing_changes_one_thing() {
     world.set("/workload/secretEnv", json!([{"name": "DB_PASSWORD", "value": {"$secret": "variable-2"}}]));
     let preview = world.target().preview(world.look()).await.unwrap();
     let told: Vec<_> = preview.changes.iter().map(|one| one.what.split(' ').next().unwrap()).collect();
-    assert!(told.contains(&"Secret") && told.contains(&"Deployment") && !told.contains(&"Service"), "{:?}", preview.changes);
+    assert!(
+        told.contains(&"Secret") && told.contains(&"Deployment") && !told.contains(&"Service"),
+        "{:?}",
+        preview.changes
+    );
     world.update().await;
     let after = standin.effects();
-    let changed: Vec<_> = after.iter().filter(|(name, value)| before.get(*name) != Some(value)).map(|(name, _)| name.split('/').next().unwrap()).collect();
+    let changed: Vec<_> = after
+        .iter()
+        .filter(|(name, value)| before.get(*name) != Some(value))
+        .map(|(name, _)| name.split('/').next().unwrap())
+        .collect();
     assert_eq!(changed, ["deployments", "pods", "pods", "secrets"]);
     assert_eq!(after.len(), before.len(), "an earlier version's Secret stays");
 }
@@ -184,7 +189,8 @@ async fn secrets_are_in_secrets_alone() {
     for manifest in standin.applied() {
         let text = manifest.to_string();
         let encoded = HIDDEN.map(|secret| BASE64_STANDARD.encode(secret));
-        let holds = HIDDEN.iter().any(|secret| text.contains(secret)) || encoded.iter().any(|secret| text.contains(secret));
+        let holds =
+            HIDDEN.iter().any(|secret| text.contains(secret)) || encoded.iter().any(|secret| text.contains(secret));
         assert!(!holds || manifest["kind"] == "Secret", "{text}");
     }
     let all = standin.applied();

@@ -16,8 +16,8 @@ use targets::{
     http::HttpSettings,
     service::{Authorization, EndpointSpec, ServiceSpec, ServiceVersionSpec},
     spec::{
-        BundleContents, DeploySpec, GovernCheckPolicy, InfrastructureSpec, NodeSpec, PackageSpec, PermissionsPropagation,
-        ProjectStandardsPolicy, SecretRef,
+        BundleContents, DeploySpec, GovernCheckPolicy, InfrastructureSpec, NodeSpec, PackageSpec,
+        PermissionsPropagation, ProjectStandardsPolicy, SecretRef,
     },
     target::{Look, Receipt, Secrets, Target, Work},
 };
@@ -173,7 +173,12 @@ impl World {
                 governance: None,
                 project_standards_policy: ProjectStandardsPolicy::Ignore,
             },
-            package: PackageSpec { project_key: "churn".into(), bundle_id: "v1".into(), sha256: "00".repeat(32), size: 1 },
+            package: PackageSpec {
+                project_key: "churn".into(),
+                bundle_id: "v1".into(),
+                sha256: "00".repeat(32),
+                size: 1,
+            },
             deployed_project_key: "Churn_Score".into(),
             project_folder: None,
             connection_remapping: Vec::new(),
@@ -260,7 +265,8 @@ impl World {
         self.set("/workload/secretEnv", json!([{"name": "DB_PASSWORD", "value": {"$secret": "variable"}}]));
         self.set("/workload/labels", json!({"team": "data"}));
         self.set("/workload/annotations", json!({"example.com/contact": "data team"}));
-        let resources = json!({"cpuRequest": "0.5", "cpuLimit": "1000m", "memoryRequest": "512Mi", "memoryLimit": "1024Mi"});
+        let resources =
+            json!({"cpuRequest": "0.5", "cpuLimit": "1000m", "memoryRequest": "512Mi", "memoryLimit": "1024Mi"});
         self.set("/workload/resources", resources);
         self.set("/workload/disruptionBudget", json!({"enabled": true, "maxUnavailable": "50%"}));
         self.set("/workload/topologySpread", json!([{"topologyKey": "topology.kubernetes.io/zone"}]));
@@ -305,7 +311,11 @@ impl World {
     }
 
     /// Attempts until the step is done or fails for good; `between` is what the cluster does while the step waits, and time passes.
-    pub(super) async fn step_while(&self, step: Step, between: impl AsyncFn()) -> Result<(Value, Vec<String>), Failure> {
+    pub(super) async fn step_while(
+        &self,
+        step: Step,
+        between: impl AsyncFn(),
+    ) -> Result<(Value, Vec<String>), Failure> {
         for _ in 0..200 {
             match self.attempt(step).await {
                 Ok(StepOutcome::Done { output, warnings }) => return Ok((output, warnings)),
@@ -340,11 +350,5 @@ impl World {
 }
 
 fn run(id: i64, now: i64) -> Run {
-    Run {
-        id,
-        notes: Mutex::default(),
-        lines: Mutex::default(),
-        now: Mutex::new(now),
-        dies_after: Mutex::default(),
-    }
+    Run { id, notes: Mutex::default(), lines: Mutex::default(), now: Mutex::new(now), dies_after: Mutex::default() }
 }
