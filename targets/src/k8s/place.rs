@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     K8s,
-    access::{self, Opener, missing},
+    access::{self, Opener},
     api::Api,
     manifests::{Goal, Manifest, config},
     names::{Names, OWNER},
