@@ -14,7 +14,10 @@ use super::{
     verify::clear,
 };
 use crate::{
+<<<<<<< HEAD
     azure::connection::Azure,
+=======
+>>>>>>> k8s
     codes,
     managed::{Flow, flowing, ready},
 };

@@ -16,7 +16,7 @@ use super::{
     notes,
     objects::{Id, Kind},
     offered::Offered,
-    settings::{DeploymentSettings, Settings},
+    settings::{DeploymentSettings, ExpositionType, Settings},
 };
 use crate::{
     codes,
@@ -34,17 +34,21 @@ pub(super) struct Place<'a> {
 
 /// The settings of a spec, without a word to the cluster.
 pub(super) fn goal<'a>(spec: &'a DeploySpec, offered: Offered) -> Result<Goal<'a>, StepError> {
-    let invalid = |error: String| {
+    let unread = |error: String| {
         Failure::new(codes::SETTING_INVALID, "The settings are not as the platform's schema says them.").detail(error)
     };
-    let settings = Settings::read(&spec.infrastructure.settings).map_err(invalid)?;
+    let settings = Settings::read(&spec.infrastructure.settings).map_err(unread)?;
     let service = spec.service.as_deref().ok_or_else(|| {
         Failure::new(
             codes::SETTING_INVALID,
             "A Kubernetes infrastructure runs API services, and this is no deployment of one.",
         )
     })?;
-    let own = DeploymentSettings::read(&service.settings).map_err(invalid)?;
+    let own = DeploymentSettings::read(&service.settings).map_err(unread)?;
+    // Whoever may deploy must not make objects of their own with the infrastructure's credentials.
+    if own.service_exposition.as_ref().is_some_and(|own| own.kind == ExpositionType::Yaml) {
+        return Err(invalid("serviceExposition.type: own YAML is the infrastructure's alone.".to_owned()));
+    }
     let workload = settings.workload.under(&own.workload);
     let exposition = own.service_exposition.or_else(|| settings.default_service_exposition.clone()).unwrap_or_default();
     let (names, properties) = (Names::of(spec), own.properties);

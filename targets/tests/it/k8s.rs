@@ -4,6 +4,7 @@
 mod conformance;
 mod fields;
 mod hand;
+mod judge;
 mod plane;
 mod real;
 mod standin;
