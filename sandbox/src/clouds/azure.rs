@@ -129,15 +129,11 @@ impl StandIn for Azure {
             [tenant, "oauth2", "v2.0", "token"] if asked.method == "POST" && tenant == self.settings.tenant => {
                 self.token(asked)
             }
-<<<<<<< HEAD
             ["oauth2", "exchange" | "token"] => registry::answer(self, asked),
             ["v2", ..] => match registry::gate(asked, base) {
                 Some(closed) => closed,
                 None => self.images.lock().unwrap_or_else(PoisonError::into_inner).answer(asked),
             },
-=======
-            ["oauth2", "exchange" | "token"] if asked.method == "POST" => registry::answer(self, asked),
->>>>>>> k8s
             ["score", endpoint] if asked.method == "POST" => self.lock().score(endpoint, asked),
             _ if asked.bearer() != Some(TOKEN) => {
                 refused(401, "InvalidAuthenticationToken", "The access token is invalid.")

@@ -262,18 +262,8 @@ impl<S: StandIn> Endpoint for Door<S> {
         let heard = !matches!(fault, Some(CloudFault::Reset | CloudFault::LostAnswer | CloudFault::Silence));
         let status = reply.as_ref().map(|reply| reply.status).filter(|_| heard);
         let body = serde_json::from_slice(&asked.body).unwrap_or_default();
-<<<<<<< HEAD
         let (query, fault_) = (asked.query.clone(), fault.is_some());
         core.desk().calls.push(CloudCall { method: method.to_string(), path, query, body, status, fault: fault_ });
-=======
-        core.desk().calls.push(CloudCall {
-            method: method.to_string(),
-            path,
-            query: asked.query.clone(),
-            body,
-            status,
-        });
->>>>>>> k8s
         match fault {
             Some(CloudFault::Silence) => core.stop.cancelled().await,
             Some(CloudFault::Reset | CloudFault::LostAnswer) => plug.pull(),

@@ -166,14 +166,6 @@ impl Azure {
         Registry::sign_in(self, settings, token).await
     }
 
-<<<<<<< HEAD
-=======
-    /// The one HTTP client.
-    pub(crate) fn tools_http(&self) -> &crate::http::Http {
-        &self.tools.http
-    }
-
->>>>>>> k8s
     async fn sign_in(
         &self,
         settings: &AzureSettings,

@@ -14,10 +14,7 @@ use super::{
     verify::clear,
 };
 use crate::{
-<<<<<<< HEAD
     azure::connection::Azure,
-=======
->>>>>>> k8s
     codes,
     managed::{Flow, flowing, ready},
 };

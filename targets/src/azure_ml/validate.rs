@@ -67,7 +67,6 @@ pub(super) async fn problems<'a>(
         &mut found,
     )
     .await?;
-<<<<<<< HEAD
     match base(azure, &session, &repository).await {
         Ok(()) => {}
         // The registry's own refusal is told already.
@@ -75,8 +74,6 @@ pub(super) async fn problems<'a>(
         Err(StepError::Permanent(_)) => {}
         Err(error) => return Err(error),
     }
-=======
->>>>>>> k8s
     Ok((found, Some(session)))
 }
 

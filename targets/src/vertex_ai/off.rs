@@ -143,7 +143,6 @@ impl Change for Gone {
     async fn call(&self, s: &Session<'_>) -> Result<Option<Value>, CallError> {
         let called =
             s.google.call(Method::DELETE, &s.path(&[self.kind, &self.id]), &[], Body::None, &self.doing()).await;
-<<<<<<< HEAD
         gone(called)
     }
 }
@@ -153,11 +152,5 @@ fn gone(called: Result<Value, CallError>) -> Result<Option<Value>, CallError> {
     match called {
         Err(error) if error.is(&codes::NODE_NOT_FOUND) => Ok(None),
         called => called.map(Some),
-=======
-        match called {
-            Err(error) if error.is(&codes::NODE_NOT_FOUND) => Ok(None),
-            called => called.map(Some),
-        }
->>>>>>> k8s
     }
 }

@@ -192,7 +192,6 @@ async fn a_query_is_answered_with_the_endpoints_key() {
     let query = ServiceQuery {
         headers: Vec::new(),
         endpoint: EndpointSpec { id: "predict".into(), kind: None },
-        headers: Default::default(),
         body: json!({"features": {"age": 3}}),
         timeout: std::time::Duration::from_secs(5),
     };
@@ -219,7 +218,6 @@ async fn a_query_never_sends_the_key_in_clear_elsewhere() {
         endpoint: EndpointSpec { id: "predict".into(), kind: None },
         headers: Default::default(),
         body: json!({}),
-        headers: Vec::new(),
         timeout: std::time::Duration::from_secs(5),
     };
     let failure = world.target().services().unwrap().query(world.look(), &query).await.unwrap_err();
@@ -314,7 +312,6 @@ async fn the_vendors_own_model_takes_what_is_sent() {
         endpoint: EndpointSpec { id: "predict".into(), kind: None },
         headers: Default::default(),
         body: json!({"features": {"age": 3}}),
-        headers: Vec::new(),
         timeout: std::time::Duration::from_secs(5),
     };
     world.target().services().unwrap().query(world.look(), &query).await.unwrap();

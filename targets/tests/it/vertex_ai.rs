@@ -181,7 +181,6 @@ async fn a_query_becomes_instances_and_back() {
     let mut query = ServiceQuery {
         headers: Vec::new(),
         endpoint: EndpointSpec { id: "predict".into(), kind: None },
-        headers: Default::default(),
         body: json!({"features": {"age": 3}}),
         timeout: std::time::Duration::from_secs(5),
     };
@@ -302,7 +301,6 @@ async fn the_vendors_own_model_takes_what_is_sent() {
         endpoint: EndpointSpec { id: "predict".into(), kind: None },
         headers: Default::default(),
         body: json!({"features": {"age": 3}}),
-        headers: Vec::new(),
         timeout: std::time::Duration::from_secs(5),
     };
     world.target().services().unwrap().query(world.look(), &query).await.unwrap();

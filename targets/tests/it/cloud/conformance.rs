@@ -125,14 +125,7 @@ async fn meet<S: StandIn>(
             }
             (Class::Permanent(code), Err(StepError::Permanent(failure))) => {
                 let said = format!("{} {}", failure.code, failure.message);
-<<<<<<< HEAD
                 assert!(said.contains(code) || names(&failure, code), "{step:?} {fault:?}: {said}");
-=======
-                assert!(
-                    said.contains(code) || failure.code.as_str() == "PLATFORM_NAME_TAKEN",
-                    "{step:?} {fault:?}: {said}"
-                );
->>>>>>> k8s
             }
             // What is left over and can't be deleted is only warned of.
             (Class::Permanent(_), Ok(StepOutcome::Done { warnings, .. })) if step == Step::Verify => {

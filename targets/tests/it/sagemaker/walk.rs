@@ -86,7 +86,6 @@ async fn queries_go_through_the_runtime() {
     let target = world.target();
     let endpoint = |id: &str| EndpointSpec { id: id.into(), kind: None };
     let mut query = ServiceQuery {
-        headers: Vec::new(),
         endpoint: endpoint("score"),
         body: json!({"features": {"a": 1}}),
         headers: Vec::new(),
