@@ -80,7 +80,12 @@ async fn bodies_and_signatures_are_what_aws_publishes() {
         world.update().await;
     }
     let endpoint = targets::spec::EndpointSpec { id: "score".into(), kind: None };
-    let query = ServiceQuery { endpoint, body: json!({"features": {"ä": 1}}), headers: Vec::new(), timeout: Duration::from_secs(5) };
+    let query = ServiceQuery {
+        endpoint,
+        body: json!({"features": {"ä": 1}}),
+        headers: Vec::new(),
+        timeout: Duration::from_secs(5),
+    };
     world.target().services().unwrap().query(world.look(), &query).await.unwrap();
     world.service().settings = object(json!({"endpointName": "another", "instanceCount": 3, "tags": {"a b": "c/d=e"}}));
     world.new_run();
