@@ -150,8 +150,8 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        // Its input ends, and so does it.
-        drop(self.process.stdin.take());
+        // Left to itself it would wait for connections that a client keeps.
+        self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 }
