@@ -204,7 +204,13 @@ where
                 LEFT.with(|left| left.set(after));
                 let (cloud, mut world) = world().await;
                 let lived = live(&cloud, &mut world, &Trouble::Fault(*place, after, fault, class)).await;
-                same(&lived.effects, &wanted.effects, &format!("{place:?}, call {after}, {fault:?}"));
+                // A registry that does not let us delete keeps its images, which is told and stops nothing.
+                let kept = matches!(class, Class::Permanent(_)) && place.run + 1 == LIFE.len();
+                let (mut found, mut right) = (lived.effects, wanted.effects.clone());
+                for one in found.iter_mut().chain(right.iter_mut()).filter(|_| kept) {
+                    one["registry"] = Value::Null;
+                }
+                same(&found, &right, &format!("{place:?}, call {after}, {fault:?}"));
                 tried += 1;
                 met += usize::from(lived.met);
             }
