@@ -33,6 +33,9 @@ const OTHERS: &[&str] = &[
     "SLIPWAY_CA_FILE",
     // Of the practice nodes.
     "SLIPWAY_PRACTICE_ADMIN_KEY",
+    // Of a service's container.
+    "SLIPWAY_SERVICE_KEYS",
+    "SLIPWAY_AUDIT_KEY",
     // The agent beside an API node, which reads no settings.
     "SLIPWAY_AGENT_FOLDER",
     "SLIPWAY_AGENT_KEY_SHA256",

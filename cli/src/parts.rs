@@ -64,6 +64,7 @@ impl Parts {
             packages: Arc::new(packages),
             targets: Arc::new(targets),
             queue,
+            query_logs: deployer::services::QueryLogs::default(),
             audit: deployer::audit::Ledger::default(),
         };
         Ok(Self { deployer, bell, _lock: lock })

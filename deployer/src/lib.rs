@@ -85,6 +85,8 @@ pub struct Deployer {
     pub targets: Arc<Targets>,
     /// Wakes workers up.
     pub queue: Queue,
+    /// Where queries that go through this process are logged.
+    pub query_logs: services::QueryLogs,
     /// What this process counts for the audit.
     pub audit: audit::Ledger,
 }

@@ -9,7 +9,10 @@
 pub(crate) mod frozen;
 pub mod open_api;
 pub mod query;
+mod query_logs;
 pub mod versions;
+
+pub use query_logs::QueryLogs;
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -46,12 +46,12 @@ use crate::request::{Asked, Json, Place, segments};
 use crate::running::Running;
 use events::Events;
 use poem::{Body, Request};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use state::State;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
@@ -164,6 +164,24 @@ pub struct ApiNode {
     core: Arc<ApiCore>,
 }
 
+/// A service version that a node serves from the start. It has no `Debug`: what is amended may be a key.
+#[derive(Clone)]
+pub struct Package {
+    /// Its archive.
+    pub file: PathBuf,
+    /// The part of its service's queries that it answers, 0 to 1.
+    pub proba: f64,
+    /// What stands instead of the archive's fields of these names, such as `serviceId` or `authMethod`.
+    pub amended: Map<String, Value>,
+}
+
+impl<P: Into<PathBuf>> From<(P, f64)> for Package {
+    /// As the archive says.
+    fn from((file, proba): (P, f64)) -> Self {
+        Self { file: file.into(), proba, amended: Map::new() }
+    }
+}
+
 /// An API node that listens, until it is stopped or dropped.
 pub type RunningApiNode = Running<ApiNode>;
 
@@ -186,7 +204,7 @@ impl ApiNode {
     ///
     /// # Errors
     /// A sentence, when an archive is no service version, or the probabilities of a service don't sum to 1.
-    pub fn serve(&self, packages: &[(&Path, f64)]) -> Result<(), String> {
+    pub fn serve(&self, packages: &[Package]) -> Result<(), String> {
         import::serve(&self.core, packages).map_err(|refusal| refusal.message)
     }
 

@@ -66,7 +66,7 @@ mod trouble;
 mod upload;
 mod webapps;
 
-pub use api_node::{ApiNode, ApiNodeBuilder, Delivery, RunningApiNode};
+pub use api_node::{ApiNode, ApiNodeBuilder, Delivery, Package, RunningApiNode};
 pub use armed::FaultHandle;
 pub use auth::KeyKind;
 pub use calls::{Call, CallBody};

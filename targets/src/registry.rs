@@ -180,6 +180,11 @@ impl Targets {
         &self.looks
     }
 
+    /// What targets are given to work with.
+    pub fn tools(&self) -> &Tools {
+        &self.tools
+    }
+
     /// Asks a governance source whether a bundle may be deployed.
     ///
     /// # Errors

@@ -33,6 +33,9 @@ pub struct HostSettings {
     pub ambient_cloud_credentials: bool,
     /// Beside the clouds' own addresses: base URLs that this identity may be sent to.
     pub ambient_endpoints: Vec<String>,
+    /// Where the queries that go through the deployer are logged, for services that log to files; empty is the folder `slipway-query-logs` in the system's folder for
+    /// temporary files.
+    pub query_logs: PathBuf,
     /// Azure's federated token of the machine; empty is what `AZURE_FEDERATED_TOKEN_FILE` says.
     pub federated_token_file: PathBuf,
     /// Google's credentials of the machine; empty is what `GOOGLE_APPLICATION_CREDENTIALS` says.
@@ -40,6 +43,14 @@ pub struct HostSettings {
 }
 
 impl HostSettings {
+    /// The folder for log files of queries.
+    pub fn query_logs(&self) -> PathBuf {
+        if self.query_logs.as_os_str().is_empty() {
+            return std::env::temp_dir().join("slipway-query-logs");
+        }
+        self.query_logs.clone()
+    }
+
     /// The folder for what is put together.
     pub fn scratch(&self) -> PathBuf {
         if self.scratch.as_os_str().is_empty() { std::env::temp_dir() } else { self.scratch.clone() }

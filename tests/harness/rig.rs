@@ -65,6 +65,7 @@ impl Rig {
             packages: Arc::new(PackageStore::open(&base.scratch.at("packages"), &staging).unwrap()),
             targets: Arc::new(Targets::new(HttpSettings::default()).unwrap()),
             queue: Queue::embedded(),
+            query_logs: deployer::services::QueryLogs::default(),
             audit: deployer::audit::Ledger::default(),
         };
         let key = bootstrap::first_start(&deployer.db, None).await.unwrap().expect("the first start");

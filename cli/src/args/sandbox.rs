@@ -31,6 +31,9 @@ pub(crate) struct Sandbox {
     /// Once for each version.
     #[arg(long = "serve-package", requires = "api_node", value_name = "FILE[:PROBABILITY]", value_parser = served)]
     pub(crate) served: Vec<Served>,
+    /// A folder with `deployment.json` and service versions, as images have it: all in it is served from the start.
+    #[arg(long, requires = "api_node", conflicts_with = "served", value_name = "FOLDER")]
+    pub(crate) serve_folder: Option<PathBuf>,
 }
 
 /// A service version, and the part of the queries that it answers.

@@ -40,11 +40,15 @@ pub(crate) async fn serve(
         Some(worker) => worker.metrics().register(&mut registry),
         None => registry.register("slipway_lapses_found", "Lapsed workers that this process ended", lapses.clone()),
     }
+    parts.deployer.query_logs.metrics().register(&mut registry);
     let numbers = fleet::numbers(parts.deployer.db.clone(), registry);
     let house = Deployment::new(parts.deployer.clone(), &parts.bell, config.packages.largest, &config.http.node_id);
     let schema = api::limits::apply(graphql::builder(), &config.http.limits).finish();
     let app = api::app(schema, house, config.http.clone(), metrics, numbers, shutdown.clone());
     tokio::spawn(unseen::watch(parts.deployer.clone(), lapses, shutdown.clone()));
     tracing::info!(listen = %address, "serving GraphQL at /graphql, GraphiQL at /graphiql, REST at /dip/publicapi");
-    Ok(api::serve(listener, app, config.http.connections, shutdown, Duration::from_secs(config.http.drain_s)).await?)
+    let drain = Duration::from_secs(config.http.drain_s);
+    let served = api::serve(listener, app, config.http.connections, shutdown, drain).await;
+    parts.deployer.query_logs.close().await;
+    Ok(served?)
 }

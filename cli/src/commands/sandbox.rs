@@ -1,5 +1,7 @@
 //! `slipway sandbox`: a practice node by itself.
 
+mod image;
+
 use std::net::SocketAddr;
 
 use super::{cannot_listen, say, signals::Signals};
@@ -53,8 +55,12 @@ fn api_node(args: &Sandbox) -> Result<sandbox::ApiNode, Failure> {
     let builder = args.packages.iter().fold(builder, |builder, folder| builder.packages(folder));
     let node =
         builder.build().map_err(|error| Failure::refused("IO_FAILED", error.to_string()).about(Some("packages")))?;
-    let served: Vec<_> = args.served.iter().map(|one| (one.file.as_path(), one.proba)).collect();
-    let refused = |error| Failure::refused("SERVICE_NOT_SERVED", error).about(Some("serve-package"));
-    node.serve(&served).map_err(refused)?;
+    let refused = |about: &'static str| move |error| Failure::refused("SERVICE_NOT_SERVED", error).about(Some(about));
+    if let Some(folder) = &args.serve_folder {
+        let packages = image::packages(folder, |name| std::env::var(name).ok()).map_err(refused("serve-folder"))?;
+        node.serve(&packages).map_err(refused("serve-folder"))?;
+    }
+    let served: Vec<_> = args.served.iter().map(|one| (&one.file, one.proba).into()).collect();
+    node.serve(&served).map_err(refused("serve-package"))?;
     Ok(node)
 }

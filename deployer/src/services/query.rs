@@ -12,6 +12,7 @@ use targets::{
     target::{Look, ServiceAnswer, ServiceQuery, Target},
 };
 
+use super::query_logs;
 use crate::{
     Deployer,
     deployments::Settings,
@@ -143,9 +144,15 @@ impl Asked {
 
     async fn put_all(&self, deployer: &Deployer, queries: Vec<Query>) -> Result<Vec<Answered>> {
         bound(&queries)?;
+        let log = deployer.query_logs.of(deployer, &self.spec).await;
         let mut answers = Vec::with_capacity(queries.len());
         for query in queries {
-            answers.push(self.put(deployer, query).await);
+            let body = log.is_some().then(|| query.body.clone());
+            let answer = self.put(deployer, query).await;
+            if let (Some(log), Some(body), Answered::Service(told)) = (&log, body, &answer) {
+                log.emit(&query_logs::event(&self.spec, &self.endpoint, &body, told));
+            }
+            answers.push(answer);
         }
         Ok(answers)
     }
@@ -208,7 +215,7 @@ async fn now(deployer: &Deployer, row: &deployment::Model, live: DeploySpec) -> 
     if let (Some(package), Some(service)) = (bundle::Entity::find_by_id(id).one(db).await?, spec.service.as_mut())
         && let Some(fresh) = freeze::read(db, row, &package, "").await?.0.service
     {
-        service.authorization = fresh.authorization;
+        (service.authorization, service.auditing) = (fresh.authorization, fresh.auditing);
     }
     Ok(spec)
 }

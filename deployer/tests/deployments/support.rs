@@ -72,6 +72,7 @@ pub(crate) async fn world_at(node_url: &str) -> World {
         packages: Arc::new(PackageStore::open(&at("packages"), &folder.path().join("staging")).unwrap()),
         targets: Arc::new(Targets::new(HttpSettings::default()).unwrap()),
         queue: Queue::embedded(),
+        query_logs: deployer::services::QueryLogs::default(),
         audit: deployer::audit::Ledger::default(),
     };
     let world = World { deployer, root: viewer("root", &["administrators"]), folder };

@@ -42,6 +42,7 @@ pub(crate) async fn empty() -> House {
         packages: Arc::new(PackageStore::open(&at("packages"), &folder.path().join("staging")).unwrap()),
         targets: Arc::new(Targets::new(HttpSettings::default()).unwrap()),
         queue: Queue::embedded(),
+        query_logs: deployer::services::QueryLogs::default(),
         audit: deployer::audit::Ledger::default(),
     };
     House { deployer, admin: viewer("admin", &["administrators"]), _folder: folder }

@@ -2,9 +2,10 @@
 
 use super::state::{Generation, MOST, Service, Share};
 use super::version::Version;
-use super::{ApiAsked, ApiCore, LARGEST};
+use super::{ApiAsked, ApiCore, LARGEST, Package};
 use crate::clock::now_ms;
 use crate::reply::{Answer, Refusal, Reply};
+use crate::request::Object;
 use crate::upload::{blocking, local};
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -26,13 +27,13 @@ pub(super) async fn answer(asked: &ApiAsked<'_>, id: &str) -> Answer {
 async fn read(asked: &ApiAsked<'_>, parameter: &'static str) -> Result<Generation, Refusal> {
     let path = asked.query.get(parameter).ok_or_else(|| Refusal::bad(format!("{parameter} is needed")))?.to_owned();
     let core = Arc::clone(asked.core);
-    blocking(move || open(&core.inside(Path::new(&path), parameter)?, parameter)).await
+    blocking(move || open(&core.inside(Path::new(&path), parameter)?, parameter, &Object::new())).await
 }
 
 /// Blocks.
-fn open(path: &Path, what: &str) -> Result<Generation, Refusal> {
+fn open(path: &Path, what: &str, amended: &Object) -> Result<Generation, Refusal> {
     let (file, size, sha256) = local(path, what, LARGEST)?;
-    let version = Arc::new(Version::read(file)?);
+    let version = Arc::new(Version::read(file, amended)?);
     Ok(Generation { version, sha256, size, preloaded: false, imported_on: now_ms() })
 }
 
@@ -74,10 +75,10 @@ impl Service {
 }
 
 /// Imports, preloads and maps archives that whoever starts the node names. Blocks.
-pub(super) fn serve(core: &ApiCore, packages: &[(&Path, f64)]) -> Result<(), Refusal> {
+pub(super) fn serve(core: &ApiCore, packages: &[Package]) -> Result<(), Refusal> {
     let mut services: BTreeMap<String, Vec<(Generation, f64)>> = BTreeMap::new();
-    for (path, proba) in packages {
-        let generation = open(path, &path.display().to_string())?;
+    for Package { file, proba, amended } in packages {
+        let generation = open(file, &file.display().to_string(), amended)?;
         services.entry(generation.version.service.clone()).or_default().push((generation, *proba));
     }
     let mut made = BTreeMap::new();

@@ -63,13 +63,14 @@ pub(super) struct EventServer {
 }
 
 impl Version {
-    /// Reads an archive. Blocks.
-    pub(super) fn read(file: File) -> Result<Self, Refusal> {
+    /// Reads an archive; `amended` stands instead of the fields of its names, null for none. Blocks.
+    pub(super) fn read(file: File, amended: &Object) -> Result<Self, Refusal> {
         let bytes = manifest::entry(file, ENTRY)?;
         // serde's own words may repeat a value: only the place is told.
-        let value: Object = serde_json::from_slice(&bytes).map_err(|error| {
+        let mut value: Object = serde_json::from_slice(&bytes).map_err(|error| {
             Refusal::bad(format!("{ENTRY} is no JSON object: line {}, column {}", error.line(), error.column()))
         })?;
+        value.extend(amended.clone());
         Self::of(&value)
     }
 

@@ -15,7 +15,9 @@ use super::{
 use crate::{
     codes,
     http::{Auth, Tls},
+    managed::ambient,
     target::Secrets,
+    tools::HostSettings,
 };
 
 /// Opens secrets, in a run or outside one.
@@ -64,7 +66,12 @@ pub(super) struct Reach {
 }
 
 /// Puts together what the settings say. Files of a service account are read anew each time: their token is replaced every hour.
-pub(super) async fn reach(cluster: &Cluster, inside: &Inside, opener: Opener<'_>) -> Result<Reach, StepError> {
+pub(super) async fn reach(
+    cluster: &Cluster,
+    host: &HostSettings,
+    inside: &Inside,
+    opener: Opener<'_>,
+) -> Result<Reach, StepError> {
     let text = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
     let authorities = text(&cluster.certificate_authority).map(String::into_bytes);
     match cluster.access {
@@ -88,7 +95,10 @@ pub(super) async fn reach(cluster: &Cluster, inside: &Inside, opener: Opener<'_>
             let identity = format!("user {} of context {}", context.user, context.name);
             Ok(Reach { url: text(&cluster.api_server).unwrap_or(context.server), auth, tls, identity })
         }
-        Access::InCluster => in_cluster(inside).await,
+        Access::InCluster => {
+            ambient::lent(host)?;
+            in_cluster(inside).await
+        }
     }
 }
 

@@ -134,7 +134,7 @@ pub(super) async fn api(k8s: &K8s, settings: &Settings, opener: Opener<'_>) -> R
     if let Some((path, problem)) = access::problems(&settings.cluster).into_iter().next() {
         return Err(Failure::new(codes::SETTING_INVALID, format!("{path}: {problem}")).into());
     }
-    let reach = access::reach(&settings.cluster, &k8s.inside, opener).await?;
+    let reach = access::reach(&settings.cluster, &k8s.tools.host, &k8s.inside, opener).await?;
     Ok(Api::new(&k8s.http, reach, settings.namespace())?)
 }
 

@@ -2,7 +2,7 @@
 
 use super::client::scene;
 use reqwest::{Method, StatusCode};
-use sandbox::{ServiceSpec, sample_service};
+use sandbox::{Package, ServiceSpec, sample_service};
 use serde_json::json;
 use std::io::Write;
 use std::path::Path;
@@ -130,11 +130,11 @@ async fn packages_are_served_from_the_start_all_or_none() {
         (vec![(other.as_path(), 1.0), (Path::new("/nowhere.zip"), 1.0)], "/nowhere.zip"),
         (vec![(other.as_path(), f64::NAN)], "not from 0 to 1"),
     ] {
-        let error = node.serve(&packages).unwrap_err();
+        let error = node.serve(&served(&packages)).unwrap_err();
         assert!(error.contains(says), "{error}");
         assert_eq!(node.snapshot(), nothing);
     }
-    node.serve(&[(&one, 0.25), (&other, 1.0), (&two, 0.75)]).unwrap();
+    node.serve(&served(&[(&one, 0.25), (&other, 1.0), (&two, 0.75)])).unwrap();
     let services = node.snapshot()["services"].clone();
     let mapping = json!([{"generation": "v1", "proba": 0.25}, {"generation": "v2", "proba": 0.75}]);
     assert_eq!(services["fraud"]["mapping"], mapping);
@@ -142,5 +142,24 @@ async fn packages_are_served_from_the_start_all_or_none() {
         (&services["churn"]["enabled"], &services["churn"]["generations"][0]["preloaded"]),
         (&json!(true), &json!(true))
     );
-    assert!(node.serve(&[(&one, 1.0)]).is_err(), "the service is there");
+    assert!(node.serve(&served(&[(&one, 1.0)])).is_err(), "the service is there");
+}
+
+fn served(packages: &[(&Path, f64)]) -> Vec<Package> {
+    packages.iter().map(|(file, proba)| (*file, *proba).into()).collect()
+}
+
+#[tokio::test]
+async fn fields_of_an_archive_can_be_amended() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("one.zip");
+    std::fs::write(&file, sandbox::sample_service(&ServiceSpec::new("fraud", "v1"))).unwrap();
+    let node = super::client::builder().build().unwrap();
+    let amended =
+        json!({"serviceId": "there", "generation": "v1-a", "authMethod": "API_KEYS", "apiKeys": ["good-key"]});
+    let amended = amended.as_object().unwrap().clone();
+    node.serve(&[Package { file, proba: 1.0, amended }]).unwrap();
+    let services = node.snapshot()["services"].clone();
+    assert_eq!(services["there"]["mapping"], json!([{"generation": "v1-a", "proba": 1.0}]));
+    assert!(!node.snapshot().to_string().contains("good-key"));
 }
