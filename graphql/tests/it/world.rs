@@ -52,6 +52,7 @@ pub(crate) async fn empty() -> World {
         packages: Arc::new(PackageStore::open(&at("packages"), &folder.path().join("staging")).unwrap()),
         targets: Arc::new(Targets::new(HttpSettings::default()).unwrap()),
         queue: Queue::embedded(),
+        query_logs: deployer::services::QueryLogs::default(),
         audit: deployer::audit::Ledger::default(),
     };
     let key = bootstrap::first_start(&deployer.db, None).await.unwrap().unwrap();

@@ -46,7 +46,7 @@ async fn drift_tells_what_somebody_changed() {
     let found = drift(&world).await;
     assert!(found.len() == 1 && found[0].found == "not there", "{found:?}");
     std::fs::write(&by_hand, sandbox::sample_service(&Sample::new(SERVICE, "v9"))).unwrap();
-    world.node.serve(&[(&by_hand, 1.0)]).unwrap();
+    world.node.serve(&[(&by_hand, 1.0).into()]).unwrap();
     let found = drift(&world).await;
     assert!(
         found.len() == 1 && found[0].found == json!({"v9": 1.0}) && found[0].wanted == json!({"v1": 1.0}),

@@ -169,7 +169,7 @@ async fn what_is_somebody_elses_is_left_alone() {
     let mut world = world().await;
     let archive = world.there().join("theirs.zip");
     std::fs::write(&archive, sandbox::sample_service(&Sample::new(SERVICE, "v1"))).unwrap();
-    world.node.serve(&[(&archive, 1.0)]).unwrap();
+    world.node.serve(&[(&archive, 1.0).into()]).unwrap();
     let before = world.on_node();
     for step in [Step::Push, Step::DeleteProject] {
         let (failure, retryable) = world.failure(step).await;
