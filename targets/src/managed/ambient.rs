@@ -13,7 +13,7 @@ pub(crate) fn lent(host: &HostSettings) -> Result<(), Failure> {
     if host.ambient_cloud_credentials {
         return Ok(());
     }
-    let message = "This connection wants to use the identity of the machine that Slipway runs on, and its operator does not lend it: choose another way to sign in, or \
+    let message = "These settings want to use the identity of the machine that Slipway runs on, and its operator does not lend it: choose another way to sign in, or \
                    ask the operator to set ambient_cloud_credentials.";
     Err(Failure::new(codes::AMBIENT_CREDENTIALS_OFF, message))
 }

@@ -22,7 +22,7 @@ use crate::{
         reference::Reference,
         registry::{Access, Login, Registry},
     },
-    service::ServiceVersionSpec,
+    service::{Auditing, ServiceVersionSpec},
     target::Work,
     tools::Tools,
 };
@@ -126,6 +126,7 @@ impl Place<'_> {
         let mut served = ServedDeployment::single(&service.service_id, &version.version);
         // The platform's own gate stands before the container, and the front asks without a key.
         served.authentication = Some(Authentication::Public);
+        served.auditing = service.auditing.as_ref().map(Auditing::node_settings);
         served.endpoint = Some(endpoint(service.endpoint.as_deref().unwrap_or_default(), version)?);
         let key = PackageKey::of(&version.sha256).map_err(|error| Failure::new(error.code(), error.to_string()))?;
         let opened = work.packages.open_package(&key).await;

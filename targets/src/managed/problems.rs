@@ -81,6 +81,10 @@ pub(crate) fn of_service(spec: &DeploySpec, gate: &str, problems: &mut Problems)
             format!("authorization: {gate} Keys and tokens of the service itself never get through. Clear the deployment's authorization."),
         );
     }
+    if service.auditing.as_ref().is_some_and(|auditing| auditing.secret().is_some()) {
+        let message = "auditing: its key would be readable in the image or the endpoint's settings. Log without one, or not at all.";
+        problems.add(&codes::SETTING_INVALID, message);
+    }
     if super::shares::percents(&service.versions.iter().map(|one| one.probability).collect::<Vec<_>>()).is_none() {
         problems.add(
             &codes::VERSIONS_TOO_MANY,
