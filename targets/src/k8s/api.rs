@@ -5,7 +5,6 @@ use engine::{
     failure::{Failure, StepError},
     secrets::Secret,
 };
-use reqwest::header::ACCEPT;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,7 +15,7 @@ use super::{
 };
 use crate::{
     codes,
-    http::{Body, CallError, Exchange, HeaderName, Http, Method, Node, NodeUrl, Request, Said, Who},
+    http::{Body, CallError, Exchange, HeaderName, Http, Method, Node, NodeUrl, Request, Said, Who, header},
 };
 
 const WHO: &str = "The Kubernetes API server";
@@ -300,7 +299,7 @@ fn is_status(answer: &Exchange) -> bool {
 }
 
 fn accepting(accept: &str) -> (HeaderName, Secret) {
-    (ACCEPT, Secret::from(accept.to_owned()))
+    (header::ACCEPT, Secret::from(accept.to_owned()))
 }
 
 pub(super) fn refs(path: &[String]) -> Vec<&str> {

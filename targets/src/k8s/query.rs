@@ -5,7 +5,6 @@ use engine::{
     failure::{Failure, StepError},
     secrets::Secret,
 };
-use reqwest::header::AUTHORIZATION;
 use serde_json::Value;
 
 use super::{
@@ -16,7 +15,7 @@ use super::{
 };
 use crate::{
     codes,
-    http::{Auth, Body, Exchange, HeaderName, Method, NodeUrl, Request},
+    http::{Auth, Body, Exchange, HeaderName, Method, NodeUrl, Request, header},
     service::Authorization,
     target::{Look, ServiceAnswer, ServiceQuery},
 };
@@ -48,7 +47,7 @@ async fn asked(k8s: &K8s, look: Look<'_>, query: &ServiceQuery) -> Result<Servic
         .iter()
         .filter_map(|(name, value)| Some((name.parse().ok()?, Secret::from(value.clone()))))
         .collect();
-    let own_key = given.iter().find(|(name, _)| *name == AUTHORIZATION).map(|(_, key)| key.clone());
+    let own_key = given.iter().find(|(name, _)| *name == header::AUTHORIZATION).map(|(_, key)| key.clone());
     let request = |path| Request {
         headers: &given,
         body: Body::Json(query.body.clone()),
