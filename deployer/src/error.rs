@@ -159,6 +159,11 @@ impl Problems {
         self.0.push(Refusal { code, field: Some(field.into()), message: message.into() });
     }
 
+    /// How many were noted.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// Refuses if anything was noted.
     ///
     /// # Errors

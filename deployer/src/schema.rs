@@ -14,7 +14,7 @@ use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
-use jsonschema::{Validator, error::ValidationErrorKind};
+use jsonschema::{ValidationError, Validator, error::ValidationErrorKind};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -97,7 +97,38 @@ fn check(schema: &Schema, document: &Map<String, Value>, field: &str, problems: 
         return;
     }
     for error in schema.validator.iter_errors(&document).take(MOST_PROBLEMS) {
-        let path = path_of(field, &error.instance_path().to_string());
+        tell(&error, field, problems);
+    }
+}
+
+/// Notes one thing that is wrong. Of alternatives, the one that was meant is told of.
+fn tell(error: &ValidationError<'_>, field: &str, problems: &mut Problems) {
+    let path = path_of(field, &error.instance_path().to_string());
+    if let ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } = error.kind() {
+        let is_other = |one: &ValidationError<'_>| matches!(one.kind(), ValidationErrorKind::Constant { .. });
+        let meant: Vec<_> = context.iter().filter(|errors| !errors.iter().any(is_other)).collect();
+        let constants = context.iter().flatten().filter_map(|one| match one.kind() {
+            ValidationErrorKind::Constant { expected_value } => Some((one, expected_value.to_string())),
+            _ => None,
+        });
+        let constants: Vec<_> = constants.collect();
+        match (meant.as_slice(), constants.first()) {
+            ([meant], _) => {
+                for error in meant.iter().take(MOST_PROBLEMS) {
+                    tell(error, field, problems);
+                }
+                return;
+            }
+            ([], Some((first, _))) => {
+                let path = path_of(field, &first.instance_path().to_string());
+                let known: Vec<_> = constants.iter().map(|(_, value)| value.as_str()).collect();
+                problems.add("SETTING_INVALID", path, format!("This is one of {}.", known.join(", ")));
+                return;
+            }
+            _ => {}
+        }
+    }
+    {
         let (path, message) = match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected } => {
                 let first = unexpected.first().map(|name| name.escape_debug().to_string()).unwrap_or_default();

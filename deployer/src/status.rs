@@ -303,7 +303,12 @@ pub async fn heavy(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Hea
         let (now, refused) = split(now)?;
         if let Some(now) = &now {
             let places = now.infrastructure.places();
-            let looks = places.iter().map(|place| look(deployer, &row, now, *place, live.run.0));
+            // A service is looked at as it was deployed: what was set since is not there yet.
+            let there = match now.service {
+                Some(_) => DeploySpec { infrastructure: now.infrastructure.clone(), ..live.body.clone() },
+                None => now.clone(),
+            };
+            let looks = places.iter().map(|place| look(deployer, &row, &there, *place, live.run.0));
             let looks = try_join_all(looks).await?;
             let named = places.iter().zip(looks).map(|(place, looked)| (place.name.map(str::to_owned), looked));
             facts.nodes = named.collect();

@@ -69,8 +69,8 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewConnection, a
         None => {
             let known: Vec<_> = super::kinds(deployer).iter().map(|kind| kind.kind).collect();
             let message = format!("There is no such type of connection. There are: {}.", known.join(", "));
-            problems.add("CONNECTION_TYPE_UNKNOWN", "kind", message);
-            return Err(problems.check().err().unwrap_or_else(|| Error::not_found("kind")));
+            problems.add("CONNECTION_TYPE_UNKNOWN", "type", message);
+            return Err(problems.check().err().unwrap_or_else(|| Error::not_found("type")));
         }
     };
     let prepared = schema::take(&schema, &Map::new(), new.settings, "settings", &mut problems);

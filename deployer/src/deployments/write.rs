@@ -201,7 +201,12 @@ async fn update_once(
     if let Some(old) = &settings.api {
         let target = platform::of_deployment(deployer, &row).await?;
         let mut problems = Problems::default();
-        let api = api::prepare(target.as_ref(), old, &change.settings.api, &mut problems)?;
+        let mut wanted = change.settings.api.clone();
+        if change.bundle_id.is_some() && wanted.versions.is_none() {
+            // Whoever names one version wants all queries answered by it.
+            wanted.versions = Some(Vec::new());
+        }
+        let api = api::prepare(target.as_ref(), old, &wanted, &mut problems)?;
         problems.check()?;
         settings.api = Some(put_api(deployer, &tx, &row.project_key, id, api).await?);
     }

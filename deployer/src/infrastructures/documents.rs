@@ -37,8 +37,11 @@ pub(super) fn prepare(
     let platform = match &patch.platform {
         Some(document) => {
             let schema = schema::of(described.settings)?;
+            let before = problems.count();
             let prepared = schema::take(&schema, &old.platform, document.clone(), "platform", problems);
-            for (path, message) in target.problems(&prepared.draft()) {
+            // What the schema refuses, the target can't read.
+            let readable = problems.count() == before;
+            for (path, message) in readable.then(|| target.problems(&prepared.draft())).into_iter().flatten() {
                 problems.add("SETTING_INVALID", format!("platform.{path}"), message);
             }
             Some(prepared)

@@ -39,6 +39,8 @@ const SHOWN: [&str; 4] = [
 ];
 /// What of an API service is told by name only: it may say more than everybody is to know.
 const UNTOLD: [&str; 3] = ["service.authorization", "service.auditing", "service.settings"];
+/// What of an API service is deployed.
+const SERVICE: &str = "service";
 /// So many changes are told.
 const MOST: usize = 500;
 
@@ -58,9 +60,20 @@ pub fn changes(live: &DeploySpec, now: &DeploySpec) -> Result<Vec<Difference>> {
 fn without_secrets(value: Value) -> Value {
     match value {
         value if SecretRef::read(&value).is_some() => json!("set"),
-        Value::Object(object) => {
-            Value::Object(object.into_iter().map(|(key, value)| (key, without_secrets(value))).collect())
-        }
+        // Callers' keys, and those of a log, are there themselves.
+        Value::Object(object) => Value::Object(
+            object
+                .into_iter()
+                .map(|(key, value)| {
+                    if key == SERVICE {
+                        (key, value)
+                    } else {
+                        let value = without_secrets(value);
+                        (key, value)
+                    }
+                })
+                .collect(),
+        ),
         Value::Array(items) => Value::Array(items.into_iter().map(without_secrets).collect()),
         plain => plain,
     }

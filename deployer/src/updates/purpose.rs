@@ -185,10 +185,19 @@ async fn refuse_unfinished(tx: &Tx, deployment: &str, field: &str) -> Result<()>
 
 /// Sets the deployment's bundle, where another one is named.
 async fn set_bundle(tx: &Tx, row: deployment::Model, bundle: Option<&str>, login: &str) -> Result<deployment::Model> {
-    let Some(bundle) = bundle.filter(|bundle| *bundle != row.bundle_id) else { return Ok(row) };
+    let Some(bundle) = bundle else { return Ok(row) };
+    let mut settings = Settings::read(&row.settings)?;
+    // Whoever names one version wants all queries answered by it.
+    let shared = settings.api.as_mut().map(|api| std::mem::take(&mut api.versions)).unwrap_or_default();
+    if bundle == row.bundle_id && shared.is_empty() {
+        return Ok(row);
+    }
     write::require_bundle(tx, &row.project_key, bundle).await?;
     let mut row = counted(row, login, tx.now().await?);
     row.bundle_id = Set(bundle.to_owned());
+    if !shared.is_empty() {
+        row.settings = Set(serde_json::to_string(&settings)?);
+    }
     Ok(row.update(&**tx).await?)
 }
 

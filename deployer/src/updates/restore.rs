@@ -1,19 +1,28 @@
 //! Restoring: to put back what was live before, by an update of its own. Its spec is that of the earlier update; where the node is, its key, run-as users
 //! and hooks are as they are set now. The deployment is set as that update had it, so that the next ordinary update does not undo the restore.
 
+use std::collections::BTreeMap;
+
 use engine::{db::Tx, ids::RunId, spec::RunSpec};
-use entities::deployment;
-use sea_orm::{ActiveModelTrait as _, ActiveValue::Set};
-use serde_json::Value;
-use targets::spec::DeploySpec;
+use entities::{deployment, infrastructure};
+use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use targets::{
+    secret_ref,
+    spec::{DeploySpec, ServiceSpec, ServiceVersionSpec},
+    target::VersionShare,
+};
 
 use super::kind::UpdateType;
 use crate::{
     bundles::{self, BundleKey, Hold},
-    deployments::{Settings, write::counted},
+    deployments::{ApiSettings, Settings, write::counted},
     error::{Error, Result},
-    freeze,
+    freeze, infrastructures,
     live::{self, Success},
+    sealed,
+    services::frozen,
     status::changes::changes,
 };
 
@@ -23,17 +32,17 @@ const DEPTH: u64 = 50;
 /// The spec of the update that restores; the deployment is set to match.
 pub(super) async fn spec(tx: &Tx, row: deployment::Model, to: Option<RunId>, login: &str) -> Result<RunSpec> {
     let before = choose(tx, &row.id, to).await?;
-    let package = BundleKey {
-        project_key: before.body.package.project_key.clone(),
-        bundle_id: before.body.package.bundle_id.clone(),
-    };
-    let found = bundles::lock(tx, &package, Hold::Keep).await?;
-    if found.is_none_or(|found| found.sha256 != before.body.package.sha256) {
-        let message = format!(
-            "Bundle {} of update {} was deleted. Upload it again, or choose another update.",
-            package.bundle_id, before.number
-        );
-        return Err(Error::field("BUNDLE_UNKNOWN", "updateId", message));
+    for (bundle_id, sha256) in packages(&before.body) {
+        let key = BundleKey { project_key: before.body.package.project_key.clone(), bundle_id: bundle_id.clone() };
+        let found = bundles::lock(tx, &key, Hold::Keep).await?;
+        if found.is_none_or(|found| found.sha256 != sha256) {
+            let what = if before.body.service.is_some() { "Version" } else { "Bundle" };
+            let number = before.number;
+            let message = format!(
+                "{what} {bundle_id} of update {number} was deleted. Upload it again, or choose another update."
+            );
+            return Err(Error::field("BUNDLE_UNKNOWN", "updateId", message));
+        }
     }
     let row = agree(tx, row, &before.body, login).await?;
     let mut spec = freeze::freeze(tx, &row, login).await?;
@@ -43,6 +52,8 @@ pub(super) async fn spec(tx: &Tx, row: deployment::Model, to: Option<RunId>, log
         acting_user: now.acting_user,
         deployed_project_key: now.deployed_project_key,
         deployment: now.deployment,
+        // Of the settings that were put back, with the keys of now.
+        service: now.service,
         ..before.body
     };
     spec.body = serde_json::to_value(body)?;
@@ -84,6 +95,58 @@ fn same(one: &DeploySpec, other: &DeploySpec) -> Result<bool> {
     Ok(changes(&there, other)?.is_empty())
 }
 
+/// All that the update deployed, each with its content.
+fn packages(body: &DeploySpec) -> BTreeMap<String, String> {
+    let versions = body.service.iter().flat_map(|service| &service.versions);
+    let versions = versions.map(|version| (version.version.clone(), version.sha256.clone()));
+    versions.chain([(body.package.bundle_id.clone(), body.package.sha256.clone())]).collect()
+}
+
+/// What is set of an API service, as the update had it. A setting whose keys were replaced since stays as it is now: a key that somebody took away must not come
+/// back.
+async fn agree_on_service(
+    tx: &Tx,
+    row: &deployment::Model,
+    service: &ServiceSpec,
+    now: &ApiSettings,
+) -> Result<ApiSettings> {
+    let mine = sealed::named_in(&row.settings)?;
+    let there = |document: &Map<String, Value>| {
+        let named = secret_ref::all_in(&Value::Object(document.clone()));
+        named.into_iter().all(|reference| mine.contains(&reference.id))
+    };
+    let unless_replaced =
+        |then: Map<String, Value>, now: &Map<String, Value>| if there(&then) { then } else { now.clone() };
+    let place = infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(&**tx).await?;
+    let place = place.map(|place| infrastructures::Settings::read(&place.settings)).transpose()?.unwrap_or_default();
+    let inherited = frozen::auditing(&place.query_log, &row.id)?;
+    let query_log = match &service.auditing {
+        same if *same == inherited => Map::new(),
+        Some(auditing) => document(auditing)?,
+        None => document(&json!({"type": "NONE"}))?,
+    };
+    let authorization = service.authorization.as_ref().map(document).transpose()?.unwrap_or_default();
+    let share = |version: &ServiceVersionSpec| VersionShare {
+        version: version.version.clone(),
+        probability: version.probability,
+    };
+    let several = service.versions.len() > 1;
+    Ok(ApiSettings {
+        versions: if several { service.versions.iter().map(share).collect() } else { Vec::new() },
+        endpoint: service.endpoint.clone(),
+        query_groups: now.query_groups.clone(),
+        authorization: unless_replaced(authorization, &now.authorization),
+        query_log: unless_replaced(query_log, &now.query_log),
+        platform: unless_replaced(service.settings.clone(), &now.platform),
+    })
+}
+
+/// A document as it is stored: what is null is not there.
+fn document(value: &impl Serialize) -> Result<Map<String, Value>> {
+    let Value::Object(object) = serde_json::to_value(value)? else { return Ok(Map::new()) };
+    Ok(object.into_iter().filter(|(_, value)| !value.is_null()).collect())
+}
+
 /// Sets the deployment as the update had it: its bundle, and each setting that stands in a spec under the same name, also such as later versions add.
 async fn agree(tx: &Tx, row: deployment::Model, body: &DeploySpec, login: &str) -> Result<deployment::Model> {
     let mut settings = Settings::read(&row.settings)?;
@@ -99,6 +162,9 @@ async fn agree(tx: &Tx, row: deployment::Model, body: &DeploySpec, login: &str) 
                 Err(_) => drop(kept.insert(name, before)),
             }
         }
+    }
+    if let (Some(service), Some(now)) = (&body.service, &settings.api) {
+        settings.api = Some(agree_on_service(tx, &row, service, now).await?);
     }
     // Its remappings hold what was merged then: what the infrastructure says now would come on top.
     settings.merge_infrastructure_remapping = false;

@@ -1,6 +1,6 @@
 //! Queries through the deployer. It has the API keys of the deployment, and those in the versions' manifests; tokens it has none.
 
-use engine::failure::Failure;
+use engine::{failure::Failure, secrets::Secret};
 
 use super::{
     probe,
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     codes,
-    http::{Auth, Body, Effect, Exchange, Method, NodeUrl, Request},
+    http::{Auth, Body, Effect, Exchange, HeaderName, Method, NodeUrl, Request},
     service::Authorization,
     target::{Look, ServiceAnswer, ServiceQuery},
     tools::Tools,
@@ -45,8 +45,14 @@ async fn ask(tools: &Tools, look: Look<'_>, query: &ServiceQuery) -> Result<Serv
     let url = url.map_err(|error| for_good(error.into()))?;
     let node = tools.http.caller(url, auth, place.node.trust_all_certificates);
     let path = ["public", "api", "v1", place.id(), &query.endpoint.id, probe::verb(query.endpoint.kind.as_deref())];
+    let headers = query
+        .headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.parse::<HeaderName>().ok()?, Secret::from(value.clone()))));
+    let headers: Vec<_> = headers.collect();
     let request = Request {
         body: Body::Json(query.body.clone()),
+        headers: &headers,
         timeout: Some(query.timeout),
         ..Request::new(Method::POST, &path, "putting a query to the service")
     };
