@@ -58,7 +58,9 @@ pub async fn status(
     let row = rights::require_deployment(db, viewer, deployment_id, Access::See, "deploymentId").await?;
     let own = row.bundle_id.clone();
     let bundle_id = bundle_id.unwrap_or(&own);
-    let unknown = || Error::field("BUNDLE_UNKNOWN", "bundleId", "The published project has no bundle with this id.");
+    let half = halves::half_of(&row.project_key);
+    let message = format!("The {} has no {} with this id.", halves::noun(half), halves::package(half));
+    let unknown = || Error::field("BUNDLE_UNKNOWN", "bundleId", message.clone());
     if !crate::text::storable(bundle_id) {
         return Err(unknown());
     }

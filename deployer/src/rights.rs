@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
-    text,
+    halves, text,
     viewer::Viewer,
 };
 
@@ -350,7 +350,7 @@ pub async fn require_published_project<C: ConnectionTrait>(
     match row {
         Some(row) if rights.read && rights.has(right) => Ok(row),
         Some(_) if rights.read => {
-            Err(Error::forbidden(&format!("the right {} on the published project", right.name())))
+            Err(Error::forbidden(&format!("the right {} on the {}", right.name(), halves::noun(halves::half_of(key)))))
         }
         _ => Err(Error::not_found(field)),
     }
@@ -409,7 +409,8 @@ pub async fn require_deployment<C: ConnectionTrait>(
     if rights.may(access) {
         Ok(row)
     } else {
-        Err(Error::forbidden("the right Deploy on the infrastructure and on the published project"))
+        let noun = halves::noun(halves::half_of(&row.project_key));
+        Err(Error::forbidden(&format!("the right Deploy on the infrastructure and on the {noun}")))
     }
 }
 

@@ -287,7 +287,11 @@ pub async fn heavy(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Hea
     let row = rights::require_deployment(db, viewer, id, Access::See, "id").await?;
     let admin = rights::infrastructure_level(db, viewer, &row.infrastructure_id).await? >= Level::Admin;
     let standing = Standing::read(db, id).await?;
-    let disabled = Settings::read(&row.settings)?.disabled;
+    let settings = Settings::read(&row.settings)?;
+    let serving = standing.live.as_ref().is_some_and(|live| live.kind.deploys());
+    // An API service is switched off by the next update; until then it is as live as before.
+    let pending_off = settings.disabled && settings.api.is_some() && serving;
+    let disabled = settings.disabled && !pending_off;
     let mut facts = judge::Facts {
         standing: &standing,
         now: None,
@@ -296,6 +300,7 @@ pub async fn heavy(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Hea
         drift: None,
         earlier: Vec::new(),
         disabled,
+        pending_off,
         admin,
     };
     if let Some(live) = standing.live.as_ref().filter(|live| live.kind.deploys() && !disabled) {

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use engine::clock;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot},
@@ -236,12 +236,15 @@ impl Filer {
             self.metrics.confirmations.inc_by(confirmations);
         }
         let shelf = &self.shelf;
-        let put = stream::iter(files.into_iter().map(|(path, content)| async move { shelf.put(&path, content).await }))
-            .buffer_unordered(AT_ONCE)
-            .try_fold((0, 0), |(files, all), confirmations| async move { Ok((files + 1, all + confirmations)) })
-            .await
-            .map_err(EventError::io("putting the file of events"));
-        let (files, confirmations) = self.or_clean(put).await?;
+        // Each one is waited for, also after a failure: one that is left alone may appear when all was taken back.
+        let put: Vec<io::Result<u64>> =
+            stream::iter(files.into_iter().map(|(path, content)| async move { shelf.put(&path, content).await }))
+                .buffer_unordered(AT_ONCE)
+                .collect()
+                .await;
+        let files = put.len() as u64;
+        let put = put.into_iter().sum::<io::Result<u64>>().map_err(EventError::io("putting the file of events"));
+        let confirmations = self.or_clean(put).await?;
         self.metrics.files.inc_by(files);
         self.metrics.confirmations.inc_by(confirmations);
         self.undo = None;

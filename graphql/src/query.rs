@@ -1,6 +1,6 @@
 //! What can be asked. A thing that is hidden is as one that is not there: null.
 
-use async_graphql::{Context, ID, Json, Object, SimpleObject, connection::Connection};
+use async_graphql::{Context, ID, InputObject, Json, Object, SimpleObject, connection::Connection};
 use deployer::{
     accounts, audit, bundles, connections, deployments, governance, infrastructures, keys, pools, preview, projects,
     services, stages, updates, workers,
@@ -56,6 +56,26 @@ pub(crate) struct QueryServicePayload {
     answers: Vec<ServiceAnswer>,
     /// Why nothing was asked; empty if it was.
     refusals: Vec<Refusal>,
+}
+
+/// The answer of `testService`.
+#[derive(SimpleObject)]
+pub(crate) struct TestServicePayload {
+    /// The queries that the version brings along.
+    queries: Vec<Json<serde_json::Value>>,
+    /// What the service said, in their order; empty if refused.
+    answers: Vec<ServiceAnswer>,
+    /// Why nothing was asked; empty if it was.
+    refusals: Vec<Refusal>,
+}
+
+/// A header that goes along with queries.
+#[derive(InputObject)]
+pub(crate) struct HeaderInput {
+    /// Its name.
+    name: String,
+    /// Its value.
+    value: String,
 }
 
 /// What can be asked.
@@ -215,16 +235,37 @@ impl Query {
             desc = "At most 100, each as the API node takes it for the endpoint's type, such as {\"features\": {…}}."
         )]
         queries: Vec<Json<serde_json::Value>>,
+        #[graphql(
+            desc = "At most 20 headers that go along with each. None that carry credentials or say how the body is sent."
+        )]
+        headers: Option<Vec<HeaderInput>>,
     ) -> Result<QueryServicePayload> {
         let session = ctx.session()?;
-        let (viewer, bodies) = (
-            session.viewer(),
-            queries.into_iter().map(|query| services::query::Query { body: query.0, headers: Vec::new() }).collect(),
-        );
+        let headers: Vec<_> = headers.unwrap_or_default().into_iter().map(|one| (one.name, one.value)).collect();
+        let one = |body: Json<serde_json::Value>| services::query::Query { body: body.0, headers: headers.clone() };
+        let bodies = queries.into_iter().map(one).collect();
+        let viewer = session.viewer();
         let answer =
             services::query::query(&session.deployer, &viewer, &deployment_id, endpoint.as_deref(), bodies).await;
         let (answers, refusals) = settle::<_, Vec<services::query::Answered>>(answer)?;
         Ok(QueryServicePayload { answers: all(answers.unwrap_or_default()), refusals })
+    }
+
+    /// Puts the test queries that the deployed version brings along for an endpoint. For whom `queryService` is.
+    #[graphql(complexity = "page::NODE_COST + child_complexity")]
+    async fn test_service(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The deployment's id.")] deployment_id: ID,
+        #[graphql(desc = "Which endpoint, where there are several.")] endpoint: Option<String>,
+    ) -> Result<TestServicePayload> {
+        let session = ctx.session()?;
+        let viewer = session.viewer();
+        let answer = services::query::test(&session.deployer, &viewer, &deployment_id, endpoint.as_deref()).await;
+        let (answered, refusals) = settle::<_, Vec<_>>(answer)?;
+        let (queries, answers): (Vec<_>, Vec<_>) =
+            answered.unwrap_or_default().into_iter().map(|(query, answer)| (Json(query.body), answer.into())).unzip();
+        Ok(TestServicePayload { queries, answers, refusals })
     }
 
     /// A bundle. To upload one, send it to `POST /bundles?projectKey=KEY` as a form with the part `file`.

@@ -25,7 +25,9 @@ use crate::{
     bundles::{self, BundleKey, Hold},
     error::{Error, Problems, Result},
     governance::{Wish, refuse_warnings},
-    halves, infrastructures, names, platform,
+    halves, infrastructures,
+    live::Standing,
+    names, platform,
     rights::{self, Access, Level, Right},
     sealed, services, versions,
     viewer::Viewer,
@@ -223,7 +225,11 @@ async fn update_once(
     row.settings = Set(serde_json::to_string(&settings)?);
     let row = row.update(&*tx).await.map_err(|error| unless_taken(error, half))?;
     if half == Half::Api {
-        let kept = sealed::named_in(&row.settings)?;
+        let mut kept = sealed::named_in(&row.settings)?;
+        // What is live goes on with its own, until the next update.
+        if let Some(live) = Standing::read(&*tx, id).await?.live {
+            kept.extend(sealed::named_in(&serde_json::to_string(&live.body.service)?)?);
+        }
         sealed::forget_unused_of(&tx, &sealed::deployment_owner_of(id), &kept, Some(id)).await?;
     }
     act.commit(tx).await?;

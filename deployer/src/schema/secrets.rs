@@ -182,7 +182,9 @@ impl Taking<'_> {
                     self.problems.add("ADMIN_KEY_MASKED", path.shown, message);
                 }
             }
-        } else if text.len() > LONGEST || text.contains('\0') {
+        } else if text.contains('\0') {
+            self.problems.add("SETTING_INVALID", path.shown, "A secret has no NUL character.");
+        } else if text.len() > LONGEST {
             self.problems.add("SETTING_INVALID", path.shown, format!("A secret has at most {LONGEST} bytes."));
         } else {
             self.entered.push((path.pointer, Secret::from(text)));

@@ -36,12 +36,19 @@ pub(crate) async fn service<C: ConnectionTrait>(
     Ok(ServiceSpec {
         published_service_id: halves::shown(&row.project_key).to_owned(),
         service_id: row.deployed_project_key.clone(),
+        endpoint: api.endpoint.clone().or_else(|| only_endpoint(&all).map(str::to_owned)),
         versions: all,
-        endpoint: api.endpoint.clone(),
         authorization: authorization(&api.authorization)?,
         auditing: auditing(query_log, &row.id)?,
         settings: api.platform.clone(),
     })
+}
+
+/// The endpoint of versions that have only that one.
+pub(crate) fn only_endpoint(versions: &[ServiceVersionSpec]) -> Option<&str> {
+    let [first] = versions.first()?.endpoints.as_slice() else { return None };
+    let same = |version: &ServiceVersionSpec| version.endpoints.len() == 1 && version.endpoints[0].id == first.id;
+    versions.iter().all(same).then_some(first.id.as_str())
 }
 
 fn unknown(version: &str) -> Error {

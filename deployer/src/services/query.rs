@@ -8,7 +8,7 @@ use entities::{bundle, deployment};
 use sea_orm::EntityTrait as _;
 use serde_json::Value;
 use targets::{
-    spec::{BundleContents, DeploySpec, EndpointSpec},
+    spec::{Auditing, BundleContents, DeploySpec, EndpointSpec},
     target::{Look, ServiceAnswer, ServiceQuery, Target},
 };
 
@@ -204,12 +204,15 @@ async fn now(deployer: &Deployer, row: &deployment::Model, live: DeploySpec) -> 
     let place = place.ok_or_else(|| Error::fault(format!("deployment {} has no infrastructure", row.id)))?;
     let infrastructure = freeze::place(db, &place).await?.spec;
     let mut spec = DeploySpec { infrastructure, ..live };
-    // Keys that were replaced since are gone from what was frozen then: those of the deployment as it is set now are there.
+    // Who may call is as it was deployed. A log's key that was replaced since may be gone: the same log is reached with the key of now.
     let id = (row.project_key.clone(), row.bundle_id.clone());
     if let (Some(package), Some(service)) = (bundle::Entity::find_by_id(id).one(db).await?, spec.service.as_mut())
         && let Some(fresh) = freeze::read(db, row, &package, "").await?.0.service
     {
-        (service.authorization, service.auditing) = (fresh.authorization, fresh.auditing);
+        let place = |auditing: &Option<Auditing>| auditing.as_ref().map(Auditing::node_settings);
+        if place(&service.auditing) == place(&fresh.auditing) {
+            service.auditing = fresh.auditing;
+        }
     }
     Ok(spec)
 }

@@ -41,6 +41,8 @@ pub(super) struct Facts<'a> {
     pub(super) earlier: Vec<Success>,
     /// The deployment is disabled, whatever became of the update that was to do so.
     pub(super) disabled: bool,
+    /// It is live, and its next update switches it off.
+    pub(super) pending_off: bool,
     /// The viewer administers the infrastructure.
     pub(super) admin: bool,
 }
@@ -117,7 +119,11 @@ fn last_failure(standing: &Standing) -> Option<(Failure, &'static str)> {
 
 fn of_live(verdict: &mut Verdict, facts: &Facts<'_>, live: &Success) -> Result<()> {
     if let Some(now) = &facts.now {
-        let changed = changes(&live.body, now)?;
+        let mut changed = changes(&live.body, now)?;
+        if facts.pending_off {
+            let what = "that it takes queries".to_owned();
+            changed.push(Difference { what, found: true.into(), wanted: false.into() });
+        }
         if !changed.is_empty() {
             let said =
                 format!("Set since the last update, and not deployed yet: {}. Start an update.", names(&changed));
@@ -255,7 +261,9 @@ fn turned(differences: Vec<Difference>) -> Vec<Difference> {
 }
 
 fn names(differences: &[Difference]) -> String {
-    listed(differences.iter().map(|one| one.what.as_str()))
+    let mut told = std::collections::BTreeSet::new();
+    let names: Vec<_> = differences.iter().map(|one| one.what.as_str()).filter(|what| told.insert(*what)).collect();
+    listed(names.into_iter())
 }
 
 /// Each difference in words, a line each.
@@ -333,6 +341,7 @@ mod tests {
             drift: Some((0, drift.iter().map(difference).collect())),
             earlier: all,
             disabled: false,
+            pending_off: false,
             admin: true,
         };
         judge(&facts).unwrap().1.into_iter().map(|message| (message.code, message.details)).collect()

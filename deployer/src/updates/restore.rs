@@ -133,7 +133,7 @@ async fn agree_on_service(
     let several = service.versions.len() > 1;
     Ok(ApiSettings {
         versions: if several { service.versions.iter().map(share).collect() } else { Vec::new() },
-        endpoint: service.endpoint.clone(),
+        endpoint: service.endpoint.clone().filter(|one| frozen::only_endpoint(&service.versions) != Some(one)),
         query_groups: now.query_groups.clone(),
         authorization: unless_replaced(authorization, &now.authorization),
         query_log: unless_replaced(query_log, &now.query_log),

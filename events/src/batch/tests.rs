@@ -6,7 +6,7 @@ use super::*;
 const AT: i64 = 1_584_472_530_609_000;
 
 fn small() -> Settings {
-    Settings { batch_events: 3, event_bytes: 60, event_depth: 4, ..Settings::default() }
+    Settings { batch_events: 3, event_bytes: 60, event_depth: 3, ..Settings::default() }
 }
 
 fn read_as(body: &str, format: Format, grant: &Grant, beside: Option<&str>) -> Result<Batch, EventError> {

@@ -17,7 +17,7 @@ use super::{
     step::Failure,
 };
 use crate::{
-    error::Result,
+    error::{Result, settle},
     loaders::ServiceById,
     page,
     scalars::{DateTime, Long},
@@ -192,6 +192,7 @@ impl From<VersionShare> for target::VersionShare {
 
 /// What is set on the deployment of an API service.
 pub(crate) struct DeployedService {
+    deployment: String,
     published: String,
     deployed: String,
     version: String,
@@ -203,6 +204,7 @@ impl DeployedService {
     pub(crate) fn of(one: &deployments::Deployment) -> Option<Self> {
         let settings = one.settings.api.clone()?;
         Some(Self {
+            deployment: one.id.clone(),
             published: one.project_key.clone(),
             deployed: one.deployed_project_key.clone(),
             version: one.bundle_id.clone(),
@@ -241,6 +243,14 @@ impl DeployedService {
             return vec![VersionShare { version: self.version.clone(), probability: 1.0 }];
         }
         all(self.settings.versions.clone())
+    }
+
+    /// The OpenAPI document of what is live; null where nothing is, or where the version names no endpoints.
+    #[graphql(complexity = "page::NODE_COST")]
+    async fn open_api(&self, ctx: &Context<'_>) -> Result<Option<Json<Value>>> {
+        let session = ctx.session()?;
+        let document = services::open_api::document(&session.deployer, &session.viewer(), &self.deployment).await;
+        Ok(settle::<_, Value>(document)?.0.map(Json))
     }
 
     /// The only endpoint that is served, on platforms that serve one.

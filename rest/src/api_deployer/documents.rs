@@ -91,14 +91,23 @@ pub(super) fn infra(
     Ok(Value::Object(over(settings.other.clone(), document)))
 }
 
-/// What a document changes of an infrastructure's settings. What is left of it is what the client keeps.
-pub(super) fn infra_patch(context: &Context<'_>, kind: TargetType, mut document: Document) -> Result<SettingsPatch> {
-    let mut platform = Map::new();
+/// What a document changes of an infrastructure's settings: what it leaves out stays as `stored`. What is left of it is what the client keeps.
+pub(super) fn infra_patch(
+    context: &Context<'_>,
+    kind: TargetType,
+    stored: &Map<String, Value>,
+    mut document: Document,
+) -> Result<SettingsPatch> {
+    let (mut platform, mut given) = (stored.clone(), false);
     for name in properties(&schema_of(context, kind)?).keys() {
-        if let Some(value) = document.left.remove(name).filter(|value| !value.is_null()) {
-            platform.insert(name.clone(), value);
+        let Some(value) = document.left.remove(name) else { continue };
+        given = true;
+        match value {
+            Value::Null => drop(platform.remove(name)),
+            value => drop(platform.insert(name.clone(), value)),
         }
     }
+    let platform = given.then_some(Described(platform));
     let query_log = document.object("auditing")?;
     let mut patch = Map::new();
     for name in COMMON {
@@ -109,7 +118,7 @@ pub(super) fn infra_patch(context: &Context<'_>, kind: TargetType, mut document:
     kept::no_secrets(&document.left)?;
     patch.insert("other".to_owned(), Value::Object(document.left));
     let patch: SettingsPatch = typed(Value::Object(patch), "")?;
-    Ok(SettingsPatch { platform: Some(Described(platform)), query_log: query_log.map(Described), ..patch })
+    Ok(SettingsPatch { platform, query_log: query_log.map(Described), ..patch })
 }
 
 /// The same error with a client's names of an infrastructure's fields.

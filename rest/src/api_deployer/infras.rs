@@ -122,9 +122,9 @@ pub(super) async fn settings(context: &Context<'_>, id: &str) -> Result<Value> {
 
 pub(super) async fn save(context: &Context<'_>, id: &str, call: &Call) -> Result<Value> {
     let (infra, kind) = get(context, id).await?;
-    if infra.settings.is_none() {
+    let Some(stored) = &infra.settings else {
         return Err(Error::forbidden("the right Admin on the infrastructure"));
-    }
+    };
     let mut document = Document::of(call.json()?)?;
     let now = Versions { newest: infra.version, by: &infra.updated_by, other: infra.other_version };
     let version = expected_version(call, &mut document, context.viewer, now)?;
@@ -137,7 +137,7 @@ pub(super) async fn save(context: &Context<'_>, id: &str, call: &Call) -> Result
         keeps_governance_key,
         governance_key: governance_key.filter(|_| !keeps_governance_key).map(|key| key.map(Secret::new)),
         permissions: document.list("permissions")?.map(permissions).transpose()?,
-        settings: documents::infra_patch(context, kind, document)?,
+        settings: documents::infra_patch(context, kind, &stored.platform, document)?,
         ..InfrastructurePatch::default()
     };
     let saved = infrastructures::update(context.deployer, context.viewer, id, version, patch).await;
