@@ -3,8 +3,10 @@
 import json
 import sys
 import tempfile
+import time
 
 import dataikuapi
+import requests
 from dataikuapi.utils import DataikuException
 
 told = json.loads(sys.argv[1])
@@ -20,6 +22,26 @@ def refused(action, error):
         assert str(failure).startswith(error + ":"), failure
         return str(failure)
     raise AssertionError("not refused")
+
+
+def ask(document, **variables):
+    """Asks GraphQL."""
+    asked = {"query": document, "variables": variables}
+    answer = requests.post(told["url"] + "/graphql", json=asked, headers={"Authorization": "Bearer " + told["key"]}).json()
+    assert "errors" not in answer, answer
+    return answer["data"]
+
+
+def ended(update):
+    """Waits for an update's end."""
+    deadline = time.monotonic() + 60
+    while True:
+        status = ask("query($id: ID!) { update(id: $id) { status } }", id=update)["update"]["status"]
+        if status not in ("QUEUED", "RUNNING"):
+            assert status == "SUCCEEDED", status
+            return
+        assert time.monotonic() < deadline, status
+        time.sleep(0.1)
 
 
 def update(deployment):
@@ -63,6 +85,10 @@ assert "apiNodes[1].adminAPIKey" in refused(settings.save, "ADMIN_KEY_MASKED")
 settings = infra.get_settings()
 settings.get_raw()["apiNodes"][0]["url"] = 3
 assert "apiNodes[0].url" in refused(settings.save, "SETTING_INVALID")
+# A save that leaves everything out keeps everything.
+client._perform_empty("PUT", "/api-deployer/infras/nodes/settings", body={})
+raw = infra.get_settings().get_raw()
+assert [node["adminAPIKey"] for node in raw["apiNodes"]] == [MASK, MASK] and raw["delivery"]["folder"] == "models", raw
 settings = infra.get_settings()
 settings.get_raw()["adminAPIKey"] = "x"
 refused(settings.save, "FIELD_INVALID")
@@ -177,6 +203,30 @@ raw = deployment.get_settings().get_raw()
 assert raw["authorization"] == {"method": "API_KEYS", "keys": [MASK]}, raw["authorization"]
 settings = deployment.get_settings()
 settings.save()
+# Nothing of it is there before the update: neither on the nodes, nor for queries through the deployer.
+assert deployment.run_queries([{"q": {"features": {"a": 1}}}])["success"]
+assert deployment.get_status().get_health() == "OUT_OF_SYNC"
+for wrong, where in (
+    ({"method": "OAUTH2", "jwks": {"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}}, "authorization.jwks.keys[0]"),
+    ({"method": "OAUTH2", "jwks": {"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB", "p": "UFJJVlA"}]}}, "keys[0].p"),
+    ({"method": "API_KEYS"}, "authorization.keys"),
+    ({"method": "NOBODY"}, "authorization.method"),
+):
+    settings = deployment.get_settings()
+    settings.get_raw()["authorization"] = wrong
+    assert where in refused(settings.save, "SETTING_INVALID"), wrong
+update(deployment)
+# While new keys wait for their update, the old ones serve on.
+settings = deployment.get_settings()
+settings.get_raw()["authorization"] = {"method": "API_KEYS", "keys": ["another-key"]}
+settings.save()
+assert deployment.run_queries([{"q": {"features": {"a": 1}}}])["success"]
+heavy = deployment.get_status()
+assert heavy.get_health() == "OUT_OF_SYNC", heavy.get_heavy()
+assert "DRIFT" not in str(heavy.get_health_messages()), heavy.get_health_messages()
+settings = deployment.get_settings()
+settings.get_raw()["authorization"] = {"method": "API_KEYS", "keys": ["a-callers-key"]}
+settings.save()
 update(deployment)
 try:
     dataikuapi.APINodeClient(told["nodes"][0], "fraud").predict_record("score", {"a": 1})
@@ -186,6 +236,35 @@ except DataikuException:
 mine = dataikuapi.APINodeClient(told["nodes"][0], "fraud", "a-callers-key")
 assert mine.predict_record("score", {"a": 1})["result"]["generation"].startswith("v2")
 assert deployment.run_queries([{"q": {"features": {"a": 1}}}])["success"]
+
+# Back to what was live before the keys, by a restore; and one version that is named is deployed alone.
+settings = deployment.get_settings()
+settings.get_raw()["generationsMapping"] = {"mode": "MULTI_GENERATION", "entries": entries}
+settings.get_raw()["authorization"] = {}
+settings.save()
+update(deployment)
+assert generations() == {"v1", "v2"}
+both = ask("{ updates(filter: {deployment: \"fraud-test\"}, first: 1) { nodes { id } } }")["updates"]["nodes"][0]["id"]
+started = ask('mutation { startUpdate(deploymentId: "fraud-test", bundleId: "v2") { update { id } refusals { code } } }')
+ended(started["startUpdate"]["update"]["id"])
+assert generations() == {"v2"}
+assert deployment.get_settings().get_raw()["generationsMapping"]["mode"] == "SINGLE_GENERATION"
+document = 'mutation($id: ID!) { restoreDeployment(deploymentId: "fraud-test", updateId: $id) { update { id } refusals { code message } } }'
+restored = ask(document, id=both)["restoreDeployment"]
+assert restored["refusals"] == [], restored
+ended(restored["update"]["id"])
+assert generations() == {"v1", "v2"}
+assert deployment.get_settings().get_raw()["generationsMapping"]["entries"] == entries
+assert deployment.get_status().get_health() == "HEALTHY", deployment.get_status().get_health_messages()
+tested = ask('{ testService(deploymentId: "fraud-test", endpoint: "score") { queries answers { status } refusals { code } } }')
+assert tested["testService"]["answers"][0]["status"] == 200, tested
+seen = ask('{ deployment(id: "fraud-test") { service { openApi } } }')
+assert "/score/predict" in seen["deployment"]["service"]["openApi"]["paths"], seen
+settings = deployment.get_settings()
+settings.set_single_version("v2")
+settings.get_raw()["authorization"] = {"method": "API_KEYS", "keys": ["a-callers-key"]}
+settings.save()
+update(deployment)
 
 # A version that is deployed stays; one that is not goes.
 refused(lambda: service.delete_version("v2"), "IN_USE")
