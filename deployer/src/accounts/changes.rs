@@ -4,19 +4,21 @@ use std::collections::BTreeSet;
 
 use engine::{db::Tx, secrets::NodeTokenKind};
 use entities::{
-    account, api_key, connection, connection_permission, idempotency_key, infrastructure, infrastructure_permission,
-    membership, published_project,
+    account, api_key, connection, connection_permission, deployment, idempotency_key, infrastructure,
+    infrastructure_permission, membership, published_project,
 };
 use entities::{node_enrolment, published_project_permission, user_group};
 use sea_orm::{
+    ActiveModelTrait as _,
     ActiveValue::Set,
-    ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, TryInsertResult,
+    ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder as _, TryInsertResult,
     sea_query::{Expr, ExprTrait as _},
 };
 
 use super::{administrators::Guard, users::AccountKind};
 use crate::{
     audit::{Object, ObjectKind, act::Act},
+    deployments::write::counted,
     error::{Error, Problems, Result},
     infrastructures::Settings,
     names, text, versions,
@@ -179,6 +181,10 @@ pub(crate) async fn delete_group(tx: &Tx, name: &str, act: &Act<'_>) -> Result<(
     }
     let (infrastructures, projects) = given_to(tx, name).await?;
     let connections = connections_of(tx, name).await?;
+    let asking = asking(tx, name).await?;
+    for row in &asking {
+        tx.lock("deployment", "id = $1", row.id.as_str()).await?;
+    }
     for id in &connections {
         tx.lock("connection", "id = $1", id.as_str()).await?;
     }
@@ -190,10 +196,22 @@ pub(crate) async fn delete_group(tx: &Tx, name: &str, act: &Act<'_>) -> Result<(
     }
     tx.lock("user_group", "name = $1", name).await?;
     let same = given_to(tx, name).await? == (infrastructures.clone(), projects.clone());
-    if !same || connections_of(tx, name).await? != connections {
+    let locked = self::asking(tx, name).await?;
+    let ids = |rows: &[deployment::Model]| rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>();
+    if !same || connections_of(tx, name).await? != connections || ids(&locked) != ids(&asking) {
         return Err(Error::conflict("a group got or lost rights while it was to be deleted"));
     }
     let (now, by) = (tx.now().await?, act.login());
+    for row in locked {
+        act.along(tx, Object::new(ObjectKind::Deployment, &row.id)).await?;
+        let mut settings = crate::deployments::Settings::read(&row.settings)?;
+        if let Some(api) = &mut settings.api {
+            api.query_groups.retain(|group| group != name);
+        }
+        let mut row = counted(row, by, now);
+        row.settings = Set(serde_json::to_string(&settings)?);
+        row.update(&**tx).await?;
+    }
     for id in &infrastructures {
         act.along(tx, Object::new(ObjectKind::Infrastructure, id)).await?;
     }
@@ -263,6 +281,23 @@ async fn connections_of(tx: &Tx, group: &str) -> Result<BTreeSet<String>> {
         .all(&**tx)
         .await?;
     Ok(rows.into_iter().map(|row| row.connection_id).collect())
+}
+
+/// The deployments whose services a group may query through the deployer, by id.
+async fn asking(tx: &Tx, group: &str) -> Result<Vec<deployment::Model>> {
+    let rows = deployment::Entity::find()
+        .filter(deployment::Column::Settings.contains(serde_json::to_string(group)?))
+        .order_by_asc(deployment::Column::Id)
+        .all(&**tx)
+        .await?;
+    let mut found = Vec::new();
+    for row in rows {
+        let api = crate::deployments::Settings::read(&row.settings)?.api;
+        if api.is_some_and(|api| api.query_groups.iter().any(|one| one == group)) {
+            found.push(row);
+        }
+    }
+    Ok(found)
 }
 
 /// On which infrastructures and published projects a group has rights.

@@ -1,7 +1,10 @@
 //! Queries through the deployer: what a deployed service says, put to it with the deployer's own credentials. Whoever may deploy may query, and the members of the groups
 //! that the deployment names.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use engine::failure::Failure;
 use entities::{bundle, deployment};
@@ -26,7 +29,9 @@ use crate::{
 };
 
 /// So long a query may take.
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_secs(20);
+/// And so long all of a request: its own time limit must not cut off what was answered.
+const ALL_WITHIN: Duration = Duration::from_secs(45);
 /// The largest query, as JSON, in bytes.
 const LARGEST: usize = 1 << 20;
 /// So many headers go along with a query.
@@ -146,9 +151,16 @@ impl Asked {
         bound(&queries)?;
         let log = deployer.query_logs.of(deployer, &self.spec).await;
         let mut answers = Vec::with_capacity(queries.len());
+        let end = Instant::now() + ALL_WITHIN;
         for query in queries {
+            let left = end.saturating_duration_since(Instant::now()).min(WITHIN);
+            if left.is_zero() {
+                let message = "The queries before it took all the time that a request has. Send it again.";
+                answers.push(self.failed(&Failure::new(targets::codes::NODE_TIMED_OUT, message)));
+                continue;
+            }
             let body = log.is_some().then(|| query.body.clone());
-            let answer = self.put(deployer, query).await;
+            let answer = self.put(deployer, query, left).await;
             if let (Some(log), Some(body), Answered::Service(told)) = (&log, body, &answer) {
                 log.emit(&query_logs::event(&self.spec, &self.endpoint, &body, told));
             }
@@ -174,7 +186,7 @@ impl Asked {
         Ok(queries.ok_or_else(missing)?.iter().take(MOST).map(one).collect())
     }
 
-    async fn put(&self, deployer: &Deployer, query: Query) -> Answered {
+    async fn put(&self, deployer: &Deployer, query: Query, timeout: Duration) -> Answered {
         let Some(services) = self.target.services() else {
             return self.failed(&Failure::new(
                 engine::failure::Code::new("NOT_FOR_PROJECTS"),
@@ -182,7 +194,7 @@ impl Asked {
             ));
         };
         let Query { body, headers } = query;
-        let query = ServiceQuery { endpoint: self.endpoint.clone(), body, headers, timeout: WITHIN };
+        let query = ServiceQuery { endpoint: self.endpoint.clone(), body, headers, timeout };
         // Of several nodes, the target asks another one only where the query never arrived at the first.
         let (contents, secrets) = (BundleContents::default(), Opener(deployer));
         let look = Look { spec: &self.spec, contents: &contents, secrets: &secrets };

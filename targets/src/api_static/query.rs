@@ -60,9 +60,7 @@ async fn ask(tools: &Tools, look: Look<'_>, query: &ServiceQuery) -> Result<Serv
         .exchange(request)
         .await
         .map_err(|error| (error.failure, error.retryable && error.effect == Effect::None))?;
-    let body =
-        exchange.value().unwrap_or_else(|| exchange.clean(&String::from_utf8_lossy(&exchange.body), MOST_TEXT).into());
-    Ok(ServiceAnswer { status: exchange.status, body })
+    Ok(ServiceAnswer { status: exchange.status, body: exchange.told(MOST_TEXT) })
 }
 
 async fn credentials(place: &Place<'_>, opener: Opener<'_>) -> Result<Auth, Failure> {

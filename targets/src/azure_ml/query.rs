@@ -35,9 +35,7 @@ pub(super) async fn query(azure: &Azure, s: &Session<'_>, query: &ServiceQuery) 
         ..Request::new(Method::POST, &[], doing)
     };
     let answer = node.exchange(request).await?;
-    let body =
-        answer.value().unwrap_or_else(|| Value::String(answer.clean(&String::from_utf8_lossy(&answer.body), 10_000)));
-    Ok(ServiceAnswer { status: answer.status, body })
+    Ok(ServiceAnswer { status: answer.status, body: answer.told(10_000) })
 }
 
 /// The endpoint's key goes over TLS, or to where the connection's credentials went anyway.

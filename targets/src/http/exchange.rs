@@ -96,6 +96,14 @@ impl Exchange {
         self.scrubber.clean(text, most)
     }
 
+    /// The body for whoever asked, without what we signed in with: JSON, or a text of at most `most` characters.
+    pub(crate) fn told(&self, most: usize) -> Value {
+        match self.value() {
+            Some(value) => self.scrubber.document(value),
+            None => self.clean(&String::from_utf8_lossy(&self.body), most).into(),
+        }
+    }
+
     /// The body, if it is JSON.
     pub(crate) fn value(&self) -> Option<Value> {
         serde_json::from_slice(&self.body).ok()

@@ -2,6 +2,7 @@
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use engine::secrets::Secret;
+use serde_json::Value;
 use zeroize::Zeroize;
 
 /// What stands in the key's place.
@@ -27,17 +28,33 @@ impl Scrubber {
         spellings.dedup();
         Self { spellings: spellings.into_iter().map(Secret::from).collect() }
     }
+    /// A document without the key, in names and texts: whatever a service echoes of its request.
+    pub(crate) fn document(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.masked(text)),
+            Value::Array(items) => Value::Array(items.into_iter().map(|item| self.document(item)).collect()),
+            Value::Object(fields) => Value::Object(
+                fields.into_iter().map(|(name, value)| (self.masked(name), self.document(value))).collect(),
+            ),
+            plain => plain,
+        }
+    }
+
+    fn masked(&self, mut text: String) -> String {
+        for spelling in &self.spellings {
+            if text.contains(spelling.expose()) {
+                text = text.replace(spelling.expose(), MASK);
+            }
+        }
+        text
+    }
+
     /// `text` without the key and without control characters, at most `max` characters.
     pub(crate) fn clean(&self, text: &str, max: usize) -> String {
         // Far more than is kept, so that long answers cost little; masked before the cut, so that no half of a key stays.
         const ENOUGH: usize = 64 * 1024;
         let text = &text[..text.floor_char_boundary(text.len().min(ENOUGH))];
-        let mut masked = text.to_owned();
-        for spelling in &self.spellings {
-            if masked.contains(spelling.expose()) {
-                masked = masked.replace(spelling.expose(), MASK);
-            }
-        }
+        let masked = self.masked(text.to_owned());
         let mut out = String::new();
         let mut kept = 0;
         for c in masked.chars() {

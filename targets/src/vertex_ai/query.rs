@@ -1,7 +1,7 @@
 //! A query to what is deployed. The platform's own form is `{"instances": […]}`; a query of an API node is one instance, or several in `items`.
 
 use engine::failure::Failure;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::session::Session;
 use crate::{
@@ -23,7 +23,7 @@ pub(super) async fn query(s: &Session<'_>, query: &ServiceQuery) -> Result<Servi
     let body = Body::Json(json!({"instances": instances}));
     let request = Request { body, timeout: Some(query.timeout), ..Request::new(Method::POST, &path, doing) };
     let got = s.google.send(request).await?;
-    let said = got.value().unwrap_or_else(|| Value::String(got.clean(&String::from_utf8_lossy(&got.body), 10_000)));
+    let said = got.told(10_000);
     let body = match said["predictions"].as_array() {
         Some(predictions) if got.succeeded() && many.is_some() => json!({"results": predictions}),
         Some(predictions) if got.succeeded() => predictions.first().cloned().unwrap_or_default(),
