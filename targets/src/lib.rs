@@ -15,8 +15,6 @@
 //! * [`sagemaker`]: Amazon SageMaker, by way of [`aws`].
 //! * [`governance`]: asking somebody else whether a bundle may be deployed.
 //! * [`snowflake`]: the connection to Snowflake; [`snowpark`]: Snowpark Container Services.
-//! * [`connections`]: the credentials with which platforms are reached.
-//! * [`image`]: images: a base image and one layer, pushed to a registry.
 //! * [`query_log`]: events of queries, on their way to an Event Server, Kafka or log files.
 //! * [`connections`]: the credentials with which platforms are reached.
 //! * [`image`]: images: a base image and one layer, pushed to a registry.

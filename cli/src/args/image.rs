@@ -28,7 +28,7 @@ pub(crate) enum ImageCommand {
     },
     /// Builds an image of a base image and a service's package, without a container engine, and pushes it.
     #[command(after_help = BUILD_EXAMPLE)]
-    Build(ImageBuild),
+    Build(Box<ImageBuild>),
 }
 
 #[derive(Args)]

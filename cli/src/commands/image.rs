@@ -34,7 +34,7 @@ const CA_FILE: u64 = 16 << 20;
 pub(crate) async fn run(command: ImageCommand) -> Result<ExitCode, Failure> {
     match command {
         ImageCommand::Base { from } => say(dockerfile(&from)?)?,
-        ImageCommand::Build(args) => build(args).await?,
+        ImageCommand::Build(args) => build(*args).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

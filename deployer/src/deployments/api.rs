@@ -157,8 +157,7 @@ fn check_versions(versions: &[VersionShare], problems: &mut Problems) {
         }
     }
     let sum: f64 = versions.iter().map(|share| share.probability).sum();
-    // What is no number sums to nothing.
-    if !versions.is_empty() && !((sum - 1.0).abs() <= TOLERANCE) {
+    if !versions.is_empty() && (sum.is_nan() || (sum - 1.0).abs() > TOLERANCE) {
         problems.add("VERSION_SHARES_INVALID", "versions", "The shares of all versions sum to 1.");
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use engine::{clock, secrets::Secret};
+use engine::clock;
 use serde_json::{Value, json};
 use targets::{
     query_log::{Bounds, Emitter, QueryLogMetrics, Surroundings},
@@ -56,7 +56,7 @@ impl QueryLogs {
         };
         let folder = deployer.targets.tools().host.query_logs();
         let around = Surroundings { http: &deployer.targets.tools().http, logs: &folder };
-        let (outlet, routing_key) = match around.open(to, |_| key.as_ref().map(Secret::clone)) {
+        let (outlet, routing_key) = match around.open(to, |_| key.clone()) {
             Ok(opened) => opened,
             Err(failure) => return untold(spec, &failure),
         };

@@ -182,7 +182,7 @@ fn try_done(core: &Core, heard: &Heard, method: &str) -> Result<Finished, No> {
         let message = "Signature expired: its time and the server's differ by more than five minutes.";
         return Err(No::new(403, "InvalidSignatureException", message));
     }
-    if state.denied.iter().any(|denied| *denied == heard.operation) {
+    if state.denied.contains(&heard.operation) {
         let message = format!("User is not authorized to perform: {}:{}", heard.service, heard.operation);
         return Err(No::new(400, "AccessDeniedException", message));
     }

@@ -53,6 +53,7 @@ async fn missing_for_all(account: &Account) -> Result<Vec<String>, AwsError> {
 }
 
 /// A right that turned out to be missing is a problem to tell; everything else that goes wrong ends the check.
+#[expect(clippy::result_large_err, reason = "errors are rare, and on their way up at once")]
 pub(crate) fn judge(tried: Result<(), AwsError>, right: &str, problems: &mut Vec<String>) -> Result<(), AwsError> {
     match tried {
         Err(error) if error.kind == Kind::Denied => {

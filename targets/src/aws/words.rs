@@ -85,6 +85,7 @@ impl AwsError {
     }
 
     /// `Ok(None)` when there is no such thing.
+    #[expect(clippy::result_large_err, reason = "errors are rare, and on their way up at once")]
     pub(crate) fn unless_missing<T>(found: Result<T, Self>) -> Result<Option<T>, Self> {
         match found {
             Ok(found) => Ok(Some(found)),

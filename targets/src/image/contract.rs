@@ -225,13 +225,13 @@ impl ServedDeployment {
                 && !each.file.starts_with('.');
             if !is_file {
                 let problem = "a name of letters, digits, \".\", \"_\" and \"-\" that ends with .zip, at most 70.";
-                return Err(ContractError::new(&format!("generations[{n}].file"), problem));
+                return Err(ContractError::new(format!("generations[{n}].file"), problem));
             }
             if !(each.proba > 0.0 && each.proba <= 1.0) {
-                return Err(ContractError::new(&format!("generations[{n}].proba"), "above 0 and at most 1."));
+                return Err(ContractError::new(format!("generations[{n}].proba"), "above 0 and at most 1."));
             }
             if !names.insert(&each.generation) || !files.insert(&each.file) {
-                return Err(ContractError::new(&format!("generations[{n}]"), "named before."));
+                return Err(ContractError::new(format!("generations[{n}]"), "named before."));
             }
         }
         if (all.iter().map(|each| each.proba).sum::<f64>() - 1.0).abs() > 1e-6 {

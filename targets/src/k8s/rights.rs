@@ -36,9 +36,12 @@ const ALWAYS: &[(&[&str], &str, &str)] = &[
     (&["list"], "", "pods"),
     (&["create"], "", "services/proxy"),
 ];
-const INGRESSES: (&[&str], &str, &str) = (MAKE, "networking.k8s.io", "ingresses");
-const ACCOUNTS: (&[&str], &str, &str) = (&["get"], "", "serviceaccounts");
-const OWN_YAML: &[(&str, (&[&str], &str, &str))] = &[
+/// Verbs, an API group, a resource.
+type Needed = (&'static [&'static str], &'static str, &'static str);
+
+const INGRESSES: Needed = (MAKE, "networking.k8s.io", "ingresses");
+const ACCOUNTS: Needed = (&["get"], "", "serviceaccounts");
+const OWN_YAML: &[(&str, Needed)] = &[
     ("Ingress", INGRESSES),
     ("NetworkPolicy", (MAKE, "networking.k8s.io", "networkpolicies")),
     ("HTTPRoute", (MAKE, "gateway.networking.k8s.io", "httproutes")),

@@ -25,6 +25,7 @@ use crate::support::Step;
 
 /// The agent is a file of the edge, which no target depends on.
 #[path = "../../../../api/src"]
+#[expect(unreachable_pub, reason = "it is public where it belongs")]
 mod edge {
     pub mod agent;
 }
@@ -236,7 +237,7 @@ async fn the_agent_takes_nothing_else() {
         call(addr, &put("bytes 4-9/10", &sha), &content[4..]).await.1,
         json!({"received": 10, "complete": true})
     );
-    assert_eq!(World::files(folder.path()), [name.clone()]);
+    assert_eq!(World::files(folder.path()), std::slice::from_ref(&name));
     let (_, listed) = call(addr, &format!("GET /agent/v1/files\n{auth}"), b"").await;
     assert_eq!(listed, json!({"files": [{"name": name, "received": 10, "complete": true}]}));
     for status in [200, 404] {

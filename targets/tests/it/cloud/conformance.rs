@@ -26,8 +26,11 @@ const FAULTS: [(CloudFault, Class); 7] = [
     (CloudFault::Silence, Class::Retryable("NODE_TIMED_OUT")),
 ];
 
+/// Versions with their shares, and the steps of their run.
+type Stage = (&'static [(&'static str, f64)], &'static [Step]);
+
 /// The deployment's life: which steps, after which others. A new run begins where versions are named.
-const LIFE: [(&[(&str, f64)], &[Step]); 4] = [
+const LIFE: [Stage; 4] = [
     (&[("v1", 1.0)], &[Step::Validate, Step::Push, Step::Activate, Step::RunAs, Step::Verify]),
     (
         &[("v1", 0.3), ("v2", 0.7)],
