@@ -1,6 +1,9 @@
 //! The frozen copy of what one update deploys: the plan, and what its steps work on. Secrets and code stand in it by reference.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use engine::{
     db::Tx,
@@ -9,16 +12,20 @@ use engine::{
     spec::RunSpec,
 };
 use entities::{bundle, deployment, infrastructure};
-use sea_orm::{ConnectionTrait, DbBackend, EntityTrait as _, QuerySelect as _};
+use sea_orm::{ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use targets::spec::{DeploySpec, GovernCheckPolicy, InfrastructureSpec, PackageSpec, ProjectStandardsPolicy};
+use targets::{
+    http::NodeUrl,
+    spec::{DeploySpec, GovernCheckPolicy, InfrastructureSpec, PackageSpec, ProjectStandardsPolicy},
+    target::Half,
+};
 
 use crate::{
     bundles::{self, BundleKey, Hold},
     connections, deployments,
     error::{Error, Result},
-    halves,
+    halves::{self, half_of, of_half},
     hooks::{self, Phase, PlannedHook},
     infrastructures::{self, Settings, StepOverride},
     pools,
@@ -99,8 +106,45 @@ pub(crate) async fn hold_infrastructure(tx: &Tx, row: &deployment::Model) -> Res
 /// Freezes what an update of this deployment does when `login` asks for it. The caller holds the deployment's lock.
 ///
 /// # Errors
-/// `ADMIN_KEY_MISSING`; `BUNDLE_UNKNOWN` if the bundle is gone.
+/// `ADMIN_KEY_MISSING`; `BUNDLE_UNKNOWN` if the bundle is gone; `DEPLOYED_PROJECT_KEY_TAKEN` for a service that is somebody else's on one of the nodes.
 pub(crate) async fn freeze(tx: &Tx, row: &deployment::Model, login: &str) -> Result<RunSpec> {
+    refuse_taken(tx, row).await?;
+    frozen(tx, row, login).await
+}
+
+/// Refuses a service whose id an older deployment uses on one of the same nodes, by way of another infrastructure: callers know it by that id alone.
+async fn refuse_taken(tx: &Tx, row: &deployment::Model) -> Result<()> {
+    if half_of(&row.project_key) == Half::Project {
+        return Ok(());
+    }
+    let others = deployment::Entity::find()
+        .filter(deployment::Column::DeployedProjectKey.eq(row.deployed_project_key.clone()))
+        .filter(of_half(deployment::Column::ProjectKey, Half::Api))
+        .filter(deployment::Column::InfrastructureId.ne(row.infrastructure_id.clone()))
+        .all(&**tx)
+        .await?;
+    let older = |other: &deployment::Model| (other.created_at, &other.id) < (row.created_at, &row.id);
+    let others: Vec<_> = others.into_iter().filter(older).collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    let ids = others.iter().map(|other| other.infrastructure_id.clone()).chain([row.infrastructure_id.clone()]);
+    let places = infrastructure::Entity::find().filter(infrastructure::Column::Id.is_in(ids)).all(&**tx).await?;
+    let (mut mine, mut theirs) = (BTreeSet::new(), BTreeSet::new());
+    for place in places {
+        let kind: targets::TargetType = place.kind.parse().map_err(|error| Error::fault(format!("{error}")))?;
+        let nodes = kind.nodes(&Settings::read(&place.settings)?.platform);
+        let urls = nodes.into_iter().map(|node| NodeUrl::spelled(&node.node.url));
+        if place.id == row.infrastructure_id { mine.extend(urls) } else { theirs.extend(urls) }
+    }
+    if mine.is_disjoint(&theirs) {
+        return Ok(());
+    }
+    let message = "Another infrastructure has one of these nodes, too, and an older deployment there uses this service id. Deploy under another id.";
+    Err(Error::field("DEPLOYED_PROJECT_KEY_TAKEN", "deployedServiceId", message))
+}
+
+async fn frozen(tx: &Tx, row: &deployment::Model, login: &str) -> Result<RunSpec> {
     let key = BundleKey { project_key: row.project_key.clone(), bundle_id: row.bundle_id.clone() };
     let package = bundles::lock(tx, &key, Hold::Keep).await?;
     let package = package.ok_or_else(|| gone(&row.project_key))?;
@@ -128,7 +172,7 @@ pub(crate) async fn freeze_acting(
     login: &str,
     kind: Option<&'static str>,
 ) -> Result<RunSpec> {
-    let mut spec = freeze(tx, row, login).await?;
+    let mut spec = frozen(tx, row, login).await?;
     let place = place(&**tx, &hold_infrastructure(tx, row).await?).await?;
     let settings = &place.settings;
     let mut steps = vec![step(CHECK_POLICY, None, settings)];

@@ -89,6 +89,9 @@ pub(super) fn read(bytes: &[u8], most_values: u64) -> Result<ServiceContents, Ar
         if let Some(problem) = id_problem(&endpoint.id) {
             return Err(invalid(format!("endpoints[{at}].id"), &problem));
         }
+        if manifest.endpoints[..at].iter().any(|other| other.id == endpoint.id) {
+            return Err(invalid(format!("endpoints[{at}].id"), "there is an endpoint of this id before"));
+        }
     }
     Ok(ServiceContents { service_id: manifest.service_id.clone(), generation: manifest.generation.clone(), manifest })
 }

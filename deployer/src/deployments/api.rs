@@ -63,6 +63,7 @@ pub struct ApiChange {
 /// A change that was checked, its secrets still to be sealed.
 pub(super) struct PreparedApi {
     settings: ApiSettings,
+    named_before: Vec<String>,
     authorization: Option<Prepared>,
     query_log: Option<Prepared>,
     platform: Option<Prepared>,
@@ -109,13 +110,15 @@ pub(super) fn prepare(
         }
         None => None,
     };
-    Ok(PreparedApi { settings, authorization, query_log, platform })
+    let named_before = old.query_groups.clone();
+    Ok(PreparedApi { settings, named_before, authorization, query_log, platform })
 }
 
 impl PreparedApi {
-    /// The groups that it names.
-    pub(super) fn groups(&self) -> BTreeSet<String> {
-        self.settings.query_groups.iter().cloned().collect()
+    /// The groups that it names and that were not named before: one that is gone since keeps nobody from saving.
+    pub(super) fn new_groups(&self) -> BTreeSet<String> {
+        let groups = self.settings.query_groups.iter().filter(|group| !self.named_before.contains(group));
+        groups.cloned().collect()
     }
 
     /// The versions that it names.

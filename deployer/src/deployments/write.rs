@@ -354,7 +354,7 @@ async fn put_api(deployer: &Deployer, tx: &Tx, key: &str, id: &str, api: Prepare
     for (at, share) in api.versions().iter().enumerate() {
         require_package(tx, key, &share.version, &format!("versions[{at}].version")).await?;
     }
-    services::hold_groups(tx, &api.groups(), "queryGroups").await?;
+    services::hold_groups(tx, &api.new_groups(), "queryGroups").await?;
     api.seal(tx, &deployer.keyring, id).await
 }
 
