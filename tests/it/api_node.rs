@@ -130,7 +130,9 @@ async fn events_go_over_tls_to_who_is_trusted() {
     for (trusted, wanted) in [(&ours, json!([1, 0])), (&others, json!([0, 1]))] {
         let variables = [("SSL_CERT_FILE", trusted.at("ca.pem"))];
         let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
-        let (node, url) = node(&scratch, &["--serve-package", &package], &variables).await;
+        // Each has a log of its own, which tells where it listens.
+        let place = Scratch::new("api-node");
+        let (node, url) = node(&place, &["--serve-package", &package], &variables).await;
         query(&url, "fraud").await;
         let delivery = until("a delivery", PATIENCE, || async {
             let delivery = control(&url, "events").await["delivery"].clone();
