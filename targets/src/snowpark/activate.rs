@@ -76,9 +76,10 @@ pub(super) async fn note_prior(session: &Session<'_>) -> Result<(), StepError> {
                 Err(error) if error.is(&codes::NODE_NOT_FOUND) => None,
                 Err(error) => return Err(error.into()),
             },
-            endpoint_users: match site.place.settings.public_endpoint {
-                true => Some(notes::names(&site.endpoint_users().await?)),
-                false => None,
+            endpoint_users: if site.place.settings.public_endpoint {
+                Some(notes::names(&site.endpoint_users().await?))
+            } else {
+                None
             },
             service: Some(service),
             mark: Some(mark),

@@ -223,10 +223,8 @@ scenes! {
     switching_on_whose_answers_come_later: On AnswersLater,
     removing_whose_answers_come_later: Gone AnswersLater,
     restoring_whose_answers_come_later: Back AnswersLater,
-    a_first_update_whose_effects_come_later: First EffectsLater,
+    // Only those with several statements in a row differ here.
     a_second_update_whose_effects_come_later: Second EffectsLater,
-    switching_off_whose_effects_come_later: Off EffectsLater,
-    switching_on_whose_effects_come_later: On EffectsLater,
     removing_whose_effects_come_later: Gone EffectsLater,
     restoring_whose_effects_come_later: Back EffectsLater,
 }
