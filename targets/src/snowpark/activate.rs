@@ -12,7 +12,7 @@ use super::{
     session::{Change, LOOK_EVERY, Session},
     site::Site,
 };
-use crate::snowflake::ident::Ident;
+use crate::{codes, snowflake::ident::Ident};
 
 /// Looks, makes or changes the service, waits for it, then sees to the function.
 pub(super) async fn activate(session: &Session<'_>) -> StepResult {
@@ -29,12 +29,10 @@ pub(super) async fn activate(session: &Session<'_>) -> StepResult {
     }
     if mark.content != goal.mark.content {
         session.tell(format!("Changing the service {} to image {}.", goal.service, goal.image.path)).await;
-        for sql in goal.alter(&site.place) {
-            if let Change::Wait(check_in) = session.change(sql, "changing the service").await? {
-                return Ok(StepOutcome::NotYet { check_in });
-            }
-        }
-        return Ok(StepOutcome::NotYet { check_in: LOOK_EVERY });
+        let waited = session.changes(&goal.alter(&site.place), "changing the service").await?;
+        return Ok(StepOutcome::NotYet {
+            check_in: if let Change::Wait(check_in) = waited { check_in } else { LOOK_EVERY },
+        });
     }
     // A deployment that was disabled let no query wake it up.
     if service.auto_resume == Some(false) {
@@ -69,8 +67,23 @@ pub(super) async fn note_prior(session: &Session<'_>) -> Result<(), StepError> {
     if session.run().note(notes::PRIOR).is_some() {
         return Ok(());
     }
-    let prior = match session.site.own_service().await? {
-        Some((service, mark)) => Prior { service: Some(service), mark: Some(mark) },
+    let site = &session.site;
+    let prior = match site.own_service().await? {
+        Some((service, mark)) => Prior {
+            callers: match site.callers(&mark.function).await {
+                Ok(callers) => Some(notes::names(&callers)),
+                // Somebody dropped the function.
+                Err(error) if error.is(&codes::NODE_NOT_FOUND) => None,
+                Err(error) => return Err(error.into()),
+            },
+            endpoint_users: if site.place.settings.public_endpoint {
+                Some(notes::names(&site.endpoint_users().await?))
+            } else {
+                None
+            },
+            service: Some(service),
+            mark: Some(mark),
+        },
         None => Prior::default(),
     };
     notes::write(session.run(), notes::PRIOR, &prior).await

@@ -1,11 +1,14 @@
 //! Step `enforce_run_as`: who may use the service. Containers run under the service's own identity, which is its owner's role.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use engine::failure::{StepError, StepOutcome, StepResult};
 use serde_json::json;
 
-use super::session::{Change, Session};
+use super::{
+    function::Function,
+    session::{Change, Session},
+};
 use crate::snowflake::ident::Ident;
 
 /// The roles of the setting, and they alone, may call the function; and reach the endpoint, where it is public. An empty setting leaves grants alone.
@@ -14,7 +17,8 @@ pub(super) async fn enforce(session: &Session<'_>) -> StepResult {
     if goal.grantees.is_empty() {
         return Ok(StepOutcome::output(json!({"grants": "left alone"})));
     }
-    if let Some(check_in) = grants(session).await? {
+    let users = session.site.place.settings.public_endpoint.then_some(goal.grantees.as_slice());
+    if let Some(check_in) = grants(session, &goal.function, Some(&goal.grantees), users).await? {
         return Ok(StepOutcome::NotYet { check_in });
     }
     if let Some(check_in) = session.quiet().await? {
@@ -24,16 +28,25 @@ pub(super) async fn enforce(session: &Session<'_>) -> StepResult {
     Ok(StepOutcome::output(json!({"grants": roles})))
 }
 
-async fn grants(session: &Session<'_>) -> Result<Option<std::time::Duration>, StepError> {
-    let (site, goal) = (&session.site, &session.site.goal);
-    let wanted: BTreeSet<&Ident> = goal.grantees.iter().collect();
-    let function = format!("USAGE ON FUNCTION {}", goal.function.signature(site.within()));
-    let mut rights = vec![(function, site.callers(&goal.function).await?)];
-    if site.place.settings.public_endpoint {
-        let role = format!("SERVICE ROLE {}!ALL_ENDPOINTS_USAGE", goal.service_path(&site.place));
-        rights.push((role, site.endpoint_users().await?));
+/// These roles, and they alone, may call the function and reach the endpoint; None leaves that alone. Some: look again after this.
+pub(super) async fn grants(
+    session: &Session<'_>,
+    function: &Function,
+    callers: Option<&[Ident]>,
+    users: Option<&[Ident]>,
+) -> Result<Option<Duration>, StepError> {
+    let site = &session.site;
+    let mut rights = Vec::new();
+    if let Some(wanted) = callers {
+        let right = format!("USAGE ON FUNCTION {}", function.signature(site.within()));
+        rights.push((right, site.callers(function).await?, wanted));
     }
-    for (right, there) in rights {
+    if let Some(wanted) = users {
+        let right = format!("SERVICE ROLE {}!ALL_ENDPOINTS_USAGE", site.goal.service_path(&site.place));
+        rights.push((right, site.endpoint_users().await?, wanted));
+    }
+    for (right, there, wanted) in rights {
+        let wanted: BTreeSet<&Ident> = wanted.iter().collect();
         let there: BTreeSet<&Ident> = there.iter().collect();
         let give = wanted.difference(&there).map(|role| (format!("GRANT {right} TO ROLE {}", role.sql()), *role));
         let take = there.difference(&wanted).map(|role| (format!("REVOKE {right} FROM ROLE {}", role.sql()), *role));

@@ -7,6 +7,7 @@ use engine::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{mark::Mark, site::Service};
+use crate::snowflake::ident::Ident;
 
 /// [`Prior`]: what there was before this run changed anything. Written once.
 pub(super) const PRIOR: &str = "prior";
@@ -16,6 +17,8 @@ pub(super) const PUSHED: &str = "pushed";
 pub(super) const WAITING: &str = "waiting";
 /// The statement that was submitted last: [`super::session::Submitted`].
 pub(super) const STATEMENT: &str = "statement";
+/// True once a restore put the specification and the settings of before back.
+pub(super) const PUT_BACK: &str = "putBack";
 /// True once this run asked for something that changes the service.
 pub(super) const CHANGED: &str = "changed";
 
@@ -26,6 +29,20 @@ pub(super) struct Prior {
     /// None: it was not there.
     pub(super) service: Option<Service>,
     pub(super) mark: Option<Mark>,
+    /// The roles that might call its function, by their names; None where that was not looked at.
+    pub(super) callers: Option<Vec<String>>,
+    /// The roles that might reach its endpoint.
+    pub(super) endpoint_users: Option<Vec<String>>,
+}
+
+/// Names as notes keep them.
+pub(super) fn names(roles: &[Ident]) -> Vec<String> {
+    roles.iter().map(|role| role.as_str().to_owned()).collect()
+}
+
+/// The same, read.
+pub(super) fn roles(names: &[String]) -> Vec<Ident> {
+    names.iter().filter_map(|name| Ident::exact(name).ok()).collect()
 }
 
 /// An image in the repository.

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{
     activate::functions,
+    enforce::grants,
     follow::follow,
     goal::{Properties, auto_resume},
     notes::{self, Prior},
@@ -21,12 +22,18 @@ use crate::{
 pub(super) async fn restore(session: &Session<'_>) -> StepResult {
     let prior: Option<Prior> = notes::read(session.run(), notes::PRIOR);
     let changed = session.run().note(notes::CHANGED) == Some(Value::Bool(true));
-    let Some((service, mark)) = prior.and_then(|prior| Some((prior.service?, prior.mark?))) else {
+    let prior = prior.unwrap_or_default();
+    let (Some(service), Some(mark)) = (&prior.service, &prior.mark) else {
         return Ok(StepOutcome::output(Value::Null));
     };
     if changed {
-        if let Some(outcome) = put_back(session, &service, &mark).await? {
+        if let Some(outcome) = put_back(session, service, mark).await? {
             return Ok(outcome);
+        }
+        // A function that is made again has lost its grants.
+        let [callers, users] = [&prior.callers, &prior.endpoint_users].map(|names| names.as_deref().map(notes::roles));
+        if let Some(check_in) = grants(session, &mark.function, callers.as_deref(), users.as_deref()).await? {
+            return Ok(StepOutcome::NotYet { check_in });
         }
     }
     if let Some(check_in) = session.quiet().await? {
@@ -50,7 +57,9 @@ async fn put_back(
         return Err(Failure::new(codes::NODE_NOT_FOUND, message).permanent());
     };
     let path = site.goal.service_path(&site.place);
-    if now.content != mark.content {
+    // An update may have ended between its specification and its mark. How Snowflake writes a specification is its own: it is put back for that once.
+    let is_half = service.spec != was.spec && session.run().note(notes::PUT_BACK) != Some(Value::Bool(true));
+    if now.content != mark.content || is_half {
         session.tell(format!("Changing the service {} back.", site.goal.service)).await;
         let Some(specification) = dollars(&was.spec.spec_text) else {
             let message = "The specification that was live holds dollar signs in a row and can't be put back. Update again to the version before.";
@@ -70,11 +79,11 @@ async fn put_back(
             comment: &mark.comment(),
         };
         let specification = format!("ALTER SERVICE {path} FROM SPECIFICATION {specification}");
-        for sql in [specification, properties.set(&path)] {
-            if let Change::Wait(check_in) = session.change(sql, "changing the service back").await? {
-                return wait(check_in);
-            }
+        let all = [specification, properties.set(&path)];
+        if let Change::Wait(check_in) = session.changes(&all, "changing the service back").await? {
+            return wait(check_in);
         }
+        notes::write(session.run(), notes::PUT_BACK, &true).await?;
         return wait(LOOK_EVERY);
     }
     let resume = was.auto_resume.unwrap_or(true);

@@ -59,6 +59,8 @@ pub(super) struct Submitted {
     /// When it was noted, by the database's clock.
     at: i64,
     pub(super) ended: bool,
+    /// It ended, and did what it says.
+    done: bool,
 }
 
 /// Of a run's notes, the statement whose end nobody knows.
@@ -82,11 +84,33 @@ impl<'a> Session<'a> {
         self.run().log(Audience::Everyone, line.into()).await;
     }
 
+    /// Runs statements one after the other, each once. Each is noted only after the one before it was done, so the note alone says where to go on.
+    pub(super) async fn changes(&self, all: &[String], doing: &str) -> Result<Change, StepError> {
+        let noted: Option<Submitted> = notes::read(self.run(), notes::STATEMENT);
+        let at = noted.and_then(|noted| {
+            let at = all.iter().position(|sql| self.hash(sql) == noted.statement)?;
+            Some(if noted.done { at + 1 } else { at })
+        });
+        // All were done, and are called for again: somebody undid them.
+        let at = at.filter(|at| *at < all.len()).unwrap_or(0);
+        for sql in all.iter().skip(at) {
+            if let Change::Wait(check_in) = self.change(sql.clone(), doing).await? {
+                return Ok(Change::Wait(check_in));
+            }
+        }
+        Ok(Change::Done)
+    }
+
+    /// Where a statement goes and what it says.
+    fn hash(&self, sql: &str) -> String {
+        mark::hash(&[self.site.api.url(), sql])
+    }
+
     /// Runs a statement that changes something, once.
     pub(super) async fn change(&self, sql: String, doing: &str) -> Result<Change, StepError> {
         let run = self.run();
         notes::write(run, notes::CHANGED, &true).await?;
-        let hash = mark::hash(&[self.site.api.url(), &sql]);
+        let hash = self.hash(&sql);
         let mut open: Option<Submitted> = notes::read(run, notes::STATEMENT).filter(|noted: &Submitted| !noted.ended);
         if let Some(other) = open.take_if(|open| open.statement != hash)
             && let Some(wait) = self.settled(other, doing).await?
@@ -111,7 +135,7 @@ impl<'a> Session<'a> {
         };
         match asked {
             Ok(Answer::Done(_)) => {
-                self.ended(submitted).await?;
+                self.ended(Submitted { done: true, ..submitted }).await?;
                 Ok(Change::Done)
             }
             Ok(Answer::Running(handle)) => {
@@ -148,27 +172,38 @@ impl<'a> Session<'a> {
     pub(super) async fn quiet(&self) -> Result<Option<Duration>, StepError> {
         let open: Option<Submitted> = notes::read(self.run(), notes::STATEMENT);
         let Some(open) = open.filter(|open| !open.ended) else { return Ok(None) };
-        if let Some(handle) = &open.handle {
-            match self.site.api.ask(handle, "waiting for a statement").await {
-                Ok(Answer::Running(_)) => return Ok(Some(LOOK_EVERY)),
-                Err(error) if error.retryable => return Err(error.into()),
-                // What it was to do is there.
-                Ok(Answer::Done(_)) | Err(_) => {}
-            }
+        if let Some(handle) = &open.handle
+            && self.runs(handle, "waiting for a statement").await?
+        {
+            return Ok(Some(LOOK_EVERY));
         }
-        self.ended(open).await?;
+        // What it was to do is there.
+        self.ended(Submitted { done: true, ..open }).await?;
         Ok(None)
+    }
+
+    /// Whether a statement still runs. How it ended is seen by what is there.
+    async fn runs(&self, handle: &str, doing: &str) -> Result<bool, StepError> {
+        match self.site.api.ask(handle, doing).await {
+            Ok(Answer::Running(_)) => Ok(true),
+            Ok(Answer::Done(_)) => Ok(false),
+            // It failed, or ended so long ago that its handle is forgotten.
+            Err(error) if !error.retryable && (error.effect == Effect::Ended || error.is(&codes::NODE_NOT_FOUND)) => {
+                Ok(false)
+            }
+            // Whoever may not ask (a rejected key, say) knows nothing of it.
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Another statement may still run: it is waited for before this one, so that it can't undo it.
     async fn settled(&self, other: Submitted, doing: &str) -> Result<Option<Duration>, StepError> {
         match &other.handle {
-            Some(handle) => match self.site.api.ask(handle, doing).await {
-                Ok(Answer::Running(_)) => return Ok(Some(LOOK_EVERY)),
-                Err(error) if error.retryable => return Err(error.into()),
-                // How it ended is seen by what is there.
-                Ok(Answer::Done(_)) | Err(_) => {}
-            },
+            Some(handle) => {
+                if self.runs(handle, doing).await? {
+                    return Ok(Some(LOOK_EVERY));
+                }
+            }
             None => {
                 let settle = Duration::from_millis(self.work.spec.infrastructure.node.settle_ms);
                 let passed = self.run().now().await?.saturating_sub(other.at);

@@ -66,6 +66,16 @@ pub(crate) struct Function {
     pub(crate) users: BTreeSet<String>,
 }
 
+/// When a change is done, and when that is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    Now,
+    /// Done at once, and answered with a handle first.
+    AnswersLater,
+    /// The same; and a statement is not done before its end is told.
+    EffectsLater,
+}
+
 pub(crate) struct State {
     pub(crate) services: BTreeMap<String, Service>,
     pub(crate) functions: Vec<Function>,
@@ -74,8 +84,7 @@ pub(crate) struct State {
     pub(crate) default_role: String,
     /// Name, tag, digest.
     pub(crate) images: Vec<(String, String, String)>,
-    /// Changes are answered with a handle first.
-    pub(crate) asynchronous: bool,
+    pub(crate) pace: Pace,
     /// Containers are not ready for so many looks.
     pub(crate) starting: u32,
     /// Containers with this in their image's path fail with this sentence.
@@ -86,6 +95,8 @@ pub(crate) struct State {
     pub(crate) effects: Vec<String>,
     pub(crate) requests: BTreeMap<String, Told>,
     pub(crate) handles: BTreeMap<String, (Told, u32)>,
+    /// Statements that are done when their end is told, by their handles.
+    pub(crate) pending: BTreeMap<String, Value>,
     pub(crate) results: BTreeMap<String, Told>,
 }
 
@@ -109,7 +120,7 @@ impl Default for State {
             privileges: all.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned())).into(),
             default_role: ROLE.to_owned(),
             images: Vec::new(),
-            asynchronous: false,
+            pace: Pace::Now,
             starting: 1,
             failing: None,
             log: String::new(),
@@ -117,6 +128,7 @@ impl Default for State {
             effects: Vec::new(),
             requests: BTreeMap::new(),
             handles: BTreeMap::new(),
+            pending: BTreeMap::new(),
             results: BTreeMap::new(),
         }
     }
@@ -305,7 +317,7 @@ fn inside(state: &mut State, asked: &Asked, place: [&str; 2], rest: &[&str]) -> 
 /// An answer now, or a place where it will be.
 fn later(state: &mut State, what: &str) -> Told {
     let done = Told::new(200, json!({"status": format!("{what} successfully")}));
-    if !state.asynchronous {
+    if state.pace == Pace::Now {
         return done;
     }
     let id = format!("r{}", state.results.len());

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    account::{DATABASE, Function, ROLE, SCHEMA, State, image_of, refusal},
+    account::{DATABASE, Function, Pace, ROLE, SCHEMA, State, image_of, refusal},
     sql::{Reader, Token},
     wire::{Asked, Told},
 };
@@ -23,7 +23,10 @@ pub(crate) fn answer(state: &mut State, asked: &Asked) -> Result<Told, Told> {
             *looks -= 1;
             return Ok(running(handle));
         }
-        return Ok(told.clone());
+        let Some(body) = state.pending.remove(handle) else { return Ok(told.clone()) };
+        let told = ended(state, &body);
+        state.handles.insert(handle.clone(), (told.clone(), 0));
+        return Ok(told);
     }
     if asked.method != "POST" || asked.path.len() != 3 {
         return Err(refusal(405, "390405", "method not allowed"));
@@ -52,23 +55,37 @@ pub(crate) fn answer(state: &mut State, asked: &Asked) -> Result<Told, Told> {
             };
         }
     }
+    let handle = format!("01b2-{}", state.handles.len());
     let before = state.effects.len();
-    let done = match run(state, &body) {
-        Ok(Rows(columns, rows)) => Told::new(200, success(&columns, &rows)),
-        Err(told) => told,
-    };
-    let changed = state.effects.len() > before;
-    let told = if state.asynchronous && changed {
-        let handle = format!("01b2-{}", state.handles.len());
-        state.handles.insert(handle.clone(), (done, 1));
+    let told = if state.pace == Pace::EffectsLater && changes(&body) {
+        state.pending.insert(handle.clone(), body);
+        state.handles.insert(handle.clone(), (running(&handle), 1));
         running(&handle)
     } else {
-        done
+        let done = ended(state, &body);
+        if state.pace == Pace::AnswersLater && state.effects.len() > before {
+            state.handles.insert(handle.clone(), (done, 1));
+            running(&handle)
+        } else {
+            done
+        }
     };
     if let Some(request) = request {
         state.requests.insert(request.to_owned(), told.clone());
     }
     Ok(told)
+}
+
+fn changes(body: &Value) -> bool {
+    let sql = body["statement"].as_str().unwrap_or_default();
+    !["SHOW", "SELECT"].iter().any(|word| sql.starts_with(word))
+}
+
+fn ended(state: &mut State, body: &Value) -> Told {
+    match run(state, body) {
+        Ok(Rows(columns, rows)) => Told::new(200, success(&columns, &rows)),
+        Err(told) => told,
+    }
 }
 
 fn running(handle: &str) -> Told {

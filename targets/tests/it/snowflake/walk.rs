@@ -11,6 +11,7 @@ use targets::{
 
 use super::{
     account::{Function, Service},
+    wire::{Fault, Kind},
     world::{Step, Vault, World, version},
 };
 
@@ -157,6 +158,46 @@ async fn containers_that_do_not_come_up() {
     assert_eq!(codes(&failure), "SNOWPARK_SERVICE_NOT_READY");
     assert!(failure.message.contains("Readiness probe is failing"), "{failure:?}");
     assert_eq!(world.step(Step::Restore).await.unwrap().0, Value::Null);
+}
+
+#[tokio::test]
+async fn a_restore_gives_grants_back() {
+    let mut world = World::new().await;
+    world.settings().insert("publicEndpoint".into(), json!(true));
+    world.update().await;
+    // Of what somebody granted by hand, the spec knows nothing.
+    world.account.state().functions[0].users.insert("BY HAND".to_owned());
+    let before = world.account.snapshot();
+    for grantees in [json!(["other"]), json!([])] {
+        world.next("v2");
+        world.service().settings.insert("grantUsageTo".into(), grantees);
+        world.update().await;
+        assert_ne!(world.account.snapshot()["functions"], before["functions"]);
+        world.step(Step::Restore).await.unwrap();
+        assert_eq!(world.account.snapshot(), before);
+        let effects = world.account.effects();
+        world.step(Step::Restore).await.unwrap();
+        assert_eq!(world.account.effects(), effects);
+    }
+}
+
+#[tokio::test]
+async fn half_a_change_is_put_back() {
+    let mut world = World::new().await;
+    world.update().await;
+    let before = world.account.snapshot();
+    world.next("v2");
+    for step in [Step::Validate, Step::Push] {
+        world.step(step).await.unwrap();
+    }
+    world.account.state().effects.clear();
+    // The statements of the step: who may call, the specification, the settings with the mark.
+    world.server.arm(Fault { nth: 3, of: "POST /api/v2/statements", kind: Kind::Status(422, None) });
+    world.failure(Step::Activate).await;
+    let effects = world.account.effects();
+    assert!(effects.len() == 1 && effects[0].starts_with("alter service"), "{effects:?}");
+    world.step(Step::Restore).await.unwrap();
+    assert_eq!(world.account.snapshot(), before);
 }
 
 #[tokio::test]
