@@ -11,7 +11,7 @@
 //! * `managed`: what platforms that run our containers have in common.
 //! * [`automation`]: Dataiku's Automation node; [`api_static`]: its API nodes.
 //! * `service_package`: a service version as it is delivered.
-//! * [`k8s`]: Kubernetes.
+//! * [`k8s`]: Kubernetes clusters.
 //! * [`sagemaker`]: Amazon SageMaker, by way of [`aws`].
 //! * [`governance`]: asking somebody else whether a bundle may be deployed.
 //! * [`snowflake`]: the connection to Snowflake; [`snowpark`]: Snowpark Container Services.

@@ -57,16 +57,6 @@ impl Registry {
         }
         Self { account, contents: Mutex::new(contents) }
     }
-
-    /// The document that the image of this tag holds in its lowest layer of ours, and the image's entrypoint.
-    pub(crate) fn image(&self, repository: &str, tag: &str) -> (Value, Vec<Vec<u8>>) {
-        let contents = self.contents.lock().unwrap();
-        let manifest = &contents.manifests[&(repository.to_owned(), tag.to_owned())];
-        let manifest: Value = serde_json::from_slice(manifest).unwrap();
-        let blob = |of: &Value| contents.blobs[of["digest"].as_str().unwrap()].clone();
-        let config = serde_json::from_slice(&blob(&manifest["config"])).unwrap();
-        (config, manifest["layers"].as_array().unwrap().iter().map(blob).collect())
-    }
 }
 
 impl Answers for Registry {

@@ -184,14 +184,12 @@ impl Inner {
         if kind.is_some() {
             self.hits.send_modify(|hits| *hits += 1);
         }
-        match kind {
-            Some(Kind::Lost) => return,
-            Some(Kind::Held) => {
-                if self.released.subscribe().wait_for(|released| *released).await.is_err() {
-                    return;
-                }
-            }
-            _ => {}
+        let held = matches!(kind, Some(Kind::Held));
+        if held && self.released.subscribe().wait_for(|released| *released).await.is_err() {
+            return;
+        }
+        if matches!(kind, Some(Kind::Lost)) {
+            return;
         }
         let mut head =
             format!("HTTP/1.1 {} X\r\nConnection: close\r\nContent-Length: {}\r\n", told.status, told.body.len());

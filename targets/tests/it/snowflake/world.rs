@@ -133,7 +133,6 @@ impl Secrets for Vault {
 pub(crate) struct World {
     pub(crate) account: Arc<Account>,
     pub(crate) server: Server,
-    pub(crate) registry: Arc<Registry>,
     _repository: Server,
     pub(crate) targets: Targets,
     pub(crate) run: Run,
@@ -187,7 +186,7 @@ impl World {
         let account = Arc::new(Account::default());
         let server = Server::start(Arc::clone(&account) as Arc<_>).await;
         let registry = Arc::new(Registry::of(Arc::clone(&account)));
-        let repository = Server::start(Arc::clone(&registry) as Arc<_>).await;
+        let repository = Server::start(registry as Arc<_>).await;
         let host = repository.url.trim_start_matches("http://").to_owned();
         account.state().registry.clone_from(&host);
         let folder = tempfile::tempdir().unwrap();
@@ -258,7 +257,6 @@ impl World {
         Self {
             account,
             server,
-            registry,
             _repository: repository,
             targets,
             run: Run::default(),
