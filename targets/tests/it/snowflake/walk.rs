@@ -166,7 +166,7 @@ async fn a_restore_gives_grants_back() {
     world.settings().insert("publicEndpoint".into(), json!(true));
     world.update().await;
     // Of what somebody granted by hand, the spec knows nothing.
-    world.account.state().functions[0].users.insert("BY HAND".to_owned());
+    world.account.state().functions[0].users.insert("BY_HAND".to_owned());
     let before = world.account.snapshot();
     for grantees in [json!(["other"]), json!([])] {
         world.next("v2");
