@@ -30,6 +30,9 @@ pub enum CheckOutcome {
     Failed(Failure),
 }
 
+/// What sealed a secret is not here.
+const KEY_LOST: &str = "SECRET_KEY_UNKNOWN";
+
 /// What a check came to at one node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckedNode {
@@ -62,6 +65,8 @@ async fn ask(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Vec<Check
                 report.problems.extend(problems.iter().map(|problem| (*problem).to_owned()));
                 CheckOutcome::Reached(report)
             }
+            // No node was asked: it is the key to our own secrets that is lost.
+            Err(failure) if failure.code.as_str() == KEY_LOST => return Err(Error::refused(KEY_LOST, failure.message)),
             Err(failure) => CheckOutcome::Failed(failure),
         };
         Ok(CheckedNode { name: place.name.map(str::to_owned), outcome })
