@@ -6,7 +6,7 @@
 //! * One file per step: `validate`, `push`, `activate`, `enforce`, `verify`, `turn_off` (with removing), `restore`.
 //! * `look`: check, preview, health, drift; `query`: queries through the deployer.
 //!
-//! Who may call and where queries are logged has no call of the admin API: it is amended in the package ([`crate::service_package`]).
+//! Who may call and where queries are logged has no call of the admin API: it is amended in the package (`service_package`).
 
 mod activate;
 mod client;
