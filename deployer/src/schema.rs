@@ -3,7 +3,7 @@
 //!
 //! A secret stays only while it would be sent where it was entered for: whoever changes a property that is marked `x-place` in the same object enters it again.
 //!
-//! * [`take`]: validity, with a refusal for each path.
+//! * `take`: validity, with a refusal for each path.
 //! * `secrets`: finding secrets in a document, and what stands in their place.
 
 mod secrets;

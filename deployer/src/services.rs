@@ -3,7 +3,7 @@
 //!
 //! * [`list`], [`by_ids`], [`create`], [`update`], [`delete`]: services.
 //! * [`versions`]: what can be deployed. [`upload`](versions::upload): taking one in.
-//! * [`frozen`]: what an update deploys of one.
+//! * `frozen`: what an update deploys of one.
 //! * [`QUERY_LOG`], [`AUTHORIZATION`]: the schemas of two settings that deployments on every platform have.
 
 pub(crate) mod frozen;
