@@ -9,9 +9,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use sandbox::{ApiNode, BundleSpec, ServiceSpec, sample_bundle, sample_service};
+use sandbox::{ApiNode, BundleSpec, Outside, ServiceSpec, sample_bundle, sample_service};
 use serde_json::json;
-use tests::{Fleet, Size, practice, scratch::Scratch, slipway};
+use tests::{Fleet, PATIENCE, Size, practice, scratch::Scratch, slipway, until_true};
 
 use crate::hook_test::python_with_client;
 
@@ -105,12 +105,18 @@ async fn whole_api_deployer(size: Size) {
         std::fs::write(&path, sample_service(&spec)).unwrap();
         path
     };
+    // What it hears of the deployer itself; the nodes send theirs, too.
+    let events = Outside::open("\"via\":\"DEPLOYER\"").await.unwrap();
     let more = json!({
-        "nodes": nodes.iter().map(|node| node.url()).collect::<Vec<_>>(), "node_key": NODE_KEY, "folder": folder,
+        "events": events.url(), "nodes": nodes.iter().map(|node| node.url()).collect::<Vec<_>>(), "node_key": NODE_KEY, "folder": folder,
         "outsider": outsider.key(), "asker": asker.key(),
         "versions": {"v1": version("fraud", "v1"), "v2": version("fraud", "v2"), "other": version("churn", "v1")},
     });
     script("services.py", &fleet, more).await;
+    until_true("queries through the deployer are logged", PATIENCE, || async {
+        events.take().iter().any(|call| call.method == "POST" && call.url.ends_with("/events") && call.mentions)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,5 +9,6 @@ mod hiding;
 mod nested;
 mod people;
 mod policies;
+mod services;
 mod walk;
 mod world;

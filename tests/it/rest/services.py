@@ -173,6 +173,18 @@ assert asker.run_queries([{"q": {"features": {"a": 1}}}])["success"]
 refused(asker.start_update, "FORBIDDEN")
 refused(outsider.get_deployment("fraud-test").get_settings, "NOT_FOUND")
 
+# Queries are logged where the deployment says, those through the deployer, too. The key is write-only.
+settings = deployment.get_settings()
+settings.get_raw()["auditing"] = {"type": "EVENT_SERVER", "url": told["events"], "key": "an-events-key"}
+settings.save()
+assert deployment.get_settings().get_raw()["auditing"]["key"] == MASK
+update(deployment)
+assert deployment.run_queries([{"q": {"features": {"a": 1}}}])["success"]
+settings = deployment.get_settings()
+settings.get_raw()["auditing"] = {}
+settings.save()
+update(deployment)
+
 # Another version; a setting reaches the nodes with an update alone.
 settings = deployment.get_settings()
 settings.set_single_version("v2")

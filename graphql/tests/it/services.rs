@@ -1,0 +1,115 @@
+//! API services: what is hidden, and what is kept straight between deployments, groups and versions.
+
+use serde_json::{Value, json};
+
+use crate::world::{World, world};
+
+const NODE: &str = "http://127.0.0.1:9";
+
+/// A service on an infrastructure with one node that nobody listens at.
+async fn services() -> World {
+    let world = world().await;
+    world.service("fraud", &["v1", "v2"]).await;
+    nodes(&world, "NODES").await;
+    let made = world
+        .admin(
+            r#"mutation { createConnection(input: {id: "aws", type: "AWS", settings: {}}) { refusals { code field } }
+               createServiceDeployment(input: {id: "fraud-test", serviceId: "fraud", infrastructureId: "NODES", version: "v1",
+                 settings: {service: {queryGroups: ["other"], versions: [{version: "v1", probability: 0.5}, {version: "v2", probability: 0.5}]}}}) {
+                 refusals { code field message } } }"#,
+            json!({}),
+        )
+        .await;
+    assert_eq!(made["createServiceDeployment"]["refusals"], json!([]), "{made}");
+    world
+}
+
+/// The same node for an infrastructure, whatever it had before.
+async fn nodes(world: &World, infrastructure: &str) {
+    let found =
+        world.admin("query($id: ID!) { infrastructure(id: $id) { version } }", json!({"id": infrastructure})).await;
+    let platform = json!({
+        "apiNodes": [{"url": NODE, "adminAPIKey": "node-secret"}],
+        "delivery": {"mode": "SHARED_FOLDER", "folder": "models", "nodePath": "/models"},
+    });
+    let input = json!({"id": infrastructure, "expectedVersion": found["infrastructure"]["version"], "settings": {"platform": platform}});
+    let document = "mutation($input: UpdateInfrastructureInput!) { updateInfrastructure(input: $input) { refusals { code field message } } }";
+    let saved = world.admin(document, json!({"input": input})).await;
+    assert_eq!(saved["updateInfrastructure"]["refusals"], json!([]), "{saved}");
+}
+
+async fn start(world: &World, deployment: &str, version: Option<&str>) -> Value {
+    let document = "mutation($id: ID!, $version: ID) { startUpdate(deploymentId: $id, bundleId: $version) { update { id } refusals { code field } } }";
+    world.admin(document, json!({"id": deployment, "version": version})).await["startUpdate"].clone()
+}
+
+#[tokio::test]
+async fn what_is_hidden_answers_like_what_is_absent() {
+    let world = services().await;
+    let stranger = world.somebody("stranger", &["deploy"]).await;
+    let query = "query($service: ID!, $version: ID!, $deployment: ID!, $connection: ID!) {
+        publishedService(id: $service) { id } serviceVersion(serviceId: $service, version: $version) { version }
+        connection(id: $connection) { id } deployment(id: $deployment) { service { publishedServiceId openApi } health { health } }
+        queryService(deploymentId: $deployment, queries: [{}]) { answers { status } refusals { code field message } }
+        testService(deploymentId: $deployment) { answers { status } refusals { code field message } }
+        publishedServices { nodes { id } } connections { nodes { id } } deployments(filter: {service: \"fraud\"}) { nodes { id } } }";
+    let mutation = "mutation($service: ID!, $version: ID!, $deployment: ID!, $connection: ID!) {
+        updatePublishedService(input: {id: $service, expectedVersion: 1, name: \"x\"}) { refusals { code field message } }
+        deleteServiceVersion(serviceId: $service, version: $version) { refusals { code field message } }
+        deletePublishedService(id: $service) { refusals { code field message } }
+        updateConnection(input: {id: $connection, expectedVersion: 1}) { refusals { code field message } }
+        checkConnection(id: $connection) { report { identity } refusals { code field message } }
+        deleteConnection(id: $connection) { refusals { code field message } }
+        createServiceDeployment(input: {id: \"mine\", serviceId: $service, infrastructureId: \"NODES\", version: $version}) { refusals { code field message } }
+        startUpdate(deploymentId: $deployment) { refusals { code field message } } }";
+    let there = json!({"service": "fraud", "version": "v1", "deployment": "fraud-test", "connection": "aws"});
+    let absent = json!({"service": "none", "version": "none", "deployment": "none", "connection": "none"});
+    for document in [query, mutation] {
+        let hidden = world.ask(&stranger, document, there.clone()).await;
+        assert_eq!(hidden, world.ask(&stranger, document, absent.clone()).await);
+        assert!(!hidden.to_string().contains("fraud"), "{hidden}");
+    }
+    let seen = world.admin(query, there).await;
+    assert_eq!(seen["publishedServices"]["nodes"], json!([{"id": "fraud"}]), "and it is there");
+    assert_eq!(seen["connections"]["nodes"], json!([{"id": "aws"}]));
+}
+
+#[tokio::test]
+async fn a_version_that_is_named_is_deployed_alone() {
+    let world = services().await;
+    let shares = "{ deployment(id: \"fraud-test\") { service { versions { version probability } } } }";
+    let both = json!([{"version": "v1", "probability": 0.5}, {"version": "v2", "probability": 0.5}]);
+    assert_eq!(start(&world, "fraud-test", None).await["refusals"], json!([]));
+    assert_eq!(world.admin(shares, json!({})).await["deployment"]["service"]["versions"], both);
+    assert_eq!(start(&world, "fraud-test", Some("v2")).await["refusals"], json!([]));
+    let one = json!([{"version": "v2", "probability": 1.0}]);
+    assert_eq!(world.admin(shares, json!({})).await["deployment"]["service"]["versions"], one);
+}
+
+#[tokio::test]
+async fn a_service_on_a_node_is_the_older_deployments() {
+    let world = services().await;
+    let made = world
+        .admin(
+            r#"mutation { createInfrastructure(input: {id: "ALSO", kind: STATIC, stage: "Test", settings: {}}) { refusals { code } }
+               createServiceDeployment(input: {id: "taker", serviceId: "fraud", infrastructureId: "ALSO", version: "v2"}) {
+                 refusals { code } } }"#,
+            json!({}),
+        )
+        .await;
+    assert_eq!(made["createServiceDeployment"]["refusals"], json!([]), "{made}");
+    nodes(&world, "ALSO").await;
+    let refused = start(&world, "taker", None).await;
+    assert_eq!(refused["refusals"], json!([{"code": "DEPLOYED_PROJECT_KEY_TAKEN", "field": "deployedServiceId"}]));
+    assert_eq!(start(&world, "fraud-test", None).await["refusals"], json!([]), "whose it is goes on");
+}
+
+#[tokio::test]
+async fn a_group_that_is_deleted_may_query_no_more() {
+    let world = services().await;
+    let groups = "{ deployment(id: \"fraud-test\") { service { queryGroups } } }";
+    assert_eq!(world.admin(groups, json!({})).await["deployment"]["service"]["queryGroups"], json!(["other"]));
+    let deleted = world.admin("mutation { deleteGroup(name: \"other\") { refusals { code } } }", json!({})).await;
+    assert_eq!(deleted["deleteGroup"]["refusals"], json!([]));
+    assert_eq!(world.admin(groups, json!({})).await["deployment"]["service"]["queryGroups"], json!([]));
+}
