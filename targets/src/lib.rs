@@ -8,7 +8,7 @@
 //! * [`on_node`]: what a node shows of a deployed project; [`looks`]: looks at it, kept for a moment.
 //! * [`azure`]: Azure's API and connections; [`azure_ml`]: Azure Machine Learning.
 //! * [`gcp`]: Google Cloud's APIs and connections; [`vertex_ai`]: Vertex AI.
-//! * `managed`: what platforms that run our containers have in common.
+//! * `caller`: calling a service oneself. `managed`: what platforms that run our containers have in common.
 //! * [`automation`]: Dataiku's Automation node; [`api_static`]: its API nodes.
 //! * `service_package`: a service version as it is delivered.
 //! * [`k8s`]: Kubernetes clusters.
@@ -25,6 +25,7 @@ pub mod automation;
 pub mod aws;
 pub mod azure;
 pub mod azure_ml;
+mod caller;
 pub mod codes;
 pub mod connections;
 pub mod gcp;

@@ -30,6 +30,7 @@ use tokio_util::io::ReaderStream;
 use crate::{
     codes,
     service::{ServiceSpec, ServiceVersionSpec},
+    target::Work,
 };
 
 /// The longest name of a generation, in characters.
@@ -217,6 +218,16 @@ fn hashed(file: &mut File) -> io::Result<(String, u64)> {
         hasher.update(&piece[..read]);
         size += read as u64;
     }
+}
+
+/// Opens a version's archive as it was uploaded; it is streamed, whatever its size.
+pub(crate) async fn open(work: &Work<'_>, version: &ServiceVersionSpec) -> Result<(u64, PackageStream), StepError> {
+    let key = PackageKey::of(&version.sha256).map_err(package_failed)?;
+    let (size, content) = work.packages.open_package(&key).await.map_err(package_failed)?;
+    if size != version.size {
+        return Err(package_failed(PackageError::Corrupt));
+    }
+    Ok((size, content))
 }
 
 /// What a failure of the package store means for a step.

@@ -67,11 +67,14 @@ pub async fn require_connection<C: ConnectionTrait>(
     if !text::storable(id) {
         return Err(Error::not_found(field));
     }
-    let Some(row) = connection::Entity::find_by_id(id).one(db).await? else { return Err(Error::not_found(field)) };
     let levels = connection_levels(db, viewer, &[id.to_owned()]).await?;
-    match levels.get(id).copied().unwrap_or_default() {
-        Level::None => Err(Error::not_found(field)),
-        level if level >= at_least => Ok(row),
-        _ => Err(Error::forbidden(&format!("the level {} on the connection", at_least.name()))),
+    let level = levels.get(id).copied().unwrap_or_default();
+    let row = connection::Entity::find_by_id(id).one(db).await?;
+    match row {
+        Some(row) if level >= at_least.max(Level::View) => Ok(row),
+        Some(_) if level >= Level::View => {
+            Err(Error::forbidden(&format!("the right {} on the connection", at_least.name())))
+        }
+        _ => Err(Error::not_found(field)),
     }
 }

@@ -15,12 +15,12 @@ use targets::{
     target::{Look, ServiceAnswer, ServiceQuery, Target},
 };
 
-use super::query_logs;
+use super::{frozen, query_logs};
 use crate::{
     Deployer,
-    deployments::Settings,
+    deployments::{ApiSettings, Settings},
     error::{Error, Result},
-    freeze,
+    freeze, infrastructures,
     live::Standing,
     platform::{self, Opener},
     rights::{self, Access, Level},
@@ -132,19 +132,18 @@ impl Asked {
             return Err(Error::field("NOT_FOR_PROJECTS", field, message));
         };
         let mine = rights::deployment_rights(db, viewer, std::slice::from_ref(&row)).await?;
-        let may = mine.get(id).is_some_and(|rights| rights.may(Access::Change));
-        if !may && !api.query_groups.iter().any(|group| viewer.groups.contains(group)) {
+        let mine = mine.get(id).copied().unwrap_or_default();
+        if !mine.may(Access::Change) && !api.query_groups.iter().any(|group| viewer.groups.contains(group)) {
             return Err(Error::forbidden(
                 "the right Deploy on both, or to be in a group that may query through the deployer",
             ));
         }
         let live = Standing::read(db, id).await?.live.filter(|live| live.kind.deploys());
         let live = live.ok_or_else(|| crate::drift::not_deployed(field))?;
-        let spec = now(deployer, &row, live.body).await?;
+        let spec = now(deployer, &row, &api, live.body).await?;
         let endpoint = choose(&spec, endpoint)?;
         let target = platform::of_deployment(deployer, &row).await?;
-        let admin = rights::infrastructure_level(db, viewer, &row.infrastructure_id).await? >= Level::Admin;
-        Ok(Self { target, spec, endpoint, admin })
+        Ok(Self { target, spec, endpoint, admin: mine.infrastructure >= Level::Admin })
     }
 
     async fn put_all(&self, deployer: &Deployer, queries: Vec<Query>) -> Result<Vec<Answered>> {
@@ -210,20 +209,20 @@ impl Asked {
 }
 
 /// What is live, reached as the infrastructure is reached now: its keys are those of now.
-async fn now(deployer: &Deployer, row: &deployment::Model, live: DeploySpec) -> Result<DeploySpec> {
+async fn now(deployer: &Deployer, row: &deployment::Model, api: &ApiSettings, live: DeploySpec) -> Result<DeploySpec> {
     let db = deployer.db.pool();
     let place = entities::infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(db).await?;
     let place = place.ok_or_else(|| Error::fault(format!("deployment {} has no infrastructure", row.id)))?;
     let infrastructure = freeze::place(db, &place).await?.spec;
     let mut spec = DeploySpec { infrastructure, ..live };
     // Who may call is as it was deployed. A log's key that was replaced since may be gone: the same log is reached with the key of now.
-    let id = (row.project_key.clone(), row.bundle_id.clone());
-    if let (Some(package), Some(service)) = (bundle::Entity::find_by_id(id).one(db).await?, spec.service.as_mut())
-        && let Some(fresh) = freeze::read(db, row, &package, "").await?.0.service
-    {
-        let place = |auditing: &Option<Auditing>| auditing.as_ref().map(Auditing::node_settings);
-        if place(&service.auditing) == place(&fresh.auditing) {
-            service.auditing = fresh.auditing;
+    if let Some(service) = spec.service.as_mut() {
+        let settings = infrastructures::Settings::read(&place.settings)?;
+        let log = if api.query_log.is_empty() { &settings.query_log } else { &api.query_log };
+        let fresh = frozen::auditing(log, &row.id)?;
+        let where_to = |auditing: &Option<Auditing>| auditing.as_ref().map(Auditing::node_settings);
+        if where_to(&service.auditing) == where_to(&fresh) {
+            service.auditing = fresh;
         }
     }
     Ok(spec)

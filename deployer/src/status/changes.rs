@@ -50,7 +50,16 @@ const MOST: usize = 500;
 /// Faults only.
 pub fn changes(live: &DeploySpec, now: &DeploySpec) -> Result<Vec<Difference>> {
     let mut found = Vec::new();
-    let plain = |spec: &DeploySpec| Ok::<_, crate::error::Error>(by_name(without_secrets(serde_json::to_value(spec)?)));
+    let plain = |spec: &DeploySpec| {
+        let mut whole = serde_json::to_value(spec)?;
+        // Callers' keys, and those of a log, are there themselves.
+        let service = whole.get_mut(SERVICE).map(Value::take);
+        let mut whole = without_secrets(whole);
+        if let (Some(service), Some(whole)) = (service, whole.as_object_mut()) {
+            whole.insert(SERVICE.to_owned(), service);
+        }
+        Ok::<_, crate::error::Error>(by_name(whole))
+    };
     compare("", &plain(live)?, &plain(now)?, &mut found);
     found.truncate(MOST);
     Ok(found)
@@ -60,20 +69,9 @@ pub fn changes(live: &DeploySpec, now: &DeploySpec) -> Result<Vec<Difference>> {
 fn without_secrets(value: Value) -> Value {
     match value {
         value if SecretRef::read(&value).is_some() => json!("set"),
-        // Callers' keys, and those of a log, are there themselves.
-        Value::Object(object) => Value::Object(
-            object
-                .into_iter()
-                .map(|(key, value)| {
-                    if key == SERVICE {
-                        (key, value)
-                    } else {
-                        let value = without_secrets(value);
-                        (key, value)
-                    }
-                })
-                .collect(),
-        ),
+        Value::Object(object) => {
+            Value::Object(object.into_iter().map(|(key, value)| (key, without_secrets(value))).collect())
+        }
         Value::Array(items) => Value::Array(items.into_iter().map(without_secrets).collect()),
         plain => plain,
     }

@@ -17,11 +17,12 @@ use sha2::{Digest as _, Sha256};
 
 use self::{agent::Agent, command::Copying, folder::Shared};
 use super::{
-    session::{Opener, missing},
+    session::missing,
     settings::{Delivery, Mode, NOT_PLAIN, is_plain_path},
 };
 use crate::{
     codes,
+    managed::opener::Opener,
     service::{ServiceSpec, ServiceVersionSpec},
     service_package::{self, ServicePackage, hex},
     spec::DeploySpec,
@@ -88,7 +89,7 @@ impl Way {
                 let Some(key) = &delivery.key else {
                     return Err(missing(&format!("{path}.key"), "Enter the agent's key.").into());
                 };
-                let key = opener.open(&key.id).await?;
+                let key = opener.open(key).await?;
                 Self::Agent(Agent::new(tools, &url, &key, delivery.trust_all_certificates, there, patience)?)
             }
         })

@@ -4,9 +4,9 @@ use engine::failure::{Failure, StepError, StepOutcome, StepResult};
 
 use super::{
     probe::{self, Door, Shown},
-    session::{Opener, Place, Session},
+    session::{Place, Session},
 };
-use crate::codes;
+use crate::{caller, codes, managed::opener::Opener};
 
 pub(super) async fn enforce(session: &Session<'_>) -> StepResult {
     let warnings = ask(&session.place, Opener::Run(session.run())).await?;
@@ -15,7 +15,7 @@ pub(super) async fn enforce(session: &Session<'_>) -> StepResult {
 
 /// Asks every generation without credentials, and with those that there are. Answers what could not be seen.
 async fn ask(place: &Place<'_>, opener: Opener<'_>) -> Result<Vec<String>, StepError> {
-    let key = probe::key(place, opener).await?;
+    let key = caller::key(place.service, opener).await?;
     let mut unseen = Vec::new();
     for version in &place.service.versions {
         let name = &version.version;

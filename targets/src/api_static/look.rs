@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 use super::{
     activate::shows,
     notes::Prior,
-    session::{Opener, Place, node, of_look},
+    session::{Place, node, of_look},
     settings::Settings,
     validate, verify,
 };
 use crate::{
     codes,
+    managed::opener::Opener,
     on_node::{OnNode, OnService, ServiceTrouble},
     service_package,
     spec::InfrastructureSpec,

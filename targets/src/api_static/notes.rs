@@ -1,8 +1,9 @@
 //! What a run remembers of an API node, as notes in its journal.
 
-use engine::{failure::StepError, step::StepContext};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub(super) use crate::managed::notes::{read, write};
 
 /// [`Prior`]: what answered before this run changed anything. Written once; a run after one that ended between activate and verify inherits it.
 pub(super) const PRIOR: &str = "prior";
@@ -35,14 +36,6 @@ pub(super) struct Share {
     pub(super) generation: String,
     /// None when the node does not tell.
     pub(super) proba: Option<f64>,
-}
-
-pub(super) fn read<T: DeserializeOwned>(run: &dyn StepContext, key: &str) -> Option<T> {
-    serde_json::from_value(run.note(key)?).ok()
-}
-
-pub(super) async fn write(run: &dyn StepContext, key: &str, note: &(impl Serialize + Sync)) -> Result<(), StepError> {
-    run.put_note(key, json!(note)).await
 }
 
 /// What the deployment's next run inherits of one that ended between activate and verify.

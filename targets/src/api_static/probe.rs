@@ -3,19 +3,16 @@
 //! A probe asks for a prediction without features, which no model answers: nothing is predicted, and nothing is logged as a query. Functions and SQL queries are not
 //! probed, for they would run.
 
-use engine::{failure::StepError, secrets::Secret};
+use engine::secrets::Secret;
 use serde_json::json;
 
-use super::session::{Opener, Place};
+use super::session::Place;
 use crate::{
+    caller,
     http::{Auth, Body, CallError, Method, NodeUrl, Request},
-    secret_ref::SecretRef,
     service::{Authorization, EndpointSpec, ServiceVersionSpec},
     service_package,
 };
-
-/// So many keys of a service are looked at.
-const MOST_KEYS: usize = 100;
 
 /// What a probe showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,18 +31,6 @@ pub(super) enum Door {
     Open,
     Locked,
     Unknown,
-}
-
-/// The last part of the path of a query.
-pub(super) fn verb(kind: Option<&str>) -> &'static str {
-    match kind.unwrap_or_default() {
-        "STD_FORECAST" => "forecast",
-        "STD_CAUSAL_PREDICTION" => "predict-effect",
-        "PY_FUNCTION" | "R_FUNCTION" => "run",
-        "DATASETS_LOOKUP" => "lookup",
-        "SQL_QUERY" => "query",
-        _ => "predict",
-    }
 }
 
 /// An endpoint that can be probed without anything happening.
@@ -67,33 +52,6 @@ pub(super) fn door(place: &Place<'_>, version: &ServiceVersionSpec) -> Door {
     }
 }
 
-/// A key that lets in to every version: the first of the override, else one that all of them have in their manifests.
-pub(super) async fn key(place: &Place<'_>, opener: Opener<'_>) -> Result<Option<Secret>, StepError> {
-    let of_one = |keys: &[SecretRef]| keys.iter().take(MOST_KEYS).map(|key| key.id.clone()).collect::<Vec<_>>();
-    let lists: Vec<_> = match &place.service.authorization {
-        Some(Authorization::ApiKeys { keys }) => vec![of_one(keys)],
-        Some(_) => return Ok(None),
-        None => {
-            let locked =
-                place.service.versions.iter().filter(|version| version.auth_method.as_deref() == Some("API_KEYS"));
-            locked.map(|version| of_one(&version.api_keys)).collect()
-        }
-    };
-    let mut common: Option<Vec<Secret>> = None;
-    for list in lists {
-        let mut opened = Vec::with_capacity(list.len());
-        for id in list {
-            opened.push(opener.open(&id).await?);
-        }
-        let has = |key: &Secret| opened.iter().any(|one| one.expose() == key.expose());
-        common = Some(match common {
-            Some(before) => before.into_iter().filter(has).collect(),
-            None => opened,
-        });
-    }
-    Ok(common.and_then(|keys| keys.into_iter().next()))
-}
-
 /// Asks this generation.
 pub(super) async fn probe(
     place: &Place<'_>,
@@ -106,7 +64,7 @@ pub(super) async fn probe(
     let auth = key.map_or(Auth::None, |key| Auth::Basic(key.clone()));
     let node = place.tools.http.caller(url, auth, place.node.trust_all_certificates);
     let generation = service_package::generation(place.service, version);
-    let path = ["public", "api", "v1", place.id(), &endpoint.id, verb(endpoint.kind.as_deref())];
+    let path = ["public", "api", "v1", place.id(), &endpoint.id, caller::verb(endpoint.kind.as_deref())];
     let body = Body::Json(json!({"dispatch": {"forcedGeneration": generation}}));
     let request = Request { body, ..Request::new(Method::POST, &path, "asking the service for an answer") };
     let exchange = node.exchange(request).await?;

@@ -2,13 +2,11 @@
 
 use engine::{failure::Failure, secrets::Secret};
 
-use super::{
-    probe,
-    session::{Opener, Place, of_look},
-};
+use super::session::{Place, of_look};
 use crate::{
-    codes,
+    caller, codes,
     http::{Auth, Body, Effect, Exchange, HeaderName, Method, NodeUrl, Request},
+    managed::opener::Opener,
     service::Authorization,
     target::{Look, ServiceAnswer, ServiceQuery},
     tools::Tools,
@@ -44,7 +42,7 @@ async fn ask(tools: &Tools, look: Look<'_>, query: &ServiceQuery) -> Result<Serv
     let url = NodeUrl::parse(&place.spec.infrastructure.node.url, &tools.http.settings().blocked);
     let url = url.map_err(|error| for_good(error.into()))?;
     let node = tools.http.caller(url, auth, place.node.trust_all_certificates);
-    let path = ["public", "api", "v1", place.id(), &query.endpoint.id, probe::verb(query.endpoint.kind.as_deref())];
+    let path = ["public", "api", "v1", place.id(), &query.endpoint.id, caller::verb(query.endpoint.kind.as_deref())];
     let headers = query
         .headers
         .iter()
@@ -77,9 +75,11 @@ async fn credentials(place: &Place<'_>, opener: Opener<'_>) -> Result<Auth, Fail
         Some(Authorization::Oauth2(_)) => lacks("it wants JWTs of an issuer, and the deployer has none."),
         None if wants("OAUTH2") => lacks("its version wants JWTs of an issuer, and the deployer has none."),
         None if !wants("API_KEYS") => Ok(Auth::None),
-        Some(Authorization::ApiKeys { .. }) | None => match probe::key(place, opener).await.map_err(of_look)? {
-            Some(key) => Ok(Auth::Basic(key)),
-            None => lacks("no API key is known that lets in to each of its versions."),
-        },
+        Some(Authorization::ApiKeys { .. }) | None => {
+            match caller::key(place.service, opener).await.map_err(of_look)? {
+                Some(key) => Ok(Auth::Basic(key)),
+                None => lacks("no API key is known that lets in to each of its versions."),
+            }
+        }
     }
 }

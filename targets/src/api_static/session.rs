@@ -4,7 +4,6 @@ use std::{path::PathBuf, time::Duration};
 
 use engine::{
     failure::{Failure, StepError},
-    secrets::Secret,
     step::{Audience, StepContext},
 };
 
@@ -15,28 +14,13 @@ use super::{
 };
 use crate::{
     codes,
+    managed::opener::Opener,
     service::{ServiceSpec, ServiceVersionSpec},
     service_package,
-    spec::DeploySpec,
-    target::{Secrets, Work},
+    spec::{DeploySpec, SecretRef},
+    target::Work,
     tools::Tools,
 };
-
-/// Where a secret is opened: in a run, or in a look.
-#[derive(Clone, Copy)]
-pub(super) enum Opener<'a> {
-    Run(&'a dyn StepContext),
-    Look(&'a dyn Secrets),
-}
-
-impl Opener<'_> {
-    pub(super) async fn open(self, reference: &str) -> Result<Secret, StepError> {
-        match self {
-            Self::Run(run) => run.secret(reference).await,
-            Self::Look(secrets) => Ok(secrets.open(reference).await?),
-        }
-    }
-}
 
 /// A node, and what is deployed there.
 pub(super) struct Place<'a> {
@@ -99,7 +83,7 @@ pub(super) async fn node(
     if spec.key.is_empty() {
         return Err(missing(&format!("apiNodes[{at}].adminAPIKey"), "Enter the node's admin key.").into());
     }
-    let key = opener.open(&spec.key).await?;
+    let key = opener.open(&SecretRef { id: spec.key.clone() }).await?;
     Ok((Api::new(&tools.http, spec, &key)?, at, node.clone()))
 }
 

@@ -9,9 +9,12 @@ use engine::{
 
 use super::{
     deliver::problem_of,
-    session::{Opener, Place, Session},
+    session::{Place, Session},
 };
-use crate::{codes, service::Authorization, service_package::package_failed, target::Problem};
+use crate::{
+    managed::opener::Opener,
+    {codes, service::Authorization, service_package::package_failed, target::Problem},
+};
 
 /// The longest id that a path of an API node takes, in characters.
 const LONGEST: usize = 100;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use engine::{failure::StepError, step::StepContext};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::flight::End;
+pub(super) use crate::managed::notes::{read, write};
 
 /// [`Prior`]: what was active before this run changed anything. Written once.
 pub const PRIOR: &str = "prior";
@@ -118,29 +118,6 @@ pub struct Restart {
     pub before: Value,
     /// When the restart was asked for, by the database's clock; None until it was.
     pub asked_at: Option<i64>,
-}
-
-/// Reads a note. One that can't be read (another version's) is told of and taken for absent.
-pub(super) fn read<T: DeserializeOwned>(run: &dyn StepContext, key: &str) -> Option<T> {
-    let value = run.note(key).filter(|value| !value.is_null())?;
-    match serde_json::from_value(value) {
-        Ok(note) => Some(note),
-        Err(error) => {
-            tracing::warn!(run = %run.run(), note = key, error = %error, "a note of this run can't be read");
-            None
-        }
-    }
-}
-
-/// Writes a note.
-pub(super) async fn write<T: Serialize + Sync>(run: &dyn StepContext, key: &str, note: &T) -> Result<(), StepError> {
-    let value = serde_json::to_value(note).map_err(|error| {
-        let code = engine::failure::Code::new("INTERNAL");
-        engine::failure::Failure::new(code, "Something went wrong inside Slipway.")
-            .detail(error.to_string())
-            .permanent()
-    })?;
-    run.put_note(key, value).await
 }
 
 /// A value that is there, even if it is null.

@@ -1,12 +1,15 @@
 //! The front of an image for a cloud: `slipway` itself, in a layer of its own, as the entrypoint around the base image's command.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use engine::failure::Failure;
 
 use super::{
     build::Changes,
     contract::BINARY,
     layer::{Content, Layer, LayerError, LayerPlan, Mode},
 };
+use crate::{codes, tools::HostSettings};
 
 /// Whose contract a front speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +22,21 @@ pub enum Front {
     AzureMl,
     /// Snowflake's Snowpark Container Services.
     Snowflake,
+}
+
+/// The program that goes into images as their front: the operator's, or the running one.
+///
+/// # Errors
+/// `IMAGE_LAYER_FAILED` when it can't be found.
+pub fn program(host: &HostSettings) -> Result<PathBuf, Failure> {
+    if !host.front.as_os_str().is_empty() {
+        return Ok(host.front.clone());
+    }
+    std::env::current_exe().map_err(|error| {
+        let message =
+            "The program that goes into images as their front can't be found. An operator names it (targets.front).";
+        Failure::new(codes::IMAGE_LAYER_FAILED, message).detail(error.to_string())
+    })
 }
 
 impl Front {

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use engine::{
     failure::{Failure, StepError},
     secrets::Secret,
-    step::StepContext,
 };
 
 use super::{
@@ -15,26 +14,9 @@ use super::{
 use crate::{
     codes,
     http::{Auth, Tls},
-    managed::ambient,
-    target::Secrets,
+    managed::{ambient, opener::Opener},
     tools::HostSettings,
 };
-
-/// Opens secrets, in a run or outside one.
-#[derive(Clone, Copy)]
-pub(super) enum Opener<'a> {
-    Run(&'a dyn StepContext),
-    Look(&'a dyn Secrets),
-}
-
-impl Opener<'_> {
-    pub(super) async fn open(self, reference: &str) -> Result<Secret, StepError> {
-        match self {
-            Self::Run(run) => run.secret(reference).await,
-            Self::Look(secrets) => Ok(secrets.open(reference).await?),
-        }
-    }
-}
 
 /// Where a Pod finds its cluster and its service account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,13 +60,13 @@ pub(super) async fn reach(
         Access::Token => {
             let url = text(&cluster.api_server).ok_or_else(|| missing("cluster.apiServer"))?;
             let token = cluster.token.as_ref().ok_or_else(|| missing("cluster.token"))?;
-            let token = opener.open(&token.id).await?;
+            let token = opener.open(token).await?;
             let tls = Tls { trust_all: cluster.trust_all_certificates, authorities, identity: None };
             Ok(Reach { url, auth: Auth::Bearer(trimmed(&token)), tls, identity: "the token's owner".to_owned() })
         }
         Access::Kubeconfig => {
             let config = cluster.kubeconfig.as_ref().ok_or_else(|| missing("cluster.kubeconfig"))?;
-            let config = opener.open(&config.id).await?;
+            let config = opener.open(config).await?;
             let context = kubeconfig::read(&config, cluster.context.as_deref()).map_err(invalid)?;
             let tls = Tls {
                 trust_all: cluster.trust_all_certificates || context.trust_all,

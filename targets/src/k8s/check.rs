@@ -3,9 +3,10 @@
 use engine::failure::{Failure, StepError};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{K8s, access::Opener, api::failure, offered::Offered, place, problems, rights, settings::Settings};
+use super::{K8s, api::failure, offered::Offered, place, problems, rights, settings::Settings};
 use crate::{
     codes,
+    managed::opener::Opener,
     spec::InfrastructureSpec,
     target::{NodeReport, Secrets},
 };

@@ -1,11 +1,9 @@
 //! What a run remembers of the cluster, as notes in its journal.
 
-use engine::{
-    failure::{Code, Failure, StepError},
-    step::StepContext,
-};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub(super) use crate::managed::notes::{read, write};
 
 /// [`Image`]: what was pushed.
 pub(super) const IMAGE: &str = "image";
@@ -67,26 +65,4 @@ impl Watch {
         let said = String::new();
         Self { run, revision: revision.to_owned(), since: now, failing_since: None, unplaced_since: None, said }
     }
-}
-
-/// Reads a note. One that can't be read (another version's) is told of and taken for absent.
-pub(super) fn read<T: DeserializeOwned>(run: &dyn StepContext, key: &str) -> Option<T> {
-    let value = run.note(key).filter(|value| !value.is_null())?;
-    match serde_json::from_value(value) {
-        Ok(note) => Some(note),
-        Err(error) => {
-            tracing::warn!(run = %run.run(), note = key, error = %error, "a note of this run can't be read");
-            None
-        }
-    }
-}
-
-/// Writes a note.
-pub(super) async fn write<T: Serialize + Sync>(run: &dyn StepContext, key: &str, note: &T) -> Result<(), StepError> {
-    let value = serde_json::to_value(note).map_err(|error| {
-        Failure::new(Code::new("INTERNAL"), "Something went wrong inside Slipway.")
-            .detail(error.to_string())
-            .permanent()
-    })?;
-    run.put_note(key, value).await
 }

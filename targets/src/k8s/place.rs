@@ -8,8 +8,7 @@ use engine::{
 use serde_json::Value;
 
 use super::{
-    K8s,
-    access::{self, Opener},
+    K8s, access,
     api::Api,
     manifests::{Goal, Manifest, config},
     names::{Names, OWNER},
@@ -21,7 +20,9 @@ use super::{
 use crate::{
     codes,
     http::CallError,
+    managed::opener::Opener,
     spec::DeploySpec,
+    spec::SecretRef,
     target::{Look, Work},
 };
 
@@ -101,7 +102,7 @@ impl<'a> Place<'a> {
         for (name, references) in config::secret_variables(&self.goal) {
             let mut lines = Vec::new();
             for reference in &references {
-                lines.push(self.opener.open(reference).await?);
+                lines.push(self.opener.open(&SecretRef { id: reference.clone() }).await?);
             }
             let mut joined = String::new();
             for (n, line) in lines.iter().enumerate() {
@@ -122,7 +123,7 @@ impl<'a> Place<'a> {
         if config::login_name(&self.goal).is_some()
             && let Some(password) = &self.goal.settings.registry_password
         {
-            let password = self.opener.open(&password.id).await?;
+            let password = self.opener.open(password).await?;
             all.extend(config::login(&self.goal, &password).and_then(Manifest::plain));
         }
         Ok(all)

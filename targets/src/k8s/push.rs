@@ -3,16 +3,12 @@
 
 use std::sync::Arc;
 
-use engine::{
-    failure::{Failure, StepError, StepOutcome, StepResult},
-    packages::PackageKey,
-};
+use engine::failure::{Failure, StepError, StepOutcome, StepResult};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::{
     K8s,
-    access::Opener,
     manifests::{Goal, config},
     names::slug,
     notes,
@@ -29,7 +25,9 @@ use crate::{
         reference::Reference,
         registry::{Access, Login, Registry},
     },
+    managed::opener::Opener,
     service::{Auditing, Authorization},
+    service_package,
     target::Work,
 };
 
@@ -82,7 +80,7 @@ async fn images(goal: &Goal<'_>, opener: Opener<'_>) -> Result<[Image; 2], StepE
     let base = base_name(host, &settings.base_image_tag).parse::<Reference>().map_err(Failure::from)?;
     let user = settings.registry_user.clone().filter(|user| !user.is_empty());
     let login = match (user, &settings.registry_password) {
-        (Some(user), Some(password)) => Some(Login { user, password: opener.open(&password.id).await? }),
+        (Some(user), Some(password)) => Some(Login { user, password: opener.open(password).await? }),
         _ => None,
     };
     let authorities = settings.registry_certificate_authority.clone().filter(|text| !text.trim().is_empty());
@@ -115,9 +113,7 @@ async fn service(k8s: &K8s, goal: &Goal<'_>, work: &Work<'_>) -> Result<Layer, S
             file: format!("{}.zip", n + 1),
             proba: version.probability,
         });
-        let opened = async { work.packages.open_package(&PackageKey::of(&version.sha256)?).await };
-        let (size, content) =
-            opened.await.map_err(|error| Failure::new(error.code(), error.to_string()).retryable(None))?;
+        let (size, content) = service_package::open(work, version).await?;
         packages.push(Content::Stream { size, content });
     }
     let served = ServedDeployment {

@@ -14,8 +14,8 @@ use super::{
     urls,
 };
 use crate::{
-    codes,
-    http::{Auth, Body, Exchange, HeaderName, Method, NodeUrl, Request, header},
+    caller, codes,
+    http::{Auth, Body, Exchange, HeaderName, Method, NodeUrl, Request},
     service::Authorization,
     target::{Look, ServiceAnswer, ServiceQuery},
 };
@@ -39,7 +39,7 @@ async fn asked(k8s: &K8s, look: Look<'_>, query: &ServiceQuery) -> Result<Servic
         "v1",
         service.service_id.as_str(),
         query.endpoint.id.as_str(),
-        verb(query.endpoint.kind.as_deref()),
+        caller::verb(query.endpoint.kind.as_deref()),
     ];
     let doing = "querying the service";
     let given: Vec<(HeaderName, Secret)> = query
@@ -47,14 +47,13 @@ async fn asked(k8s: &K8s, look: Look<'_>, query: &ServiceQuery) -> Result<Servic
         .iter()
         .filter_map(|(name, value)| Some((name.parse().ok()?, Secret::from(value.clone()))))
         .collect();
-    let own_key = given.iter().find(|(name, _)| *name == header::AUTHORIZATION).map(|(_, key)| key.clone());
     let request = |path| Request {
         headers: &given,
         body: Body::Json(query.body.clone()),
         timeout: Some(query.timeout),
         ..Request::new(Method::POST, path, doing)
     };
-    let answer = if open && own_key.is_none() {
+    let answer = if open {
         let Some(id) = urls::exposed_service(&place)? else {
             return Err(unreachable("the infrastructure's YAML makes no Service").into());
         };
@@ -65,36 +64,18 @@ async fn asked(k8s: &K8s, look: Look<'_>, query: &ServiceQuery) -> Result<Servic
         let path: Vec<&str> = refs(&path).into_iter().chain(tail).collect();
         place.api.through(request(&path)).await?
     } else {
-        let key = match &service.authorization {
-            Some(Authorization::ApiKeys { keys }) => keys.first(),
-            Some(_) => None,
-            None => service.versions.iter().find_map(|version| version.api_keys.first()),
-        };
-        let auth = match (own_key, key) {
-            (Some(own), _) => Auth::Signed(vec![own]),
-            (None, Some(key)) => Auth::Basic(place.opener.open(&key.id).await?),
-            (None, None) => return Err(unreachable("callers need a key or a token that Slipway does not have").into()),
+        let Some(key) = caller::key(service, place.opener).await? else {
+            let message = "The deployer can't query this service: callers need a token, or a key that lets in to each of its versions, and none is known. Set API keys on the deployment, or call the service yourself.";
+            return Err(Failure::new(codes::QUERY_CREDENTIALS_MISSING, message).into());
         };
         let Some(url) = urls::of(&place).await?.into_iter().next() else {
             return Err(unreachable("it has no address yet").into());
         };
         let url = NodeUrl::parse(&url, &k8s.http.settings().blocked).map_err(Failure::from)?;
-        let node = k8s.http.platform("The service", url, auth);
+        let node = k8s.http.platform("The service", url, Auth::Basic(key));
         node.exchange(request(&tail)).await?
     };
     Ok(ServiceAnswer { status: answer.status, body: body(&answer) })
-}
-
-/// What comes after an endpoint's name, by its type.
-fn verb(kind: Option<&str>) -> &'static str {
-    match kind {
-        Some("R_FUNCTION" | "PY_FUNCTION") => "run",
-        Some("DATASETS_LOOKUP") => "lookup",
-        Some("SQL_QUERY") => "query",
-        Some("STD_FORECAST") => "forecast",
-        Some("STD_CAUSAL_PREDICTION") => "predict-effect",
-        _ => "predict",
-    }
 }
 
 fn body(answer: &Exchange) -> Value {

@@ -5,7 +5,6 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     K8s,
-    access::Opener,
     activate::replicas,
     apply::apply,
     manifests::Goal,
@@ -15,6 +14,7 @@ use super::{
 };
 use crate::{
     codes,
+    managed::opener::Opener,
     target::{Look, Problem, Work},
 };
 

@@ -1,10 +1,9 @@
 //! The image of one version of a service: the base image, the service's layer and the platform's front, in the platform's own registry.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use engine::{
     failure::{Failure, StepError},
-    packages::PackageKey,
     step::Audience,
 };
 use serde_json::json;
@@ -17,12 +16,13 @@ use crate::{
         Digest, Platform,
         build::{Build, Image},
         contract::{Authentication, EndpointType, ServedDeployment, ServedEndpoint},
-        front::Front,
-        layer::{Content, Layer, LayerError, LayerPlan},
+        front::{self, Front},
+        layer::{Content, Layer, LayerPlan},
         reference::Reference,
         registry::{Access, Login, Registry},
     },
     service::{Auditing, ServiceVersionSpec},
+    service_package,
     target::Work,
     tools::Tools,
 };
@@ -128,26 +128,16 @@ impl Place<'_> {
         served.authentication = Some(Authentication::Public);
         served.auditing = service.auditing.as_ref().map(Auditing::node_settings);
         served.endpoint = Some(endpoint(service.endpoint.as_deref().unwrap_or_default(), version)?);
-        let key = PackageKey::of(&version.sha256).map_err(|error| Failure::new(error.code(), error.to_string()))?;
-        let opened = work.packages.open_package(&key).await;
-        let (size, content) = opened.map_err(|error| CallError::from(LayerError::Package(error)))?;
+        let (size, content) = service_package::open(work, version).await?;
         let mut plan = LayerPlan::default();
         served.lay(vec![Content::Stream { size, content }], &mut plan)?;
         Ok(plan.make(&self.tools.host.scratch()).await.map_err(CallError::from)?)
     }
 
     async fn front(&self, scratch: &std::path::Path) -> Result<Layer, StepError> {
-        let said = &self.tools.host.front;
-        let binary = if said.as_os_str().is_empty() { running()? } else { said.clone() };
+        let binary = front::program(&self.tools.host)?;
         Ok(Front::layer(&binary, scratch).await.map_err(CallError::from)?)
     }
-}
-
-fn running() -> Result<PathBuf, Failure> {
-    std::env::current_exe().map_err(|error| {
-        let message = "The program that goes into images as their front can't be found. An operator names it.";
-        Failure::new(codes::IMAGE_LAYER_FAILED, message).detail(error.to_string())
-    })
 }
 
 /// The endpoint that the front serves.

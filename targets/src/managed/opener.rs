@@ -19,7 +19,7 @@ pub(crate) enum Opener<'a> {
 
 impl Opener<'_> {
     /// The secret of this reference.
-    pub(crate) async fn open(&self, reference: &SecretRef) -> Result<Secret, StepError> {
+    pub(crate) async fn open(self, reference: &SecretRef) -> Result<Secret, StepError> {
         match self {
             Self::Run(run) => run.secret(&reference.id).await,
             Self::Look(secrets) => Ok(secrets.open(&reference.id).await?),

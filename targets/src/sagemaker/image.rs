@@ -1,30 +1,25 @@
 //! The image of a version, in the account's registry: the base image, the service's layer, and the front that speaks SageMaker's container contract.
 
-use std::{
-    path::PathBuf,
-    sync::{Mutex, PoisonError},
-};
+use std::sync::{Mutex, PoisonError};
 
-use engine::{
-    failure::{Failure, StepError},
-    packages::{PackageError, PackageKey},
-};
+use engine::failure::{Failure, StepError};
 use serde_json::{Value, json};
 
 use super::session::{Place, Session};
 use crate::{
     aws::{Login, Repository},
     codes,
-    http::{CallError, Effect},
+    http::CallError,
     image::{
         Platform,
         build::{Build, Image},
         contract::{Authentication, EndpointType, ServedDeployment, ServedEndpoint},
-        front::Front,
+        front::{self, Front},
         layer::{Content, LayerPlan},
         reference::Reference,
         registry::{self, Access},
     },
+    service_package,
     spec::{Auditing, ServiceVersionSpec},
 };
 
@@ -51,12 +46,12 @@ pub(super) async fn ensure(
     let folder = session.account.aws.host.scratch();
     let folder = tempfile::tempdir_in(folder).map_err(|error| no_folder(&error))?;
     let served = served(session, version)?;
-    let content = package(session, version).await.map_err(unreadable)?;
+    let (size, content) = service_package::open(session.work, version).await?;
     let mut plan = LayerPlan::default();
-    served.lay(vec![content], &mut plan)?;
+    served.lay(vec![Content::Stream { size, content }], &mut plan)?;
     let layers = [
         plan.make(folder.path()).await.map_err(CallError::from)?,
-        Front::layer(&front(session)?, folder.path()).await.map_err(CallError::from)?,
+        Front::layer(&front::program(&session.account.aws.host)?, folder.path()).await.map_err(CallError::from)?,
     ];
     let changes = Front::SageMaker.changes();
     let platform = Platform::default();
@@ -70,22 +65,6 @@ pub(super) async fn ensure(
     let reference = pushed?.reference.to_string();
     session.run().put_note(&note, json!(reference)).await?;
     Ok(reference)
-}
-
-/// The version's archive.
-async fn package(session: &Session<'_>, version: &ServiceVersionSpec) -> Result<Content, PackageError> {
-    let (size, content) = session.work.packages.open_package(&PackageKey::of(&version.sha256)?).await?;
-    if size != version.size {
-        return Err(PackageError::Corrupt);
-    }
-    Ok(Content::Stream { size, content })
-}
-
-/// The package store's failure, before anything was sent.
-fn unreadable(error: PackageError) -> CallError {
-    tracing::warn!(error = %error, cause = ?std::error::Error::source(&error).map(ToString::to_string), "a package can't be read");
-    let retryable = matches!(error, PackageError::Failed { .. });
-    CallError { retryable, ..CallError::permanent(error.code(), error.to_string(), Effect::None) }
 }
 
 /// The base image, and who pulls it: whoever the settings name, or the account itself where it lies in its own registry.
@@ -148,15 +127,6 @@ pub(super) fn endpoint(place: &Place<'_>, version: &ServiceVersionSpec) -> Resul
         return Err(Failure::new(codes::ENDPOINT_MISSING, message));
     };
     Ok(ServedEndpoint { id: chosen.clone(), kind, arguments: Vec::new() })
-}
-
-/// The program that goes into images as their front.
-fn front(session: &Session<'_>) -> Result<PathBuf, Failure> {
-    let program = &session.account.aws.host.front;
-    if !program.as_os_str().is_empty() {
-        return Ok(program.clone());
-    }
-    std::env::current_exe().map_err(|error| no_folder(&error))
 }
 
 fn no_folder(error: &std::io::Error) -> Failure {

@@ -1,12 +1,10 @@
 //! What a run remembers of the account, as notes in its journal.
 
-use engine::{
-    failure::{Code, Failure, StepError},
-    step::StepContext,
-};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use engine::failure::{Code, Failure};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub(super) use crate::managed::notes::{read, write};
 use crate::target::VersionShare;
 
 /// [`Prior`]: what the endpoint was before this run changed it. Written once.
@@ -70,24 +68,6 @@ impl Intent {
     pub(super) fn is_open(&self) -> bool {
         matches!(self.end, None | Some(End::Taken))
     }
-}
-
-/// Reads a note. One that can't be read (another version's) is told of and taken for absent.
-pub(super) fn read<T: DeserializeOwned>(run: &dyn StepContext, key: &str) -> Option<T> {
-    let value = run.note(key).filter(|value| !value.is_null())?;
-    match serde_json::from_value(value) {
-        Ok(note) => Some(note),
-        Err(error) => {
-            tracing::warn!(run = %run.run(), note = key, error = %error, "a note of this run can't be read");
-            None
-        }
-    }
-}
-
-/// Writes a note.
-pub(super) async fn write<T: Serialize + Sync>(run: &dyn StepContext, key: &str, note: &T) -> Result<(), StepError> {
-    let value = serde_json::to_value(note).map_err(|error| internal(error.to_string()))?;
-    run.put_note(key, value).await
 }
 
 /// What we must mend.

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::{
-    failure::{Failure, StepError, StepOutcome, StepResult},
-    packages::PackageKey,
-};
+use engine::failure::{Failure, StepError, StepOutcome, StepResult};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -21,19 +18,18 @@ use crate::{
     http::{CallError, Effect},
     image::{
         Platform,
-        build::{Build, Changes, Image},
-        contract::{Authentication, BINARY, ServedDeployment, ServedEndpoint, ServedGeneration},
-        layer::{Content, Layer, LayerPlan, Mode},
+        build::{Build, Image},
+        contract::{Authentication, ServedDeployment, ServedEndpoint, ServedGeneration},
+        front::{self, Front},
+        layer::{Content, Layer, LayerPlan},
         reference::Reference,
         registry::{Access, Login},
     },
+    service_package,
     snowflake::{client::Call, ident::Ident},
     spec::Auditing,
     tools::Tools,
 };
-
-/// Where the front in the image listens.
-const PORT: u16 = 8080;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -53,12 +49,7 @@ pub(super) async fn push(session: &Session<'_>, tools: &Tools) -> StepResult {
     session.tell(format!("Making the image {}.", image.path)).await;
     let (base, target) = (base(session).await?, target(session).await?);
     let layers = layers(session, tools).await?;
-    let before = [BINARY, "front", "--platform", "snowflake", "--run"].map(str::to_owned);
-    let changes = Changes {
-        around_command: Some((before.into(), vec![";".to_owned()])),
-        ports: vec![PORT],
-        ..Changes::default()
-    };
+    let changes = Front::Snowflake.changes();
     let platform = Platform::default();
     let build = Build { base: &base, target: &target, layers: &layers, changes: &changes, platform: &platform };
     let (lines, mut told) = mpsc::unbounded_channel();
@@ -166,9 +157,7 @@ async fn layers(session: &Session<'_>, tools: &Tools) -> Result<Vec<Layer>, Step
             file: format!("{}.zip", n + 1),
             proba: version.probability,
         });
-        let opened = async { session.work.packages.open_package(&PackageKey::of(&version.sha256)?).await };
-        let (size, content) =
-            opened.await.map_err(|error| Failure::new(error.code(), error.to_string()).retryable(None))?;
+        let (size, content) = service_package::open(session.work, version).await?;
         packages.push(Content::Stream { size, content });
     }
     let deployment = ServedDeployment {
@@ -187,16 +176,6 @@ async fn layers(session: &Session<'_>, tools: &Tools) -> Result<Vec<Layer>, Step
     let mut plan = LayerPlan::default();
     deployment.lay(packages, &mut plan)?;
     let service = plan.make(&folder).await.map_err(CallError::from)?;
-    let front = if tools.host.front.as_os_str().is_empty() {
-        std::env::current_exe().map_err(|error| {
-            let message = "The program that goes into images as their front could not be found.";
-            Failure::new(codes::IMAGE_LAYER_FAILED, message).detail(error.to_string()).permanent()
-        })?
-    } else {
-        tools.host.front.clone()
-    };
-    let mut plan = LayerPlan::default();
-    plan.add(BINARY, Mode::Program, Content::File(front)).map_err(CallError::from)?;
-    let front = plan.make(&folder).await.map_err(CallError::from)?;
+    let front = Front::layer(&front::program(&tools.host)?, &folder).await.map_err(CallError::from)?;
     Ok(vec![service, front])
 }

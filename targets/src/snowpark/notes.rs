@@ -1,12 +1,9 @@
 //! What a run remembers, as notes in its journal.
 
-use engine::{
-    failure::{Failure, StepError},
-    step::StepContext,
-};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use super::{mark::Mark, site::Service};
+pub(super) use crate::managed::notes::{read, write};
 use crate::snowflake::ident::Ident;
 
 /// [`Prior`]: what there was before this run changed anything. Written once.
@@ -58,25 +55,4 @@ pub(super) struct Pushed {
 pub(super) struct Waiting {
     pub(super) content: String,
     pub(super) since: i64,
-}
-
-/// Reads a note. One that can't be read (another version's) is told of and taken for absent.
-pub(super) fn read<T: DeserializeOwned>(run: &dyn StepContext, key: &str) -> Option<T> {
-    let value = run.note(key).filter(|value| !value.is_null())?;
-    match serde_json::from_value(value) {
-        Ok(note) => Some(note),
-        Err(error) => {
-            tracing::warn!(run = %run.run(), note = key, error = %error, "a note of this run can't be read");
-            None
-        }
-    }
-}
-
-/// Writes a note.
-pub(super) async fn write<T: Serialize + Sync>(run: &dyn StepContext, key: &str, note: &T) -> Result<(), StepError> {
-    let value = serde_json::to_value(note).map_err(|error| {
-        let code = engine::failure::Code::new("INTERNAL");
-        Failure::new(code, "Something went wrong inside Slipway.").detail(error.to_string()).permanent()
-    })?;
-    run.put_note(key, value).await
 }

@@ -1,0 +1,49 @@
+//! How a service is called where Slipway itself is the caller: with which key, and by which last part of the path (wire contract, section 4.2).
+
+use engine::{failure::StepError, secrets::Secret};
+
+use crate::{
+    managed::opener::Opener,
+    service::{Authorization, ServiceSpec},
+    spec::SecretRef,
+};
+
+/// So many keys of a version are looked through.
+const MOST_KEYS: usize = 100;
+
+/// The last part of the path of a query.
+pub(crate) fn verb(kind: Option<&str>) -> &'static str {
+    match kind.unwrap_or_default() {
+        "STD_FORECAST" => "forecast",
+        "STD_CAUSAL_PREDICTION" => "predict-effect",
+        "PY_FUNCTION" | "R_FUNCTION" => "run",
+        "DATASETS_LOOKUP" => "lookup",
+        "SQL_QUERY" => "query",
+        _ => "predict",
+    }
+}
+
+/// A key that lets in to every version: the first of the override, else one that all of them have in their manifests.
+pub(crate) async fn key(service: &ServiceSpec, opener: Opener<'_>) -> Result<Option<Secret>, StepError> {
+    let lists: Vec<&[SecretRef]> = match &service.authorization {
+        Some(Authorization::ApiKeys { keys }) => vec![keys],
+        Some(_) => return Ok(None),
+        None => {
+            let locked = service.versions.iter().filter(|version| version.auth_method.as_deref() == Some("API_KEYS"));
+            locked.map(|version| version.api_keys.as_slice()).collect()
+        }
+    };
+    let mut common: Option<Vec<Secret>> = None;
+    for list in lists {
+        let mut opened = Vec::new();
+        for key in list.iter().take(MOST_KEYS) {
+            opened.push(opener.open(key).await?);
+        }
+        let has = |key: &Secret| opened.iter().any(|one| one.expose() == key.expose());
+        common = Some(match common {
+            Some(before) => before.into_iter().filter(has).collect(),
+            None => opened,
+        });
+    }
+    Ok(common.and_then(|keys| keys.into_iter().next()))
+}
