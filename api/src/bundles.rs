@@ -24,9 +24,9 @@ use tokio_util::io::ReaderStream;
 
 use crate::{
     auth,
+    body::declared_length,
     edge::Login,
     failure::Failure,
-    graphql::declared_length,
     house::{self, ByteStream, House},
     settings::Settings,
 };

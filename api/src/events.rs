@@ -14,10 +14,10 @@ use serde_json::json;
 
 use crate::{
     auth,
+    body::{body, declared_length},
     edge::Login,
     failure::Failure,
-    graphql::declared_length,
-    rest::{body, late},
+    rest::late,
 };
 
 /// The address.

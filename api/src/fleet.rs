@@ -6,13 +6,7 @@ use std::sync::Arc;
 use poem::{Endpoint, Request, Response, Result};
 
 use crate::{
-    auth,
-    edge::Login,
-    failure::Failure,
-    house::House,
-    rate::Rates,
-    rest::{body, late},
-    settings::Settings,
+    auth, body::body, edge::Login, failure::Failure, house::House, rate::Rates, rest::late, settings::Settings,
 };
 
 /// The address.

@@ -27,7 +27,7 @@ pub use self::{
     upstream::{Answer, Upstream, UpstreamError},
     verb::Verb,
 };
-use crate::{failure::Failure, rest};
+use crate::{body::body, failure::Failure};
 
 /// What a front serves, and how much of it.
 #[derive(Clone, Debug)]
@@ -94,7 +94,7 @@ impl<U: Upstream> Front<U> {
         asked_with(&request, &[Method::POST])?;
         let _place = self.places.try_acquire().map_err(|_| answer::busy())?;
         let work = async {
-            let body = rest::body(request, self.settings.body_limit).await?;
+            let body = body(request, self.settings.body_limit).await?;
             let (settings, upstream) = (&self.settings, &*self.upstream);
             match settings.platform {
                 Platform::SageMaker | Platform::AzureMl => raw::pass(settings.verb, upstream, body).await,

@@ -13,6 +13,7 @@
 
 pub mod agent;
 mod auth;
+mod body;
 mod bundles;
 mod connections;
 mod edge;

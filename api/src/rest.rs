@@ -10,10 +10,11 @@ use poem::{Endpoint, IntoResponse, Request, Response, Result, http::StatusCode};
 
 use crate::{
     auth,
+    body::body,
     bundles::{Intake, archive},
     edge::Login,
     failure::Failure,
-    graphql::{LATE, declared_length},
+    graphql::LATE,
     house::{ByteStream, House, Pass, RestAnswer, RestCall},
     rate::Rates,
     settings::Settings,
@@ -161,18 +162,6 @@ fn call(request: &Request) -> Result<RestCall, Failure> {
         path: path.map_err(|_| unreadable())?,
         query: request.params().map_err(|_| unreadable())?,
         body: Bytes::new(),
-    })
-}
-
-pub(crate) async fn body(request: Request, limit: usize) -> Result<Bytes, Failure> {
-    let most = limit as u64;
-    if declared_length(&request).is_some_and(|length| length > most) {
-        return Err(Failure::too_large(most));
-    }
-    let body = request.into_body().into_bytes_limit(limit).await;
-    body.map_err(|error| match error {
-        poem::error::ReadBodyError::PayloadTooLarge => Failure::too_large(most),
-        _ => Failure::bad_request("The body broke off."),
     })
 }
 

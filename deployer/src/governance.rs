@@ -92,7 +92,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) deployment_id: &'a str,
     pub(crate) project_key: &'a str,
     pub(crate) deployed_project_key: &'a str,
-    pub(crate) bundle_id: &'a str,
+    /// All that would be deployed: a bundle, or the versions of a service.
+    pub(crate) bundles: Vec<&'a str>,
 }
 
 /// Refuses a wish that an infrastructure's policies warn of. A bundle that is not there is refused elsewhere.
@@ -114,30 +115,35 @@ pub(crate) async fn refuse_warnings(
         refusals.push(Refusal { code, field: Some(field.to_owned()), message });
     };
     let source = infrastructures::governance_source(place, &settings);
-    if let (GovernCheckPolicy::Warn, Some(source)) = (settings.govern_check_policy, source)
-        && let Some(sha256) = sha256_of(db, wish.project_key, wish.bundle_id).await?
-    {
+    let source = source.filter(|_| settings.govern_check_policy == GovernCheckPolicy::Warn);
+    for bundle_id in source.iter().flat_map(|_| &wish.bundles).copied() {
+        let Some((source, sha256)) = source.as_ref().zip(sha256_of(db, wish.project_key, bundle_id).await?) else {
+            continue;
+        };
         let question = Question {
             deployment_id: wish.deployment_id.to_owned(),
             infrastructure_id: place.id.clone(),
             kind: halves::half_of(wish.project_key),
             project_key: halves::shown(wish.project_key).to_owned(),
             deployed_project_key: wish.deployed_project_key.to_owned(),
-            bundle_id: wish.bundle_id.to_owned(),
+            bundle_id: bundle_id.to_owned(),
             sha256,
             requester: viewer.login.clone(),
         };
-        match ask(deployer, &source, &question).await {
+        let of = of_several(wish.bundles.len(), bundle_id);
+        match ask(deployer, source, &question).await {
             Ok(verdict) if verdict.status < Severity::Warning => {}
-            Ok(verdict) => warn("GOVERNANCE_WARNING", sentence(verdict)),
-            Err(error) => warn("GOVERNANCE_WARNING", unasked(error)?.message),
+            Ok(verdict) => warn("GOVERNANCE_WARNING", format!("{of}{}", sentence(verdict))),
+            Err(error) => warn("GOVERNANCE_WARNING", format!("{of}{}", unasked(error)?.message)),
         }
     }
-    let bundle = halves::half_of(wish.project_key) == Half::Project;
-    if bundle && settings.project_standards_policy == ProjectStandardsPolicy::Warn {
-        let found = standards::of_bundle(db, wish.project_key, wish.bundle_id).await?.unwrap_or_default();
-        if !found.is_empty() {
-            warn("PROJECT_STANDARDS_WARNING", joined(found));
+    let is_bundle = halves::half_of(wish.project_key) == Half::Project;
+    if is_bundle && settings.project_standards_policy == ProjectStandardsPolicy::Warn {
+        for bundle_id in wish.bundles {
+            let found = standards::of_bundle(db, wish.project_key, bundle_id).await?.unwrap_or_default();
+            if !found.is_empty() {
+                warn("PROJECT_STANDARDS_WARNING", joined(found));
+            }
         }
     }
     if refusals.is_empty() { Ok(()) } else { Err(Error::Refused(refusals)) }
@@ -165,37 +171,46 @@ pub(crate) async fn check(
     else {
         return Ok(warnings);
     };
-    let question = Question {
-        deployment_id: spec.deployment.clone(),
-        infrastructure_id: place.id.clone(),
-        kind: halves::half_of(&package.project_key),
-        project_key: halves::shown(&package.project_key).to_owned(),
-        deployed_project_key: spec.deployed_project_key.clone(),
-        bundle_id: package.bundle_id.clone(),
-        sha256: package.sha256.clone(),
-        requester: requester.to_owned(),
-    };
     let prevent = place.govern_check_policy == GovernCheckPolicy::Prevent;
-    match ask(deployer, source, &question).await {
-        Ok(verdict) if prevent && verdict.status == Severity::Error => {
-            let message = format!("{} The infrastructure deploys no such bundle.", sentence(verdict));
-            Err(Failure::new(GOVERNANCE_PREVENTED, message).permanent())
+    let half = halves::half_of(&package.project_key);
+    // Each version that answers queries, whatever its share.
+    let packages: Vec<(&str, &str)> = match &spec.service {
+        Some(service) => service.versions.iter().map(|one| (&*one.version, &*one.sha256)).collect(),
+        None => vec![(&package.bundle_id, &package.sha256)],
+    };
+    for (bundle_id, sha256) in &packages {
+        let question = Question {
+            deployment_id: spec.deployment.clone(),
+            infrastructure_id: place.id.clone(),
+            kind: half,
+            project_key: halves::shown(&package.project_key).to_owned(),
+            deployed_project_key: spec.deployed_project_key.clone(),
+            bundle_id: (*bundle_id).to_owned(),
+            sha256: (*sha256).to_owned(),
+            requester: requester.to_owned(),
+        };
+        let of = of_several(packages.len(), bundle_id);
+        match ask(deployer, source, &question).await {
+            Ok(verdict) if prevent && verdict.status == Severity::Error => {
+                let such = halves::package(half);
+                let message = format!("{of}{} The infrastructure deploys no such {such}.", sentence(verdict));
+                return Err(Failure::new(GOVERNANCE_PREVENTED, message).permanent());
+            }
+            Ok(verdict) if verdict.status >= Severity::Warning => warnings.push(format!("{of}{}", sentence(verdict))),
+            Ok(_) => {}
+            Err(StepError::Retryable { failure, .. }) if !prevent && last => {
+                warnings.push(format!("{of}{}", failure.message));
+            }
+            Err(StepError::Permanent(failure)) if !prevent => warnings.push(format!("{of}{}", failure.message)),
+            Err(error) => return Err(error),
         }
-        Ok(verdict) if verdict.status >= Severity::Warning => {
-            warnings.push(sentence(verdict));
-            Ok(warnings)
-        }
-        Ok(_) => Ok(warnings),
-        Err(StepError::Retryable { failure, .. }) if !prevent && last => {
-            warnings.push(failure.message);
-            Ok(warnings)
-        }
-        Err(StepError::Permanent(failure)) if !prevent => {
-            warnings.push(failure.message);
-            Ok(warnings)
-        }
-        Err(error) => Err(error),
     }
+    Ok(warnings)
+}
+
+/// How a sentence begins that is about one of several.
+fn of_several(several: usize, bundle_id: &str) -> String {
+    if several > 1 { format!("{bundle_id}: ") } else { String::new() }
 }
 
 /// Of a bundle's archive; None when there is no such bundle. Its documents may be megabytes, and are not read.

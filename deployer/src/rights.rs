@@ -1,8 +1,9 @@
 //! Rights: computed here and nowhere else.
 //!
-//! Groups alone hold rights. On an infrastructure they are levels, each containing those before; on a published project they are separate
-//! rights, of which the owner has all. A deployment has none of its own: it is seen by who may see its infrastructure *and* read its project,
-//! and changed by who may deploy on both. Members of `administrators` have every right.
+//! Groups alone hold rights. On an infrastructure, or a connection ([`connections`]), they are levels, each containing those before; on a published
+//! project, or service, they are separate rights, of which the owner has all: services are rows of the same tables (`halves`). A deployment has none
+//! of its own: it is seen by who may see its infrastructure *and* read its published project, or service, and changed by who may deploy on both.
+//! Members of `administrators` have every right.
 //!
 //! What a viewer may not see does not exist for them: single reads answer [`Error::not_found`] for hidden and for absent ids alike, and lists
 //! and counts filter in SQL with the `*_where` conditions, so that no page, cursor or total tells of hidden rows.

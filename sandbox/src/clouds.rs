@@ -10,5 +10,5 @@ pub mod google;
 pub mod images;
 
 pub use azure::Azure;
-pub use door::{Asked, CloudCall, CloudFault, Reply, RunningCloud, StandIn};
+pub use door::{Asked, CloudCall, Reply, RunningCloud, StandIn};
 pub use google::Google;

@@ -190,7 +190,7 @@ pub(crate) async fn after(
             Some(finished.whole())
         }
         FaultKind::CutAnswer if *method != Method::HEAD => Some(trouble::cut(finished)),
-        FaultKind::Trickle { chunk, pause_ms } => {
+        FaultKind::Trickle { chunk, pause_ms } if *method != Method::HEAD => {
             Some(trouble::trickle(finished, *chunk, Duration::from_millis(*pause_ms)))
         }
         _ => Some(finished.whole()),

@@ -1,9 +1,16 @@
-//! What platforms that run our containers for us have in common, as far as Azure ML and Vertex AI go.
+//! What targets have in common.
 //!
-//! * `opener`: secrets, inside a run and outside. `notes`: what a run remembers.
+//! For whichever needs it:
+//!
+//! * `opener`: secrets, inside a run and outside. `notes`: what a run remembers, as types of its target.
+//! * `ambient`: whether the machine's own identity is lent, and where it may be sent.
+//!
+//! For platforms that run our containers for us, as far as Azure ML and Vertex AI, and their connections, go:
+//!
 //! * `names`: names that follow from what they are for. `shares`: probabilities as whole percents.
-//! * `tokens`: signed in once, asked often. `ambient`: where a machine's own identity may be sent.
+//! * `tokens`: signed in once, asked often. `schema`, for tests: settings and their JSON Schema name the same.
 //! * `image`: the image of a version. `problems`: what stops an update, all at once.
+//! * [`Flow`], with `ready` and `flowing`: what the platform is still at work on.
 
 pub(crate) mod ambient;
 pub(crate) mod image;

@@ -76,13 +76,30 @@ impl Client {
         project: Option<&str>,
         archive: impl Into<reqwest::Body>,
     ) -> reqwest::Result<(StatusCode, Value)> {
-        let form = Form::new().part("file", Part::stream(archive).file_name("bundle.zip"));
-        let mut request = self.http.post(format!("{}/bundles", self.url)).bearer_auth(&self.key).multipart(form);
-        if let Some(project) = project {
-            request = request.query(&[("projectKey", project)]);
-        }
-        let answer = request.send().await?;
+        let project = project.map(|project| ("projectKey", project));
+        self.send("bundles", project, archive).await
+    }
+
+    async fn send(
+        &self,
+        path: &str,
+        query: Option<(&str, &str)>,
+        archive: impl Into<reqwest::Body>,
+    ) -> reqwest::Result<(StatusCode, Value)> {
+        let form = Form::new().part("file", Part::stream(archive).file_name("archive.zip"));
+        let request = self.http.post(format!("{}/{path}", self.url)).bearer_auth(&self.key).multipart(form);
+        let answer = request.query(query.as_slice()).send().await?;
         Ok((answer.status(), answer.json().await?))
+    }
+
+    /// Uploads a version of a published service.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn upload_version(&self, archive: impl Into<reqwest::Body>) -> Value {
+        let (status, answer) = self.send("service-versions", None, archive).await.expect("an answer");
+        assert!(status.is_success(), "{status}: {answer:#}");
+        answer
     }
 
     /// Uploads a bundle.

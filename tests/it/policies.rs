@@ -1,7 +1,7 @@
 //! What an infrastructure demands of bundles, as a client meets it: a governance source over real HTTP, the report in the bundle, and remappings of
 //! code envs and containers down to the node.
 
-use sandbox::{BundleSpec, Governance, RunningNode};
+use sandbox::{BundleSpec, Governance, RunningNode, ServiceSpec, sample_service};
 use serde_json::{Value, json};
 use tests::{
     Client, Fleet, Size, practice,
@@ -31,6 +31,71 @@ async fn walk(size: Size) {
     walk.prevention_changes_nothing().await;
     walk.the_report_in_the_bundle().await;
     walk.hidden_from(&fleet.user("outsider", &[])).await;
+}
+
+/// Of a service with several versions each is asked about, whichever of them the deployment names, before anything is sent to a node.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_version_of_a_service_is_asked_about() {
+    let fleet = Fleet::of(Size::Embedded).start().await;
+    let api = &fleet.client;
+    let source = Governance::open().await.expect("a governance source");
+    api.ask(&format!("mutation {{ createPublishedService(input: {{id: \"fraud\"}}) {{ {REFUSALS} }} }}"), json!({}))
+        .await;
+    for version in ["v1", "v2"] {
+        api.upload_version(sample_service(&ServiceSpec::new("fraud", version))).await;
+    }
+    let place = json!({
+        "id": "nodes", "kind": "STATIC", "stage": "Test",
+        "settings": {"governCheckPolicy": "WARN", "governanceUrl": source.url(), "platform": {
+            "apiNodes": [{"url": "http://127.0.0.1:9", "adminAPIKey": "node-secret"}],
+            "delivery": {"mode": "SHARED_FOLDER", "folder": "models", "nodePath": "/models"},
+        }},
+    });
+    let create = format!(
+        "mutation($input: CreateInfrastructureInput!) {{ createInfrastructure(input: $input) {{ {REFUSALS} }} }}"
+    );
+    api.ask(&create, json!({"input": place})).await;
+    source.say("v2", "ERROR", "Nobody has signed version 2.");
+    let both = json!([{"version": "v1", "probability": 0.9}, {"version": "v2", "probability": 0.1}]);
+    let deploy = format!(
+        "mutation($input: CreateServiceDeploymentInput!) {{ createServiceDeployment(input: $input) {{ {REFUSALS} }} }}"
+    );
+    let mut input = json!({
+        "id": "fraud-test", "serviceId": "fraud", "infrastructureId": "nodes", "version": "v1",
+        "settings": {"service": {"versions": both}},
+    });
+    let refused = api.refused(&deploy, json!({"input": input})).await;
+    assert_eq!(refused, [("GOVERNANCE_WARNING".to_owned(), "version".to_owned())]);
+    input["version"] = json!("v3");
+    input["ignoreWarnings"] = json!(true);
+    let refused = api.refused(&deploy, json!({"input": input})).await;
+    assert_eq!(refused, [("BUNDLE_UNKNOWN".to_owned(), "version".to_owned())]);
+    input["version"] = json!("v1");
+    api.ask(&deploy, json!({"input": input})).await;
+
+    api.change_infrastructure("nodes", json!({"governCheckPolicy": "PREVENT"})).await;
+    source.take();
+    let update = api.run("fraud-test", "FAILED").await;
+    assert_eq!(update["failure"]["code"], "GOVERNANCE_PREVENTED");
+    let message = update["failure"]["message"].as_str().unwrap_or_default();
+    assert!(message.starts_with("v2: ") && message.contains("deploys no such version"), "{message}");
+    let asked: Vec<_> = source.take().iter().map(|question| question.body["bundleId"].clone()).collect();
+    assert_eq!(asked, ["v1", "v2"]);
+
+    // Nobody hides a version behind the one that the deployment names.
+    let only = json!({"settings": {"service": {"versions": [{"version": "v2", "probability": 1.0}]}}});
+    api.change_deployment("fraud-test", only.clone()).await;
+    let named = api.ask("{ deployment(id: \"fraud-test\") { bundleId version } }", json!({})).await;
+    assert_eq!(named["bundleId"], "v2");
+    let mut input = only;
+    input["id"] = json!("fraud-test");
+    input["expectedVersion"] = named["version"].clone();
+    input["bundleId"] = json!("v1");
+    let change = format!(
+        "mutation($input: UpdateDeploymentSettingsInput!) {{ updateDeploymentSettings(input: $input) {{ {REFUSALS} }} }}"
+    );
+    let refused = api.refused(&change, json!({"input": input})).await;
+    assert_eq!(refused, [("VERSION_SHARES_INVALID".to_owned(), "versions".to_owned())]);
 }
 
 struct Walk {

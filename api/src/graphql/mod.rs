@@ -14,8 +14,6 @@ mod read;
 mod socket;
 mod streamed;
 
-pub(crate) use read::declared_length;
-
 use std::sync::Arc;
 
 use async_graphql::{BatchRequest, BatchResponse, Executor, Response as GraphqlResponse};

@@ -3,18 +3,12 @@
 use async_graphql::{BatchRequest, Request as Operation, http::parse_query_string, parser::types::OperationType};
 use poem::{
     Request,
-    error::ReadBodyError,
-    http::{Method, StatusCode, header},
+    http::{Method, StatusCode},
 };
-
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use tokio::io::AsyncReadExt as _;
 
-use crate::{failure::Failure, limits, settings::Settings};
-
-/// A body that is so many times as long as the limit is not even thrown away.
-const FAR_OVER: u64 = 4;
+use crate::{body::body, failure::Failure, limits, settings::Settings};
 
 /// What the client wants to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,21 +74,7 @@ async fn from_body(request: Request, settings: &Settings) -> Result<BatchRequest
             "Send content-type: application/json.",
         ));
     }
-    let limit = settings.body_limit;
-    let too_large = || Failure::too_large(limit as u64);
-    if let Some(length) = declared_length(&request).filter(|length| *length > limit as u64) {
-        // A client reads our answer after it has sent everything. Who is far over is cut off instead.
-        if length / FAR_OVER <= limit as u64 {
-            let mut rest = request.into_body().into_async_read().take(length);
-            // It may break off; the answer is the same.
-            drop(tokio::io::copy(&mut rest, &mut tokio::io::sink()).await);
-        }
-        return Err(too_large());
-    }
-    let body = request.into_body().into_bytes_limit(limit).await.map_err(|error| match error {
-        ReadBodyError::PayloadTooLarge => too_large(),
-        _ => Failure::bad_request("The body broke off."),
-    })?;
+    let body = body(request, settings.body_limit).await?;
     let batch = parse(&body)
         .ok_or_else(|| Failure::bad_request("The body is no JSON object with a query, nor a list of them."))?;
     match &batch {
@@ -121,10 +101,6 @@ fn parse(body: &[u8]) -> Option<BatchRequest> {
         Read::Many(all) if all.is_empty() => None,
         Read::Many(all) => all.into_iter().map(operation).collect::<Option<_>>().map(BatchRequest::Batch),
     }
-}
-
-pub(crate) fn declared_length(request: &Request) -> Option<u64> {
-    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// A form can be sent by any page; JSON cannot.

@@ -13,7 +13,7 @@ use targets::{spec::Remapping, target::Half};
 
 use super::{
     Deployment,
-    api::{self, ApiSettings, PreparedApi},
+    api::{self, ApiChange, ApiSettings, PreparedApi},
     list::{get, views},
     removal::erase,
     settings::{Change, Settings, SettingsChange},
@@ -106,8 +106,9 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment, a
         return Err(Error::id_not_available("id"));
     }
     if !new.ignore_warnings {
-        let (project_key, bundle_id) = (&*new.project_key, &*new.bundle_id);
-        let wish = Wish { deployment_id: &new.id, project_key, deployed_project_key: &deployed, bundle_id };
+        let bundles = deployed_by(&new.bundle_id, settings.api.as_ref(), &new.settings.api);
+        let (deployment_id, project_key) = (&*new.id, &*new.project_key);
+        let wish = Wish { deployment_id, project_key, deployed_project_key: &deployed, bundles };
         refuse_warnings(deployer, viewer, &both, wish).await?;
     }
 
@@ -119,6 +120,7 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment, a
     if let Some(api) = api {
         settings.api = Some(put_api(deployer, &tx, &new.project_key, &new.id, api).await?);
     }
+    refuse_left_out(&new.bundle_id, settings.api.as_ref())?;
     let now = tx.now().await?;
     let row = deployment::ActiveModel {
         id: Set(new.id.clone()),
@@ -192,8 +194,12 @@ async fn update_once(
         // A source may take seconds: it is asked while nothing is locked.
         changed(&row, &change)?;
         let deployed = change.deployed_project_key.as_ref().unwrap_or(&row.deployed_project_key);
-        let bundle = change.bundle_id.as_ref().unwrap_or(&row.bundle_id);
-        heed_warnings(deployer, viewer, &row, deployed, bundle).await?;
+        let settings = Settings::read(&row.settings)?;
+        let bundles = match &change.bundle_id {
+            Some(bundle) => deployed_by(bundle, None, &change.settings.api),
+            None => deployed_by(&row.bundle_id, settings.api.as_ref(), &change.settings.api),
+        };
+        heed_warnings(deployer, viewer, &row, deployed, bundles).await?;
     }
     let tx = deployer.db.begin().await?;
     let row = lock(&tx, viewer, id, "id").await?;
@@ -212,11 +218,20 @@ async fn update_once(
         problems.check()?;
         settings.api = Some(put_api(deployer, &tx, &row.project_key, id, api).await?);
     }
-    if let Some(bundle_id) = change.bundle_id.as_ref().filter(|bundle| **bundle != row.bundle_id) {
+    let bundle_id = match (change.bundle_id, &settings.api) {
+        (Some(bundle_id), api) => {
+            refuse_left_out(&bundle_id, api.as_ref())?;
+            Some(bundle_id)
+        }
+        // The one version is always among those that share the queries.
+        (None, Some(api)) if !is_among(&row.bundle_id, api) => api.versions.first().map(|share| share.version.clone()),
+        (None, _) => None,
+    };
+    if let Some(bundle_id) = bundle_id.as_ref().filter(|bundle| **bundle != row.bundle_id) {
         require_bundle(&tx, &row.project_key, bundle_id).await?;
     }
     let mut row = counted(row, &viewer.login, tx.now().await?);
-    if let Some(bundle_id) = change.bundle_id {
+    if let Some(bundle_id) = bundle_id {
         row.bundle_id = Set(bundle_id);
     }
     if let Some(deployed) = change.deployed_project_key {
@@ -236,17 +251,41 @@ async fn update_once(
     views(deployer, viewer, vec![row]).await?.pop().ok_or_else(|| Error::not_found("id"))
 }
 
+/// Whether the deployment's version is among those that share the queries, if several do.
+fn is_among(bundle_id: &str, api: &ApiSettings) -> bool {
+    api.versions.is_empty() || api.versions.iter().any(|share| share.version == bundle_id)
+}
+
+/// # Errors
+/// `VERSION_SHARES_INVALID`.
+fn refuse_left_out(bundle_id: &str, api: Option<&ApiSettings>) -> Result<()> {
+    if api.is_none_or(|api| is_among(bundle_id, api)) {
+        return Ok(());
+    }
+    let message = format!("The deployment's version {bundle_id} is not among those that share the queries.");
+    Err(Error::field("VERSION_SHARES_INVALID", "versions", message))
+}
+
+/// What an update would deploy: of a service with several versions all of them.
+fn deployed_by<'a>(bundle_id: &'a str, known: Option<&'a ApiSettings>, change: &'a ApiChange) -> Vec<&'a str> {
+    let known = known.map(|api| api.versions.as_slice()).unwrap_or_default();
+    match change.versions.as_deref().unwrap_or(known) {
+        [] => vec![bundle_id],
+        versions => versions.iter().map(|share| share.version.as_str()).collect(),
+    }
+}
+
 /// Refuses where the infrastructure's policies warn of a bundle that this deployment would be set to.
 pub(crate) async fn heed_warnings(
     deployer: &Deployer,
     viewer: &Viewer,
     row: &deployment::Model,
     deployed_project_key: &str,
-    bundle_id: &str,
+    bundles: Vec<&str>,
 ) -> Result<()> {
     let place = infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(deployer.db.pool()).await?;
     let place = place.ok_or_else(|| Error::not_found("id"))?;
-    let wish = Wish { deployment_id: &row.id, project_key: &row.project_key, deployed_project_key, bundle_id };
+    let wish = Wish { deployment_id: &row.id, project_key: &row.project_key, deployed_project_key, bundles };
     refuse_warnings(deployer, viewer, &place, wish).await
 }
 

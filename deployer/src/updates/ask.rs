@@ -179,7 +179,7 @@ async fn check_bundle(
     {
         return Ok(());
     }
-    deployments::write::heed_warnings(deployer, viewer, row, &row.deployed_project_key, bundle).await
+    deployments::write::heed_warnings(deployer, viewer, row, &row.deployed_project_key, vec![bundle]).await
 }
 
 /// Repeats an update that did not succeed: a new one of the same bundle and settings, which takes over notes, and what those pre-deployment hooks answered that

@@ -1,5 +1,12 @@
 //! The way of one request to a cloud's stand-in: read, logged, hit by a fault, done, answered.
 
+use crate::armed::FaultHandle;
+use crate::auth::KeyKind;
+use crate::calls::{Call, CallBody};
+use crate::desk::Desk;
+use crate::faults::Fault;
+use crate::reply::Finished;
+use crate::serve::{after, before};
 use crate::socket::{Plug, PlugAcceptor, Plugs};
 use bytes::Bytes;
 use poem::http::{HeaderMap, Method, StatusCode};
@@ -7,7 +14,7 @@ use poem::{Endpoint, Request, Response, Server};
 use serde_json::{Value, json};
 use std::io;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -106,19 +113,6 @@ impl Reply {
     }
 }
 
-/// What happens to a call instead, or after.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloudFault {
-    /// Refused with this status, without an effect; 429 and 503 with `Retry-After: 7`.
-    Status(u16),
-    /// The connection is reset, without an effect.
-    Reset,
-    /// The connection is reset after the effect.
-    LostAnswer,
-    /// The effect, and no answer ever.
-    Silence,
-}
-
 /// A call as it came.
 #[derive(Clone, Debug)]
 pub struct CloudCall {
@@ -132,48 +126,27 @@ pub struct CloudCall {
     pub body: Value,
     /// The answer's status; None where there was none.
     pub status: Option<u16>,
-    /// Whether a fault met it.
-    pub fault: bool,
 }
 
 impl CloudCall {
+    fn of(call: Call) -> Self {
+        let Call { method, path, query, body, status, .. } = call;
+        let body = if let CallBody::Json(body) = body { body } else { Value::Null };
+        Self { method, path, query, body, status }
+    }
+
     /// For judges in other languages.
     pub fn to_json(&self) -> Value {
         json!({"method": self.method, "path": self.path, "query": self.query, "body": self.body, "status": self.status})
     }
 }
 
-#[derive(Default)]
-struct Desk {
-    calls: Vec<CloudCall>,
-    /// After so many calls more, this once.
-    fault: Option<(usize, CloudFault)>,
-}
-
 struct Core<S> {
     stand: S,
-    desk: Mutex<Desk>,
+    desk: Desk,
     base: String,
     plugs: Arc<Plugs>,
     stop: CancellationToken,
-}
-
-impl<S> Core<S> {
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn fault(&self) -> Option<CloudFault> {
-        let mut desk = self.desk();
-        let (left, fault) = desk.fault.as_mut()?;
-        if *left > 0 {
-            *left -= 1;
-            return None;
-        }
-        let fault = *fault;
-        desk.fault = None;
-        Some(fault)
-    }
 }
 
 /// A stand-in that listens, until it is dropped.
@@ -191,7 +164,7 @@ impl<S: StandIn> RunningCloud<S> {
         let base = format!("http://{}", listener.local_addr()?);
         let (plugs, stop) = (Arc::new(Plugs::default()), CancellationToken::new());
         let acceptor = PlugAcceptor { listener, plugs: Arc::clone(&plugs) };
-        let core = Arc::new(Core { stand, desk: Mutex::default(), base, plugs, stop: stop.clone() });
+        let core = Arc::new(Core { stand, desk: Desk::default(), base, plugs, stop: stop.clone() });
         let door = Door(Arc::clone(&core));
         let server = Server::new_with_acceptor(acceptor);
         tokio::spawn(server.run_with_graceful_shutdown(door, stop.cancelled_owned(), Some(Duration::ZERO)));
@@ -203,19 +176,17 @@ impl<S: StandIn> RunningCloud<S> {
         &self.core.base
     }
 
-    /// The call after so many others meets this fault, once.
-    pub fn arm(&self, after: usize, fault: CloudFault) {
-        self.core.desk().fault = Some((after, fault));
-    }
-
-    /// Whether the fault that was armed is still to come. It is disarmed.
-    pub fn disarm(&self) -> bool {
-        self.core.desk().fault.take().is_some()
+    /// Arms a fault.
+    ///
+    /// # Errors
+    /// A sentence, when the fault makes no sense.
+    pub fn arm(&self, fault: Fault) -> Result<FaultHandle, String> {
+        self.core.desk.arm(fault)
     }
 
     /// All calls, in order.
     pub fn calls(&self) -> Vec<CloudCall> {
-        self.core.desk().calls.clone()
+        self.core.desk.calls().into_iter().map(CloudCall::of).collect()
     }
 
     /// What there is, for comparing with another one's: its own address is `CLOUD`.
@@ -253,23 +224,36 @@ impl<S: StandIn> Endpoint for Door<S> {
             Ok(asked) => asked,
             Err(status) => return Ok(Response::builder().status(status).finish()),
         };
-        let fault = core.fault();
-        let reply = match fault {
-            Some(CloudFault::Status(status)) => Some(instead(status)),
-            Some(CloudFault::Reset) => None,
-            _ => Some(core.stand.answer(&asked, &core.base)),
-        };
-        let heard = !matches!(fault, Some(CloudFault::Reset | CloudFault::LostAnswer | CloudFault::Silence));
-        let status = reply.as_ref().map(|reply| reply.status).filter(|_| heard);
-        let body = serde_json::from_slice(&asked.body).unwrap_or_default();
-        let (query, fault_) = (asked.query.clone(), fault.is_some());
-        core.desk().calls.push(CloudCall { method: method.to_string(), path, query, body, status, fault: fault_ });
-        match fault {
-            Some(CloudFault::Silence) => core.stop.cancelled().await,
-            Some(CloudFault::Reset | CloudFault::LostAnswer) => plug.pull(),
-            _ => {}
+        let desk = &core.desk;
+        let index = desk.calls.begin(Call {
+            index: 0,
+            method: method.to_string(),
+            path,
+            query: asked.query.clone(),
+            key: KeyKind::None,
+            acting: None,
+            proxy_user: None,
+            body: serde_json::from_slice(&asked.body).map_or(CallBody::None, |body| CallBody::json(&body)),
+            start: 0,
+            end: None,
+            status: None,
+            fault: None,
+        });
+        let fault = desk.faults.pick(method.as_str(), &asked.path);
+        if let Some(fault) = &fault {
+            desk.calls.note(index, |call| call.fault = Some(fault.fault.kind.name().to_owned()));
         }
-        Ok(reply.map_or_else(|| dropped(&plug), |reply| sent(reply, &method)))
+        let instead = match &fault {
+            Some(fault) => before(0, fault, &mut None, &plug).await,
+            None => Some(None),
+        };
+        let Some(instead) = instead else {
+            desk.calls.end(index, None);
+            return Ok(dropped(&plug));
+        };
+        let finished = instead.unwrap_or_else(|| sent(core.stand.answer(&asked, &core.base), &method));
+        let response = after(desk, index, fault.as_deref(), finished, &method).await;
+        Ok(response.unwrap_or_else(|| dropped(&plug)))
     }
 }
 
@@ -288,26 +272,23 @@ async fn read(mut request: Request) -> Result<Asked, StatusCode> {
     })
 }
 
-fn instead(status: u16) -> Reply {
-    let said = json!({"error": {"code": "Injected", "message": "a fault that a test armed", "status": "INJECTED"}});
-    let reply = Reply::json(status, said);
-    if matches!(status, 429 | 503) { reply.with("retry-after", "7") } else { reply }
-}
-
-fn sent(reply: Reply, method: &Method) -> Response {
-    let mut response = Response::builder().status(StatusCode::from_u16(reply.status).unwrap_or_default());
-    for (name, value) in &reply.headers {
-        response = response.header(*name, value);
-    }
+fn sent(reply: Reply, method: &Method) -> Finished {
+    let status = StatusCode::from_u16(reply.status).unwrap_or_default();
+    let headers = reply.headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let finished = Finished { status, headers, body: Vec::new() };
     if let Some((kind, body)) = reply.raw {
         // Where nothing is wanted but the head, it says how much there would be.
-        let response = response.content_type(kind).header("content-length", body.len());
-        return if *method == Method::HEAD { response.finish() } else { response.body(body) };
+        let finished = finished.with("content-type", kind);
+        return match *method {
+            Method::HEAD => finished.with("content-length", body.len().to_string()),
+            _ => Finished { body: body.to_vec(), ..finished },
+        };
     }
     if reply.body.is_null() || *method == Method::HEAD {
-        return response.finish();
+        return finished;
     }
-    response.content_type("application/json; charset=utf-8").body(reply.body.to_string())
+    let finished = finished.with("content-type", "application/json; charset=utf-8");
+    Finished { body: reply.body.to_string().into_bytes(), ..finished }
 }
 
 fn dropped(plug: &Plug) -> Response {

@@ -120,6 +120,11 @@ impl Http {
             let message = format!("The {what} is none that Slipway can read: PEM is wanted.");
             Failure::new(codes::NODE_TLS_FAILED, message).detail(error.without_url().to_string())
         };
+        if tls.authorities.is_none() && tls.identity.is_none() {
+            // Nothing of its own: a client that is there keeps its connections, and reads no certificates again.
+            let known = if tls.trust_all { &self.trusting } else { &self.strict };
+            return Ok(Self { strict: known.clone(), ..self.clone() });
+        }
         let mut builder = client(&self.settings, tls.trust_all);
         if let Some(authorities) = &tls.authorities {
             let read = Certificate::from_pem_bundle(authorities).map_err(|e| invalid("certificate authority", e))?;

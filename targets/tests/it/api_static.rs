@@ -5,6 +5,5 @@ mod delivery;
 mod lanes;
 mod looks;
 mod switching;
-mod twice;
 mod walk;
-mod world;
+pub(crate) mod world;

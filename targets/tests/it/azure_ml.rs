@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use targets::{TargetType, spec::EndpointSpec, target::ServiceQuery, tools::HostSettings};
 
 use crate::{
-    cloud::{CloudWorld, Setup, conformance, judge},
+    cloud::{CloudWorld, Setup, judge},
     support::Step,
 };
 
 const ENDPOINT: &str = "onlineEndpoints";
 
-async fn world() -> (RunningCloud<Azure>, CloudWorld) {
+pub(crate) async fn world() -> (RunningCloud<Azure>, CloudWorld) {
     of(AzureSettings { looks: 2, ..AzureSettings::default() }, HostSettings::default()).await
 }
 
@@ -90,7 +90,7 @@ async fn from_nothing_to_two_versions_and_back_to_nothing() {
     world.step(Step::SwitchOff).await.unwrap();
     assert_eq!(world.live().await, []);
     assert_eq!(resources(&cloud, "/deployments/"), Vec::<String>::new());
-    world.step(Step::DeleteProject).await.unwrap();
+    world.step(Step::Remove).await.unwrap();
     assert_eq!(cloud.effects()["resources"], json!({}));
     assert!(!world.target().observe(world.look()).await.unwrap().exists);
 }
@@ -151,7 +151,7 @@ async fn what_others_made_is_left_alone() {
     world.next_run(&[("v2", 1.0)]);
     world.update().await.unwrap();
     assert!(resources(&cloud, "/deployments/theirs").len() == 1, "not ours to delete");
-    let failure = world.step(Step::DeleteProject).await.unwrap_err();
+    let failure = world.step(Step::Remove).await.unwrap_err();
     assert_eq!(failure.code.as_str(), "PLATFORM_NAME_TAKEN");
     cloud.meddle(&format!("{path}/deployments/theirs"), Value::Null);
 
@@ -160,7 +160,7 @@ async fn what_others_made_is_left_alone() {
     cloud.meddle(&path, endpoint);
     world.next_run(&[("v2", 1.0)]);
     assert_eq!(world.step(Step::Validate).await.unwrap_err().code.as_str(), "PLATFORM_NAME_TAKEN");
-    assert_eq!(world.step(Step::DeleteProject).await.unwrap_err().code.as_str(), "PLATFORM_NAME_TAKEN");
+    assert_eq!(world.step(Step::Remove).await.unwrap_err().code.as_str(), "PLATFORM_NAME_TAKEN");
     assert!(cloud.resource(&path).is_object());
 }
 
@@ -315,16 +315,6 @@ async fn the_vendors_own_model_takes_what_is_sent() {
         timeout: std::time::Duration::from_secs(5),
     };
     world.target().services().unwrap().query(world.look(), &query).await.unwrap();
-    world.step(Step::DeleteProject).await.unwrap();
+    world.step(Step::Remove).await.unwrap();
     judge::assert_right("azure_ml.py", &cloud.calls());
-}
-
-#[tokio::test]
-async fn every_fault_at_every_call() {
-    conformance::every_fault_at_every_call(world).await;
-}
-
-#[tokio::test]
-async fn a_crash_at_every_note() {
-    conformance::a_crash_at_every_note(world).await;
 }

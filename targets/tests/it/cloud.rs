@@ -1,6 +1,5 @@
-//! A run, secrets and a spec for platforms that are clouds; and the loops that hold for all of them.
+//! A run, secrets and a spec for platforms that are clouds.
 
-pub(crate) mod conformance;
 pub(crate) mod judge;
 
 use std::{
@@ -8,7 +7,7 @@ use std::{
     path::Path,
     sync::{
         LazyLock, Mutex,
-        atomic::{AtomicI64, AtomicU32, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -53,16 +52,13 @@ impl Secrets for Known {
     }
 }
 
-/// A run's notes, log and clock. It can lose its lease before a note is written.
+/// A run's notes, log and clock.
 pub(crate) struct CloudRun {
     pub(crate) id: i64,
     pub(crate) notes: Mutex<BTreeMap<String, Value>>,
     pub(crate) log: Mutex<Vec<String>>,
     secrets: BTreeMap<String, String>,
     now: AtomicI64,
-    writes: AtomicU32,
-    /// From this write on, the lease is lost.
-    pub(crate) lease_until: AtomicU32,
 }
 
 #[async_trait]
@@ -80,9 +76,6 @@ impl StepContext for CloudRun {
     }
 
     async fn put_note(&self, key: &str, value: Value) -> Result<(), StepError> {
-        if self.writes.fetch_add(1, Ordering::SeqCst) >= self.lease_until.load(Ordering::SeqCst) {
-            return Err(StepError::LeaseLost);
-        }
         self.notes.lock().unwrap().insert(key.to_owned(), value);
         Ok(())
     }
@@ -108,28 +101,13 @@ impl CloudRun {
             log: Mutex::default(),
             secrets: secrets.clone(),
             now: AtomicI64::new(1_000_000),
-            writes: AtomicU32::new(0),
-            lease_until: AtomicU32::new(u32::MAX),
         }
-    }
-
-    /// Another worker takes the run over, with what was durable.
-    pub(crate) fn taken_over(&self) -> Self {
-        let next = Self::new(self.id, &self.secrets);
-        *next.notes.lock().unwrap() = self.notes.lock().unwrap().clone();
-        next.now.store(self.now.load(Ordering::SeqCst), Ordering::SeqCst);
-        next.writes.store(self.writes(), Ordering::SeqCst);
-        next
     }
 
     /// Time passes, as a step asked.
     pub(crate) fn advance(&self, by: Duration) {
         assert!(!by.is_zero());
         self.now.fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
-    }
-
-    pub(crate) fn writes(&self) -> u32 {
-        self.writes.load(Ordering::SeqCst)
     }
 }
 
@@ -285,16 +263,7 @@ impl CloudWorld {
             imports: &self.ledger,
             run: &self.run,
         };
-        let result = match step {
-            Step::Validate => target.validate(&work).await,
-            Step::Push => target.push(&work).await,
-            Step::Activate => target.activate(&work).await,
-            Step::RunAs => target.enforce(&work).await,
-            Step::Verify => target.verify(&work).await,
-            Step::Restore => target.restore(&work).await,
-            Step::SwitchOff => target.switch_off(&work).await,
-            Step::DeleteProject => target.remove(&work).await,
-        };
+        let result = step.attempt(&*target, &work).await;
         self.known.assert_untold(&format!("{result:?} {:?} {:?}", self.run.notes, self.run.log));
         result
     }
@@ -315,7 +284,7 @@ impl CloudWorld {
 
     /// All steps; the receipt.
     pub(crate) async fn update(&self) -> Result<Receipt, Failure> {
-        for step in [Step::Validate, Step::Push, Step::Activate, Step::RunAs] {
+        for step in [Step::Validate, Step::Push, Step::Activate, Step::Enforce] {
             self.step(step).await?;
         }
         let (receipt, warnings) = self.step(Step::Verify).await?;

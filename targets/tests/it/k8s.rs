@@ -1,12 +1,11 @@
 //! Kubernetes: every step against a strict stand-in, under every fault; and, where its programs are, against a real control plane (`scripts/control-plane` makes
 //! them; `SLIPWAY_CONTROL_PLANE` names their folder).
 
-mod conformance;
 mod fields;
 mod hand;
 mod judge;
 mod plane;
 mod real;
-mod standin;
+pub(crate) mod standin;
 mod walk;
-mod world;
+pub(crate) mod world;

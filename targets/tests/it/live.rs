@@ -166,8 +166,8 @@ async fn deleting_the_project() {
     world.update().await;
     world.new_run();
     world.node.arm(Fault::on("DELETE", "/projects/*", FaultKind::LostAnswer)).unwrap();
-    world.attempt(Step::DeleteProject).await.unwrap_err();
-    let (done, warnings) = world.step(Step::DeleteProject).await.unwrap();
+    world.attempt(Step::Remove).await.unwrap_err();
+    let (done, warnings) = world.step(Step::Remove).await.unwrap();
     assert_eq!((done, warnings.len()), (json!({"projectDeleted": "CHURN"}), 0));
     assert_eq!((world.project(), world.effects("DELETE", "/projects/CHURN").len()), (Value::Null, 1));
 }

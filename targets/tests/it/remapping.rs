@@ -102,7 +102,7 @@ async fn a_restore_puts_them_back() {
     world.node.set_connection("sql-prod2", "PostgreSQL");
     world.update().await;
     let before = container(&world).await;
-    for last in [Step::Push, Step::RunAs] {
+    for last in [Step::Push, Step::Enforce] {
         world.new_run();
         world.take(&BundleSpec::new("CHURN", "v2")).await;
         world.spec.code_env_remapping = Some(Vec::new());

@@ -48,7 +48,7 @@ fn same(world: &World, before: &Value) {
 
 #[tokio::test]
 async fn after_each_step() {
-    for last in [Step::Push, Step::Activate, Step::RunAs, Step::Verify] {
+    for last in [Step::Push, Step::Activate, Step::Enforce, Step::Verify] {
         let (world, before) = half_updated(last).await;
         let (receipt, warnings) = world.step(Step::Restore).await.unwrap();
         let receipt: Receipt = serde_json::from_value(receipt).unwrap();
@@ -80,12 +80,12 @@ async fn with_nothing_active_before_it_leaves() {
 
 #[tokio::test]
 async fn with_answers_lost() {
-    let (world, _) = half_updated(Step::RunAs).await;
+    let (world, _) = half_updated(Step::Enforce).await;
     world.node.clear_calls();
     world.step(Step::Restore).await.unwrap();
     for nth in 1..=world.node.calls().len() as u32 {
         for kind in [FaultKind::LostAnswer, FaultKind::Reset] {
-            let (world, before) = half_updated(Step::RunAs).await;
+            let (world, before) = half_updated(Step::Enforce).await;
             world.node.clear_calls();
             world.node.arm(Fault { method: None, path: "**".into(), nth, count: Some(1), kind }).unwrap();
             world.step(Step::Restore).await.unwrap();
@@ -136,7 +136,7 @@ async fn a_restore_that_fails_is_unknown() {
 
 #[tokio::test]
 async fn the_bundle_that_was_active_is_gone() {
-    let (world, _) = half_updated(Step::RunAs).await;
+    let (world, _) = half_updated(Step::Enforce).await;
     world.by_hand("DELETE", "/projects/CHURN/bundles/imported/v1", json!(null)).await;
     let failure = world.failure(Step::Restore).await;
     assert_eq!((failure.code.as_str(), failure.outcome_unknown), ("NODE_NOT_FOUND", true));

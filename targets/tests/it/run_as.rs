@@ -74,7 +74,7 @@ async fn a_backend_that_is_stopped_comes_back_if_it_ran_before() {
     world.new_run();
     world.until(Step::Activate).await.unwrap();
     world.by_hand("PUT", "/projects/CHURN/webapps/app/backend/actions/stop", json!(null)).await;
-    world.step(Step::RunAs).await.unwrap();
+    world.step(Step::Enforce).await.unwrap();
     assert_eq!(world.project()["webapps"]["app"]["backend"], json!({"alive": true, "runAs": "runner"}));
     // Stopped before the update, it stays stopped.
     world.by_hand("PUT", "/projects/CHURN/webapps/app/backend/actions/stop", json!(null)).await;
@@ -89,7 +89,7 @@ async fn leaving_switches_on_what_is_safe() {
     world.spec.scenarios.insert("WEEKLY".into(), true);
     world.until(Step::Activate).await.unwrap();
     world.node.arm(Fault::on("PUT", "/projects/*/scenarios/WEEKLY", refuse()).for_ever()).unwrap();
-    assert_eq!(world.failure(Step::RunAs).await.code.as_str(), "NODE_FORBIDDEN");
+    assert_eq!(world.failure(Step::Enforce).await.code.as_str(), "NODE_FORBIDDEN");
     assert_eq!(world.project()["scenarios"]["DAILY"]["active"], false);
     assert_eq!(world.leave_safe().await, ["WEEKLY"]);
     let project = world.project();
@@ -112,7 +112,7 @@ fn refuse() -> FaultKind {
 async fn a_scenario_that_is_not_there_is_a_difference() {
     let mut world = world().await;
     world.spec.scenarios.insert("GONE".into(), true);
-    world.until(Step::RunAs).await.unwrap();
+    world.until(Step::Enforce).await.unwrap();
     let (receipt, warnings) = world.step(Step::Verify).await.unwrap();
     assert_eq!(receipt["differences"], json!([{"what": "scenario GONE", "found": "not there", "wanted": "on"}]));
     assert_eq!(warnings.len(), 1);

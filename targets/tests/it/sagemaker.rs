@@ -1,6 +1,5 @@
 //! The target SAGEMAKER, driven over real HTTP against the practice SageMaker.
 
 mod judges;
-mod twice;
 mod walk;
-mod world;
+pub(crate) mod world;

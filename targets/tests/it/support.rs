@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex,
+        LazyLock, Mutex,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -28,6 +28,7 @@ use targets::{
         PermissionsPropagation, ProjectStandardsPolicy,
     },
     target::{Import, ImportLedger, Look, Receipt, Secrets, Target, Work},
+    tools::HostSettings,
 };
 
 /// The administrator's key; must be nowhere but in requests.
@@ -124,19 +125,64 @@ impl Secrets for OneKey {
     }
 }
 
+/// As a worker makes them, with a program for the front of images; once in each test, for making them reads the machine's certificates.
+pub(crate) fn targets() -> Targets {
+    static SCRATCH: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("front"), "a program").unwrap();
+        folder
+    });
+    thread_local! {
+        static MADE: Targets = {
+            let http = HttpSettings { call_timeout: Duration::from_secs(10), ..HttpSettings::default() };
+            let scratch = SCRATCH.path().to_owned();
+            let front = scratch.join("front");
+            Targets::on_host(http, HostSettings { scratch, front, ..HostSettings::default() }).unwrap()
+        };
+    }
+    MADE.with(Targets::clone)
+}
+
 /// The steps that change the node, in order.
-pub(crate) const STEPS: [Step; 5] = [Step::Validate, Step::Push, Step::Activate, Step::RunAs, Step::Verify];
+pub(crate) const STEPS: [Step; 5] = [Step::Validate, Step::Push, Step::Activate, Step::Enforce, Step::Verify];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Validate,
     Push,
     Activate,
-    RunAs,
+    Enforce,
     Verify,
     Restore,
     SwitchOff,
-    DeleteProject,
+    Remove,
+}
+
+impl Step {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Validate,
+        Self::Push,
+        Self::Activate,
+        Self::Enforce,
+        Self::Verify,
+        Self::Restore,
+        Self::SwitchOff,
+        Self::Remove,
+    ];
+
+    /// One attempt.
+    pub(crate) async fn attempt(self, target: &dyn Target, work: &Work<'_>) -> StepResult {
+        match self {
+            Self::Validate => target.validate(work).await,
+            Self::Push => target.push(work).await,
+            Self::Activate => target.activate(work).await,
+            Self::Enforce => target.enforce(work).await,
+            Self::Verify => target.verify(work).await,
+            Self::Restore => target.restore(work).await,
+            Self::SwitchOff => target.switch_off(work).await,
+            Self::Remove => target.remove(work).await,
+        }
+    }
 }
 
 /// Everything that a deployment needs.
@@ -294,16 +340,7 @@ impl World {
     /// One attempt.
     pub(crate) async fn attempt(&self, step: Step) -> StepResult {
         let (target, work) = (self.target(), self.work());
-        let result = match step {
-            Step::Validate => target.validate(&work).await,
-            Step::Push => target.push(&work).await,
-            Step::Activate => target.activate(&work).await,
-            Step::RunAs => target.enforce(&work).await,
-            Step::Verify => target.verify(&work).await,
-            Step::Restore => target.restore(&work).await,
-            Step::SwitchOff => target.switch_off(&work).await,
-            Step::DeleteProject => target.remove(&work).await,
-        };
+        let result = step.attempt(&*target, &work).await;
         let told = format!("{result:?}");
         assert!(!told.contains(KEY), "{told}");
         result
@@ -354,7 +391,7 @@ impl World {
 
     /// All steps; the receipt.
     pub(crate) async fn update(&self) -> Receipt {
-        self.until(Step::RunAs).await.unwrap();
+        self.until(Step::Enforce).await.unwrap();
         let (receipt, _) = self.step(Step::Verify).await.unwrap();
         serde_json::from_value(receipt).unwrap()
     }

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use targets::{TargetType, Targets, http::HttpSettings, spec::EndpointSpec, target::ServiceQuery, tools::HostSettings};
 
 use crate::{
-    cloud::{CloudWorld, Setup, conformance, judge},
+    cloud::{CloudWorld, Setup, judge},
     support::Step,
 };
 
-async fn world() -> (RunningCloud<Google>, CloudWorld) {
+pub(crate) async fn world() -> (RunningCloud<Google>, CloudWorld) {
     of(GoogleSettings { looks: 2, ..GoogleSettings::default() }, HostSettings::default()).await
 }
 
@@ -89,7 +89,7 @@ async fn from_nothing_to_two_versions_and_back_to_nothing() {
     world.step(Step::SwitchOff).await.unwrap();
     assert_eq!(world.live().await, []);
     assert_eq!(deployed(&cloud), Vec::<Value>::new());
-    world.step(Step::DeleteProject).await.unwrap();
+    world.step(Step::Remove).await.unwrap();
     assert_eq!(cloud.effects()["resources"], json!({}));
     assert!(!world.target().observe(world.look()).await.unwrap().exists);
 }
@@ -147,14 +147,14 @@ async fn what_others_made_is_left_alone() {
     world.next_run(&[("v2", 1.0)]);
     world.update().await.unwrap();
     assert!(deployed(&cloud).iter().any(|one| one["id"] == "7"), "not ours to undeploy");
-    assert_eq!(world.step(Step::DeleteProject).await.unwrap_err().code.as_str(), "PLATFORM_NAME_TAKEN");
+    assert_eq!(world.step(Step::Remove).await.unwrap_err().code.as_str(), "PLATFORM_NAME_TAKEN");
 
     let mut other = cloud.resource(&path);
     other["labels"] = json!({"slipway-owner": "somebody"});
     cloud.meddle(&path, other.clone());
     world.next_run(&[("v2", 1.0)]);
     assert_eq!(world.step(Step::Validate).await.unwrap_err().code.as_str(), "PLATFORM_NAME_TAKEN");
-    assert_eq!(world.step(Step::DeleteProject).await.unwrap_err().code.as_str(), "PLATFORM_NAME_TAKEN");
+    assert_eq!(world.step(Step::Remove).await.unwrap_err().code.as_str(), "PLATFORM_NAME_TAKEN");
     assert_eq!(cloud.resource(&path), other);
 }
 
@@ -304,16 +304,6 @@ async fn the_vendors_own_model_takes_what_is_sent() {
         timeout: std::time::Duration::from_secs(5),
     };
     world.target().services().unwrap().query(world.look(), &query).await.unwrap();
-    world.step(Step::DeleteProject).await.unwrap();
+    world.step(Step::Remove).await.unwrap();
     judge::assert_right("vertex_ai.py", &cloud.calls());
-}
-
-#[tokio::test]
-async fn every_fault_at_every_call() {
-    conformance::every_fault_at_every_call(world).await;
-}
-
-#[tokio::test]
-async fn a_crash_at_every_note() {
-    conformance::a_crash_at_every_note(world).await;
 }

@@ -110,7 +110,7 @@ async fn unknown_keys_survive() {
     world.spec.connection_remapping.push(crate::support::remap("files-dev", "files-prod2"));
     world.node.set_connection("files-prod2", "Filesystem");
     // Run-as alone, without the activation that takes definitions from the bundle.
-    world.step(Step::RunAs).await.unwrap();
+    world.step(Step::Enforce).await.unwrap();
     assert_eq!(world.project()["scenarios"]["DAILY"]["definition"]["custom"], json!({"b": 2}));
     assert_eq!(world.project()["webapps"]["app"]["definition"]["custom"], json!({"b": 2}));
     assert_eq!(world.project()["scenarios"]["DAILY"]["runAs"], "runner");

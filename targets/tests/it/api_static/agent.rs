@@ -112,7 +112,7 @@ async fn packages_come_by_the_agent_and_go() {
     let second = World::files(&world.there());
     assert!(second.len() == 1 && second != first);
     world.new_run();
-    world.step(Step::DeleteProject).await.unwrap();
+    world.step(Step::Remove).await.unwrap();
     assert_eq!(World::files(&world.there()), [""; 0]);
 }
 

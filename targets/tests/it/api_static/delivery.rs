@@ -35,14 +35,14 @@ async fn a_copy_command_brings_packages_and_takes_them_away() {
     assert_eq!(world.on_node()[SERVICE]["enabled"], true);
     assert_eq!((World::files(&world.there()).len(), world.scratch()), (1, Vec::new()));
     world.new_run();
-    world.step(Step::DeleteProject).await.unwrap();
+    world.step(Step::Remove).await.unwrap();
     assert_eq!(World::files(&world.there()), [""; 0]);
 
     // Without the second command, what stays is told.
     let mut world = with_command("scp", &["cp", "--", "{file}", "{target}"]).await;
     world.update().await;
     world.new_run();
-    let (_, warnings) = world.step(Step::DeleteProject).await.unwrap();
+    let (_, warnings) = world.step(Step::Remove).await.unwrap();
     assert!(warnings.len() == 1 && warnings[0].contains("\"scp.remove\""), "{warnings:?}");
 }
 
@@ -132,7 +132,7 @@ async fn a_shared_folder_holds_whole_packages_alone() {
     let name = World::files(&there).remove(0);
     assert_eq!(std::fs::metadata(there.join(&name)).unwrap().permissions().mode() & 0o007, 0, "not for everybody");
     // A file of that name that is damaged is replaced when it is needed again.
-    world.step(Step::DeleteProject).await.unwrap();
+    world.step(Step::Remove).await.unwrap();
     std::fs::write(there.join(&name), "damaged").unwrap();
     std::fs::write(there.join(format!("{name}.0123.part")), "half").unwrap();
     world.run.notes.lock().unwrap().clear();

@@ -42,7 +42,7 @@ async fn drift_tells_what_somebody_changed() {
     let found = drift(&world).await;
     assert!(found.len() == 1 && found[0].found == "disabled", "{found:?}");
     let by_hand = world.there().join("hand.zip");
-    world.step(Step::DeleteProject).await.unwrap();
+    world.step(Step::Remove).await.unwrap();
     let found = drift(&world).await;
     assert!(found.len() == 1 && found[0].found == "not there", "{found:?}");
     std::fs::write(&by_hand, sandbox::sample_service(&Sample::new(SERVICE, "v9"))).unwrap();

@@ -126,7 +126,7 @@ async fn a_service_that_is_open_and_should_not_be_is_told() {
     // The spec says that keys are wanted; the archive lets everybody in.
     world.service().versions[0].auth_method = Some("API_KEYS".into());
     world.until(Step::Activate).await.unwrap();
-    let (failure, retryable) = world.failure(Step::RunAs).await;
+    let (failure, retryable) = world.failure(Step::Enforce).await;
     assert_eq!((failure.code.as_str(), retryable), ("SERVICE_AUTH_DIFFERS", false));
     // And the other way round.
     let locked = world.stored(&Sample::new(SERVICE, "v2").keys(&["k"]), 1.0).await;
@@ -134,7 +134,7 @@ async fn a_service_that_is_open_and_should_not_be_is_told() {
     world.service().versions = vec![locked];
     world.update().await;
     world.service().versions[0].auth_method = Some("PUBLIC".into());
-    let (failure, _) = world.failure(Step::RunAs).await;
+    let (failure, _) = world.failure(Step::Enforce).await;
     assert_eq!(failure.code.as_str(), "SERVICE_AUTH_DIFFERS");
 }
 
@@ -154,10 +154,10 @@ async fn switching_off_and_removing_take_what_is_ours_and_nothing_else() {
     world.update().await;
     assert_eq!(world.on_node()[SERVICE]["enabled"], true);
     world.new_run();
-    world.step(Step::DeleteProject).await.unwrap();
+    world.step(Step::Remove).await.unwrap();
     assert_eq!(world.on_node(), json!({}));
     assert_eq!(World::files(&world.there()), ["slipway-other.zip"]);
-    world.step(Step::DeleteProject).await.unwrap();
+    world.step(Step::Remove).await.unwrap();
     // And again from nothing.
     world.new_run();
     world.update().await;
@@ -171,7 +171,7 @@ async fn what_is_somebody_elses_is_left_alone() {
     std::fs::write(&archive, sandbox::sample_service(&Sample::new(SERVICE, "v1"))).unwrap();
     world.node.serve(&[(&archive, 1.0).into()]).unwrap();
     let before = world.on_node();
-    for step in [Step::Push, Step::DeleteProject] {
+    for step in [Step::Push, Step::Remove] {
         let (failure, retryable) = world.failure(step).await;
         assert_eq!((failure.code.as_str(), retryable), ("SERVICE_NAME_TAKEN", false));
     }

@@ -193,16 +193,7 @@ impl World {
             run: &self.run,
         };
         let target = self.target();
-        let result = match step {
-            Step::Validate => target.validate(&work).await,
-            Step::Push => target.push(&work).await,
-            Step::Activate => target.activate(&work).await,
-            Step::RunAs => target.enforce(&work).await,
-            Step::Verify => target.verify(&work).await,
-            Step::Restore => target.restore(&work).await,
-            Step::SwitchOff => target.switch_off(&work).await,
-            Step::DeleteProject => target.remove(&work).await,
-        };
+        let result = step.attempt(&*target, &work).await;
         let told = format!("{result:?} {:?}", self.run.notes.lock().unwrap());
         assert!(!told.contains(KEY) && !told.contains("s3cret-of-"), "{told}");
         result
@@ -246,7 +237,7 @@ impl World {
 
     /// All steps; the receipt and the warnings of the last.
     pub(crate) async fn update(&self) -> (Receipt, Vec<String>) {
-        self.until(Step::RunAs).await.unwrap();
+        self.until(Step::Enforce).await.unwrap();
         let (receipt, warnings) = self.step(Step::Verify).await.unwrap();
         (serde_json::from_value(receipt).unwrap(), warnings)
     }

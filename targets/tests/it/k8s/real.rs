@@ -9,8 +9,9 @@ use super::{
     hand::Hand,
     plane::{Plane, SLIPWAY, programs},
     standin::{NEW, StandIn},
-    world::{Step, World},
+    world::World,
 };
+use crate::support::Step;
 
 struct Real {
     plane: Plane,

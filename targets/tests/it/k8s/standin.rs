@@ -1,29 +1,13 @@
-//! A strict stand-in for an API server, in memory: who owns which field, label selectors, dry runs, discovery, reviews of rights, preconditions; and faults, each at
-//! the call that is asked for. A rollout goes on by one look at the Deployment at a time; an image's name says how its Pods fare.
+//! A strict stand-in for an API server, in memory: who owns which field, label selectors, dry runs, discovery, reviews of rights, preconditions. A rollout goes on by one look at the Deployment at a time; an image's name says how its Pods fare.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
-};
-
-use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use super::{fields, hand::pod_status};
-
-/// What goes wrong with a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// This status instead of an answer; nothing happens. 429 asks to wait for 7 seconds.
-    Status(u16),
-    /// The connection ends before anything happens.
-    Reset,
-    /// It happens, and the connection ends before the answer.
-    AnswerLost,
-}
+use crate::wire::{Answers, Asked, Server, Told};
+use serde_json::{Value, json};
 
 /// An object, and who owns its fields.
 #[derive(Clone)]
@@ -33,29 +17,30 @@ struct Stored {
 }
 
 #[derive(Clone, Default)]
-struct State {
+pub(crate) struct State {
     objects: BTreeMap<(String, String), Stored>,
     offered: Vec<&'static str>,
     denied: BTreeSet<String>,
-    calls: Vec<String>,
     applied: Vec<Value>,
-    fault: Option<(usize, Fault)>,
+    /// What was really changed.
+    changes: Vec<String>,
     counter: u64,
     /// Generation of a Deployment whose rollout has been looked at.
     looked: u64,
 }
 
-/// A running stand-in. It ends with its last clone and the test's runtime.
+/// A running stand-in. It ends with its last clone.
 #[derive(Clone)]
-pub(super) struct StandIn {
-    pub(super) url: String,
+pub(crate) struct StandIn {
+    pub(crate) url: String,
+    pub(crate) server: Arc<Server>,
     state: Arc<Mutex<State>>,
 }
 
 /// What a current server offers, and what a 1.20 does.
-pub(super) const NEW: &[&str] =
+pub(crate) const NEW: &[&str] =
     &["apps/v1", "authorization.k8s.io/v1", "autoscaling/v1", "autoscaling/v2", "networking.k8s.io/v1", "policy/v1"];
-pub(super) const OLD: &[&str] = &[
+pub(crate) const OLD: &[&str] = &[
     "apps/v1",
     "authorization.k8s.io/v1",
     "autoscaling/v1",
@@ -64,68 +49,49 @@ pub(super) const OLD: &[&str] = &[
     "policy/v1beta1",
 ];
 
-pub(super) const TOKEN: &str = "t0ken-of-the-stand-in";
-pub(super) const NAMESPACE: &str = "prod";
+pub(crate) const TOKEN: &str = "t0ken-of-the-stand-in";
+pub(crate) const NAMESPACE: &str = "prod";
 
 impl StandIn {
-    pub(super) async fn start(offered: &'static [&'static str]) -> Self {
-        Self::with(State { offered: offered.to_vec(), ..State::default() }).await
+    pub(crate) async fn start(offered: &'static [&'static str]) -> Self {
+        let state = Arc::new(Mutex::new(State { offered: offered.to_vec(), ..State::default() }));
+        let server = Server::start(Arc::clone(&state) as Arc<_>).await;
+        Self { url: server.url.clone(), server: Arc::new(server), state }
     }
 
-    /// Another one, with all that is in this one.
-    pub(super) async fn fork(&self) -> Self {
-        let state = self.state.lock().unwrap().clone();
-        Self::with(state).await
-    }
-
-    async fn with(state: State) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let state = Arc::new(Mutex::new(state));
-        let standin = Self { url, state };
-        let serving = standin.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let serving = serving.clone();
-                tokio::spawn(async move { serving.serve(stream).await });
-            }
-        });
-        standin
+    /// All that it holds.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
     }
 
     /// `host:port`.
-    pub(super) fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         self.url.trim_start_matches("http://")
     }
 
-    /// At the `n`th call from now, counted from 0.
-    pub(super) fn fault(&self, n: usize, fault: Fault) {
-        self.state.lock().unwrap().fault = Some((n, fault));
-    }
-
-    /// Whether a fault was set and has not struck.
-    pub(super) fn fault_is_left(&self) -> bool {
-        self.state.lock().unwrap().fault.take().is_some()
-    }
-
     /// Rights that the credentials lack, such as `delete services`.
-    pub(super) fn deny(&self, right: &str) {
-        self.state.lock().unwrap().denied.insert(right.to_owned());
+    pub(crate) fn deny(&self, right: &str) {
+        self.state().denied.insert(right.to_owned());
     }
 
     /// The calls so far, method and path.
-    pub(super) fn calls(&self) -> Vec<String> {
-        self.state.lock().unwrap().calls.clone()
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.server.asked().iter().map(|asked| format!("{} {}", asked.method, asked.target)).collect()
     }
 
     /// The manifests that were applied in earnest.
-    pub(super) fn applied(&self) -> Vec<Value> {
-        self.state.lock().unwrap().applied.clone()
+    pub(crate) fn applied(&self) -> Vec<Value> {
+        self.state().applied.clone()
+    }
+
+    /// What was really changed, in order.
+    pub(crate) fn changes(&self) -> Vec<String> {
+        self.state().changes.clone()
     }
 
     /// What there is, without what only counts changes: two worlds with the same effects are equal.
-    pub(super) fn effects(&self) -> BTreeMap<String, Value> {
-        let state = self.state.lock().unwrap();
+    pub(crate) fn effects(&self) -> BTreeMap<String, Value> {
+        let state = self.state();
         let each = state.objects.iter().map(|((plural, name), stored)| {
             let mut value = stored.value.clone();
             for key in ["uid", "resourceVersion"] {
@@ -138,43 +104,10 @@ impl StandIn {
     }
 
     /// Something that somebody else made.
-    pub(super) fn put_foreign(&self, plural: &str, name: &str, value: Value) {
-        let mut state = self.state.lock().unwrap();
+    pub(crate) fn put_foreign(&self, plural: &str, name: &str, value: Value) {
+        let mut state = self.state();
         let value = state.stamped(value, name);
         state.objects.insert((plural.to_owned(), name.to_owned()), Stored { value, owners: BTreeMap::new() });
-    }
-
-    async fn serve(self, stream: TcpStream) {
-        let mut reader = BufReader::new(stream);
-        let (mut line, mut length, mut headers) = (String::new(), 0, BTreeMap::new());
-        reader.read_line(&mut line).await.unwrap_or_default();
-        loop {
-            let mut header = String::new();
-            if reader.read_line(&mut header).await.unwrap_or(0) == 0 || header.trim().is_empty() {
-                break;
-            }
-            let (name, value) = header.split_once(':').unwrap();
-            headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-        }
-        if let Some(given) = headers.get("content-length") {
-            length = given.parse().unwrap();
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).await.unwrap();
-        let mut words = line.split(' ');
-        let (Some(method), Some(target)) = (words.next(), words.next()) else { return };
-        let answered = {
-            let mut state = self.state.lock().unwrap();
-            state.answer(method, target, &headers, &body)
-        };
-        let Some((status, answer)) = answered else { return };
-        let retry = if status == 429 { "Retry-After: 7\r\n" } else { "" };
-        let text = answer.to_string();
-        let head = format!(
-            "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nConnection: close\r\n{retry}Content-Length: {}\r\n\r\n",
-            text.len()
-        );
-        let _ = reader.get_mut().write_all(format!("{head}{text}").as_bytes()).await;
     }
 }
 
@@ -188,43 +121,22 @@ fn status(code: u16, reason: &str, message: impl Into<String>) -> Answer {
     )
 }
 
-impl State {
-    /// None: the connection ends.
-    fn answer(
-        &mut self,
-        method: &str,
-        target: &str,
-        headers: &BTreeMap<String, String>,
-        body: &[u8],
-    ) -> Option<Answer> {
-        self.calls.push(format!("{method} {target}"));
-        let struck = match &mut self.fault {
-            Some((0, fault)) => Some(*fault),
-            Some((left, _)) => {
-                *left -= 1;
-                None
-            }
-            None => None,
-        };
-        if struck.is_some() {
-            self.fault = None;
-        }
-        match struck {
-            Some(Fault::Reset) => return None,
-            Some(Fault::Status(code)) => return Some(status(code, "Fault", "as it was asked for")),
-            _ => {}
-        }
+impl Answers for Mutex<State> {
+    fn answer(&self, asked: &Asked) -> Told {
+        let headers = asked.headers.iter().cloned().collect::<BTreeMap<_, _>>();
         // It is its own registry, too.
-        let answer = if target == "/v2/" {
+        let (status, body) = if asked.target == "/v2/" {
             (200, json!({}))
-        } else if headers.get("authorization").map(String::as_str) == Some(&format!("Bearer {TOKEN}")) {
-            self.route(method, target, headers, body)
+        } else if asked.header("authorization") == Some(&format!("Bearer {TOKEN}")) {
+            self.lock().unwrap().route(&asked.method, &asked.target, &headers, &asked.body)
         } else {
             status(401, "Unauthorized", "Unauthorized")
         };
-        (struck != Some(Fault::AnswerLost)).then_some(answer)
+        Told::new(status, body)
     }
+}
 
+impl State {
     fn route(&mut self, method: &str, target: &str, headers: &BTreeMap<String, String>, body: &[u8]) -> Answer {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let query: BTreeMap<String, String> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
@@ -395,6 +307,9 @@ impl State {
         let answer = (if before.is_some() { 200 } else { 201 }, stored.value.clone());
         if query.get("dryRun").map(String::as_str) != Some("All") {
             self.applied.push(body.clone());
+            if before.as_ref().map(|stored| &stored.value) != Some(&stored.value) {
+                self.changes.push(format!("apply {plural}/{name}"));
+            }
             self.objects.insert(key, stored);
         }
         answer
@@ -405,6 +320,7 @@ impl State {
             return not_found(plural, name);
         };
         let changed = fields::leaves(body);
+        self.changes.push(format!("merge {plural}/{name}"));
         // Another kind of call is another manager, though it has the same name.
         fields::take(&mut stored.value, &mut stored.owners, &changed, "slipway!");
         let generation = stored.value["metadata"]["generation"].as_u64().unwrap_or(0) + 1;
@@ -419,6 +335,7 @@ impl State {
             return status(409, "Conflict", "the UID in the precondition is another");
         }
         self.objects.remove(&key);
+        self.changes.push(format!("delete {plural}/{name}"));
         if plural == "deployments" {
             self.objects.retain(|(plural, _), _| plural != "pods");
         }

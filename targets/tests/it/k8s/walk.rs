@@ -8,8 +8,9 @@ use targets::{codes, spec::EndpointSpec, target::ServiceQuery};
 
 use super::{
     standin::{NAMESPACE, NEW, OLD, StandIn, TOKEN},
-    world::{HIDDEN, Step, World},
+    world::{HIDDEN, World},
 };
+use crate::support::Step;
 
 async fn on(offered: &'static [&'static str]) -> (StandIn, World) {
     let standin = StandIn::start(offered).await;
@@ -179,7 +180,7 @@ async fn queries_go_through_the_api_server() {
     assert!(answer.body["through"].as_str().unwrap().starts_with("http:slipway-churn-prod-"));
     world.service().versions[0].auth_method = Some("OAUTH2".into());
     let failure = target.services().unwrap().query(world.look(), &query).await.unwrap_err();
-    assert_eq!(failure.code, codes::K8S_NOT_QUERYABLE);
+    assert_eq!(failure.code, codes::QUERY_CREDENTIALS_MISSING);
 }
 
 #[tokio::test]

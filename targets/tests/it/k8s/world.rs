@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use engine::{
     failure::{Failure, StepError, StepOutcome, StepResult},
     ids::RunId,
@@ -13,7 +14,6 @@ use engine::{
 use serde_json::{Map, Value, json};
 use targets::{
     TargetType, Targets,
-    http::HttpSettings,
     service::{Authorization, EndpointSpec, ServiceSpec, ServiceVersionSpec},
     spec::{
         BundleContents, DeploySpec, GovernCheckPolicy, InfrastructureSpec, NodeSpec, PackageSpec,
@@ -22,13 +22,13 @@ use targets::{
     target::{Look, Receipt, Secrets, Target, Work},
 };
 
-use crate::support::Ledger;
+use crate::support::{Ledger, Step, targets};
 
 /// What must be in no text that anybody reads.
-pub(super) const HIDDEN: [&str; 3] = ["s3cret-0f-a-variable", "qu3ry-key-0f-a-caller", "p4ssword-0f-the-registry"];
+pub(crate) const HIDDEN: [&str; 3] = ["s3cret-0f-a-variable", "qu3ry-key-0f-a-caller", "p4ssword-0f-the-registry"];
 
 /// The secrets by reference.
-pub(super) struct Vault(pub(super) BTreeMap<String, String>);
+pub(crate) struct Vault(pub(super) BTreeMap<String, String>);
 
 #[async_trait]
 impl Secrets for Vault {
@@ -38,13 +38,11 @@ impl Secrets for Vault {
 }
 
 /// One run: its notes, its log, its clock.
-pub(super) struct Run {
+pub(crate) struct Run {
     id: i64,
-    pub(super) notes: Mutex<BTreeMap<String, Value>>,
-    pub(super) lines: Mutex<Vec<String>>,
+    pub(crate) notes: Mutex<BTreeMap<String, Value>>,
+    pub(crate) lines: Mutex<Vec<String>>,
     now: Mutex<i64>,
-    /// So many notes more are kept; then the worker is dead.
-    pub(super) dies_after: Mutex<Option<usize>>,
 }
 
 /// A run, and what it opens secrets with.
@@ -65,12 +63,6 @@ impl StepContext for Context<'_> {
     }
 
     async fn put_note(&self, key: &str, value: Value) -> Result<(), StepError> {
-        let mut left = self.0.dies_after.lock().unwrap();
-        match left.as_mut() {
-            Some(0) => return Err(StepError::LeaseLost),
-            Some(more) => *more -= 1,
-            None => {}
-        }
         self.0.notes.lock().unwrap().insert(key.to_owned(), value);
         Ok(())
     }
@@ -90,23 +82,12 @@ impl StepContext for Context<'_> {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    Validate,
-    Activate,
-    Enforce,
-    Verify,
-    Restore,
-    SwitchOff,
-    Remove,
-}
-
 /// A deployment on a cluster.
-pub(super) struct World {
-    pub(super) targets: Targets,
-    pub(super) vault: Vault,
-    pub(super) run: Run,
-    pub(super) spec: DeploySpec,
+pub(crate) struct World {
+    pub(crate) targets: Targets,
+    pub(crate) vault: Vault,
+    pub(crate) run: Run,
+    pub(crate) spec: DeploySpec,
     contents: BundleContents,
     ledger: Ledger,
     packages: PackageStore,
@@ -114,19 +95,19 @@ pub(super) struct World {
 }
 
 /// The Role of the docs.
-pub(super) fn documented_role() -> Value {
+pub(crate) fn documented_role() -> Value {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/targets/K8S.md");
     let page = std::fs::read_to_string(page).unwrap();
     let (_, after) = page.split_once("<!-- role -->\n```yaml\n").unwrap();
     serde_saphyr::from_str(after.split_once("```").unwrap().0).unwrap()
 }
 
-pub(super) fn object(value: Value) -> Map<String, Value> {
+pub(crate) fn object(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
 impl World {
-    pub(super) fn new(url: &str, authority: Option<&str>, token: &str, namespace: &str, registry: &str) -> Self {
+    pub(crate) fn new(url: &str, authority: Option<&str>, token: &str, namespace: &str, registry: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("store");
         let packages = PackageStore::open(store.to_str().unwrap(), &folder.path().join("staging")).unwrap();
@@ -192,13 +173,8 @@ impl World {
             service: Some(Box::new(service)),
         };
         let secrets = [("token", token), ("variable", HIDDEN[0]), ("key", HIDDEN[1]), ("password", HIDDEN[2])];
-        let settings = HttpSettings {
-            connect_timeout: Duration::from_secs(5),
-            call_timeout: Duration::from_secs(10),
-            ..HttpSettings::default()
-        };
         let mut world = Self {
-            targets: Targets::new(settings).unwrap(),
+            targets: targets(),
             vault: Vault(secrets.iter().map(|(id, text)| ((*id).to_owned(), (*text).to_owned())).collect()),
             run: run(1, 1_000_000_000_000),
             spec,
@@ -211,45 +187,37 @@ impl World {
         world
     }
 
-    /// The same run at the same point, on another cluster of the same content.
-    pub(super) fn fork(&self, url: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = folder.path().join("store");
-        let fresh = run(self.run.id, *self.run.now.lock().unwrap());
-        *fresh.notes.lock().unwrap() = self.run.notes.lock().unwrap().clone();
-        let mut world = Self {
-            targets: self.targets.clone(),
-            vault: Vault(self.vault.0.clone()),
-            run: fresh,
-            spec: self.spec.clone(),
-            contents: BundleContents::default(),
-            ledger: Ledger::default(),
-            packages: PackageStore::open(store.to_str().unwrap(), &folder.path().join("staging")).unwrap(),
-            _folder: folder,
-        };
-        world.set("/cluster/apiServer", json!(url));
-        world
-    }
-
     /// The version to deploy, as if its image had been pushed.
-    pub(super) fn take(&mut self, version: &str, image: &str) {
+    pub(crate) fn take(&mut self, version: &str, image: &str) {
         self.spec.package.bundle_id = version.into();
         self.service().versions[0].version = version.into();
         self.run.notes.lock().unwrap().insert("image".into(), json!({"reference": image}));
     }
 
-    pub(super) fn service(&mut self) -> &mut ServiceSpec {
+    pub(crate) fn service(&mut self) -> &mut ServiceSpec {
         self.spec.service.as_mut().unwrap()
     }
 
+    /// Stores a package.
+    pub(crate) async fn store(&self, package: Bytes) {
+        let pieces = futures_util::stream::iter([Ok::<_, std::io::Error>(package)]);
+        let staged = self.packages.stage(pieces, u64::MAX).await.unwrap();
+        self.packages.commit(&staged).await.unwrap();
+    }
+
     /// Another run of the same deployment.
-    pub(super) fn new_run(&mut self) {
+    pub(crate) fn new_run(&mut self) {
         let now = *self.run.now.lock().unwrap();
         self.run = run(self.run.id + 1, now);
     }
 
+    /// Time passes.
+    pub(crate) fn pass(&self, time: Duration) {
+        *self.run.now.lock().unwrap() += time.as_micros() as i64;
+    }
+
     /// Changes a setting of the infrastructure, by pointer.
-    pub(super) fn set(&mut self, pointer: &str, value: Value) {
+    pub(crate) fn set(&mut self, pointer: &str, value: Value) {
         let mut settings = Value::Object(self.spec.infrastructure.settings.clone());
         let (parent, key) = pointer.rsplit_once('/').unwrap();
         let at = parent.split('/').skip(1).fold(&mut settings, |at, key| &mut at[key]);
@@ -258,7 +226,7 @@ impl World {
     }
 
     /// Every kind of object, and every secret.
-    pub(super) fn set_everything(&mut self) {
+    pub(crate) fn set_everything(&mut self) {
         self.set("/registryUser", json!("robot"));
         self.set("/registryPassword", json!({"$secret": "password"}));
         self.set("/workload/env", json!({"LEVEL": "info"}));
@@ -277,16 +245,16 @@ impl World {
         self.service().authorization = Some(Authorization::ApiKeys { keys });
     }
 
-    pub(super) fn target(&self) -> std::sync::Arc<dyn Target> {
+    pub(crate) fn target(&self) -> std::sync::Arc<dyn Target> {
         self.targets.find(TargetType::K8s).unwrap()
     }
 
-    pub(super) fn look(&self) -> Look<'_> {
+    pub(crate) fn look(&self) -> Look<'_> {
         Look { spec: &self.spec, contents: &self.contents, secrets: &self.vault }
     }
 
     /// One attempt.
-    pub(super) async fn attempt(&self, step: Step) -> StepResult {
+    pub(crate) async fn attempt(&self, step: Step) -> StepResult {
         let (target, context) = (self.target(), Context(&self.run, &self.vault));
         let work = Work {
             spec: &self.spec,
@@ -295,15 +263,7 @@ impl World {
             imports: &self.ledger,
             run: &context,
         };
-        let result = match step {
-            Step::Validate => target.validate(&work).await,
-            Step::Activate => target.activate(&work).await,
-            Step::Enforce => target.enforce(&work).await,
-            Step::Verify => target.verify(&work).await,
-            Step::Restore => target.restore(&work).await,
-            Step::SwitchOff => target.switch_off(&work).await,
-            Step::Remove => target.remove(&work).await,
-        };
+        let result = step.attempt(&*target, &work).await;
         let told = format!("{result:?} {:?} {:?}", self.run.notes.lock().unwrap(), self.run.lines.lock().unwrap());
         let token = self.vault.0["token"].as_str();
         assert!(HIDDEN.iter().chain([&token]).all(|secret| !told.contains(secret)), "{told}");
@@ -311,7 +271,7 @@ impl World {
     }
 
     /// Attempts until the step is done or fails for good; `between` is what the cluster does while the step waits, and time passes.
-    pub(super) async fn step_while(
+    pub(crate) async fn step_while(
         &self,
         step: Step,
         between: impl AsyncFn(),
@@ -321,9 +281,9 @@ impl World {
                 Ok(StepOutcome::Done { output, warnings }) => return Ok((output, warnings)),
                 Ok(StepOutcome::NotYet { check_in }) => {
                     between().await;
-                    *self.run.now.lock().unwrap() += check_in.as_micros() as i64;
+                    self.pass(check_in);
                 }
-                Err(StepError::Retryable { .. }) => *self.run.now.lock().unwrap() += 1_000_000,
+                Err(StepError::Retryable { .. }) => self.pass(Duration::from_secs(1)),
                 Err(StepError::Permanent(failure)) => return Err(failure),
                 Err(other) => panic!("{other:?}"),
             }
@@ -331,12 +291,12 @@ impl World {
         panic!("{step:?} does not end: {:?}", self.run.lines.lock().unwrap());
     }
 
-    pub(super) async fn step(&self, step: Step) -> Result<(Value, Vec<String>), Failure> {
+    pub(crate) async fn step(&self, step: Step) -> Result<(Value, Vec<String>), Failure> {
         self.step_while(step, async || {}).await
     }
 
     /// All steps but the push; the receipt.
-    pub(super) async fn update_while(&self, between: impl AsyncFn()) -> Result<(Receipt, Vec<String>), Failure> {
+    pub(crate) async fn update_while(&self, between: impl AsyncFn()) -> Result<(Receipt, Vec<String>), Failure> {
         for step in [Step::Validate, Step::Activate, Step::Enforce] {
             self.step_while(step, &between).await?;
         }
@@ -344,11 +304,19 @@ impl World {
         Ok((serde_json::from_value(receipt).unwrap(), warnings))
     }
 
-    pub(super) async fn update(&self) -> (Receipt, Vec<String>) {
+    pub(crate) async fn update(&self) -> (Receipt, Vec<String>) {
         self.update_while(async || {}).await.unwrap()
     }
 }
 
+impl Clone for Run {
+    fn clone(&self) -> Self {
+        let copy = run(self.id, *self.now.lock().unwrap());
+        copy.notes.lock().unwrap().clone_from(&self.notes.lock().unwrap());
+        copy
+    }
+}
+
 fn run(id: i64, now: i64) -> Run {
-    Run { id, notes: Mutex::default(), lines: Mutex::default(), now: Mutex::new(now), dies_after: Mutex::default() }
+    Run { id, notes: Mutex::default(), lines: Mutex::default(), now: Mutex::new(now) }
 }

@@ -91,7 +91,7 @@ async fn bodies_and_signatures_are_what_aws_publishes() {
     world.new_run();
     world.update().await;
     world.target().check(&world.spec.infrastructure, &crate::support::OneKey(KEY)).await.unwrap();
-    world.step(Step::DeleteProject).await.unwrap();
+    world.step(Step::Remove).await.unwrap();
 
     let keys = json!({KEY_ID: KEY, "ASIAPRACTICE00000001": "session-secret-1"});
     let kinds = judged(&world.cloud.captured(), &keys);
@@ -238,7 +238,7 @@ async fn the_least_rights_are_enough_where_they_are_enforced() {
     assert!(world.target().observe(look).await.unwrap().service.unwrap().enabled);
     assert_eq!(world.target().drift(look, &receipt).await.unwrap(), []);
     world.new_run();
-    attempt(&world, &secret, Step::DeleteProject).await;
+    attempt(&world, &secret, Step::Remove).await;
 
     // The same as a role, with moto's ECR: the policy is the role's, too.
     let settings = &mut world.connection().settings;
@@ -293,8 +293,8 @@ async fn attempt(world: &World, secret: &str, step: Step) -> Value {
             Step::Validate => target.validate(&work).await,
             Step::Push => target.push(&work).await,
             Step::Activate => target.activate(&work).await,
-            Step::RunAs => target.enforce(&work).await,
-            Step::DeleteProject => target.remove(&work).await,
+            Step::Enforce => target.enforce(&work).await,
+            Step::Remove => target.remove(&work).await,
             _ => target.verify(&work).await,
         };
         match result.unwrap() {

@@ -191,7 +191,7 @@ async fn workers_killed_before_the_effect() {
 /// Steps that take away: twice is as once, and an answer lost is not an effect lost.
 #[tokio::test]
 async fn taking_away_with_lost_answers() {
-    for step in [Step::SwitchOff, Step::DeleteProject] {
+    for step in [Step::SwitchOff, Step::Remove] {
         let untouched = {
             let mut world = first_update().await;
             world.update().await;

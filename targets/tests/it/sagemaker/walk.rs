@@ -182,10 +182,10 @@ async fn what_is_ours_goes_and_nothing_else() {
     assert_eq!(world.update().await.differences, []);
 
     world.new_run();
-    world.step(Step::DeleteProject).await.unwrap();
+    world.step(Step::Remove).await.unwrap();
     assert_eq!(world.cloud.effects(), untouched);
     let before = world.cloud.changes().len();
-    world.step(Step::DeleteProject).await.unwrap();
+    world.step(Step::Remove).await.unwrap();
     assert_eq!(world.cloud.changes().len(), before);
 }
 
@@ -202,7 +202,7 @@ async fn names_of_others_are_left_alone() {
     world.step(Step::SwitchOff).await.unwrap();
     assert_eq!(world.cloud.effects(), before);
     // What is ours goes all the same.
-    world.step(Step::DeleteProject).await.unwrap();
+    world.step(Step::Remove).await.unwrap();
     assert_eq!(world.cloud.effects()["endpoints"], before["endpoints"]);
     assert_eq!(world.cloud.effects()["models"], json!({}));
 }

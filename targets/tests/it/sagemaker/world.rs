@@ -14,37 +14,35 @@ use sandbox::{sagemaker::SageMaker, sample_service};
 use serde_json::{Map, Value, json};
 use targets::{
     TargetType, Targets,
-    http::HttpSettings,
     spec::{BundleContents, ConnectionSpec, DeploySpec, EndpointSpec, ServiceSpec, ServiceVersionSpec},
     target::{Look, Receipt, Target, Work},
-    tools::HostSettings,
 };
 
-use crate::support::{KEY, Ledger, OneKey, Run, Step};
+use crate::support::{KEY, Ledger, OneKey, Run, Step, targets};
 
-pub(super) const KEY_ID: &str = "AKIAPRACTICE00000001";
-pub(super) const REGION: &str = "eu-west-1";
-pub(super) const REPOSITORY: &str = "team/services";
-pub(super) const STEPS: [Step; 5] = [Step::Validate, Step::Push, Step::Activate, Step::RunAs, Step::Verify];
+pub(crate) const KEY_ID: &str = "AKIAPRACTICE00000001";
+pub(crate) const REGION: &str = "eu-west-1";
+pub(crate) const REPOSITORY: &str = "team/services";
+pub(crate) const STEPS: [Step; 5] = [Step::Validate, Step::Push, Step::Activate, Step::Enforce, Step::Verify];
 
 /// Everything that a deployment needs.
-pub(super) struct World {
-    pub(super) cloud: SageMaker,
+pub(crate) struct World {
+    pub(crate) cloud: SageMaker,
     targets: Targets,
     ledger: Ledger,
-    pub(super) run: Run,
-    pub(super) spec: DeploySpec,
+    pub(crate) run: Run,
+    pub(crate) spec: DeploySpec,
     contents: BundleContents,
     packages: PackageStore,
     _folder: tempfile::TempDir,
 }
 
-pub(super) fn object(value: Value) -> Map<String, Value> {
+pub(crate) fn object(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
 impl World {
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let cloud = SageMaker::start("127.0.0.1:0".parse().unwrap(), REGION, KEY_ID, KEY).await.unwrap();
         cloud.add_repository(REPOSITORY);
         let base = cloud.add_base_image("base/node", "1");
@@ -53,14 +51,10 @@ impl World {
     }
 
     /// With AWS' services at `url`.
-    pub(super) async fn at(cloud: SageMaker, url: &str, base: &str) -> Self {
+    pub(crate) async fn at(cloud: SageMaker, url: &str, base: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("store");
         let packages = PackageStore::open(store.to_str().unwrap(), &folder.path().join("staging")).unwrap();
-        let front = folder.path().join("front");
-        std::fs::write(&front, b"a program").unwrap();
-        let host = HostSettings { scratch: folder.path().to_owned(), front, ..HostSettings::default() };
-        let settings = HttpSettings { call_timeout: Duration::from_secs(10), ..HttpSettings::default() };
         let spec = json!({
             "deployment": "churn-prod",
             "infrastructure": {
@@ -107,7 +101,7 @@ impl World {
         }));
         let mut world = Self {
             cloud,
-            targets: Targets::on_host(settings, host).unwrap(),
+            targets: targets(),
             ledger: Ledger::default(),
             run: Run::default(),
             spec,
@@ -120,12 +114,12 @@ impl World {
         world
     }
 
-    pub(super) fn service(&mut self) -> &mut ServiceSpec {
+    pub(crate) fn service(&mut self) -> &mut ServiceSpec {
         self.spec.service.as_mut().unwrap()
     }
 
     /// Makes these the versions to deploy, in another run.
-    pub(super) async fn take(&mut self, versions: &[(&str, f64)]) {
+    pub(crate) async fn take(&mut self, versions: &[(&str, f64)]) {
         let mut all = Vec::new();
         for (version, probability) in versions {
             let archive = Bytes::from(sample_service(&sandbox::ServiceSpec::new("churn", version)));
@@ -147,37 +141,37 @@ impl World {
         self.new_run();
     }
 
-    pub(super) fn new_run(&mut self) {
+    pub(crate) fn new_run(&mut self) {
         let now = self.run.now.load(Ordering::SeqCst);
         self.run = Run { now: now.into(), ..Run::default() };
     }
 
-    pub(super) fn connection(&mut self) -> &mut ConnectionSpec {
+    pub(crate) fn connection(&mut self) -> &mut ConnectionSpec {
         self.spec.infrastructure.connection.as_mut().unwrap()
     }
 
-    pub(super) fn set(&mut self, name: &str, value: Value) {
+    pub(crate) fn set(&mut self, name: &str, value: Value) {
         self.spec.infrastructure.settings.insert(name.to_owned(), value);
     }
 
-    pub(super) fn target(&self) -> Arc<dyn Target> {
+    pub(crate) fn target(&self) -> Arc<dyn Target> {
         self.targets.find(TargetType::Sagemaker).unwrap()
     }
 
-    pub(super) fn targets(&self) -> &Targets {
+    pub(crate) fn targets(&self) -> &Targets {
         &self.targets
     }
 
-    pub(super) fn packages(&self) -> &PackageStore {
+    pub(crate) fn packages(&self) -> &PackageStore {
         &self.packages
     }
 
-    pub(super) fn look(&self) -> Look<'_> {
+    pub(crate) fn look(&self) -> Look<'_> {
         Look { spec: &self.spec, contents: &self.contents, secrets: &OneKey(KEY) }
     }
 
     /// One attempt.
-    pub(super) async fn attempt(&self, step: Step) -> StepResult {
+    pub(crate) async fn attempt(&self, step: Step) -> StepResult {
         let work = Work {
             spec: &self.spec,
             contents: &self.contents,
@@ -186,16 +180,7 @@ impl World {
             run: &self.run,
         };
         let target = self.target();
-        let result = match step {
-            Step::Validate => target.validate(&work).await,
-            Step::Push => target.push(&work).await,
-            Step::Activate => target.activate(&work).await,
-            Step::RunAs => target.enforce(&work).await,
-            Step::Verify => target.verify(&work).await,
-            Step::Restore => target.restore(&work).await,
-            Step::SwitchOff => target.switch_off(&work).await,
-            Step::DeleteProject => target.remove(&work).await,
-        };
+        let result = step.attempt(&*target, &work).await;
         let told = format!("{result:?} {:?}", self.run.notes.lock().unwrap());
         for secret in [KEY, "session-secret", "session-token", "practice-registry-password"] {
             assert!(!told.contains(secret), "{told}");
@@ -204,7 +189,7 @@ impl World {
     }
 
     /// Attempts until the step is done or fails for good; time passes as the step asks.
-    pub(super) async fn step(&self, step: Step) -> Result<(Value, Vec<String>), Failure> {
+    pub(crate) async fn step(&self, step: Step) -> Result<(Value, Vec<String>), Failure> {
         for _ in 0..200 {
             match self.attempt(step).await {
                 Ok(StepOutcome::Done { output, warnings }) => return Ok((output, warnings)),
@@ -220,11 +205,11 @@ impl World {
         panic!("{step:?} does not end");
     }
 
-    pub(super) async fn failure(&self, step: Step) -> Failure {
+    pub(crate) async fn failure(&self, step: Step) -> Failure {
         self.step(step).await.unwrap_err()
     }
 
-    pub(super) async fn until(&self, last: Step) {
+    pub(crate) async fn until(&self, last: Step) {
         for step in STEPS {
             self.step(step).await.unwrap();
             if step == last {
@@ -234,19 +219,19 @@ impl World {
     }
 
     /// All steps; the receipt.
-    pub(super) async fn update(&self) -> Receipt {
-        self.until(Step::RunAs).await;
+    pub(crate) async fn update(&self) -> Receipt {
+        self.until(Step::Enforce).await;
         let (receipt, _) = self.step(Step::Verify).await.unwrap();
         serde_json::from_value(receipt).unwrap()
     }
 
     /// How often each kind of change was made, since `from`.
-    pub(super) fn changes(&self, from: usize) -> Vec<String> {
+    pub(crate) fn changes(&self, from: usize) -> Vec<String> {
         self.cloud.changes().into_iter().skip(from).map(|(operation, _)| operation).collect()
     }
 
     /// The only endpoint.
-    pub(super) fn endpoint(&self) -> (String, Value) {
+    pub(crate) fn endpoint(&self) -> (String, Value) {
         let effects = self.cloud.effects();
         let endpoints = effects["endpoints"].as_object().unwrap();
         assert_eq!(endpoints.len(), 1, "{endpoints:?}");

@@ -7,10 +7,8 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{
-    login, statements,
-    wire::{Answers, Asked, Told},
-};
+use super::{login, statements};
+use crate::wire::{Answers, Asked, Told};
 
 pub(crate) const DATABASE: &str = "ML";
 pub(crate) const SCHEMA: &str = "SERVING";
@@ -76,6 +74,7 @@ pub(crate) enum Pace {
     EffectsLater,
 }
 
+#[derive(Clone)]
 pub(crate) struct State {
     pub(crate) services: BTreeMap<String, Service>,
     pub(crate) functions: Vec<Function>,

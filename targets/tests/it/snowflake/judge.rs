@@ -7,7 +7,8 @@ use std::{
 
 use serde_json::json;
 
-use super::world::{Step, World};
+use super::world::World;
+use crate::support::Step;
 
 const PACKAGES: &str = "snowflake.core==1.14.0 pyjwt==2.15.1 cryptography pyyaml";
 

@@ -7,7 +7,7 @@ use base64::{
 use ring::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RsaKeyPair, UnparsedPublicKey};
 use serde_json::Value;
 
-use super::wire::Asked;
+use crate::wire::Asked;
 
 /// The user's public key, as it was registered.
 pub(crate) const FINGERPRINT: &str = "SHA256:giquQIYb5H5Bq+LJjQ4If3lw2ul1RPyEnrsyMjBvs2k=";

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::{
     account::{DATABASE, Function, Pace, ROLE, SCHEMA, State, image_of, refusal},
     sql::{Reader, Token},
-    wire::{Asked, Told},
 };
+use crate::wire::{Asked, Told};
 
 /// Of a body, what may be said.
 const KNOWN: [&str; 7] = ["statement", "timeout", "database", "schema", "warehouse", "role", "bindings"];

@@ -11,9 +11,9 @@ use targets::{
 
 use super::{
     account::{Function, Service},
-    wire::{Fault, Kind},
-    world::{Step, Vault, World, version},
+    world::{Vault, World, version},
 };
+use crate::{support::Step, wire::Kind};
 
 fn codes(failure: &engine::failure::Failure) -> &str {
     failure.code.as_str()
@@ -192,7 +192,7 @@ async fn half_a_change_is_put_back() {
     }
     world.account.state().effects.clear();
     // The statements of the step: who may call, the specification, the settings with the mark.
-    world.server.arm(Fault { nth: 3, of: "POST /api/v2/statements", kind: Kind::Status(422, None) });
+    world.server.arm("POST /api/v2/statements", 2, Kind::Status(422, None));
     world.failure(Step::Activate).await;
     let effects = world.account.effects();
     assert!(effects.len() == 1 && effects[0].starts_with("alter service"), "{effects:?}");

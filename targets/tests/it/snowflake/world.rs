@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, LazyLock, Mutex,
+        Arc, Mutex,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -21,40 +21,25 @@ use engine::{
 use serde_json::{Map, Value, json};
 use targets::{
     TargetType, Targets,
-    http::HttpSettings,
     spec::{
         BundleContents, ConnectionSpec, DeploySpec, EndpointSpec, GovernCheckPolicy, InfrastructureSpec, NodeSpec,
         PackageSpec, PermissionsPropagation, ProjectStandardsPolicy, ServiceSpec, ServiceVersionSpec,
     },
     target::{Look, Receipt, Secrets, Target, Work},
-    tools::HostSettings,
 };
 
 use super::{
     account::{Account, DATABASE, POOL, REPOSITORY, SCHEMA},
     login::{ACCOUNT, PAT, USER},
-    registry::{Registry, digest},
+};
+use crate::{
+    images::{Images, digest},
+    support::{Ledger, STEPS, Step, targets},
     wire::Server,
 };
-use crate::support::Ledger;
 
 pub(crate) const KEY: &str = include_str!("keys/plain.pem");
 pub(crate) const PASSPHRASE: &str = "open-sesame";
-
-/// The steps of an update, in order.
-pub(crate) const STEPS: [Step; 5] = [Step::Validate, Step::Push, Step::Activate, Step::Enforce, Step::Verify];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    Validate,
-    Push,
-    Activate,
-    Enforce,
-    Verify,
-    SwitchOff,
-    Remove,
-    Restore,
-}
 
 /// The notes, the clock and the log of a run.
 #[derive(Default)]
@@ -133,7 +118,8 @@ impl Secrets for Vault {
 pub(crate) struct World {
     pub(crate) account: Arc<Account>,
     pub(crate) server: Server,
-    _repository: Server,
+    pub(crate) repository: Server,
+    pub(crate) images: Arc<Images>,
     pub(crate) targets: Targets,
     pub(crate) run: Run,
     pub(crate) spec: DeploySpec,
@@ -145,19 +131,6 @@ pub(crate) struct World {
 
 pub(crate) fn object(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
-}
-
-/// As a worker makes them.
-pub(crate) fn targets() -> Targets {
-    static SCRATCH: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("front"), "a front").unwrap();
-        folder
-    });
-    let http = HttpSettings { call_timeout: Duration::from_secs(10), ..HttpSettings::default() };
-    let scratch = SCRATCH.path().to_owned();
-    let front = scratch.join("front");
-    Targets::on_host(http, HostSettings { scratch, front, ..HostSettings::default() }).unwrap()
 }
 
 fn package(id: &str) -> Bytes {
@@ -178,15 +151,18 @@ pub(crate) fn version(id: &str, probability: f64) -> ServiceVersionSpec {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        Self::with(targets()).await
-    }
-
-    /// With targets that another world may have used: making them reads the machine's certificates.
-    pub(crate) async fn with(targets: Targets) -> Self {
         let account = Arc::new(Account::default());
         let server = Server::start(Arc::clone(&account) as Arc<_>).await;
-        let registry = Arc::new(Registry::of(Arc::clone(&account)));
-        let repository = Server::start(registry as Arc<_>).await;
+        let told = Arc::clone(&account);
+        let hears = move |repository: &str, tag: &str, digest: &str| {
+            let name = repository.rsplit('/').next().unwrap().to_owned();
+            assert_eq!(repository, format!("ml/serving/images/{name}"));
+            let mut state = told.state();
+            state.images.push((name, tag.to_owned(), digest.to_owned()));
+            state.effects.push(format!("push {tag}"));
+        };
+        let images = Arc::new(Images::new(USER, PAT, Box::new(hears)));
+        let repository = Server::start(Arc::clone(&images) as Arc<_>).await;
         let host = repository.url.trim_start_matches("http://").to_owned();
         account.state().registry.clone_from(&host);
         let folder = tempfile::tempdir().unwrap();
@@ -257,8 +233,9 @@ impl World {
         Self {
             account,
             server,
-            _repository: repository,
-            targets,
+            repository,
+            images,
+            targets: targets(),
             run: Run::default(),
             spec,
             contents: BundleContents::default(),
@@ -310,16 +287,7 @@ impl World {
             imports: &self.ledger,
             run: &self.run,
         };
-        let result = match step {
-            Step::Validate => target.validate(&work).await,
-            Step::Push => target.push(&work).await,
-            Step::Activate => target.activate(&work).await,
-            Step::Enforce => target.enforce(&work).await,
-            Step::Verify => target.verify(&work).await,
-            Step::SwitchOff => target.switch_off(&work).await,
-            Step::Remove => target.remove(&work).await,
-            Step::Restore => target.restore(&work).await,
-        };
+        let result = step.attempt(&*target, &work).await;
         let told = format!("{result:?}{:?}", self.run.told.lock().unwrap());
         assert!(!told.contains(PAT) && !told.contains("PRIVATE KEY") && !told.contains('\u{1b}'), "{told}");
         result

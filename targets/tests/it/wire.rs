@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -10,10 +11,14 @@ use tokio::{
     task::JoinHandle,
 };
 
+use crate::conformance::{Armed, Trouble, WAIT};
+
 /// A request.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     pub(crate) method: String,
+    /// As it was sent.
+    pub(crate) target: String,
     /// Without its query; each part unescaped.
     pub(crate) path: Vec<String>,
     pub(crate) query: Vec<(String, String)>,
@@ -71,7 +76,7 @@ pub(crate) trait Answers: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// This status and no effect, with seconds to wait.
-    Status(u16, Option<u32>),
+    Status(u16, Option<u64>),
     /// No effect, no answer.
     Reset,
     /// The effect, no answer.
@@ -82,14 +87,28 @@ pub(crate) enum Kind {
     Slow,
 }
 
+impl From<Trouble> for Kind {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Slow => Self::Slow,
+            Trouble::TooMany => Self::Status(429, Some(WAIT.as_secs())),
+            Trouble::Unavailable => Self::Status(503, None),
+            Trouble::Unauthorized => Self::Status(401, None),
+            Trouble::Unprocessable => Self::Status(422, None),
+            Trouble::Reset => Self::Reset,
+            Trouble::AnswerLost => Self::Lost,
+            Trouble::Crash => Self::Held,
+        }
+    }
+}
+
 /// A fault that waits for its call.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Fault {
-    /// The `nth` call from now on, from 1.
-    pub(crate) nth: usize,
-    /// Of those whose method and path begin so.
-    pub(crate) of: &'static str,
-    pub(crate) kind: Kind,
+struct Fault {
+    /// The method and path of its call begin so.
+    of: &'static str,
+    /// So many calls like that come first.
+    after: usize,
+    kind: Kind,
 }
 
 /// A server, and what was asked of it.
@@ -101,20 +120,26 @@ pub(crate) struct Server {
 
 struct Inner {
     asked: Mutex<Vec<Asked>>,
-    fault: Mutex<Option<(Fault, usize)>>,
-    hits: watch::Sender<usize>,
+    fault: Mutex<Option<Fault>>,
+    hit: watch::Sender<bool>,
     released: watch::Sender<bool>,
     answers: Arc<dyn Answers>,
 }
 
 impl Server {
     pub(crate) async fn start(answers: Arc<dyn Answers>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at(std::net::TcpListener::bind("127.0.0.1:0").unwrap(), answers).await
+    }
+
+    /// Where others may have listened before.
+    pub(crate) async fn start_at(listener: std::net::TcpListener, answers: Arc<dyn Answers>) -> Self {
+        listener.set_nonblocking(true).unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let inner = Arc::new(Inner {
             asked: Mutex::default(),
             fault: Mutex::default(),
-            hits: watch::Sender::new(0),
+            hit: watch::Sender::new(false),
             released: watch::Sender::new(false),
             answers,
         });
@@ -135,25 +160,29 @@ impl Server {
 
     pub(crate) fn forget(&self) {
         self.inner.asked.lock().unwrap().clear();
+        self.inner.fault.lock().unwrap().take();
     }
 
-    pub(crate) fn arm(&self, fault: Fault) {
-        self.inner.hits.send_replace(0);
+    /// Of the calls whose method and path begin so, one goes wrong: the one after so many others, counted from now.
+    pub(crate) fn arm(&self, of: &'static str, after: usize, kind: Kind) {
+        self.inner.hit.send_replace(false);
         self.inner.released.send_replace(false);
-        *self.inner.fault.lock().unwrap() = Some((fault, 0));
+        *self.inner.fault.lock().unwrap() = Some(Fault { of, after, kind });
+    }
+}
+
+#[async_trait]
+impl Armed for &Server {
+    fn has_met(&self) -> bool {
+        *self.inner.hit.borrow()
     }
 
-    pub(crate) fn release(&self) {
+    async fn met(&self) {
+        self.inner.hit.subscribe().wait_for(|hit| *hit).await.unwrap();
+    }
+
+    fn release(&self) {
         self.inner.released.send_replace(true);
-    }
-
-    pub(crate) fn hits(&self) -> usize {
-        *self.inner.hits.borrow()
-    }
-
-    /// Waits until the fault has hit a call.
-    pub(crate) async fn hit(&self) {
-        self.inner.hits.subscribe().wait_for(|hits| *hits > 0).await.unwrap();
     }
 }
 
@@ -170,7 +199,7 @@ impl Inner {
         let kind = self.pick(&asked);
         let told = match kind {
             Some(Kind::Reset) => {
-                self.hits.send_modify(|hits| *hits += 1);
+                self.hit.send_replace(true);
                 return;
             }
             Some(Kind::Status(status, wait)) => {
@@ -182,7 +211,7 @@ impl Inner {
             _ => self.answers.answer(&asked),
         };
         if kind.is_some() {
-            self.hits.send_modify(|hits| *hits += 1);
+            self.hit.send_replace(true);
         }
         let held = matches!(kind, Some(Kind::Held));
         if held && self.released.subscribe().wait_for(|released| *released).await.is_err() {
@@ -212,12 +241,12 @@ impl Inner {
 
     fn pick(&self, asked: &Asked) -> Option<Kind> {
         let mut armed = self.fault.lock().unwrap();
-        let (fault, seen) = armed.as_mut()?;
-        if !asked.place().starts_with(fault.of) {
+        let fault = armed.as_mut().filter(|fault| asked.place().starts_with(fault.of))?;
+        if fault.after > 0 {
+            fault.after -= 1;
             return None;
         }
-        *seen += 1;
-        (*seen == fault.nth).then_some(fault.kind)
+        armed.take().map(|fault| fault.kind)
     }
 }
 
@@ -250,7 +279,7 @@ async fn read(stream: &mut TcpStream) -> Option<Asked> {
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let query = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     let path = path.trim_start_matches('/').split('/').map(unescaped).collect();
-    Some(Asked { method, path, query, headers, body })
+    Some(Asked { method, target: target.clone(), path, query, headers, body })
 }
 
 fn unescaped(part: &str) -> String {

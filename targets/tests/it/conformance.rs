@@ -1,0 +1,363 @@
+//! Every target, every step, everything that can go wrong with a call of it: the right class of outcome, and in the end the same platform with the same effects, each
+//! once, as where nothing went wrong.
+//!
+//! A target is here by its [`Bench`], one file below this one, and by a line in [`benches`].
+
+mod automation;
+mod clouds;
+mod k8s;
+mod sagemaker;
+mod snowpark;
+mod static_nodes;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_trait::async_trait;
+use engine::failure::{Failure, StepError, StepOutcome, StepResult};
+use sandbox::{FaultHandle, FaultKind, When};
+use serde_json::Value;
+
+use crate::support::Step;
+
+/// What goes wrong with one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// The effect, and the answer in small pieces.
+    Slow,
+    /// Status 429 without an effect, and the wish to be left alone for [`WAIT`].
+    TooMany,
+    /// Status 503, without an effect.
+    Unavailable,
+    /// Status 401, without an effect.
+    Unauthorized,
+    /// Status 422, without an effect.
+    Unprocessable,
+    /// The connection is reset, without an effect.
+    Reset,
+    /// The effect, and no answer.
+    AnswerLost,
+    /// The effect; then the worker dies, before it could write anything down.
+    Crash,
+}
+
+const TROUBLES: [Trouble; 8] = [
+    Trouble::Slow,
+    Trouble::TooMany,
+    Trouble::Unavailable,
+    Trouble::Unauthorized,
+    Trouble::Unprocessable,
+    Trouble::Reset,
+    Trouble::AnswerLost,
+    Trouble::Crash,
+];
+
+/// What `Retry-After` asks for.
+pub(crate) const WAIT: Duration = Duration::from_secs(7);
+
+impl Trouble {
+    /// What the practice nodes call it; `named` is how their platform names what they refuse with a status.
+    fn kind(self, named: impl Fn(u16) -> Option<&'static str>) -> FaultKind {
+        let status = |status, retry_after| FaultKind::Status {
+            status,
+            error_type: named(status).map(str::to_owned),
+            message: None,
+            retry_after,
+        };
+        match self {
+            Self::Slow => FaultKind::Trickle { chunk: 64, pause_ms: 1 },
+            Self::TooMany => status(429, Some(WAIT.as_secs())),
+            Self::Unavailable => status(503, None),
+            Self::Unauthorized => status(401, None),
+            Self::Unprocessable => status(422, None),
+            Self::Reset => FaultKind::Reset,
+            Self::AnswerLost => FaultKind::LostAnswer,
+            Self::Crash => FaultKind::Hold { when: When::After },
+        }
+    }
+}
+
+/// From where on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scene {
+    /// Nothing of the deployment is there; `v1` is deployed.
+    First,
+    /// `v1` is live; `v2` is deployed, with other settings.
+    Second,
+}
+
+/// A call as the platform saw it.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    /// Which of the platform's servers.
+    pub(crate) door: usize,
+    /// Its method and path.
+    pub(crate) what: String,
+    /// Whether it may have an effect.
+    pub(crate) changes: bool,
+}
+
+/// A trouble that waits for its call.
+#[async_trait]
+pub(crate) trait Armed {
+    fn has_met(&self) -> bool;
+    /// Waits until it has met its call.
+    async fn met(&self);
+    /// Lets go of a call that it holds.
+    fn release(&self);
+}
+
+#[async_trait]
+impl Armed for FaultHandle {
+    fn has_met(&self) -> bool {
+        self.hits() > 0
+    }
+
+    async fn met(&self) {
+        self.reached().await;
+    }
+
+    fn release(&self) {
+        FaultHandle::release(self);
+    }
+}
+
+/// A platform's stand-in, and a deployment there.
+pub(crate) trait Bench: Sized {
+    /// At the beginning of the run of this scene.
+    async fn new(scene: Scene) -> Self;
+
+    /// What brings the platform and the run back to where they are now, if they can be: then what comes before a step is lived once, and not for each trouble.
+    fn bookmark(&self) -> Option<Box<dyn Fn(&mut Self)>> {
+        None
+    }
+
+    /// Another run of the same.
+    fn next_run(&mut self);
+
+    /// One attempt at a step.
+    async fn attempt(&self, step: Step) -> StepResult;
+
+    /// Time passes in the run.
+    fn pass(&self, time: Duration);
+
+    /// All calls; those of a door in the order in which they came.
+    fn calls(&self) -> Vec<Seen>;
+
+    /// The call after so many others at this door, counted from now, meets this.
+    fn arm(&self, door: usize, after: usize, trouble: Trouble) -> Box<dyn Armed + '_>;
+
+    /// What there is on the platform, as another one with the same would show it.
+    fn left(&self) -> Value;
+
+    /// All that was changed on the platform, in order.
+    fn effects(&self) -> Vec<String>;
+
+    /// Codes of its own for what others have one of [`targets::codes`] for.
+    fn own_codes(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Whether the step itself gets over this, or ends with a warning of it: then it may be done at once.
+    fn gets_over(&self, step: Step, trouble: Trouble, call: &Seen) -> bool {
+        let _ = (step, trouble, call);
+        false
+    }
+
+    /// What may end otherwise after this, and is not compared: it is taken out.
+    fn forgive(&self, step: Step, trouble: Trouble, call: &Seen, left: &mut Value, effects: &mut Vec<String>) {
+        let _ = (step, trouble, call, left, effects);
+    }
+}
+
+/// What comes before a step in its run.
+fn earlier(step: Step) -> &'static [Step] {
+    use Step::*;
+    match step {
+        Validate => &[],
+        Push => &[Validate],
+        Activate => &[Validate, Push],
+        Enforce | Restore => &[Validate, Push, Activate],
+        Verify => &[Validate, Push, Activate, Enforce],
+        SwitchOff | Remove => &[Validate, Push, Activate, Enforce, Verify],
+    }
+}
+
+async fn before<B: Bench>(scene: Scene, step: Step) -> B {
+    let mut bench = B::new(scene).await;
+    for step in earlier(step) {
+        finish(&bench, *step).await.unwrap_or_else(|failure| panic!("{step:?}: {failure:?}"));
+    }
+    if matches!(step, Step::SwitchOff | Step::Remove) {
+        bench.next_run();
+    }
+    bench
+}
+
+/// Attempts until the step is done, or fails for good; time passes as it asks.
+async fn finish<B: Bench>(bench: &B, step: Step) -> Result<(), Failure> {
+    for _ in 0..500 {
+        match bench.attempt(step).await {
+            Ok(StepOutcome::Done { .. }) => return Ok(()),
+            Ok(StepOutcome::NotYet { check_in }) => bench.pass(check_in),
+            Err(StepError::Retryable { retry_after, .. }) => bench.pass(retry_after.unwrap_or(Duration::from_secs(1))),
+            Err(StepError::Permanent(failure)) => return Err(failure),
+            Err(other) => panic!("{step:?}: {other:?}"),
+        }
+    }
+    panic!("{step:?} does not end");
+}
+
+/// Attempts until the trouble has met its call: what that attempt came to. None: its worker died.
+async fn until_met<B: Bench>(
+    bench: &B,
+    step: Step,
+    trouble: Trouble,
+    armed: &dyn Armed,
+    told: &str,
+) -> Option<StepResult> {
+    for _ in 0..500 {
+        let outcome = tokio::select! {
+            outcome = bench.attempt(step) => outcome,
+            () = armed.met(), if trouble == Trouble::Crash => return None,
+        };
+        if armed.has_met() {
+            return Some(outcome);
+        }
+        match outcome {
+            Ok(StepOutcome::NotYet { check_in }) => bench.pass(check_in),
+            other => panic!("{told}: it did not come to that call: {other:?}"),
+        }
+    }
+    panic!("{told}: it does not end");
+}
+
+/// Whether a failure has this code, or tells of one that has; a registry has codes of its own for the same.
+fn names(failure: &Failure, code: &str, own: &[&str]) -> bool {
+    let found = failure.code.as_str();
+    let of_registry = code.replace("NODE_", "REGISTRY_").replace("ANSWER_", "");
+    found == code || found == of_registry || own.contains(&found) || failure.message.contains(code)
+}
+
+fn judge<B: Bench>(bench: &B, step: Step, trouble: Trouble, call: &Seen, outcome: Option<StepResult>, told: &str) {
+    let wanted = match trouble {
+        Trouble::Slow | Trouble::Crash => None,
+        Trouble::TooMany => Some((true, "NODE_BUSY")),
+        Trouble::Unavailable => Some((true, "NODE_UNAVAILABLE")),
+        Trouble::Unauthorized => Some((false, "NODE_KEY_REJECTED")),
+        Trouble::Unprocessable => Some((false, "NODE_REFUSED")),
+        Trouble::Reset | Trouble::AnswerLost => Some((true, "NODE_ANSWER_CUT")),
+    };
+    match (wanted, outcome) {
+        (None, None) => {}
+        (None, Some(Ok(_))) if trouble == Trouble::Slow => {}
+        (Some((true, code)), Some(Err(StepError::Retryable { failure, retry_after }))) => {
+            assert!(names(&failure, code, bench.own_codes()), "{told}: {failure:?}");
+            if trouble == Trouble::TooMany && !bench.own_codes().contains(&failure.code.as_str()) {
+                assert_eq!(retry_after, Some(WAIT), "{told}: {failure:?}");
+            }
+        }
+        (Some((false, code)), Some(Err(StepError::Permanent(failure)))) => {
+            assert!(names(&failure, code, bench.own_codes()), "{told}: {failure:?}");
+        }
+        // It looked by itself, and found its effect.
+        (_, Some(Ok(_))) if trouble == Trouble::AnswerLost => {}
+        (Some(_), Some(Ok(_))) if bench.gets_over(step, trouble, call) => {}
+        (_, outcome) => panic!("{told}: {outcome:?}"),
+    }
+}
+
+/// What is tried with a call: everything with the first of a step and with those that may have an effect; of the many looks each meets another trouble.
+fn troubles(nth: usize, call: &Seen) -> Vec<Trouble> {
+    if nth == 0 || call.changes { TROUBLES.to_vec() } else { vec![TROUBLES[nth % TROUBLES.len()]] }
+}
+
+fn counted(effects: Vec<String>) -> BTreeMap<String, usize> {
+    let mut counted = BTreeMap::new();
+    for effect in effects {
+        *counted.entry(effect).or_default() += 1;
+    }
+    counted
+}
+
+async fn every_trouble_of<B: Bench>(scene: Scene, step: Step) {
+    let mut bench = before::<B>(scene, step).await;
+    let back = bench.bookmark();
+    let mut seen = BTreeMap::<usize, usize>::new();
+    for call in bench.calls() {
+        *seen.entry(call.door).or_default() += 1;
+    }
+    finish(&bench, step).await.unwrap();
+    let (left, effects, calls) = (bench.left(), bench.effects(), bench.calls());
+    let mut counts = BTreeMap::<usize, usize>::new();
+    for call in &calls {
+        let count = counts.entry(call.door).or_default();
+        *count += 1;
+        let Some(nth) = (*count - 1).checked_sub(seen.get(&call.door).copied().unwrap_or_default()) else { continue };
+        for trouble in troubles(nth, call) {
+            let told = format!("{scene:?} {step:?}, {trouble:?} at call {nth} of {}: {}", call.door, call.what);
+            match &back {
+                Some(back) => back(&mut bench),
+                None => bench = before(scene, step).await,
+            }
+            let armed = bench.arm(call.door, nth, trouble);
+            let outcome = until_met(&bench, step, trouble, &*armed, &told).await;
+            armed.release();
+            judge(&bench, step, trouble, call, outcome, &told);
+            finish(&bench, step).await.unwrap_or_else(|failure| panic!("{told}: then {failure:?}"));
+            let ends = [(bench.left(), bench.effects()), (left.clone(), effects.clone())];
+            let [found, wanted] = ends.map(|(mut left, mut effects)| {
+                bench.forgive(step, trouble, call, &mut left, &mut effects);
+                (left, counted(effects))
+            });
+            assert!(found == wanted, "{told}\n found: {found:#?}\nwanted: {wanted:#?}");
+        }
+    }
+}
+
+/// A loop of its own for each step of each target: they run side by side, and are named by what fails.
+macro_rules! benches {
+    ($($name:ident: $kind:ident => $bench:ty,)*) => {
+        mod every_trouble {
+            $(mod $name {
+                use super::super::*;
+                benches! { @steps $bench;
+                    validate_first: First Validate, push_first: First Push, activate_first: First Activate, enforce_first: First Enforce, verify_first: First Verify,
+                    validate: Second Validate, push: Second Push, activate: Second Activate, enforce: Second Enforce, verify: Second Verify,
+                    restore: Second Restore, switch_off: Second SwitchOff, remove: Second Remove,
+                }
+            })*
+        }
+
+        #[test]
+        fn every_target_has_a_bench() {
+            let here = std::collections::BTreeSet::from([$(targets::TargetType::$kind.as_str()),*]);
+            let all = targets::all().iter().map(|(kind, _)| kind.as_str()).collect();
+            assert_eq!(here, all);
+        }
+    };
+    (@steps $bench:ty; $($name:ident: $scene:ident $step:ident,)*) => {
+        $(#[tokio::test]
+        async fn $name() {
+            super::super::every_trouble_of::<$bench>(Scene::$scene, Step::$step).await;
+        })*
+
+        #[test]
+        fn no_step_is_left_out() {
+            for step in Step::ALL {
+                assert!([$(Step::$step),*].contains(&step), "{step:?}");
+            }
+        }
+    };
+}
+
+benches! {
+    automation: AutomationNode => automation::Automation,
+    static_nodes: Static => static_nodes::StaticNodes,
+    k8s: K8s => k8s::Cluster,
+    sagemaker: Sagemaker => sagemaker::Account,
+    azure_ml: AzureMl => clouds::AzureMl,
+    vertex_ai: VertexAi => clouds::VertexAi,
+    snowpark: Snowpark => snowpark::Account<snowpark::Now>,
+    snowpark_that_answers_later: Snowpark => snowpark::Account<snowpark::AnswersLater>,
+    snowpark_that_works_later: Snowpark => snowpark::Account<snowpark::EffectsLater>,
+}

@@ -1,0 +1,105 @@
+//! Azure ML and Vertex AI.
+
+use std::time::Duration;
+
+use engine::failure::StepResult;
+use sandbox::clouds::{Azure, CloudCall, Google, RunningCloud, StandIn};
+use serde_json::{Value, json};
+
+use super::{Armed, Bench, Scene, Seen, Trouble, automation::any};
+use crate::{azure_ml, cloud::CloudWorld, support::Step, vertex_ai};
+
+pub(super) type AzureMl = Cloud<Azure>;
+pub(super) type VertexAi = Cloud<Google>;
+
+pub(super) struct Cloud<S> {
+    cloud: RunningCloud<S>,
+    world: CloudWorld,
+    /// So many calls came before.
+    from: usize,
+}
+
+pub(super) trait Start: StandIn + Sized {
+    async fn start() -> (RunningCloud<Self>, CloudWorld);
+}
+
+impl Start for Azure {
+    async fn start() -> (RunningCloud<Self>, CloudWorld) {
+        azure_ml::world().await
+    }
+}
+
+impl Start for Google {
+    async fn start() -> (RunningCloud<Self>, CloudWorld) {
+        vertex_ai::world().await
+    }
+}
+
+fn is_of_registry(path: &str) -> bool {
+    path.starts_with("/v2/") || path.starts_with("/oauth2/token")
+}
+
+impl<S: Start> Bench for Cloud<S> {
+    async fn new(scene: Scene) -> Self {
+        let (cloud, mut world) = S::start().await;
+        if scene == Scene::Second {
+            world.update().await.unwrap();
+            world.next_run(&[("v1", 0.3), ("v2", 0.7)]);
+        }
+        Self { from: cloud.calls().len(), cloud, world }
+    }
+
+    fn next_run(&mut self) {
+        self.world.next_run(&[("v1", 0.3), ("v2", 0.7)]);
+    }
+
+    async fn attempt(&self, step: Step) -> StepResult {
+        self.world.attempt(step).await
+    }
+
+    fn pass(&self, time: Duration) {
+        self.world.run.advance(time);
+    }
+
+    fn calls(&self) -> Vec<Seen> {
+        let changes =
+            |call: &CloudCall| !["GET", "HEAD"].contains(&call.method.as_str()) && !call.path.starts_with("/v2/");
+        let seen =
+            |call: CloudCall| Seen { door: 0, changes: changes(&call), what: format!("{} {}", call.method, call.path) };
+        self.cloud.calls().split_off(self.from).into_iter().map(seen).collect()
+    }
+
+    fn arm(&self, _: usize, after: usize, trouble: Trouble) -> Box<dyn Armed + '_> {
+        Box::new(self.cloud.arm(any(after, trouble.kind(|_| None))).unwrap())
+    }
+
+    fn left(&self) -> Value {
+        let effects = self.cloud.effects();
+        json!({"resources": effects["resources"], "images": effects["registry"]["images"]})
+    }
+
+    fn effects(&self) -> Vec<String> {
+        let counts = self.cloud.effects()["counts"].clone();
+        counts.as_object().unwrap().iter().map(|(what, count)| format!("{what} {count}")).collect()
+    }
+
+    fn gets_over(&self, step: Step, trouble: Trouble, call: &Seen) -> bool {
+        let (_, path) = call.what.split_once(' ').unwrap();
+        let refused = [Trouble::Unauthorized, Trouble::Unprocessable].contains(&trouble);
+        match step {
+            // What is left over and can't be deleted is only warned of.
+            Step::Verify if refused => true,
+            // A registry that lets nothing be deleted keeps its images.
+            Step::Remove if refused => is_of_registry(path),
+            // Sending to a registry goes on where it was cut, and a login that is not taken is asked for anew, once.
+            _ => is_of_registry(path) && trouble != Trouble::Unprocessable,
+        }
+    }
+
+    fn forgive(&self, step: Step, trouble: Trouble, call: &Seen, left: &mut Value, _: &mut Vec<String>) {
+        let (_, path) = call.what.split_once(' ').unwrap();
+        if step == Step::Remove && is_of_registry(path) && self.gets_over(step, trouble, call) {
+            left["images"] = Value::Null;
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! SageMaker, and Amazon's registry of images.
+
+use std::time::Duration;
+
+use engine::failure::StepResult;
+use sandbox::Call;
+use serde_json::{Value, json};
+
+use super::{Armed, Bench, Scene, Seen, Trouble, automation::any};
+use crate::{sagemaker::world::World, support::Step};
+
+pub(super) struct Account {
+    world: World,
+    /// So many changes came before.
+    from: usize,
+}
+
+impl Bench for Account {
+    async fn new(scene: Scene) -> Self {
+        let mut world = World::new().await;
+        world.cloud.set_slowness(1);
+        if scene == Scene::Second {
+            world.update().await;
+            world.take(&[("v2", 1.0)]).await;
+        }
+        world.cloud.clear_calls();
+        Self { from: world.cloud.changes().len(), world }
+    }
+
+    fn next_run(&mut self) {
+        self.world.new_run();
+    }
+
+    async fn attempt(&self, step: Step) -> StepResult {
+        self.world.attempt(step).await
+    }
+
+    fn pass(&self, time: Duration) {
+        self.world.run.advance(time);
+    }
+
+    fn calls(&self) -> Vec<Seen> {
+        let changes = |call: &Call| {
+            let operation = call.path.rsplit('/').next().unwrap_or_default();
+            ["Create", "Update", "Delete", "BatchDelete", "AddTags", "PUT"]
+                .iter()
+                .any(|begin| operation.starts_with(begin))
+        };
+        let seen =
+            |call: Call| Seen { door: 0, changes: changes(&call), what: format!("{} {}", call.method, call.path) };
+        self.world.cloud.calls().into_iter().map(seen).collect()
+    }
+
+    fn arm(&self, _: usize, after: usize, trouble: Trouble) -> Box<dyn Armed + '_> {
+        let named = |status| match status {
+            429 => Some("TooManyRequestsException"),
+            503 => Some("ServiceUnavailable"),
+            401 => Some("UnrecognizedClientException"),
+            _ => Some("SomethingElse"),
+        };
+        Box::new(self.world.cloud.arm(any(after, trouble.kind(named))).unwrap())
+    }
+
+    /// Names have a digest of the registry's address in them, which is another one each time: so things are counted.
+    fn left(&self) -> Value {
+        let effects = self.world.cloud.effects();
+        let count = |kind: &str| effects[kind].as_object().unwrap().len();
+        let endpoints: Vec<_> = effects["endpoints"].as_object().unwrap().values().map(|one| &one["status"]).collect();
+        json!({
+            "models": count("models"), "configurations": count("configs"), "repositories": count("repositories"),
+            "tags": count("tags"), "endpoints": endpoints,
+        })
+    }
+
+    fn effects(&self) -> Vec<String> {
+        self.world.changes(self.from)
+    }
+
+    /// Sending to a registry goes on where it was cut, and a login that is not taken is asked for anew.
+    fn gets_over(&self, _: Step, _: Trouble, call: &Seen) -> bool {
+        call.what.contains(" /registry/")
+    }
+}
