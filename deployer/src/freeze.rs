@@ -108,12 +108,15 @@ pub(crate) async fn hold_infrastructure(tx: &Tx, row: &deployment::Model) -> Res
 /// # Errors
 /// `ADMIN_KEY_MISSING`; `BUNDLE_UNKNOWN` if the bundle is gone; `DEPLOYED_PROJECT_KEY_TAKEN` for a service that is somebody else's on one of the nodes.
 pub(crate) async fn freeze(tx: &Tx, row: &deployment::Model, login: &str) -> Result<RunSpec> {
-    refuse_taken(tx, row).await?;
+    refuse_taken(&**tx, row).await?;
     frozen(tx, row, login).await
 }
 
 /// Refuses a service whose id an older deployment uses on one of the same nodes, by way of another infrastructure: callers know it by that id alone.
-async fn refuse_taken(tx: &Tx, row: &deployment::Model) -> Result<()> {
+///
+/// # Errors
+/// `DEPLOYED_PROJECT_KEY_TAKEN`.
+pub(crate) async fn refuse_taken<C: ConnectionTrait>(db: &C, row: &deployment::Model) -> Result<()> {
     if half_of(&row.project_key) == Half::Project {
         return Ok(());
     }
@@ -121,7 +124,7 @@ async fn refuse_taken(tx: &Tx, row: &deployment::Model) -> Result<()> {
         .filter(deployment::Column::DeployedProjectKey.eq(row.deployed_project_key.clone()))
         .filter(of_half(deployment::Column::ProjectKey, Half::Api))
         .filter(deployment::Column::InfrastructureId.ne(row.infrastructure_id.clone()))
-        .all(&**tx)
+        .all(db)
         .await?;
     let older = |other: &deployment::Model| (other.created_at, &other.id) < (row.created_at, &row.id);
     let others: Vec<_> = others.into_iter().filter(older).collect();
@@ -129,7 +132,7 @@ async fn refuse_taken(tx: &Tx, row: &deployment::Model) -> Result<()> {
         return Ok(());
     }
     let ids = others.iter().map(|other| other.infrastructure_id.clone()).chain([row.infrastructure_id.clone()]);
-    let places = infrastructure::Entity::find().filter(infrastructure::Column::Id.is_in(ids)).all(&**tx).await?;
+    let places = infrastructure::Entity::find().filter(infrastructure::Column::Id.is_in(ids)).all(db).await?;
     let (mut mine, mut theirs) = (BTreeSet::new(), BTreeSet::new());
     for place in places {
         let kind: targets::TargetType = place.kind.parse().map_err(|error| Error::fault(format!("{error}")))?;

@@ -55,6 +55,7 @@ pub async fn preview_update(deployer: &Deployer, viewer: &Viewer, deployment_id:
         Error::field("BUNDLE_UNKNOWN", "bundleId", "The deployment's bundle was deleted. Choose another one.")
     })?;
     let contents: BundleContents = serde_json::from_str(&package.contents)?;
+    freeze::refuse_taken(db, &row).await?;
     let (spec, plan) = freeze::read(db, &row, &package, &viewer.login).await?;
     let admin = level >= Level::Admin;
     let asked = spec.infrastructure.places().into_iter().map(|place| {

@@ -143,6 +143,10 @@ impl Target for StaticNodes {
 
 #[async_trait]
 impl Services for StaticNodes {
+    fn passes_headers(&self) -> bool {
+        true
+    }
+
     async fn query(&self, look: Look<'_>, query: &ServiceQuery) -> Result<ServiceAnswer, Failure> {
         query::query(&self.tools, look, query).await
     }

@@ -3,9 +3,11 @@
 use engine::{failure::StepError, secrets::Secret};
 
 use crate::{
+    http::HeaderName,
     managed::opener::Opener,
     service::{Authorization, ServiceSpec},
     spec::SecretRef,
+    target::ServiceQuery,
 };
 
 /// So many keys of a version are looked through.
@@ -21,6 +23,12 @@ pub(crate) fn verb(kind: Option<&str>) -> &'static str {
         "SQL_QUERY" => "query",
         _ => "predict",
     }
+}
+
+/// The headers that come with a query. What is no header was refused before; their values are never shown.
+pub(crate) fn headers(query: &ServiceQuery) -> Vec<(HeaderName, Secret)> {
+    let given = query.headers.iter();
+    given.filter_map(|(name, value)| Some((name.parse().ok()?, Secret::from(value.clone())))).collect()
 }
 
 /// A key that lets in to every version: the first of the override, else one that all of them have in their manifests.

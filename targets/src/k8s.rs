@@ -153,6 +153,10 @@ impl Target for K8s {
 
 #[async_trait]
 impl Services for K8s {
+    fn passes_headers(&self) -> bool {
+        true
+    }
+
     async fn query(&self, look: Look<'_>, query: &ServiceQuery) -> Result<ServiceAnswer, Failure> {
         query::query(self, look, query).await
     }

@@ -108,6 +108,9 @@ pub enum Auditing {
         /// Its key; None sends none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<SecretRef>,
+        /// Where containers find a key, in place of that one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key_variable: Option<String>,
         /// The routing key of each event.
         routing_key: String,
         /// Accept any certificate.
@@ -132,6 +135,9 @@ pub enum Auditing {
         /// With what.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         password: Option<SecretRef>,
+        /// Where containers find a password, in place of that one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key_variable: Option<String>,
         /// The routing key of each event.
         routing_key: String,
         /// Certificates (PEM) to trust instead of the machine's.
@@ -149,11 +155,11 @@ impl Auditing {
     /// As an API node's settings say it: `{"routingKey", "targets": [{"type", …}]}`, without keys (wire contract, section 6).
     pub fn node_settings(&self) -> Value {
         let (routing_key, target) = match self {
-            Self::EventServer { url, key: _, routing_key, trust_all_certificates } => {
+            Self::EventServer { url, routing_key, trust_all_certificates, .. } => {
                 let trusting = trust_all_certificates.then_some(true);
                 (routing_key, json!({"type": "EVENT_SERVER", "url": url, "trustAllCertificates": trusting}))
             }
-            Self::Kafka { brokers, topic, tls, sasl, username, password: _, routing_key, certificate_authorities } => {
+            Self::Kafka { brokers, topic, tls, sasl, username, routing_key, certificate_authorities, .. } => {
                 let sasl = (*sasl != Sasl::None).then_some(sasl);
                 let target = json!({"type": "KAFKA", "brokers": brokers, "topic": topic, "tls": tls, "sasl": sasl,
                     "username": username, "certificateAuthorities": certificate_authorities});
@@ -166,6 +172,28 @@ impl Auditing {
             _ => Map::new(),
         };
         json!({"routingKey": routing_key, "targets": [target]})
+    }
+
+    /// The same for a container, whose image holds no key: in `keyVariable` is the environment variable that it is in, the one that was chosen or else `own`.
+    pub fn container_settings(&self, own: Option<&str>) -> Value {
+        let mut settings = self.node_settings();
+        if let Some(variable) = self.key_variable().or(own.filter(|_| self.secret().is_some())) {
+            settings["targets"][0]["keyVariable"] = json!(variable);
+        }
+        settings
+    }
+
+    /// The environment variable of containers that the platform, or whoever runs it, puts the key into.
+    pub fn key_variable(&self) -> Option<&str> {
+        match self {
+            Self::EventServer { key_variable, .. } | Self::Kafka { key_variable, .. } => key_variable.as_deref(),
+            Self::LogFiles { .. } => None,
+        }
+    }
+
+    /// The key that a container needs, and that only Slipway could put there.
+    pub fn container_secret(&self) -> Option<&SecretRef> {
+        self.secret().map(|(_, key)| key).filter(|_| self.key_variable().is_none())
     }
 
     /// The key or the password, and what a node's settings call it.
@@ -205,4 +233,31 @@ pub struct ConnectionSpec {
     pub kind: String,
     /// As its type's schema describes it; secrets by reference.
     pub settings: Map<String, Value>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_is_told_where_its_key_is_and_never_the_key() {
+        let read = |settings: Value| serde_json::from_value::<Auditing>(settings).unwrap();
+        let log = json!({"type": "EVENT_SERVER", "url": "http://e", "routingKey": "r", "key": {"$secret": "1"}});
+        let plain = read(log.clone());
+        assert!(plain.container_secret().is_some());
+        assert_eq!(plain.container_settings(None)["targets"][0].get("keyVariable"), None);
+        assert_eq!(plain.container_settings(Some("OURS"))["targets"][0]["keyVariable"], "OURS");
+        let mut log = log;
+        log["keyVariable"] = json!("THEIRS");
+        let chosen = read(log);
+        assert_eq!(chosen.container_secret(), None);
+        let settings = chosen.container_settings(Some("OURS"));
+        assert_eq!(
+            settings,
+            json!({"routingKey": "r", "targets": [{"type": "EVENT_SERVER", "url": "http://e", "keyVariable": "THEIRS"}]})
+        );
+        assert!(chosen.secret().is_some(), "for the deployer itself");
+        let open = read(json!({"type": "LOG_FILES", "routingKey": "r"}));
+        assert_eq!(open.container_settings(Some("OURS"))["targets"][0], json!({"type": "LOG_FILES"}));
+    }
 }

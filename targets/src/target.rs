@@ -246,6 +246,11 @@ pub trait Projects: Send + Sync {
 /// What only platforms for API services do.
 #[async_trait]
 pub trait Services: Send + Sync {
+    /// Whether headers that come with a query reach the service. A platform with a gate of its own passes none on.
+    fn passes_headers(&self) -> bool {
+        false
+    }
+
     /// Puts a query to what is deployed, with the deployer's own credentials, and answers what came back whatever the service says of the query.
     async fn query(&self, look: Look<'_>, query: &ServiceQuery) -> Result<ServiceAnswer, Failure>;
 }
@@ -257,7 +262,7 @@ pub struct ServiceQuery {
     pub endpoint: EndpointSpec,
     /// What the API node's API takes for an endpoint of this type, such as `{"features": {…}}`.
     pub body: Value,
-    /// Sent along where the platform passes headers on; checked by the caller.
+    /// Sent along; checked by the caller. Empty where the platform passes none on ([`Services::passes_headers`]).
     pub headers: Vec<(String, String)>,
     /// At most this long.
     pub timeout: Duration,

@@ -112,6 +112,7 @@ mod tests {
         let expected = Auditing::EventServer {
             url: "http://e".into(),
             key: Some(key),
+            key_variable: None,
             routing_key: "d".into(),
             trust_all_certificates: false,
         };

@@ -60,7 +60,7 @@ pub enum Answered {
 /// Puts queries to a deployed service, one after the other. Without an endpoint: the only one there is, or the one that the deployment chose.
 ///
 /// # Errors
-/// `NOT_FOUND`, `FORBIDDEN`; `NOT_FOR_PROJECTS`; `NOT_DEPLOYED`; `ENDPOINT_UNKNOWN`; `TOO_MANY`, `QUERY_TOO_LARGE`.
+/// `NOT_FOUND`, `FORBIDDEN`; `NOT_FOR_PROJECTS`; `NOT_DEPLOYED`; `ENDPOINT_UNKNOWN`; `TOO_MANY`, `QUERY_TOO_LARGE`, `HEADER_INVALID`.
 pub async fn query(
     deployer: &Deployer,
     viewer: &Viewer,
@@ -148,6 +148,11 @@ impl Asked {
 
     async fn put_all(&self, deployer: &Deployer, queries: Vec<Query>) -> Result<Vec<Answered>> {
         bound(&queries)?;
+        let passes_headers = self.target.services().is_some_and(|services| services.passes_headers());
+        if let Some(at) = queries.iter().position(|query| !passes_headers && !query.headers.is_empty()) {
+            let message = "This platform passes no headers of callers on to the service. Leave them out.";
+            return Err(Error::field("HEADER_INVALID", format!("queries[{at}].headers"), message));
+        }
         let log = deployer.query_logs.of(deployer, &self.spec).await;
         let mut answers = Vec::with_capacity(queries.len());
         let end = Instant::now() + ALL_WITHIN;

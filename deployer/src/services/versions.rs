@@ -11,7 +11,7 @@ use sea_orm::{
     QuerySelect as _,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use targets::{
     spec::{EndpointSpec, SecretRef},
     target::Half,
@@ -26,7 +26,6 @@ use crate::{
     halves::{service_id, service_key},
     paging::{Listing, Page},
     rights::{self, Right},
-    schema::MASK,
     sealed, text,
     viewer::Viewer,
 };
@@ -35,10 +34,6 @@ use crate::{
 const MOST_ENDPOINTS: usize = 1_000;
 /// The most keys that a version names for its callers.
 const MOST_KEYS: usize = 100;
-
-/// What a manifest's secrets are called, or how their names end, in lower case.
-const SECRET: [&str; 9] =
-    ["authkey", "apikey", "privatekey", "secretkey", "accesskey", "password", "secret", "token", "credentials"];
 
 /// One immutable version of a published service.
 #[derive(Clone, Debug, PartialEq)]
@@ -297,7 +292,7 @@ async fn publish(
         store_key: Set(package.as_str().to_owned()),
         file_name: Set(file_name.to_owned()),
         contents: Set(serde_json::to_string(&contents)?),
-        manifest: Set(serde_json::to_string(&without_secrets(serde_json::to_value(&read.manifest)?))?),
+        manifest: Set(serde_json::to_string(&kept(&serde_json::to_value(&read.manifest)?))?),
         inferred: Set(false),
         release_notes: Set(String::new()),
         design_node: Set(None),
@@ -308,30 +303,15 @@ async fn publish(
     Ok(row)
 }
 
-/// A manifest as it is kept and shown: what may be a secret is in the archive alone.
-fn without_secrets(value: Value) -> Value {
-    let is_secret = |name: &str| {
-        let name = name.to_ascii_lowercase();
-        SECRET.iter().any(|end| name.ends_with(end))
-    };
-    match value {
-        Value::Object(object) => Value::Object(
-            object
-                .into_iter()
-                .map(|(name, value)| {
-                    let value = match value {
-                        // Data of callers: a column may be called anything.
-                        queries if name == "testQueries" => queries,
-                        secret if is_secret(&name) && !secret.is_null() => MASK.into(),
-                        plain => without_secrets(plain),
-                    };
-                    (name, value)
-                })
-                .collect(),
-        ),
-        Value::Array(items) => Value::Array(items.into_iter().map(without_secrets).collect()),
-        plain => plain,
-    }
+/// What is kept of a manifest beside the archive: its endpoints and their test queries. All else, secrets among it, is in the archive alone.
+fn kept(manifest: &Value) -> Value {
+    let endpoints = manifest.get("endpoints").and_then(Value::as_array).into_iter().flatten();
+    let kept = endpoints.filter_map(Value::as_object).map(|endpoint| {
+        let names = ["id", "type", "testQueries"].into_iter();
+        let fields = names.filter_map(|name| Some((name.to_owned(), endpoint.get(name)?.clone())));
+        Value::Object(fields.collect())
+    });
+    json!({"endpoints": kept.collect::<Vec<_>>()})
 }
 
 /// The row of a version, for what acts in the deployer's own name.

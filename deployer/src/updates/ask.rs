@@ -244,6 +244,9 @@ async fn retry_once(
     if kind.deploys() && deployments::Settings::read(&deployment.settings)?.disabled {
         return Err(purpose::disabled_refusal());
     }
+    if kind.deploys() {
+        freeze::refuse_taken(&*tx, &deployment).await?;
+    }
     let mut spec = renew(&tx, &deployment, &old.state.spec, &viewer.login).await?;
     let steps = answered(&old.state, &spec);
     kind.mark(&mut spec);

@@ -100,7 +100,10 @@ async fn a_service_on_a_node_is_the_older_deployments() {
     assert_eq!(made["createServiceDeployment"]["refusals"], json!([]), "{made}");
     nodes(&world, "ALSO").await;
     let refused = start(&world, "taker", None).await;
-    assert_eq!(refused["refusals"], json!([{"code": "DEPLOYED_PROJECT_KEY_TAKEN", "field": "deployedServiceId"}]));
+    let taken = json!([{"code": "DEPLOYED_PROJECT_KEY_TAKEN", "field": "deployedServiceId"}]);
+    assert_eq!(refused["refusals"], taken);
+    let preview = "{ previewUpdate(deploymentId: \"taker\") { refusals { code field } } }";
+    assert_eq!(world.admin(preview, json!({})).await["previewUpdate"]["refusals"], taken);
     assert_eq!(start(&world, "fraud-test", None).await["refusals"], json!([]), "whose it is goes on");
 }
 

@@ -1,11 +1,11 @@
 //! Queries through the deployer. It has the API keys of the deployment, and those in the versions' manifests; tokens it has none.
 
-use engine::{failure::Failure, secrets::Secret};
+use engine::failure::Failure;
 
 use super::session::{Place, of_look};
 use crate::{
     caller, codes,
-    http::{Auth, Body, Effect, Exchange, HeaderName, Method, NodeUrl, Request},
+    http::{Auth, Body, Effect, Exchange, Method, NodeUrl, Request},
     managed::opener::Opener,
     service::Authorization,
     target::{Look, ServiceAnswer, ServiceQuery},
@@ -43,11 +43,7 @@ async fn ask(tools: &Tools, look: Look<'_>, query: &ServiceQuery) -> Result<Serv
     let url = url.map_err(|error| for_good(error.into()))?;
     let node = tools.http.caller(url, auth, place.node.trust_all_certificates);
     let path = ["public", "api", "v1", place.id(), &query.endpoint.id, caller::verb(query.endpoint.kind.as_deref())];
-    let headers = query
-        .headers
-        .iter()
-        .filter_map(|(name, value)| Some((name.parse::<HeaderName>().ok()?, Secret::from(value.clone()))));
-    let headers: Vec<_> = headers.collect();
+    let headers = caller::headers(query);
     let request = Request {
         body: Body::Json(query.body.clone()),
         headers: &headers,

@@ -70,7 +70,9 @@ pub(super) async fn problems<'a>(
     match base(azure, &session, &repository).await {
         Ok(()) => {}
         // The registry's own refusal is told already.
-        Err(StepError::Permanent(failure)) if found.0.is_empty() => found.take(failure),
+        Err(StepError::Permanent(failure)) if found.0.is_empty() || failure.code == codes::IMAGE_BASE_NOT_FOUND => {
+            found.take(failure);
+        }
         Err(StepError::Permanent(_)) => {}
         Err(error) => return Err(error),
     }

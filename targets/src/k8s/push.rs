@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use engine::failure::{Failure, StepError, StepOutcome, StepResult};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{
@@ -26,7 +26,7 @@ use crate::{
         registry::{Access, Login, Registry},
     },
     managed::opener::Opener,
-    service::{Auditing, Authorization},
+    service::Authorization,
     service_package,
     target::Work,
 };
@@ -119,7 +119,7 @@ async fn service(k8s: &K8s, goal: &Goal<'_>, work: &Work<'_>) -> Result<Layer, S
     let served = ServedDeployment {
         generations,
         authentication: authentication(goal),
-        auditing: goal.service.auditing.as_ref().map(logged),
+        auditing: goal.service.auditing.as_ref().map(|log| log.container_settings(Some(config::AUDIT_KEY))),
         ..ServedDeployment::single(&goal.service.service_id, "")
     };
     let mut plan = LayerPlan::default();
@@ -135,15 +135,6 @@ fn authentication(goal: &Goal<'_>) -> Option<Authentication> {
         Authorization::ApiKeys { .. } => Authentication::Keys { variable: config::KEYS.to_owned() },
         Authorization::Oauth2(settings) => Authentication::Jwt { settings: json!(settings) },
     })
-}
-
-/// Where the node logs queries; a key is in the variable that `keyVariable` names.
-fn logged(auditing: &Auditing) -> Value {
-    let mut settings = auditing.node_settings();
-    if auditing.secret().is_some() {
-        settings["targets"][0]["keyVariable"] = json!(config::AUDIT_KEY);
-    }
-    settings
 }
 
 #[cfg(test)]

@@ -1,10 +1,7 @@
 //! A query through the deployer. A service that anybody may call is reached through the API server's proxy, with the infrastructure's own credentials: that works
 //! from wherever the API server can be reached. The proxy keeps the `Authorization` header for itself, so a service that wants a key is called where it is exposed.
 
-use engine::{
-    failure::{Failure, StepError},
-    secrets::Secret,
-};
+use engine::failure::{Failure, StepError};
 use serde_json::Value;
 
 use super::{
@@ -15,7 +12,7 @@ use super::{
 };
 use crate::{
     caller, codes,
-    http::{Auth, Body, Exchange, HeaderName, Method, NodeUrl, Request},
+    http::{Auth, Body, Exchange, Method, NodeUrl, Request},
     service::Authorization,
     target::{Look, ServiceAnswer, ServiceQuery},
 };
@@ -42,11 +39,7 @@ async fn asked(k8s: &K8s, look: Look<'_>, query: &ServiceQuery) -> Result<Servic
         caller::verb(query.endpoint.kind.as_deref()),
     ];
     let doing = "querying the service";
-    let given: Vec<(HeaderName, Secret)> = query
-        .headers
-        .iter()
-        .filter_map(|(name, value)| Some((name.parse().ok()?, Secret::from(value.clone()))))
-        .collect();
+    let given = caller::headers(query);
     let request = |path| Request {
         headers: &given,
         body: Body::Json(query.body.clone()),

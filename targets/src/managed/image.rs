@@ -21,7 +21,7 @@ use crate::{
         reference::Reference,
         registry::{Access, Login, Registry},
     },
-    service::{Auditing, ServiceVersionSpec},
+    service::ServiceVersionSpec,
     service_package,
     target::Work,
     tools::Tools,
@@ -126,7 +126,7 @@ impl Place<'_> {
         let mut served = ServedDeployment::single(&service.service_id, &version.version);
         // The platform's own gate stands before the container, and the front asks without a key.
         served.authentication = Some(Authentication::Public);
-        served.auditing = service.auditing.as_ref().map(Auditing::node_settings);
+        served.auditing = service.auditing.as_ref().map(|log| log.container_settings(None));
         served.endpoint = Some(endpoint(service.endpoint.as_deref().unwrap_or_default(), version)?);
         let (size, content) = service_package::open(work, version).await?;
         let mut plan = LayerPlan::default();
@@ -141,9 +141,16 @@ impl Place<'_> {
 }
 
 /// The endpoint that the front serves.
-fn endpoint(id: &str, version: &ServiceVersionSpec) -> Result<ServedEndpoint, Failure> {
-    let named = version.endpoints.iter().find(|one| one.id == id);
-    let kind = named.and_then(|one| one.kind.as_deref()).unwrap_or_default();
+///
+/// # Errors
+/// `ENDPOINT_MISSING`, also where it is of a type that no front serves.
+pub(crate) fn endpoint(id: &str, version: &ServiceVersionSpec) -> Result<ServedEndpoint, Failure> {
+    let Some(named) = version.endpoints.iter().find(|one| one.id == id) else {
+        let message =
+            format!("Version {} has no endpoint {id}. Choose another one, or another version.", version.version);
+        return Err(Failure::new(codes::ENDPOINT_MISSING, message));
+    };
+    let kind = named.kind.as_deref().unwrap_or_default();
     let kind: EndpointType = serde_json::from_value(json!(kind)).map_err(|_| {
         let message = format!("Endpoint {id} of version {} is of a type that no front serves.", version.version);
         Failure::new(codes::ENDPOINT_MISSING, message)

@@ -65,12 +65,8 @@ pub(crate) fn of_service(spec: &DeploySpec, gate: &str, problems: &mut Problems)
         ),
         Some(endpoint) => {
             for version in &service.versions {
-                if !version.endpoints.iter().any(|one| one.id == *endpoint) {
-                    let message = format!(
-                        "Version {} has no endpoint {endpoint}. Choose another one, or another version.",
-                        version.version
-                    );
-                    problems.add(&codes::ENDPOINT_MISSING, message);
+                if let Err(failure) = super::image::endpoint(endpoint, version) {
+                    problems.take(failure);
                 }
             }
         }
@@ -81,8 +77,8 @@ pub(crate) fn of_service(spec: &DeploySpec, gate: &str, problems: &mut Problems)
             format!("authorization: {gate} Keys and tokens of the service itself never get through. Clear the deployment's authorization."),
         );
     }
-    if service.auditing.as_ref().is_some_and(|auditing| auditing.secret().is_some()) {
-        let message = "auditing: its key would be readable in the image or the endpoint's settings. Log without one, or not at all.";
+    if service.auditing.as_ref().is_some_and(|auditing| auditing.container_secret().is_some()) {
+        let message = "auditing: its key would be readable in the image or the endpoint's settings. Put it into a variable of the environment yourself and name that in keyVariable, or log without a key.";
         problems.add(&codes::SETTING_INVALID, message);
     }
     if super::shares::percents(&service.versions.iter().map(|one| one.probability).collect::<Vec<_>>()).is_none() {

@@ -94,12 +94,22 @@ impl Surroundings<'_> {
                 .transpose()
         };
         Ok(match auditing {
-            Auditing::EventServer { url, key, routing_key, trust_all_certificates } => {
+            Auditing::EventServer { url, key, routing_key, trust_all_certificates, .. } => {
                 let key = opened(key, "auditing.key")?;
                 let outlet = EventServer::new(self.http, url, key, *trust_all_certificates)?;
                 (Box::new(outlet), routing_key.clone())
             }
-            Auditing::Kafka { brokers, topic, tls, sasl, username, password, routing_key, certificate_authorities } => {
+            Auditing::Kafka {
+                brokers,
+                topic,
+                tls,
+                sasl,
+                username,
+                password,
+                routing_key,
+                certificate_authorities,
+                ..
+            } => {
                 let password = opened(password, "auditing.password")?;
                 let login = kafka_login(*sasl, username.as_deref(), password)?;
                 let blocked = &self.http.settings().blocked;

@@ -20,7 +20,7 @@ use crate::{
         registry::{self, Access},
     },
     service_package,
-    spec::{Auditing, ServiceVersionSpec},
+    spec::ServiceVersionSpec,
 };
 
 /// Makes sure that the version's image is in the repository. Its reference, by digest.
@@ -103,7 +103,7 @@ fn served(session: &Session<'_>, version: &ServiceVersionSpec) -> Result<ServedD
     let mut served = ServedDeployment::single(&session.service.service_id, &version.version);
     "service.zip".clone_into(&mut served.generations[0].file);
     served.authentication = Some(Authentication::Public);
-    served.auditing = session.service.auditing.as_ref().map(Auditing::node_settings);
+    served.auditing = session.service.auditing.as_ref().map(|log| log.container_settings(None));
     served.endpoint = Some(endpoint(session, version)?);
     Ok(served)
 }

@@ -87,8 +87,8 @@ fn of_spec(place: &Place<'_>) -> Vec<Failure> {
     let mut unserved: Vec<_> = service.versions.iter().filter_map(|one| image::endpoint(place, one).err()).collect();
     unserved.dedup();
     problems.extend(unserved);
-    if service.auditing.as_ref().is_some_and(|auditing| auditing.secret().is_some()) {
-        let message = "The infrastructure's query log wants a key, and SageMaker has no place where a container's key is not seen by whoever may describe the model. Log without one, or not at all.";
+    if service.auditing.as_ref().is_some_and(|auditing| auditing.container_secret().is_some()) {
+        let message = "The infrastructure's query log wants a key, and SageMaker has no place where a container's key is not seen by whoever may describe the model. Put it into a variable of the environment yourself and name that in keyVariable, or log without a key.";
         problems.push(Failure::new(codes::SETTING_INVALID, message));
     }
     if matches!(service.authorization, Some(Authorization::ApiKeys { .. } | Authorization::Oauth2(_))) {

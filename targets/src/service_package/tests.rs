@@ -144,6 +144,7 @@ async fn what_is_amended_is_another_generation_and_all_else_stays() {
         trust_all_certificates: false,
         url: "http://events".to_owned(),
         key: Some(SecretRef { id: "e1".to_owned() }),
+        key_variable: None,
         routing_key: "dep".to_owned(),
     };
     fixture.service.auditing = Some(auditing);

@@ -235,10 +235,10 @@ fn may_call(service: &ServiceSpec, problems: &mut Problems) {
             "on Snowpark, grants say who may call a service (grantUsageTo); keys and tokens can't be asked for behind a SQL function",
         );
     }
-    if service.auditing.as_ref().is_some_and(|auditing| auditing.secret().is_some()) {
+    if service.auditing.as_ref().is_some_and(|auditing| auditing.container_secret().is_some()) {
         problems.wrong(
             "auditing",
-            "its key would be seen in the service's specification; log without one, or keep the key in a secret of Snowflake (snowflakeSecrets)",
+            "its key would be seen in the service's specification; keep it in a secret of Snowflake (snowflakeSecrets) and name its variable in keyVariable, or log without one",
         );
     }
 }

@@ -27,7 +27,6 @@ use crate::{
     },
     service_package,
     snowflake::{client::Call, ident::Ident},
-    spec::Auditing,
     tools::Tools,
 };
 
@@ -164,7 +163,7 @@ async fn layers(session: &Session<'_>, tools: &Tools) -> Result<Vec<Layer>, Step
         generations,
         // Grants say who may call; nothing else reaches the container.
         authentication: Some(Authentication::Public),
-        auditing: service.auditing.as_ref().map(Auditing::node_settings),
+        auditing: service.auditing.as_ref().map(|log| log.container_settings(None)),
         endpoint: Some(ServedEndpoint {
             id: goal.endpoint.id.clone(),
             kind: goal.kind,

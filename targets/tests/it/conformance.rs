@@ -121,13 +121,16 @@ impl Armed for FaultHandle {
     }
 }
 
+/// What brings a bench back to where it was.
+pub(crate) type Back<B> = Box<dyn Fn(&mut B)>;
+
 /// A platform's stand-in, and a deployment there.
 pub(crate) trait Bench: Sized {
     /// At the beginning of the run of this scene.
     async fn new(scene: Scene) -> Self;
 
     /// What brings the platform and the run back to where they are now, if they can be: then what comes before a step is lived once, and not for each trouble.
-    fn bookmark(&self) -> Option<Box<dyn Fn(&mut Self)>> {
+    fn bookmark(&self) -> Option<Back<Self>> {
         None
     }
 
@@ -288,6 +291,7 @@ async fn every_trouble_of<B: Bench>(scene: Scene, step: Step) {
     }
     finish(&bench, step).await.unwrap();
     let (left, effects, calls) = (bench.left(), bench.effects(), bench.calls());
+    assert!(calls.len() > seen.values().sum(), "{scene:?} {step:?}: a step without a call, where nothing can go wrong");
     let mut counts = BTreeMap::<usize, usize>::new();
     for call in &calls {
         let count = counts.entry(call.door).or_default();

@@ -41,6 +41,7 @@ fn to_server(url: String) -> Auditing {
     Auditing::EventServer {
         url,
         key: reference("1"),
+        key_variable: None,
         routing_key: "churn-prod".to_owned(),
         trust_all_certificates: false,
     }
@@ -91,6 +92,7 @@ async fn what_cannot_be_sent_is_dropped_and_counted() {
     let nobody = Auditing::EventServer {
         url: "http://x/".to_owned(),
         key: reference("2"),
+        key_variable: None,
         routing_key: "k".to_owned(),
         trust_all_certificates: false,
     };
@@ -203,6 +205,7 @@ impl Drop for Cluster {
 
 fn to_kafka(brokers: &[String], sasl: Sasl, authorities: Option<String>) -> Auditing {
     Auditing::Kafka {
+        key_variable: None,
         brokers: brokers.to_vec(),
         topic: "queries".to_owned(),
         tls: authorities.is_some(),

@@ -39,7 +39,7 @@ pub(in crate::k8s) fn secret_variables(goal: &Goal<'_>) -> Vec<(String, Vec<Stri
     if let Some(Authorization::ApiKeys { keys }) = &goal.service.authorization {
         all.push((KEYS.to_owned(), keys.iter().map(|key| key.id.clone()).collect()));
     }
-    if let Some((_, key)) = goal.service.auditing.as_ref().and_then(|auditing| auditing.secret()) {
+    if let Some(key) = goal.service.auditing.as_ref().and_then(|auditing| auditing.container_secret()) {
         all.push((AUDIT_KEY.to_owned(), vec![key.id.clone()]));
     }
     all

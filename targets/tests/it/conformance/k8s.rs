@@ -6,7 +6,7 @@ use bytes::Bytes;
 use engine::failure::StepResult;
 use serde_json::{Value, json};
 
-use super::{Armed, Bench, Scene, Seen, Trouble};
+use super::{Armed, Back, Bench, Scene, Seen, Trouble};
 use crate::{
     images::{Images, digest},
     k8s::{
@@ -82,7 +82,7 @@ impl Bench for Cluster {
         bench
     }
 
-    fn bookmark(&self) -> Option<Box<dyn Fn(&mut Self)>> {
+    fn bookmark(&self) -> Option<Back<Self>> {
         let (state, images) = (self.cluster.state().clone(), self.images.contents().clone());
         let run = self.world.run.clone();
         self.forget();

@@ -9,7 +9,7 @@ use std::{
 use engine::failure::StepResult;
 use serde_json::{Value, json};
 
-use super::{Armed, Bench, Scene, Seen, Trouble};
+use super::{Armed, Back, Bench, Scene, Seen, Trouble};
 use crate::{
     snowflake::{
         account,
@@ -91,7 +91,7 @@ impl<P: Pace> Bench for Account<P> {
         bench
     }
 
-    fn bookmark(&self) -> Option<Box<dyn Fn(&mut Self)>> {
+    fn bookmark(&self) -> Option<Back<Self>> {
         let (state, images) = (self.0.account.state().clone(), self.0.images.contents().clone());
         let (notes, now) = (self.0.run.notes.lock().unwrap().clone(), self.0.run.now.load(Ordering::SeqCst));
         self.forget();
