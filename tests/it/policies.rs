@@ -39,8 +39,7 @@ async fn each_version_of_a_service_is_asked_about() {
     let fleet = Fleet::of(Size::Embedded).start().await;
     let api = &fleet.client;
     let source = Governance::open().await.expect("a governance source");
-    api.ask(&format!("mutation {{ createPublishedService(input: {{id: \"fraud\"}}) {{ {REFUSALS} }} }}"), json!({}))
-        .await;
+    api.ask(&format!("mutation {{ createPublishedService(id: \"fraud\") {{ {REFUSALS} }} }}"), json!({})).await;
     for version in ["v1", "v2"] {
         api.upload_version(sample_service(&ServiceSpec::new("fraud", version))).await;
     }
