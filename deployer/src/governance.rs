@@ -10,6 +10,7 @@
 
 use engine::failure::{Code, Failure, StepError};
 use entities::{bundle, infrastructure};
+use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, EntityTrait as _, QuerySelect as _};
 use targets::{
     governance::{Message, Question, Severity, Verdict},
@@ -109,36 +110,39 @@ pub(crate) async fn refuse_warnings(
     let settings = Settings::read(&place.settings)?;
     let db = deployer.db.pool();
     let mut refusals = Vec::new();
+    let half = halves::half_of(wish.project_key);
+    let field = if wish.bundles.len() > 1 { "versions" } else { bundles::field(half) };
     let mut warn = |code, words: String| {
         let message = format!("{words} To go on nevertheless, ask again with ignoreWarnings.");
-        let field = bundles::field(halves::half_of(wish.project_key));
         refusals.push(Refusal { code, field: Some(field.to_owned()), message });
     };
     let source = infrastructures::governance_source(place, &settings);
-    let source = source.filter(|_| settings.govern_check_policy == GovernCheckPolicy::Warn);
-    for bundle_id in source.iter().flat_map(|_| &wish.bundles).copied() {
-        let Some((source, sha256)) = source.as_ref().zip(sha256_of(db, wish.project_key, bundle_id).await?) else {
-            continue;
-        };
-        let question = Question {
-            deployment_id: wish.deployment_id.to_owned(),
-            infrastructure_id: place.id.clone(),
-            kind: halves::half_of(wish.project_key),
-            project_key: halves::shown(wish.project_key).to_owned(),
-            deployed_project_key: wish.deployed_project_key.to_owned(),
-            bundle_id: bundle_id.to_owned(),
-            sha256,
-            requester: viewer.login.clone(),
-        };
-        let of = of_several(wish.bundles.len(), bundle_id);
-        match ask(deployer, source, &question).await {
-            Ok(verdict) if verdict.status < Severity::Warning => {}
-            Ok(verdict) => warn("GOVERNANCE_WARNING", format!("{of}{}", sentence(verdict))),
-            Err(error) => warn("GOVERNANCE_WARNING", format!("{of}{}", unasked(error)?.message)),
+    if let (GovernCheckPolicy::Warn, Some(source)) = (settings.govern_check_policy, source) {
+        let mut questions = Vec::new();
+        for bundle_id in &wish.bundles {
+            let Some(sha256) = sha256_of(db, wish.project_key, bundle_id).await? else { continue };
+            questions.push(Question {
+                deployment_id: wish.deployment_id.to_owned(),
+                infrastructure_id: place.id.clone(),
+                kind: half,
+                project_key: halves::shown(wish.project_key).to_owned(),
+                deployed_project_key: wish.deployed_project_key.to_owned(),
+                bundle_id: (*bundle_id).to_owned(),
+                sha256,
+                requester: viewer.login.clone(),
+            });
+        }
+        let answers = join_all(questions.iter().map(|question| ask(deployer, &source, question))).await;
+        for (question, answer) in questions.iter().zip(answers) {
+            let of = of_several(wish.bundles.len(), &question.bundle_id);
+            match answer {
+                Ok(verdict) if verdict.status < Severity::Warning => {}
+                Ok(verdict) => warn("GOVERNANCE_WARNING", format!("{of}{}", sentence(verdict))),
+                Err(error) => warn("GOVERNANCE_WARNING", format!("{of}{}", unasked(error)?.message)),
+            }
         }
     }
-    let is_bundle = halves::half_of(wish.project_key) == Half::Project;
-    if is_bundle && settings.project_standards_policy == ProjectStandardsPolicy::Warn {
+    if half == Half::Project && settings.project_standards_policy == ProjectStandardsPolicy::Warn {
         for bundle_id in wish.bundles {
             let found = standards::of_bundle(db, wish.project_key, bundle_id).await?.unwrap_or_default();
             if !found.is_empty() {
@@ -178,19 +182,22 @@ pub(crate) async fn check(
         Some(service) => service.versions.iter().map(|one| (&*one.version, &*one.sha256)).collect(),
         None => vec![(&package.bundle_id, &package.sha256)],
     };
-    for (bundle_id, sha256) in &packages {
-        let question = Question {
-            deployment_id: spec.deployment.clone(),
-            infrastructure_id: place.id.clone(),
-            kind: half,
-            project_key: halves::shown(&package.project_key).to_owned(),
-            deployed_project_key: spec.deployed_project_key.clone(),
-            bundle_id: (*bundle_id).to_owned(),
-            sha256: (*sha256).to_owned(),
-            requester: requester.to_owned(),
-        };
-        let of = of_several(packages.len(), bundle_id);
-        match ask(deployer, source, &question).await {
+    let questions = packages.iter().map(|(bundle_id, sha256)| Question {
+        deployment_id: spec.deployment.clone(),
+        infrastructure_id: place.id.clone(),
+        kind: half,
+        project_key: halves::shown(&package.project_key).to_owned(),
+        deployed_project_key: spec.deployed_project_key.clone(),
+        bundle_id: (*bundle_id).to_owned(),
+        sha256: (*sha256).to_owned(),
+        requester: requester.to_owned(),
+    });
+    let questions: Vec<_> = questions.collect();
+    // At once: a source that hangs takes its patience once, not once for each version.
+    let answers = join_all(questions.iter().map(|question| ask(deployer, source, question))).await;
+    for (question, answer) in questions.iter().zip(answers) {
+        let of = of_several(packages.len(), &question.bundle_id);
+        match answer {
             Ok(verdict) if prevent && verdict.status == Severity::Error => {
                 let such = halves::package(half);
                 let message = format!("{of}{} The infrastructure deploys no such {such}.", sentence(verdict));

@@ -34,7 +34,7 @@ pub(crate) fn headers(query: &ServiceQuery) -> Vec<(HeaderName, Secret)> {
 /// A key that lets in to every version: the first of the override, else one that all of them have in their manifests.
 pub(crate) async fn key(service: &ServiceSpec, opener: Opener<'_>) -> Result<Option<Secret>, StepError> {
     let lists: Vec<&[SecretRef]> = match &service.authorization {
-        Some(Authorization::ApiKeys { keys }) => vec![keys],
+        Some(Authorization::ApiKeys { keys }) => vec![keys.get(..1).unwrap_or_default()],
         Some(_) => return Ok(None),
         None => {
             let locked = service.versions.iter().filter(|version| version.auth_method.as_deref() == Some("API_KEYS"));

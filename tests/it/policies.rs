@@ -64,7 +64,7 @@ async fn each_version_of_a_service_is_asked_about() {
         "settings": {"service": {"versions": both}},
     });
     let refused = api.refused(&deploy, json!({"input": input})).await;
-    assert_eq!(refused, [("GOVERNANCE_WARNING".to_owned(), "version".to_owned())]);
+    assert_eq!(refused, [("GOVERNANCE_WARNING".to_owned(), "versions".to_owned())]);
     input["version"] = json!("v3");
     input["ignoreWarnings"] = json!(true);
     let refused = api.refused(&deploy, json!({"input": input})).await;

@@ -100,7 +100,15 @@ pub(super) fn prepare(
         None => None,
     };
     let query_log = match &change.query_log {
-        Some(document) => Some(query_log(&old.query_log, document.clone(), "queryLog", problems)?),
+        Some(document) => {
+            if document.0.contains_key("keyVariable") {
+                // Else whoever deploys could have any secret of the container sent to an address of their own.
+                let message =
+                    "Only the infrastructure's query log names a variable of the container. Leave it out here.";
+                problems.add("SETTING_INVALID", "queryLog.keyVariable", message);
+            }
+            Some(query_log(&old.query_log, document.clone(), "queryLog", problems)?)
+        }
         None => None,
     };
     let platform = match &change.platform {
@@ -143,7 +151,8 @@ impl PreparedApi {
     }
 }
 
-fn check_versions(versions: &[VersionShare], problems: &mut Problems) {
+/// Bounds on versions that share queries.
+pub(super) fn check_versions(versions: &[VersionShare], problems: &mut Problems) {
     if versions.len() > MOST_VERSIONS {
         problems.add("TOO_MANY", "versions", format!("At most {MOST_VERSIONS} versions share the queries."));
         return;

@@ -194,6 +194,9 @@ async fn update_once(
         // A source may take seconds: it is asked while nothing is locked.
         changed(&row, &change)?;
         let deployed = change.deployed_project_key.as_ref().unwrap_or(&row.deployed_project_key);
+        let mut problems = Problems::default();
+        api::check_versions(change.settings.api.versions.as_deref().unwrap_or_default(), &mut problems);
+        problems.check()?;
         let settings = Settings::read(&row.settings)?;
         let bundles = match &change.bundle_id {
             Some(bundle) => deployed_by(bundle, None, &change.settings.api),

@@ -71,6 +71,11 @@ pub(crate) fn query_log(
     if new.0.is_empty() {
         return Ok(Prepared::default());
     }
+    let variable = new.0.get("keyVariable").and_then(Value::as_str).unwrap_or_default();
+    if variable.to_ascii_uppercase().starts_with("SLIPWAY_") {
+        let message = "Variables that begin with SLIPWAY_ are Slipway's own. Name another one.";
+        problems.add("SETTING_INVALID", format!("{field}.keyVariable"), message);
+    }
     Ok(schema::take(&*schema::of(QUERY_LOG)?, old, new, field, problems))
 }
 

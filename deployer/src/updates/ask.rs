@@ -20,6 +20,7 @@ use super::{
     kind::UpdateType,
     list::get,
     purpose::{self, Purpose},
+    restore,
     view::Update,
 };
 use crate::{
@@ -352,14 +353,12 @@ async fn refuse_stuck(tx: &Tx, deployment: &str, field: &str) -> Result<()> {
 /// `RETRY_NOT_POSSIBLE` if the infrastructure has another node by now: its key must not go to the old one, nor over the old way.
 async fn renew(tx: &Tx, row: &deployment::Model, old: &RunSpec, login: &str) -> Result<RunSpec> {
     let mut body: DeploySpec = serde_json::from_value(old.body.clone())?;
-    let package =
-        BundleKey { project_key: body.package.project_key.clone(), bundle_id: body.package.bundle_id.clone() };
-    if bundles::lock(tx, &package, Hold::Keep).await?.is_none_or(|package| package.sha256 != body.package.sha256) {
-        return Err(Error::field(
-            "BUNDLE_UNKNOWN",
-            "id",
-            "The package of this update was deleted. Start a new update with another one.",
-        ));
+    for (bundle_id, sha256) in restore::packages(&body) {
+        let package = BundleKey { project_key: body.package.project_key.clone(), bundle_id };
+        if bundles::lock(tx, &package, Hold::Keep).await?.is_none_or(|package| package.sha256 != sha256) {
+            let message = "The package of this update was deleted. Start a new update with another one.";
+            return Err(Error::field("BUNDLE_UNKNOWN", "id", message));
+        }
     }
     let now = freeze::place(&**tx, &freeze::hold_infrastructure(tx, row).await?).await?;
     if infrastructures::other_nodes(&body.infrastructure, &now.spec) {

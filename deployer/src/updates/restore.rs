@@ -96,7 +96,7 @@ fn same(one: &DeploySpec, other: &DeploySpec) -> Result<bool> {
 }
 
 /// All that the update deployed, each with its content.
-fn packages(body: &DeploySpec) -> BTreeMap<String, String> {
+pub(super) fn packages(body: &DeploySpec) -> BTreeMap<String, String> {
     let versions = body.service.iter().flat_map(|service| &service.versions);
     let versions = versions.map(|version| (version.version.clone(), version.sha256.clone()));
     versions.chain([(body.package.bundle_id.clone(), body.package.sha256.clone())]).collect()

@@ -108,6 +108,27 @@ async fn a_service_on_a_node_is_the_older_deployments() {
 }
 
 #[tokio::test]
+async fn a_variable_of_the_container_is_the_infrastructures_to_name() {
+    let world = services().await;
+    let log =
+        |variable: &str| json!({"type": "EVENT_SERVER", "url": "https://events.example.com", "keyVariable": variable});
+    let of = "query { deployment(id: \"fraud-test\") { version } infrastructure(id: \"NODES\") { version } }";
+    let seen = world.admin(of, json!({})).await;
+    let deployment = json!({"id": "fraud-test", "expectedVersion": seen["deployment"]["version"], "settings": {"service": {"queryLog": log("DB_PASSWORD")}}});
+    let document = "mutation($input: UpdateDeploymentSettingsInput!) { updateDeploymentSettings(input: $input) { refusals { code field } } }";
+    let refused = world.admin(document, json!({"input": deployment})).await;
+    let refused = &refused["updateDeploymentSettings"]["refusals"];
+    assert_eq!(*refused, json!([{"code": "SETTING_INVALID", "field": "queryLog.keyVariable"}]));
+    let document = "mutation($input: UpdateInfrastructureInput!) { updateInfrastructure(input: $input) { refusals { code field } } }";
+    let place = |variable: &str| json!({"input": {"id": "NODES", "expectedVersion": seen["infrastructure"]["version"], "settings": {"queryLog": log(variable)}}});
+    let refused = world.admin(document, place("SLIPWAY_SERVICE_KEYS")).await;
+    let refused = &refused["updateInfrastructure"]["refusals"];
+    assert_eq!(*refused, json!([{"code": "SETTING_INVALID", "field": "queryLog.keyVariable"}]));
+    let taken = world.admin(document, place("EVENTS_KEY")).await;
+    assert_eq!(taken["updateInfrastructure"]["refusals"], json!([]));
+}
+
+#[tokio::test]
 async fn a_group_that_is_deleted_may_query_no_more() {
     let world = services().await;
     let groups = "{ deployment(id: \"fraud-test\") { service { queryGroups } } }";

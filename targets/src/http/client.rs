@@ -123,7 +123,7 @@ impl Http {
         if tls.authorities.is_none() && tls.identity.is_none() {
             // Nothing of its own: a client that is there keeps its connections, and reads no certificates again.
             let known = if tls.trust_all { &self.trusting } else { &self.strict };
-            return Ok(Self { strict: known.clone(), ..self.clone() });
+            return Ok(Self { strict: known.clone(), trusting: known.clone(), settings: Arc::clone(&self.settings) });
         }
         let mut builder = client(&self.settings, tls.trust_all);
         if let Some(authorities) = &tls.authorities {

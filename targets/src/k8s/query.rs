@@ -57,7 +57,10 @@ async fn asked(k8s: &K8s, look: Look<'_>, query: &ServiceQuery) -> Result<Servic
         let path: Vec<&str> = refs(&path).into_iter().chain(tail).collect();
         place.api.through(request(&path)).await?
     } else {
-        let Some(key) = caller::key(service, place.opener).await? else {
+        let wants_token = service.authorization.is_none()
+            && service.versions.iter().any(|version| version.auth_method.as_deref() == Some("OAUTH2"));
+        let key = if wants_token { None } else { caller::key(service, place.opener).await? };
+        let Some(key) = key else {
             let message = "The deployer can't query this service: callers need a token, or a key that lets in to each of its versions, and none is known. Set API keys on the deployment, or call the service yourself.";
             return Err(Failure::new(codes::QUERY_CREDENTIALS_MISSING, message).into());
         };

@@ -59,6 +59,11 @@ impl Images {
         Self { login, hears, contents: Mutex::new(contents) }
     }
 
+    /// Of all images: repository and tag, or digest.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.contents().manifests.keys().map(|(repository, name)| format!("{repository} {name}")).collect()
+    }
+
     /// All that it holds.
     pub(crate) fn contents(&self) -> MutexGuard<'_, Contents> {
         self.contents.lock().unwrap()
@@ -66,6 +71,10 @@ impl Images {
 }
 
 impl Answers for Images {
+    fn refused(&self, status: u16) -> Value {
+        json!({"errors": [{"code": "DENIED", "message": format!("told to answer {status}")}]})
+    }
+
     fn answer(&self, asked: &Asked) -> Told {
         let mut contents = self.contents.lock().unwrap();
         let path = asked.path.join("/");

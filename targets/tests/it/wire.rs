@@ -69,6 +69,9 @@ impl Told {
 
 /// What answers.
 pub(crate) trait Answers: Send + Sync + 'static {
+    /// How it words a refusal that it was told to give.
+    fn refused(&self, status: u16) -> Value;
+
     fn answer(&self, asked: &Asked) -> Told;
 }
 
@@ -92,7 +95,7 @@ impl From<Trouble> for Kind {
         match trouble {
             Trouble::Slow => Self::Slow,
             Trouble::TooMany => Self::Status(429, Some(WAIT.as_secs())),
-            Trouble::Unavailable => Self::Status(503, None),
+            Trouble::Unavailable => Self::Status(503, Some(WAIT.as_secs())),
             Trouble::Unauthorized => Self::Status(401, None),
             Trouble::Unprocessable => Self::Status(422, None),
             Trouble::Reset => Self::Reset,
@@ -203,8 +206,7 @@ impl Inner {
                 return;
             }
             Some(Kind::Status(status, wait)) => {
-                let body = json!({"code": "390000", "message": "a fault\u{1b}[31m of the stand-in"});
-                let mut told = Told::new(status, body);
+                let mut told = Told::new(status, self.answers.refused(status));
                 told.headers.extend(wait.map(|wait| ("Retry-After".to_owned(), wait.to_string())));
                 told
             }

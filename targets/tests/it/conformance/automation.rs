@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use engine::failure::StepResult;
-use sandbox::{BundleSpec, Call, Fault};
+use sandbox::{BundleSpec, Call};
 use serde_json::{Value, json};
 
-use super::{Armed, Bench, Scene, Seen, Trouble};
+use super::{Armed, Bench, Scene, Seen, Trouble, any};
 use crate::support::{Step, World, remap, world};
 
 pub(super) struct Automation(World);
@@ -15,10 +15,6 @@ pub(super) struct Automation(World);
 pub(super) fn took_effect(call: &Call) -> bool {
     let kept = ["RESET", "STATUS"];
     call.status.is_none_or(|status| status < 400) && call.fault.as_deref().is_none_or(|fault| !kept.contains(&fault))
-}
-
-pub(super) fn any(after: usize, kind: sandbox::FaultKind) -> Fault {
-    Fault { method: None, path: "**".to_owned(), nth: u32::try_from(after).unwrap() + 1, count: Some(1), kind }
 }
 
 impl Bench for Automation {
@@ -73,7 +69,9 @@ impl Bench for Automation {
     }
 
     /// The node does not show what it has preloaded: so that is done again, and twice is as once.
-    fn forgive(&self, _: Step, _: Trouble, call: &Seen, _: &mut Value, effects: &mut Vec<String>) {
-        effects.retain(|effect| *effect != call.what || !effect.ends_with("/actions/preload"));
+    fn forgive(&self, _: Step, trouble: Trouble, call: &Seen, _: &mut Value, effects: &mut Vec<String>) {
+        if matches!(trouble, Trouble::AnswerLost | Trouble::Crash) && call.what.ends_with("/actions/preload") {
+            effects.retain(|effect| *effect != call.what);
+        }
     }
 }

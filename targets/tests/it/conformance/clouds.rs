@@ -6,7 +6,7 @@ use engine::failure::StepResult;
 use sandbox::clouds::{Azure, CloudCall, Google, RunningCloud, StandIn};
 use serde_json::{Value, json};
 
-use super::{Armed, Bench, Scene, Seen, Trouble, automation::any};
+use super::{Armed, Bench, Scene, Seen, Trouble, any};
 use crate::{azure_ml, cloud::CloudWorld, support::Step, vertex_ai};
 
 pub(super) type AzureMl = Cloud<Azure>;
@@ -44,13 +44,13 @@ impl<S: Start> Bench for Cloud<S> {
         let (cloud, mut world) = S::start().await;
         if scene == Scene::Second {
             world.update().await.unwrap();
-            world.next_run(&[("v1", 0.3), ("v2", 0.7)]);
+            world.next_run(&[("v2", 0.3), ("v3", 0.7)]);
         }
         Self { from: cloud.calls().len(), cloud, world }
     }
 
     fn next_run(&mut self) {
-        self.world.next_run(&[("v1", 0.3), ("v2", 0.7)]);
+        self.world.next_run(&[("v2", 0.3), ("v3", 0.7)]);
     }
 
     async fn attempt(&self, step: Step) -> StepResult {
@@ -79,8 +79,10 @@ impl<S: Start> Bench for Cloud<S> {
     }
 
     fn effects(&self) -> Vec<String> {
-        let counts = self.cloud.effects()["counts"].clone();
-        counts.as_object().unwrap().iter().map(|(what, count)| format!("{what} {count}")).collect()
+        let effects = self.cloud.effects();
+        let images = ("images".to_owned(), effects["registry"]["put"].clone());
+        let counts = effects["counts"].as_object().cloned().unwrap().into_iter().chain([images]);
+        counts.map(|(what, count)| format!("{what} {count}")).collect()
     }
 
     fn gets_over(&self, step: Step, trouble: Trouble, call: &Seen) -> bool {

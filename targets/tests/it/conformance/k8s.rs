@@ -127,7 +127,7 @@ impl Bench for Cluster {
     }
 
     fn left(&self) -> Value {
-        let told = json!(self.cluster.effects()).to_string();
+        let told = json!({"objects": self.cluster.effects(), "images": self.images.names()}).to_string();
         serde_json::from_str(&told.replace(self.cluster.host(), "CLUSTER")).unwrap()
     }
 
@@ -136,12 +136,12 @@ impl Bench for Cluster {
         self.cluster.changes()
     }
 
-    fn own_codes(&self) -> &'static [&'static str] {
-        &["K8S_OBJECT_REFUSED"]
+    fn own_codes(&self, trouble: Trouble) -> &'static [&'static str] {
+        if trouble == Trouble::Unprocessable { &["K8S_OBJECT_REFUSED"] } else { &[] }
     }
 
     /// Sending to a registry goes on where it was cut.
-    fn gets_over(&self, _: Step, _: Trouble, call: &Seen) -> bool {
-        call.door == 1
+    fn gets_over(&self, _: Step, trouble: Trouble, call: &Seen) -> bool {
+        call.door == 1 && trouble != Trouble::Unprocessable
     }
 }

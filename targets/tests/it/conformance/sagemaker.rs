@@ -6,7 +6,7 @@ use engine::failure::StepResult;
 use sandbox::Call;
 use serde_json::{Value, json};
 
-use super::{Armed, Bench, Scene, Seen, Trouble, automation::any};
+use super::{Armed, Bench, Scene, Seen, Trouble, any};
 use crate::{sagemaker::world::World, support::Step};
 
 pub(super) struct Account {
@@ -77,7 +77,7 @@ impl Bench for Account {
     }
 
     /// Sending to a registry goes on where it was cut, and a login that is not taken is asked for anew.
-    fn gets_over(&self, _: Step, _: Trouble, call: &Seen) -> bool {
-        call.what.contains(" /registry/")
+    fn gets_over(&self, _: Step, trouble: Trouble, call: &Seen) -> bool {
+        call.what.contains(" /registry/") && trouble != Trouble::Unprocessable
     }
 }

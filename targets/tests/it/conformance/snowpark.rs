@@ -138,13 +138,18 @@ impl<P: Pace> Bench for Account<P> {
         text.split('\u{1}').map(str::to_owned).collect()
     }
 
-    fn own_codes(&self) -> &'static [&'static str] {
-        &["SNOWFLAKE_SQL_FAILED"]
+    fn own_codes(&self, trouble: Trouble) -> &'static [&'static str] {
+        if trouble == Trouble::Unprocessable { &["SNOWFLAKE_SQL_FAILED"] } else { &[] }
     }
 
     /// Sending to a registry goes on where it was cut. By its end being refused a statement has failed; the stand-in has done it all the same, so it is found to be done.
     fn gets_over(&self, _: Step, trouble: Trouble, call: &Seen) -> bool {
-        call.door == 1 || (trouble == Trouble::Unprocessable && call.what.starts_with("GET /api/v2/statements/"))
+        let of_end = call.door == 0 && call.what.starts_with("GET /api/v2/statements/");
+        if trouble == Trouble::Unprocessable {
+            of_end && P::PACE == account::Pace::AnswersLater
+        } else {
+            call.door == 1
+        }
     }
 
     /// Or it is done once more.

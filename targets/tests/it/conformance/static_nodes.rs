@@ -7,10 +7,7 @@ use sandbox::Call;
 use serde_json::{Value, json};
 use targets::spec::{Authorization, SecretRef};
 
-use super::{
-    Armed, Bench, Scene, Seen, Trouble,
-    automation::{any, took_effect},
-};
+use super::{Armed, Bench, Scene, Seen, Trouble, any, automation::took_effect};
 use crate::{
     api_static::world::{World, world},
     support::Step,
@@ -72,8 +69,14 @@ impl Bench for StaticNodes {
         effects.map(|call| format!("{} {}", call.method, call.path)).collect()
     }
 
-    fn own_codes(&self) -> &'static [&'static str] {
-        &["API_NODE_NOT_ALIVE", "SERVICE_AUTH_DIFFERS", "SERVICE_NOT_ANSWERING"]
+    /// Of what a caller is answered, and of a node that says it is not alive.
+    fn own_codes(&self, trouble: Trouble) -> &'static [&'static str] {
+        match trouble {
+            Trouble::TooMany => &["SERVICE_NOT_ANSWERING"],
+            Trouble::Unavailable => &["API_NODE_NOT_ALIVE", "SERVICE_NOT_ANSWERING"],
+            Trouble::Unauthorized | Trouble::Unprocessable => &["SERVICE_AUTH_DIFFERS"],
+            _ => &[],
+        }
     }
 
     /// What a query is answered is what there is to see; what can't be seen is warned of.

@@ -122,6 +122,10 @@ fn status(code: u16, reason: &str, message: impl Into<String>) -> Answer {
 }
 
 impl Answers for Mutex<State> {
+    fn refused(&self, code: u16) -> Value {
+        status(code, "Fault", "as it was asked for").1
+    }
+
     fn answer(&self, asked: &Asked) -> Told {
         let headers = asked.headers.iter().cloned().collect::<BTreeMap<_, _>>();
         // It is its own registry, too.

@@ -182,6 +182,10 @@ pub(crate) fn kept(name: &str) -> Result<String, Told> {
 }
 
 impl Answers for Account {
+    fn refused(&self, _: u16) -> Value {
+        json!({"code": "390000", "message": "a fault\u{1b}[31m of the stand-in"})
+    }
+
     fn answer(&self, asked: &Asked) -> Told {
         if let Err(why) = login::check(asked) {
             return refusal(401, "390144", why);
