@@ -20,7 +20,7 @@ use super::{
     kind::UpdateType,
     list::get,
     purpose::{self, Purpose},
-    restore,
+    restore::packages,
     view::Update,
 };
 use crate::{
@@ -353,7 +353,7 @@ async fn refuse_stuck(tx: &Tx, deployment: &str, field: &str) -> Result<()> {
 /// `RETRY_NOT_POSSIBLE` if the infrastructure has another node by now: its key must not go to the old one, nor over the old way.
 async fn renew(tx: &Tx, row: &deployment::Model, old: &RunSpec, login: &str) -> Result<RunSpec> {
     let mut body: DeploySpec = serde_json::from_value(old.body.clone())?;
-    for (bundle_id, sha256) in restore::packages(&body) {
+    for (bundle_id, sha256) in packages(&body) {
         let package = BundleKey { project_key: body.package.project_key.clone(), bundle_id };
         if bundles::lock(tx, &package, Hold::Keep).await?.is_none_or(|package| package.sha256 != sha256) {
             let message = "The package of this update was deleted. Start a new update with another one.";
