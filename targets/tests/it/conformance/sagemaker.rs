@@ -77,7 +77,7 @@ impl Bench for Account {
     }
 
     /// Sending to a registry goes on where it was cut, and a login that is not taken is asked for anew.
-    fn gets_over(&self, _: Step, trouble: Trouble, call: &Seen) -> bool {
+    fn gets_over(&self, _: Step, trouble: Trouble, call: &Seen, _: &[String]) -> bool {
         call.what.contains(" /registry/") && trouble != Trouble::Unprocessable
     }
 }

@@ -143,7 +143,7 @@ impl<P: Pace> Bench for Account<P> {
     }
 
     /// Sending to a registry goes on where it was cut. By its end being refused a statement has failed; the stand-in has done it all the same, so it is found to be done.
-    fn gets_over(&self, _: Step, trouble: Trouble, call: &Seen) -> bool {
+    fn gets_over(&self, _: Step, trouble: Trouble, call: &Seen, _: &[String]) -> bool {
         let of_end = call.door == 0 && call.what.starts_with("GET /api/v2/statements/");
         if trouble == Trouble::Unprocessable {
             of_end && P::PACE == account::Pace::AnswersLater
@@ -154,7 +154,7 @@ impl<P: Pace> Bench for Account<P> {
 
     /// Or it is done once more.
     fn forgive(&self, step: Step, trouble: Trouble, call: &Seen, _: &mut Value, effects: &mut Vec<String>) {
-        if call.door == 0 && self.gets_over(step, trouble, call) {
+        if call.door == 0 && self.gets_over(step, trouble, call, &[]) {
             effects.clear();
         }
     }

@@ -80,7 +80,7 @@ impl Bench for StaticNodes {
     }
 
     /// What a query is answered is what there is to see; what can't be seen is warned of.
-    fn gets_over(&self, _: Step, _: Trouble, call: &Seen) -> bool {
+    fn gets_over(&self, _: Step, _: Trouble, call: &Seen, _: &[String]) -> bool {
         call.what.contains(" /public/")
     }
 }
