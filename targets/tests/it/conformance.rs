@@ -14,10 +14,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use engine::failure::{Failure, StepError, StepOutcome, StepResult};
-use sandbox::{Fault, FaultHandle, FaultKind, When};
+use sandbox::{Call, Fault, FaultHandle, FaultKind, When};
 use serde_json::Value;
 
-use crate::support::Step;
+use crate::{
+    support::Step,
+    wire::{Asked, Server},
+};
 
 /// What goes wrong with one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +97,36 @@ pub(crate) struct Seen {
     pub(crate) what: String,
     /// Whether it may have an effect.
     pub(crate) changes: bool,
+}
+
+/// What a practice node saw.
+fn seen(calls: Vec<Call>, changes: impl Fn(&Call) -> bool) -> Vec<Seen> {
+    let seen = |call: Call| Seen { door: 0, what: format!("{} {}", call.method, call.path), changes: changes(&call) };
+    calls.into_iter().map(seen).collect()
+}
+
+/// What the servers of a stand-in saw. Registries, the second, only get what lies there by its digest.
+fn seen_by(doors: [&Server; 2], changes: impl Fn(&Asked) -> bool) -> Vec<Seen> {
+    let mut all = Vec::new();
+    for (door, server) in doors.into_iter().enumerate() {
+        let seen = |asked: Asked| {
+            let what = format!("{} {}", asked.method, asked.target);
+            Seen { door, what, changes: door == 0 && changes(&asked) }
+        };
+        all.extend(server.asked().into_iter().map(seen));
+    }
+    all
+}
+
+/// What took effect of the calls of a practice node that may have one.
+fn took_effect(calls: Vec<Call>, changes: impl Fn(&Call) -> bool) -> Vec<String> {
+    let kept = ["RESET", "STATUS"];
+    let reached = |call: &Call| {
+        call.status.is_none_or(|status| status < 400)
+            && call.fault.as_deref().is_none_or(|fault| !kept.contains(&fault))
+    };
+    let effects = calls.iter().filter(|call| changes(call) && reached(call));
+    effects.map(|call| format!("{} {}", call.method, call.path)).collect()
 }
 
 /// A trouble that waits for its call.

@@ -6,15 +6,14 @@ use engine::failure::StepResult;
 use sandbox::{BundleSpec, Call};
 use serde_json::{Value, json};
 
-use super::{Armed, Bench, Scene, Seen, Trouble, any};
+use super::{Armed, Bench, Scene, Seen, Trouble, any, seen, took_effect};
 use crate::support::{Step, World, remap, world};
 
 pub(super) struct Automation(World);
 
-/// A call of a practice node, whose faults without an effect have these names.
-pub(super) fn took_effect(call: &Call) -> bool {
-    let kept = ["RESET", "STATUS"];
-    call.status.is_none_or(|status| status < 400) && call.fault.as_deref().is_none_or(|fault| !kept.contains(&fault))
+/// Whether a call may have an effect.
+fn changes(call: &Call) -> bool {
+    call.method != "GET"
 }
 
 impl Bench for Automation {
@@ -46,12 +45,7 @@ impl Bench for Automation {
     }
 
     fn calls(&self) -> Vec<Seen> {
-        let seen = |call: Call| Seen {
-            door: 0,
-            what: format!("{} {}", call.method, call.path),
-            changes: call.method != "GET",
-        };
-        self.0.node.calls().into_iter().map(seen).collect()
+        seen(self.0.node.calls(), changes)
     }
 
     fn arm(&self, _: usize, after: usize, trouble: Trouble) -> Box<dyn Armed + '_> {
@@ -63,9 +57,7 @@ impl Bench for Automation {
     }
 
     fn effects(&self) -> Vec<String> {
-        let calls = self.0.node.calls().into_iter();
-        let effects = calls.filter(|call| call.method != "GET" && took_effect(call));
-        effects.map(|call| format!("{} {}", call.method, call.path)).collect()
+        took_effect(self.0.node.calls(), changes)
     }
 
     /// The node does not show what it has preloaded: so that is done again, and twice is as once.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use engine::failure::StepResult;
 use serde_json::{Value, json};
 
-use super::{Armed, Back, Bench, Scene, Seen, Trouble};
+use super::{Armed, Back, Bench, Scene, Seen, Trouble, seen_by};
 use crate::{
     images::{Images, digest},
     k8s::{
@@ -109,15 +109,7 @@ impl Bench for Cluster {
     fn calls(&self) -> Vec<Seen> {
         let changes =
             |asked: &Asked| ["PATCH", "DELETE"].contains(&asked.method.as_str()) && asked.parameter("dryRun").is_none();
-        let of = |(door, server): (usize, &&Server)| {
-            let seen = move |asked: Asked| Seen {
-                door,
-                changes: door == 0 && changes(&asked),
-                what: format!("{} {}", asked.method, asked.target),
-            };
-            server.asked().into_iter().map(seen)
-        };
-        self.doors().iter().enumerate().flat_map(of).collect()
+        seen_by(self.doors(), changes)
     }
 
     fn arm(&self, door: usize, after: usize, trouble: Trouble) -> Box<dyn Armed + '_> {

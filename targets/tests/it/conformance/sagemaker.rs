@@ -6,7 +6,7 @@ use engine::failure::StepResult;
 use sandbox::Call;
 use serde_json::{Value, json};
 
-use super::{Armed, Bench, Scene, Seen, Trouble, any};
+use super::{Armed, Bench, Scene, Seen, Trouble, any, seen};
 use crate::{sagemaker::world::World, support::Step};
 
 pub(super) struct Account {
@@ -46,9 +46,7 @@ impl Bench for Account {
                 .iter()
                 .any(|begin| operation.starts_with(begin))
         };
-        let seen =
-            |call: Call| Seen { door: 0, changes: changes(&call), what: format!("{} {}", call.method, call.path) };
-        self.world.cloud.calls().into_iter().map(seen).collect()
+        seen(self.world.cloud.calls(), changes)
     }
 
     fn arm(&self, _: usize, after: usize, trouble: Trouble) -> Box<dyn Armed + '_> {

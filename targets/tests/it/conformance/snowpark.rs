@@ -9,7 +9,7 @@ use std::{
 use engine::failure::StepResult;
 use serde_json::{Value, json};
 
-use super::{Armed, Back, Bench, Scene, Seen, Trouble};
+use super::{Armed, Back, Bench, Scene, Seen, Trouble, seen_by};
 use crate::{
     snowflake::{
         account,
@@ -116,11 +116,7 @@ impl<P: Pace> Bench for Account<P> {
     }
 
     fn calls(&self) -> Vec<Seen> {
-        let of = |(door, server): (usize, &&Server)| {
-            let seen = move |asked: Asked| Seen { door, changes: door == 0 && may_change(&asked), what: asked.place() };
-            server.asked().into_iter().map(seen)
-        };
-        self.doors().iter().enumerate().flat_map(of).collect()
+        seen_by(self.doors(), may_change)
     }
 
     fn arm(&self, door: usize, after: usize, trouble: Trouble) -> Box<dyn Armed + '_> {

@@ -7,7 +7,7 @@ use sandbox::Call;
 use serde_json::{Value, json};
 use targets::spec::{Authorization, SecretRef};
 
-use super::{Armed, Bench, Scene, Seen, Trouble, any, automation::took_effect};
+use super::{Armed, Bench, Scene, Seen, Trouble, any, seen, took_effect};
 use crate::{
     api_static::world::{World, world},
     support::Step,
@@ -15,9 +15,9 @@ use crate::{
 
 pub(super) struct StaticNodes(World);
 
-/// What callers of the service say; the node is asked so, too, for what it answers them.
-fn is_query(call: &Call) -> bool {
-    call.path.starts_with("/public/")
+/// Whether a call may have an effect. What callers of the service say has none; the node is asked so, too, for what it answers them.
+fn changes(call: &Call) -> bool {
+    call.method != "GET" && !call.path.starts_with("/public/")
 }
 
 impl Bench for StaticNodes {
@@ -47,12 +47,7 @@ impl Bench for StaticNodes {
     }
 
     fn calls(&self) -> Vec<Seen> {
-        let seen = |call: Call| Seen {
-            door: 0,
-            what: format!("{} {}", call.method, call.path),
-            changes: call.method != "GET" && !is_query(&call),
-        };
-        self.0.node.calls().into_iter().map(seen).collect()
+        seen(self.0.node.calls(), changes)
     }
 
     fn arm(&self, _: usize, after: usize, trouble: Trouble) -> Box<dyn Armed + '_> {
@@ -64,9 +59,7 @@ impl Bench for StaticNodes {
     }
 
     fn effects(&self) -> Vec<String> {
-        let calls = self.0.node.calls().into_iter();
-        let effects = calls.filter(|call| call.method != "GET" && !is_query(call) && took_effect(call));
-        effects.map(|call| format!("{} {}", call.method, call.path)).collect()
+        took_effect(self.0.node.calls(), changes)
     }
 
     /// Of what a caller is answered, and of a node that says it is not alive.
