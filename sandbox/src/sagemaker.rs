@@ -87,6 +87,12 @@ impl SageMaker {
         self.core.state().snapshot()
     }
 
+    /// What puts everything there is back to where it is now.
+    pub fn bookmark(&self) -> impl Fn(&Self) + use<> {
+        let state = self.core.state().clone();
+        move |cloud| cloud.core.state().clone_from(&state)
+    }
+
     /// The calls that changed something, in order: operation and name.
     pub fn changes(&self) -> Vec<(String, String)> {
         self.core.state().changes.clone()

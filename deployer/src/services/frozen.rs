@@ -31,15 +31,13 @@ pub(crate) async fn service<C: ConnectionTrait>(
         let (version, contents) = found.ok_or_else(|| unknown(&share.version))?;
         all.push(version_spec(version, contents, share.probability));
     }
-    // An empty document leaves what the infrastructure says; one of type NONE logs none.
-    let query_log = if api.query_log.is_empty() { &place.query_log } else { &api.query_log };
     Ok(ServiceSpec {
         published_service_id: halves::shown(&row.project_key).to_owned(),
         service_id: row.deployed_project_key.clone(),
         endpoint: api.endpoint.clone().or_else(|| only_endpoint(&all).map(str::to_owned)),
         versions: all,
         authorization: authorization(&api.authorization)?,
-        auditing: auditing(query_log, &row.id)?,
+        auditing: logged(api, place, &row.id)?,
         settings: api.platform.clone(),
     })
 }
@@ -74,6 +72,15 @@ fn authorization(document: &Map<String, Value>) -> Result<Option<Authorization>>
         return Ok(None);
     }
     Ok(Some(serde_json::from_value(Value::Object(document.clone()))?))
+}
+
+/// Where the queries of a deployment are logged: an empty document of its own leaves what its infrastructure says, one of type NONE logs none.
+pub(crate) fn logged(
+    api: &ApiSettings,
+    place: &infrastructures::Settings,
+    deployment: &str,
+) -> Result<Option<Auditing>> {
+    auditing(if api.query_log.is_empty() { &place.query_log } else { &api.query_log }, deployment)
 }
 
 /// Where queries are logged. The routing key of a deployment is its id, unless one is set.

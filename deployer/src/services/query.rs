@@ -223,8 +223,7 @@ async fn now(deployer: &Deployer, row: &deployment::Model, api: &ApiSettings, li
     // Who may call is as it was deployed. A log's key that was replaced since may be gone: the same log is reached with the key of now.
     if let Some(service) = spec.service.as_mut() {
         let settings = infrastructures::Settings::read(&place.settings)?;
-        let log = if api.query_log.is_empty() { &settings.query_log } else { &api.query_log };
-        let fresh = frozen::auditing(log, &row.id)?;
+        let fresh = frozen::logged(api, &settings, &row.id)?;
         let where_to = |auditing: &Option<Auditing>| auditing.as_ref().map(Auditing::node_settings);
         if where_to(&service.auditing) == where_to(&fresh) {
             service.auditing = fresh;

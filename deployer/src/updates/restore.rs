@@ -122,6 +122,8 @@ async fn agree_on_service(
     let inherited = frozen::auditing(&place.query_log, &row.id)?;
     let query_log = match &service.auditing {
         same if *same == inherited => Map::new(),
+        // Only the infrastructure names a variable of the container, and it names another one now, or none.
+        Some(auditing) if auditing.key_variable().is_some() => now.query_log.clone(),
         Some(auditing) => document(auditing)?,
         None => document(&json!({"type": "NONE"}))?,
     };

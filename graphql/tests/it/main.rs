@@ -9,6 +9,7 @@ mod hiding;
 mod nested;
 mod people;
 mod policies;
+mod schema;
 mod services;
 mod walk;
 mod world;

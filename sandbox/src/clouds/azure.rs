@@ -76,6 +76,10 @@ impl Azure {
         self.workspace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn images(&self) -> MutexGuard<'_, Images> {
+        self.images.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The next deployment that is made fails with this code and sentence, after its container said `log`.
     pub fn fail_next(&self, code: &str, message: &str, log: &str) {
         self.lock().fail_next(code, message, log);
@@ -132,7 +136,7 @@ impl StandIn for Azure {
             ["oauth2", "exchange" | "token"] => registry::answer(self, asked),
             ["v2", ..] => match registry::gate(asked, base) {
                 Some(closed) => closed,
-                None => self.images.lock().unwrap_or_else(PoisonError::into_inner).answer(asked),
+                None => self.images().answer(asked),
             },
             ["score", endpoint] if asked.method == "POST" => self.lock().score(endpoint, asked),
             _ if asked.bearer() != Some(TOKEN) => {
@@ -145,7 +149,15 @@ impl StandIn for Azure {
 
     fn effects(&self) -> Value {
         let mut effects = self.lock().effects();
-        effects["registry"] = self.images.lock().unwrap_or_else(PoisonError::into_inner).effects();
+        effects["registry"] = self.images().effects();
         effects
+    }
+
+    fn bookmark(&self) -> Box<dyn Fn(&Self)> {
+        let (workspace, images) = (self.lock().clone(), self.images().clone());
+        Box::new(move |stand| {
+            *stand.lock() = workspace.clone();
+            *stand.images() = images.clone();
+        })
     }
 }

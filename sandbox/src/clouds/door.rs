@@ -29,6 +29,9 @@ pub trait StandIn: Send + Sync + 'static {
 
     /// What there is, for comparing: state and counted effects.
     fn effects(&self) -> Value;
+
+    /// What puts everything there is back to where it is now.
+    fn bookmark(&self) -> Box<dyn Fn(&Self)>;
 }
 
 /// A call.

@@ -71,6 +71,10 @@ impl Google {
         self.vertex.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn images(&self) -> MutexGuard<'_, Images> {
+        self.images.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The next model that is deployed fails with this gRPC code and sentence.
     pub fn fail_next(&self, code: u32, message: &str) {
         self.lock().fail_next(code, message);
@@ -94,7 +98,7 @@ impl Google {
             let told = json!({"errors": [{"code": "UNAUTHORIZED"}]});
             return Reply::json(401, told).with("www-authenticate", "Basic realm=\"registry\"");
         }
-        self.images.lock().unwrap_or_else(PoisonError::into_inner).answer(asked)
+        self.images().answer(asked)
     }
 
     fn rights(&self, asked: &Asked) -> Reply {
@@ -139,7 +143,15 @@ impl StandIn for Google {
 
     fn effects(&self) -> Value {
         let mut effects = self.lock().effects();
-        effects["registry"] = self.images.lock().unwrap_or_else(PoisonError::into_inner).effects();
+        effects["registry"] = self.images().effects();
         effects
+    }
+
+    fn bookmark(&self) -> Box<dyn Fn(&Self)> {
+        let (vertex, images) = (self.lock().clone(), self.images().clone());
+        Box::new(move |stand| {
+            *stand.lock() = vertex.clone();
+            *stand.images() = images.clone();
+        })
     }
 }

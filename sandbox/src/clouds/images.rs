@@ -11,7 +11,7 @@ pub const BASE: &str = "base/api-node";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// A registry's contents.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Images {
     blobs: BTreeMap<String, Bytes>,
     /// By repository and tag, or digest.

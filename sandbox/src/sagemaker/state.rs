@@ -10,12 +10,14 @@ use std::collections::BTreeMap;
 pub(super) type Tags = BTreeMap<String, String>;
 
 /// What becomes of the next change of an endpoint.
+#[derive(Clone)]
 pub(super) enum Coming {
     Failure(String),
     Mixed(String),
 }
 
 /// All of it.
+#[derive(Clone)]
 pub(crate) struct State {
     region: String,
     pub(super) registry: String,

@@ -13,13 +13,13 @@ use crate::{
     image::{
         Platform,
         build::{Build, Image},
-        contract::{Authentication, EndpointType, ServedDeployment, ServedEndpoint},
+        contract::{Authentication, ServedDeployment, ServedEndpoint},
         front::{self, Front},
         layer::{Content, LayerPlan},
         reference::Reference,
         registry::{self, Access},
     },
-    service_package,
+    managed, service_package,
     spec::ServiceVersionSpec,
 };
 
@@ -114,19 +114,7 @@ pub(super) fn endpoint(place: &Place<'_>, version: &ServiceVersionSpec) -> Resul
         let message = "SageMaker serves one endpoint of a service. Choose one in the deployment's settings.";
         return Err(Failure::new(codes::ENDPOINT_MISSING, message));
     };
-    let Some(found) = version.endpoints.iter().find(|endpoint| endpoint.id == *chosen) else {
-        let message = format!("The endpoint {chosen} is not in version {}.", version.version);
-        return Err(Failure::new(codes::ENDPOINT_MISSING, message));
-    };
-    let kind = found.kind.as_deref().and_then(|kind| serde_json::from_value::<EndpointType>(json!(kind)).ok());
-    let Some(kind) = kind else {
-        let message = format!(
-            "Version {} does not say of which type its endpoint {chosen} is, or of none that can be served behind SageMaker.",
-            version.version
-        );
-        return Err(Failure::new(codes::ENDPOINT_MISSING, message));
-    };
-    Ok(ServedEndpoint { id: chosen.clone(), kind, arguments: Vec::new() })
+    managed::image::endpoint(chosen, version)
 }
 
 fn no_folder(error: &std::io::Error) -> Failure {

@@ -104,6 +104,17 @@ impl CloudRun {
         }
     }
 
+    /// One that is where this one is.
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            id: self.id,
+            notes: Mutex::new(self.notes.lock().unwrap().clone()),
+            log: Mutex::new(self.log.lock().unwrap().clone()),
+            secrets: self.secrets.clone(),
+            now: self.now.load(Ordering::SeqCst).into(),
+        }
+    }
+
     /// Time passes, as a step asked.
     pub(crate) fn advance(&self, by: Duration) {
         assert!(!by.is_zero());
@@ -123,6 +134,7 @@ pub(crate) struct Setup {
 /// A deployment to a cloud.
 pub(crate) struct CloudWorld {
     pub(crate) targets: Targets,
+    host: HostSettings,
     kind: TargetType,
     pub(crate) known: Known,
     pub(crate) run: CloudRun,
@@ -160,18 +172,22 @@ fn host(host: HostSettings, folder: &Path) -> HostSettings {
     HostSettings { scratch: folder.to_owned(), front, ..host }
 }
 
+fn targets_on(host: &HostSettings) -> Targets {
+    let http = HttpSettings {
+        connect_timeout: Duration::from_secs(5),
+        call_timeout: CALL,
+        answer_limit: 1024 * 1024,
+        ..HttpSettings::default()
+    };
+    Targets::on_host(http, host.clone()).unwrap()
+}
+
 impl CloudWorld {
     pub(crate) async fn new(setup: Setup) -> Self {
         // One store for all worlds of the process: none changes it.
         static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
         let folder = FOLDER.path();
         let packages = PackageStore::open(folder.join("store").to_str().unwrap(), &folder.join("staging")).unwrap();
-        let http = HttpSettings {
-            connect_timeout: Duration::from_secs(5),
-            call_timeout: CALL,
-            answer_limit: 1024 * 1024,
-            ..HttpSettings::default()
-        };
         let staged = packages
             .stage(futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(PACKAGE))]), u64::MAX)
             .await
@@ -217,8 +233,10 @@ impl CloudWorld {
             acting_user: "deployer".into(),
             service: Some(serde_json::from_value(service).unwrap()),
         };
+        let host = host(setup.host, folder);
         Self {
-            targets: Targets::on_host(http, host(setup.host, folder)).unwrap(),
+            targets: targets_on(&host),
+            host,
             kind: setup.kind,
             run: CloudRun::new(1, &setup.secrets),
             known: Known(setup.secrets),
@@ -227,6 +245,11 @@ impl CloudWorld {
             packages,
             ledger: Ledger::default(),
         }
+    }
+
+    /// As in a worker that has just been started.
+    pub(crate) fn sign_out(&mut self) {
+        self.targets = targets_on(&self.host);
     }
 
     pub(crate) fn target(&self) -> std::sync::Arc<dyn Target> {

@@ -54,8 +54,8 @@ const TROUBLES: [Trouble; 8] = [
     Trouble::Crash,
 ];
 
-/// What `Retry-After` asks for.
-pub(crate) const WAIT: Duration = Duration::from_secs(7);
+/// What `Retry-After` asks for. Sending to a registry really waits as long.
+pub(crate) const WAIT: Duration = Duration::from_secs(1);
 
 impl Trouble {
     /// What the practice nodes call it; `named` is how their platform names what they refuse with a status.
@@ -168,7 +168,7 @@ pub(crate) trait Bench: Sized {
     async fn new(scene: Scene) -> Self;
 
     /// What brings the platform and the run back to where they are now, if they can be: then what comes before a step is lived once, and not for each trouble.
-    fn bookmark(&self) -> Option<Back<Self>> {
+    fn bookmark(&mut self) -> Option<Back<Self>> {
         None
     }
 

@@ -43,6 +43,12 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// One that is where this one is.
+    pub(crate) fn again(&self) -> Self {
+        let notes = self.notes.lock().unwrap().clone();
+        Self { notes: Mutex::new(notes), now: self.now.load(Ordering::SeqCst).into() }
+    }
+
     pub(crate) fn advance(&self, by: Duration) {
         self.now.fetch_add(by.as_micros() as i64, Ordering::SeqCst);
     }

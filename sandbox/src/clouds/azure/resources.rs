@@ -9,6 +9,7 @@ const VERSION: &str = "2023-04-01";
 const PERMISSIONS_VERSION: &str = "2022-04-01";
 
 /// What becomes of a resource when its operation ends.
+#[derive(Clone)]
 enum End {
     Ready,
     Gone,
@@ -16,6 +17,7 @@ enum End {
 }
 
 /// Something that goes on.
+#[derive(Clone)]
 struct Operation {
     /// The resource.
     path: String,
@@ -24,6 +26,7 @@ struct Operation {
 }
 
 /// A workspace.
+#[derive(Clone)]
 pub(in crate::clouds) struct Workspace {
     looks: u32,
     /// By path from the workspace on.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// What is done when an operation ends.
+#[derive(Clone)]
 enum End {
     Put(Value),
     Gone,
@@ -14,6 +15,7 @@ enum End {
     Failed(Value),
 }
 
+#[derive(Clone)]
 struct Operation {
     /// The resource, from the region on.
     path: String,
@@ -23,6 +25,7 @@ struct Operation {
 }
 
 /// A region.
+#[derive(Clone)]
 pub(in crate::clouds) struct Vertex {
     looks: u32,
     resources: BTreeMap<String, Value>,

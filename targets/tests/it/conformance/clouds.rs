@@ -6,7 +6,7 @@ use engine::failure::StepResult;
 use sandbox::clouds::{Azure, CloudCall, Google, RunningCloud, StandIn};
 use serde_json::{Value, json};
 
-use super::{Armed, Bench, Scene, Seen, Trouble, any};
+use super::{Armed, Back, Bench, Scene, Seen, Trouble, any};
 use crate::{azure_ml, cloud::CloudWorld, support::Step, vertex_ai};
 
 pub(super) type AzureMl = Cloud<Azure>;
@@ -47,6 +47,17 @@ impl<S: Start> Bench for Cloud<S> {
             world.next_run(&[("v2", 0.3), ("v3", 0.7)]);
         }
         Self { from: cloud.calls().len(), cloud, world }
+    }
+
+    fn bookmark(&mut self) -> Option<Back<Self>> {
+        let (back, run) = (self.cloud.bookmark(), self.world.run.again());
+        // Who is signed in makes fewer calls.
+        self.world.sign_out();
+        Some(Box::new(move |bench| {
+            back(&bench.cloud);
+            bench.world.sign_out();
+            bench.world.run = run.again();
+        }))
     }
 
     fn next_run(&mut self) {

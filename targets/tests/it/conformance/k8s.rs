@@ -82,7 +82,7 @@ impl Bench for Cluster {
         bench
     }
 
-    fn bookmark(&self) -> Option<Back<Self>> {
+    fn bookmark(&mut self) -> Option<Back<Self>> {
         let (state, images) = (self.cluster.state().clone(), self.images.contents().clone());
         let run = self.world.run.clone();
         self.forget();

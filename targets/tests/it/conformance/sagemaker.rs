@@ -6,7 +6,7 @@ use engine::failure::StepResult;
 use sandbox::Call;
 use serde_json::{Value, json};
 
-use super::{Armed, Bench, Scene, Seen, Trouble, any, seen};
+use super::{Armed, Back, Bench, Scene, Seen, Trouble, any, seen};
 use crate::{sagemaker::world::World, support::Step};
 
 pub(super) struct Account {
@@ -25,6 +25,14 @@ impl Bench for Account {
         }
         world.cloud.clear_calls();
         Self { from: world.cloud.changes().len(), world }
+    }
+
+    fn bookmark(&mut self) -> Option<Back<Self>> {
+        let (back, run) = (self.world.cloud.bookmark(), self.world.run.again());
+        Some(Box::new(move |bench| {
+            back(&bench.world.cloud);
+            bench.world.run = run.again();
+        }))
     }
 
     fn next_run(&mut self) {

@@ -1,20 +1,13 @@
 //! Snowflake, which does a change at once, or answers with a handle first; and its repository of images.
 
-use std::{
-    marker::PhantomData,
-    sync::{Mutex, atomic::Ordering},
-    time::Duration,
-};
+use std::{marker::PhantomData, time::Duration};
 
 use engine::failure::StepResult;
 use serde_json::{Value, json};
 
 use super::{Armed, Back, Bench, Scene, Seen, Trouble, seen_by};
 use crate::{
-    snowflake::{
-        account,
-        world::{Run, World},
-    },
+    snowflake::{account, world::World},
     support::Step,
     wire::{Asked, Server},
 };
@@ -91,14 +84,14 @@ impl<P: Pace> Bench for Account<P> {
         bench
     }
 
-    fn bookmark(&self) -> Option<Back<Self>> {
+    fn bookmark(&mut self) -> Option<Back<Self>> {
         let (state, images) = (self.0.account.state().clone(), self.0.images.contents().clone());
-        let (notes, now) = (self.0.run.notes.lock().unwrap().clone(), self.0.run.now.load(Ordering::SeqCst));
+        let run = self.0.run.again();
         self.forget();
         Some(Box::new(move |bench| {
             *bench.0.account.state() = state.clone();
             *bench.0.images.contents() = images.clone();
-            bench.0.run = Run { notes: Mutex::new(notes.clone()), now: now.into(), ..Run::default() };
+            bench.0.run = run.again();
             bench.forget();
         }))
     }

@@ -50,6 +50,12 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// One that is where this one is, and has told nothing.
+    pub(crate) fn again(&self) -> Self {
+        let notes = self.notes.lock().unwrap().clone();
+        Self { notes: Mutex::new(notes), now: self.now.load(Ordering::SeqCst).into(), told: Mutex::default() }
+    }
+
     pub(crate) fn advance(&self, by: Duration) {
         self.now.fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
     }

@@ -8,7 +8,7 @@ use deployer::{
 use entities::{deployment, infrastructure, published_project};
 use sea_orm::{EntityTrait as _, PaginatorTrait as _, QueryFilter as _};
 
-use crate::support::{house, refused, viewer};
+use crate::identity::support::{house, refused, viewer};
 
 const LEVELS: [Level; 4] = [Level::None, Level::View, Level::Deploy, Level::Admin];
 

@@ -9,7 +9,7 @@ use deployer::{
 
 use serde_json::json;
 
-use crate::support::{House, house, refused, viewer};
+use crate::identity::support::{House, house, refused, viewer};
 
 const LIST: StageKind = StageKind::Project;
 

@@ -10,7 +10,7 @@ use entities::{infrastructure, secret};
 use sea_orm::EntityTrait as _;
 use targets::spec::{GovernCheckPolicy, ProjectStandardsPolicy};
 
-use crate::support::{House, house, refusals, viewer};
+use crate::identity::support::{House, house, refusals, viewer};
 
 fn source(url: Option<&str>, key: Option<Option<&str>>) -> InfrastructurePatch {
     let settings = SettingsPatch { governance_url: Some(url.map(str::to_owned)), ..SettingsPatch::default() };

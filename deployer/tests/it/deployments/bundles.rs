@@ -11,7 +11,7 @@ use deployer::{
 use futures_util::{TryStreamExt as _, stream};
 use targets::target::ImportLedger as _;
 
-use crate::support::{LIMIT, bundle, code, key, problems, viewer, world, zip_of};
+use crate::deployments::support::{LIMIT, bundle, code, key, problems, viewer, world, zip_of};
 
 #[tokio::test]
 async fn an_upload_comes_back_byte_for_byte() {

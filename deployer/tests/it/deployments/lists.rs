@@ -8,7 +8,7 @@ use deployer::{
 };
 use engine::ids::RunId;
 
-use crate::support::world;
+use crate::deployments::support::world;
 
 #[tokio::test]
 async fn briefs_say_what_updates_say() {

@@ -17,7 +17,7 @@ use entities::{infrastructure, node_enrolment, secret};
 use sea_orm::EntityTrait as _;
 use serde_json::{Map, json};
 
-use crate::support::{House, house, refusals, refused, viewer};
+use crate::identity::support::{House, house, refusals, refused, viewer};
 
 const INVALID: &str = "ENROLMENT_TOKEN_INVALID";
 

@@ -13,7 +13,7 @@ use entities::{infrastructure, secret};
 use sea_orm::EntityTrait as _;
 use targets::http::NodeUrlError;
 
-use crate::support::{House, house, refusals, refused, viewer};
+use crate::identity::support::{House, house, refusals, refused, viewer};
 
 fn url(url: &str) -> SettingsPatch {
     SettingsPatch { node_url: Some(url.to_owned()), ..SettingsPatch::default() }

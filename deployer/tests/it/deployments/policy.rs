@@ -9,7 +9,7 @@ use deployer::{
 use engine::{failure::StepError, runs};
 use targets::spec::DeploySpec;
 
-use crate::support::{key, permission, world};
+use crate::deployments::support::{key, permission, world};
 
 fn code(result: Result<Vec<String>, StepError>) -> String {
     match result {
@@ -85,7 +85,7 @@ async fn each_rule() {
             .await;
     assert_eq!(code(off), "OK");
     assert_eq!(
-        crate::support::code(&bundles::open(deployer, &world.root, &key("CHURN", "v1")).await),
+        crate::deployments::support::code(&bundles::open(deployer, &world.root, &key("CHURN", "v1")).await),
         "PACKAGE_NOT_FOUND"
     );
 }

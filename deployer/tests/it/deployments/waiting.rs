@@ -7,7 +7,7 @@ use deployer::{
 };
 use engine::journal::{Kind, NewEvent, Status};
 
-use crate::support::{RIGHTS, World, bundle, new_deployment, permission, world};
+use crate::deployments::support::{RIGHTS, World, bundle, new_deployment, permission, world};
 
 async fn one_hook(world: &World) {
     let version = infrastructures::get(&world.deployer, &world.root, "PROD").await.unwrap().unwrap().version;

@@ -2,7 +2,7 @@
 
 use deployer::{pools, rights::Level};
 
-use crate::support::{House, house, refused, viewer};
+use crate::identity::support::{House, house, refused, viewer};
 
 /// Two deployments, `open` that `dev` sees and `shut` that it does not; runs 1 and 2 of theirs under worker 9.
 async fn walk(house: &House) {

@@ -9,7 +9,7 @@ use deployer::{
 use engine::runs;
 use targets::spec::{CodeEnvsBehavior, DeploySpec, ImportTimeMode, Remapping};
 
-use crate::support::{World, new_deployment, world};
+use crate::deployments::support::{World, new_deployment, world};
 
 fn remap(source: &str, target: &str) -> Remapping {
     Remapping { source: source.to_owned(), target: target.to_owned() }

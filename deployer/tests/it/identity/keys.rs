@@ -11,7 +11,7 @@ use deployer::{
 };
 use engine::{ids::RunId, secrets::ApiKey};
 
-use crate::support::{House, house, refusals, refused, set};
+use crate::identity::support::{House, house, refusals, refused, set};
 
 async fn who(house: &House, key: &ApiKey) -> Option<String> {
     keys::authenticate(&house.deployer.db, key.expose()).await.unwrap().map(|viewer| viewer.login)

@@ -13,7 +13,7 @@ use engine::{
 use entities::hook_code;
 use sea_orm::{EntityTrait as _, PaginatorTrait as _};
 
-use crate::support::{House, house, refusals, refused, viewer};
+use crate::identity::support::{House, house, refusals, refused, viewer};
 
 fn hook(name: &str, code: &str) -> HookInput {
     HookInput {
@@ -139,7 +139,7 @@ async fn code_envs_and_os_users_are_names_that_a_worker_published() {
             HookInput { code_env: Some("py311".to_owned()), os_user: Some("hooks".to_owned()), ..hook("a", "A") };
         hooks::set_hooks(&house.deployer, &house.admin, "prod", Phase::Pre, vec![hook], version).await
     };
-    let all = crate::support::refusals(set(1).await);
+    let all = crate::identity::support::refusals(set(1).await);
     assert_eq!(all.iter().map(|refusal| refusal.code).collect::<Vec<_>>(), ["CODE_ENV_UNKNOWN", "OS_USER_UNKNOWN"]);
     let facts = serde_json::json!({"codeEnvs": ["py311"], "osUsers": ["hooks"], "planVersions": [1]});
     let lease = Lease::register(&house.deployer.db, None, "worker", &facts, &LeaseSettings::default()).await.unwrap();

@@ -15,7 +15,7 @@ use deployer::{
 
 use serde_json::json;
 
-use crate::support::{empty, house, refused, set, viewer};
+use crate::identity::support::{empty, house, refused, set, viewer};
 
 #[tokio::test]
 async fn the_first_start_makes_one_administrator_once() {

@@ -16,7 +16,7 @@ use targets::{
     spec::{DeploySpec, GovernCheckPolicy, ProjectStandardsPolicy},
 };
 
-use crate::support::{World, code, new_deployment, problems, zip_of};
+use crate::deployments::support::{World, code, new_deployment, problems, zip_of};
 
 /// Somebody with Deploy on both sides.
 const REQUESTER: &str = "deploy-deploy";
@@ -24,7 +24,7 @@ const ASKED: Asked<'static> = Asked { requester: REQUESTER, at: i64::MAX };
 
 /// A world in which the requester has an account.
 async fn world() -> World {
-    let world = crate::support::world().await;
+    let world = crate::deployments::support::world().await;
     world.somebody("deploy", "deploy").await;
     world
 }

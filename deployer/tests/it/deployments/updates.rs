@@ -18,7 +18,7 @@ use engine::{
 use serde_json::{Value, json};
 use targets::spec::DeploySpec;
 
-use crate::support::{Worker, World, code, problems, world};
+use crate::deployments::support::{Worker, World, code, problems, world};
 
 /// Fails the first step for good, and ends the run; `stuck` leaves it to a human instead.
 async fn fail(worker: &Worker, run: RunId, step: usize, stuck: bool) {
@@ -73,7 +73,7 @@ async fn an_update_may_name_its_bundle_and_a_repeated_one_changes_nothing() {
     let world = world().await;
     let (deployer, root) = (&world.deployer, &world.root);
     for bundle in ["v2", "v3"] {
-        world.upload(root, Some("CHURN"), &crate::support::bundle("CHURN", bundle)).await.unwrap();
+        world.upload(root, Some("CHURN"), &crate::deployments::support::bundle("CHURN", bundle)).await.unwrap();
     }
     world.deployment("d", "CHURN").await;
     let set = async || {
@@ -113,7 +113,7 @@ async fn an_update_may_name_its_bundle_and_a_repeated_one_changes_nothing() {
 async fn two_who_deploy_at_once_each_have_their_own_bundle_deployed() {
     let world = world().await;
     let (deployer, root) = (&world.deployer, &world.root);
-    world.upload(root, Some("CHURN"), &crate::support::bundle("CHURN", "v2")).await.unwrap();
+    world.upload(root, Some("CHURN"), &crate::deployments::support::bundle("CHURN", "v2")).await.unwrap();
     world.deployment("d", "CHURN").await;
     let deploy = |bundle| updates::deploy(deployer, root, "d", bundle, None);
     let (a, b, c) = tokio::join!(deploy("v1"), deploy("v2"), deploy("v1"));

@@ -1,7 +1,5 @@
 //! The rows in memory and a real database are given the same work, and give the same answers. With a check of the rows switched off they do not.
 
-#![expect(clippy::unwrap_used, reason = "a test")]
-
 use std::time::Duration;
 
 use engine::{

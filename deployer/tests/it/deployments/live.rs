@@ -19,7 +19,7 @@ use sandbox::{Node, RunningNode};
 use serde_json::{Value, json};
 use targets::spec::DeploySpec;
 
-use crate::support::{Worker, World, bundle, code, viewer, world, world_at};
+use crate::deployments::support::{Worker, World, bundle, code, viewer, world, world_at};
 
 /// A node with an empty project `CHURN`, on which nothing is active; and a deployment `d` of it.
 async fn scene() -> (World, RunningNode, Worker) {

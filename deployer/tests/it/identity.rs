@@ -1,5 +1,4 @@
 //! Who may do what: accounts, keys, infrastructures, hooks, stages and pools on a real SQLite database, against a practice node.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod accounts;
 mod audit;

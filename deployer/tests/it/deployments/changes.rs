@@ -10,7 +10,7 @@ use engine::{journal::Status, plan::OnFailure};
 use sea_orm::ConnectionTrait as _;
 use targets::spec::ConnectionRemapping;
 
-use crate::support::{bundle, code, key, new_deployment, permission, problems, viewer, world};
+use crate::deployments::support::{bundle, code, key, new_deployment, permission, problems, viewer, world};
 
 fn remap(source: &str, target: &str) -> ConnectionRemapping {
     ConnectionRemapping { source: source.to_owned(), target: target.to_owned() }

@@ -1,5 +1,4 @@
 //! Published projects, bundles, deployments and updates on a real SQLite database.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod bundles;
 mod changes;

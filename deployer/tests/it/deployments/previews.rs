@@ -8,7 +8,7 @@ use deployer::{
 };
 use sandbox::Node;
 
-use crate::support::{World, world, world_at};
+use crate::deployments::support::{World, world, world_at};
 
 async fn with_hooks(world: &World) {
     for (phase, name) in [(Phase::Pre, "freeze"), (Phase::Post, "tell")] {

@@ -10,7 +10,7 @@ use engine::{
 };
 use serde_json::json;
 
-use crate::support::{World, code, world};
+use crate::deployments::support::{World, code, world};
 
 /// Longer than a worker may take to come.
 const LATER: Duration = Duration::from_secs(3);

@@ -10,7 +10,7 @@ use deployer::{
 };
 use engine::ids::RunId;
 
-use crate::support::{LEVELS, RIGHTS, World, bundle, code, key, new_deployment, world};
+use crate::deployments::support::{LEVELS, RIGHTS, World, bundle, code, key, new_deployment, world};
 
 fn rank(of: &[&str], name: &str) -> usize {
     of.iter().position(|other| *other == name).unwrap()

@@ -16,7 +16,7 @@ use deployer::{
 };
 use engine::{runs, secrets::Secret};
 
-use crate::support::{World, code, viewer, world};
+use crate::deployments::support::{World, code, viewer, world};
 
 /// `DEV` and `PROD` with these levels, and the project's Deploy for these groups.
 async fn set_up(dev: &[(&str, Level)], prod: &[(&str, Level)], deployers: &[&str]) -> World {

@@ -7,9 +7,9 @@ use engine::secrets::{Keyring, Secret};
 use entities::secret;
 use sea_orm::EntityTrait as _;
 
-use crate::support::house;
+use crate::identity::support::house;
 
-async fn rows(house: &crate::support::House) -> Vec<secret::Model> {
+async fn rows(house: &crate::identity::support::House) -> Vec<secret::Model> {
     secret::Entity::find().all(house.deployer.db.pool()).await.unwrap()
 }
 

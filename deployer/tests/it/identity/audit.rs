@@ -19,7 +19,7 @@ use deployer::{
 use engine::secrets::Secret;
 use serde_json::json;
 
-use crate::support::{House, house, refused, viewer};
+use crate::identity::support::{House, house, refused, viewer};
 
 async fn events(house: &House, viewer: &Viewer, filter: Filter) -> Vec<Event> {
     let page = Page::new(Some(100), None).unwrap();
@@ -174,7 +174,7 @@ async fn rows_cut_off_with_their_head_are_found_by_who_kept_a_head() {
 #[test]
 fn the_daily_check_that_is_documented_keeps_no_head_of_a_broken_audit() {
     use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
-    let text = include_str!("../../../docs/AUDIT.md");
+    let text = include_str!("../../../../docs/AUDIT.md");
     let check = text.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);

@@ -4,7 +4,7 @@ use deployer::imports::Imports;
 use engine::failure::StepError;
 use targets::target::{Import, ImportLedger as _};
 
-use crate::support::world;
+use crate::deployments::support::world;
 
 #[tokio::test]
 async fn an_id_means_one_content_for_good() {
