@@ -43,7 +43,7 @@ impl Parts {
         if !unknown.is_empty() {
             tracing::warn!(keys = ?unknown, "SECRET_KEY_UNKNOWN: secrets are sealed with master keys that are not here");
         }
-        let packages = package_store(config)?;
+        let packages = package_store(config).await?;
         let targets = Targets::on_host(config.nodes.http()?, config.targets.clone())
             .map_err(|error| Failure::new("INTERNAL", error.to_string()))?;
         let (queue, bell) = match redis {
@@ -157,12 +157,12 @@ pub(crate) fn check_given_admin_key() -> Result<(), Failure> {
     Ok(())
 }
 
-fn package_store(config: &Config) -> Result<PackageStore, Failure> {
+async fn package_store(config: &Config) -> Result<PackageStore, Failure> {
     let packages = &config.packages;
     if packages.location.is_empty() {
         return Err(Failure::new(
             "CONFIG_INVALID",
-            "packages.location is empty. Name a folder that all API and worker processes share.",
+            "packages.location is empty. Name a folder or a bucket that all API and worker processes share.",
         ));
     }
     let staging = if packages.staging.is_empty() {
@@ -170,6 +170,7 @@ fn package_store(config: &Config) -> Result<PackageStore, Failure> {
     } else {
         packages.staging.clone().into()
     };
-    PackageStore::open(&packages.location, &staging)
+    PackageStore::at(&packages.location, &staging)
+        .await
         .map_err(|error| Failure::new(error.code().as_str(), error.to_string()))
 }

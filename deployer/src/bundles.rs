@@ -382,7 +382,7 @@ async fn unfinished_run_uses(tx: &Tx, key: &BundleKey) -> Result<bool> {
 /// The package store's words for the caller, or a fault where only we can mend it.
 pub(crate) fn store_error(error: PackageError) -> Error {
     match &error {
-        PackageError::Failed { .. } | PackageError::KeyInvalid | PackageError::Unsupported { .. } => {
+        PackageError::Failed { .. } | PackageError::KeyInvalid | PackageError::Location(_) => {
             Error::fault(format!("{error} {:?}", std::error::Error::source(&error).map(ToString::to_string)))
         }
         PackageError::TooLarge { .. } => Error::field("PACKAGE_TOO_LARGE", "file", error.to_string()),

@@ -2,7 +2,7 @@
 
 use engine::{
     ids::RunId,
-    journal::{State, Status},
+    journal::{State, Status, StepState},
     runs::{self, Loaded},
 };
 use entities::run;
@@ -15,6 +15,7 @@ use targets::{spec::DeploySpec, target::Receipt};
 
 use crate::{
     error::Result,
+    freeze::{RESTORE, VERIFY},
     updates::{UpdateType, nodes},
 };
 
@@ -42,7 +43,7 @@ pub(crate) struct Success {
 
 /// Where a deployment stands by its updates.
 pub(crate) struct Standing {
-    /// An update has not ended: what is on the node may be changing.
+    /// The first update that has not ended: what is on the node may be changing.
     pub(crate) unfinished: Option<RunId>,
     /// The newest update that ended, or is stuck, and was not called off before it changed anything.
     pub(crate) last: Option<Loaded>,
@@ -60,7 +61,8 @@ impl Standing {
             .all(db)
             .await?;
         let stuck = Status::Stuck.as_str();
-        let unfinished = rows.iter().find(|run| run.ended_at.is_none() && run.status != stuck).map(|run| RunId(run.id));
+        let unfinished =
+            rows.iter().rfind(|run| run.ended_at.is_none() && run.status != stuck).map(|run| RunId(run.id));
         let mut last = None;
         for row in rows.iter().filter(|run| run.ended_at.is_some() || run.status == stuck) {
             let Some(loaded) = runs::load(db, RunId(row.id)).await? else { continue };
@@ -102,6 +104,28 @@ impl Success {
     pub(crate) fn receipt(&self, node: Option<&str>) -> Option<&Receipt> {
         self.receipts.iter().find(|(name, _)| name.as_deref() == node).map(|(_, receipt)| receipt)
     }
+}
+
+/// What a deployed service is made of, for whoever asks it something now: what the update under way has put there and looked at, as its post-hooks find it; else what is live.
+pub(crate) async fn served<C: ConnectionTrait>(db: &C, deployment: &str) -> Result<Option<DeploySpec>> {
+    let standing = Standing::read(db, deployment).await?;
+    if let Some(id) = standing.unfinished
+        && let Some(run) = runs::load(db, id).await?
+        && UpdateType::of(&run.state.spec).deploys()
+        && is_there(&run.state)
+    {
+        return Ok(Some(serde_json::from_value(run.state.spec.body.clone())?));
+    }
+    Ok(standing.live.filter(|live| live.kind.deploys()).map(|live| live.body))
+}
+
+/// Whether an update's last looks are taken, and nothing is being put back.
+fn is_there(state: &State) -> bool {
+    let steps = || state.spec.plan.steps.iter().zip(&state.steps);
+    let looks = || steps().filter(|(planned, _)| planned.kind == VERIFY).map(|(_, step)| step);
+    looks().all(StepState::is_over)
+        && looks().any(|step| step.output.is_some())
+        && steps().all(|(planned, step)| planned.kind != RESTORE || step.attempts.is_empty())
 }
 
 /// The newest successes of a deployment, newest first.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use engine::failure::Code;
+use engine::{failure::Code, location::LocationError};
 
 /// Why a batch was not filed. `Display` is for the sender; the source is for the log.
 #[derive(Debug, thiserror::Error)]
@@ -59,14 +59,12 @@ pub enum EventError {
     /// The keys are no good.
     #[error("{0}")]
     KeysInvalid(String),
-    /// The location names a kind of store that is not part of this build.
-    #[error(
-        "Events cannot be filed at \"{scheme}://…\": this build of Slipway files events in a folder. Set a path, or file:// and a path."
-    )]
-    Unsupported {
-        /// What came before `://`.
-        scheme: String,
-    },
+    /// The configuration names no place where events can be.
+    #[error("events.location: {0}")]
+    Location(#[from] LocationError),
+    /// The folder for notes is missing, or one too many.
+    #[error("events.state: {0}")]
+    StateInvalid(&'static str),
 }
 
 impl EventError {
@@ -81,7 +79,9 @@ impl EventError {
             Self::Stopping => "EVENT_SERVER_STOPPING",
             Self::NotFiled { .. } => "EVENTS_NOT_FILED",
             Self::KeysInvalid(_) => "EVENT_KEYS_INVALID",
-            Self::Unsupported { .. } => "EVENT_STORE_UNSUPPORTED",
+            Self::Location(LocationError::Unsupported { .. }) => "EVENT_STORE_UNSUPPORTED",
+            Self::Location(LocationError::Invalid { .. }) => "EVENT_STORE_UNUSABLE",
+            Self::StateInvalid(_) => "CONFIG_INVALID",
         })
     }
 

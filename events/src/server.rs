@@ -3,12 +3,14 @@
 use std::{
     fs::DirBuilder,
     os::unix::fs::DirBuilderExt as _,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
+use engine::location::Location;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinHandle,
@@ -23,7 +25,7 @@ use crate::{
     ledger::house::House,
     metrics::Metrics,
     settings::Settings,
-    shelf::{self, Folder, Shelf},
+    shelf::{Folder, Objects, Shelf},
 };
 
 /// Batches that wait to be filed; more wait in front.
@@ -78,15 +80,31 @@ impl EventServer {
     /// Opens the store, settles what dead servers left there, and begins to file.
     ///
     /// # Errors
-    /// [`EventError::KeysInvalid`], [`EventError::Unsupported`], or [`EventError::NotFiled`] when the location can't be used.
+    /// [`EventError::KeysInvalid`], [`EventError::Location`], [`EventError::StateInvalid`], or [`EventError::NotFiled`] when a folder can't be used.
     pub async fn open(settings: Settings) -> Result<Self, EventError> {
-        let root = shelf::located(&settings.location)?;
         let opening = "opening its folder";
-        let made = DirBuilder::new().recursive(true).mode(0o750).create(&root);
-        made.map_err(EventError::io(opening))?;
-        let house = House::enter(&root.join(STATE)).map_err(EventError::io(opening))?;
-        let shelf = Folder::new(&root, &house.under_way());
-        Self::over(Arc::new(shelf), house, settings).await
+        let folder =
+            |path: &Path| DirBuilder::new().recursive(true).mode(0o750).create(path).map_err(EventError::io(opening));
+        match (Location::parse(&settings.location)?, settings.state.as_str()) {
+            (Location::Folder(root), "") => {
+                folder(&root)?;
+                let house = House::enter(&root.join(STATE)).map_err(EventError::io(opening))?;
+                let shelf = Folder::new(&root, &house.under_way());
+                Self::over(Arc::new(shelf), house, settings).await
+            }
+            (Location::Folder(_), _) => Err(EventError::StateInvalid(
+                "it is for events in a bucket. In a folder, the notes of the servers lie beside the events: leave it empty.",
+            )),
+            (Location::Bucket(_), "") => Err(EventError::StateInvalid(
+                "events in a bucket need a folder on this machine's disk, where the server notes what it files. Name one.",
+            )),
+            (Location::Bucket(bucket), state) => {
+                bucket.check().await?;
+                folder(state.as_ref())?;
+                let house = House::enter(state.as_ref()).map_err(EventError::io(opening))?;
+                Self::over(Arc::new(Objects::new(bucket.store())), house, settings).await
+            }
+        }
     }
 
     /// The same over any store; `house` is on a disk of this machine, or one that all servers share.

@@ -13,8 +13,10 @@ use serde::Deserialize;
 pub struct Settings {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// Where events are filed: a folder that all Event Servers share.
+    /// Where events are filed: a folder or a bucket ([`engine::location`]) that all Event Servers share.
     pub location: String,
+    /// With a bucket: the folder where a server notes what it files, on a disk of its own. With a folder it is empty.
+    pub state: String,
     /// Keys, each as a line of the keys' file.
     pub keys: Vec<String>,
     /// A file of keys.
@@ -53,6 +55,7 @@ impl Default for Settings {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 8090).into(),
             location: String::new(),
+            state: String::new(),
             keys: Vec::new(),
             keys_file: String::new(),
             batch_events: 10_000,
@@ -78,7 +81,7 @@ impl Settings {
     /// With that sentence.
     pub fn check(&self) -> Result<(), String> {
         let sound = [
-            (!self.location.is_empty(), "location is empty: name the folder that events are filed in"),
+            (!self.location.is_empty(), "location is empty: name the folder or the bucket that events are filed in"),
             ((1..=MOST_EVENTS).contains(&self.batch_events), "batch_events must be from 1 to 100000"),
             ((1..=1 << 30).contains(&self.batch_bytes), "batch_bytes must be from 1 to 1073741824"),
             ((1..=self.batch_bytes).contains(&self.event_bytes), "event_bytes must be from 1 to batch_bytes"),

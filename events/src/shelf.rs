@@ -3,7 +3,7 @@
 mod folder;
 mod objects;
 
-use std::{fmt, io, path::PathBuf};
+use std::{fmt, io};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,8 +11,6 @@ use bytes::Bytes;
 pub use folder::Folder;
 pub(crate) use folder::sync as sync_folder;
 pub use objects::Objects;
-
-use crate::error::EventError;
 
 /// A place for files. Paths are relative, their parts are folders of [`crate::name`] or numbers.
 #[async_trait]
@@ -35,16 +33,4 @@ pub trait Shelf: fmt::Debug + Send + Sync {
     /// # Errors
     /// What the store said.
     async fn exists(&self, path: &str) -> io::Result<bool>;
-}
-
-/// The folder that `events.location` names: a path, or `file://` and an absolute path, as for packages.
-///
-/// # Errors
-/// [`EventError::Unsupported`] for any other scheme.
-pub fn located(location: &str) -> Result<PathBuf, EventError> {
-    match location.split_once("://") {
-        None => Ok(location.into()),
-        Some((scheme, path)) if scheme.eq_ignore_ascii_case("file") && path.starts_with('/') => Ok(path.into()),
-        Some((scheme, _)) => Err(EventError::Unsupported { scheme: scheme.to_owned() }),
-    }
 }

@@ -4,7 +4,7 @@
 //! * [`postgres`], [`redis`]: servers of our own on free ports; one of each for all tests of a process, private ones for tests that hurt them.
 //! * [`kin`]: Redis servers that belong together: sentinels, a cluster, TLS.
 //! * [`mortal`]: a PostgreSQL that stops, starts, and goes read-only. [`cut`]: a proxy that cuts one connection in the middle of a commit.
-//! * [`mod@registry`]: a registry of images.
+//! * [`mod@registry`]: a registry of images. [`bucket`]: an object store.
 //! * [`base`]: a migrated database of its own on SQLite or PostgreSQL. [`rig`]: the deployer and workers on one, inside the test process.
 //! * [`slipway`]: the binary, built once. [`fleet`]: `slipway` processes in both sizes. [`client`]: what a GraphQL client does with them; [`requests`]: what tests ask for
 //!   again and again; [`stream`]: subscriptions.
@@ -17,6 +17,7 @@
 )]
 
 pub mod base;
+pub mod bucket;
 pub mod client;
 pub mod cut;
 pub mod fleet;

@@ -62,7 +62,7 @@ impl Rig {
         let deployer = Deployer {
             db: base.db.clone(),
             keyring: Arc::new(Keyring::generate()),
-            packages: Arc::new(PackageStore::open(&base.scratch.at("packages"), &staging).unwrap()),
+            packages: Arc::new(PackageStore::open(base.scratch.at("packages"), &staging).unwrap()),
             targets: Arc::new(Targets::new(HttpSettings::default()).unwrap()),
             queue: Queue::embedded(),
             query_logs: deployer::services::QueryLogs::default(),

@@ -23,16 +23,27 @@ fn find() -> PathBuf {
         assert!(given.is_file(), "SLIPWAY_TEST_BIN names no file: {}", given.display());
         return given;
     }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
     let build =
         ["build", "--quiet", "-p", "slipway", "--bin", "slipway", "--message-format", "json", "--manifest-path"];
-    let output = Command::new(cargo).args(build).arg(manifest).stderr(Stdio::inherit()).output().expect("cargo");
+    let output = cargo().args(build).arg(manifest).stderr(Stdio::inherit()).output().expect("cargo");
     assert!(output.status.success(), "`cargo build -p slipway` failed");
     let messages = String::from_utf8_lossy(&output.stdout);
     let built = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let built = built.filter_map(|message| Some(PathBuf::from(message.get("executable")?.as_str()?))).next_back();
     built.expect("cargo says where the binary is")
+}
+
+/// Cargo as it was called from outside: what it tells tests of their package would make it build others anew, whose build scripts look at that.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let told = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(told) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 /// The Python interpreter itself, found through whatever `python3` is in PATH: a wrapper needs an environment, hooks have none.

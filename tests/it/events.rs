@@ -15,11 +15,16 @@ use events::Keys;
 use lab::servers::slipway::{Serving, Slipway, http};
 use reqwest::{StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
-use tests::{scratch::Scratch, slipway};
+use tests::{
+    bucket::{self, Bucket},
+    scratch::Scratch,
+    slipway,
+};
 
-/// A folder of events, and the servers on it.
+/// A folder or a bucket of events, and the servers on it.
 pub(crate) struct Ground {
     scratch: Scratch,
+    bucket: Option<Bucket>,
     slipway: Slipway,
     pub(crate) key: String,
 }
@@ -50,7 +55,19 @@ impl Ground {
         slipway.set("SLIPWAY_EVENTS_KEYS", format!("{hash} tests"));
         slipway.set("SLIPWAY_EVENTS_LOCATION", scratch.at("events"));
         slipway.set("SLIPWAY_EVENTS_COMMIT_MS", 0);
-        Self { scratch, slipway, key: key.expose().to_owned() }
+        Self { scratch, bucket: None, slipway, key: key.expose().to_owned() }
+    }
+
+    /// With the events in a bucket, below a prefix.
+    pub(crate) fn in_a_bucket() -> Self {
+        let mut ground = Self::new();
+        let bucket = ground.bucket.insert(Bucket::launch());
+        for (variable, value) in bucket.variables() {
+            ground.slipway.set(variable, value);
+        }
+        ground.slipway.set("SLIPWAY_EVENTS_LOCATION", format!("s3://{}/of/models", bucket::NAME));
+        ground.slipway.set("SLIPWAY_EVENTS_STATE", ground.scratch.at("state"));
+        ground
     }
 
     pub(crate) fn set(mut self, variable: &str, value: impl ToString) -> Self {
@@ -68,7 +85,15 @@ impl Ground {
 
     /// Every line of every file below a topic's folder, by the path of the file's folder. A line that is no whole event is a failed test.
     pub(crate) fn filed(&self) -> BTreeMap<String, Vec<Value>> {
-        let mut found = BTreeMap::new();
+        let mut found = BTreeMap::<String, Vec<Value>>::new();
+        if let Some(bucket) = &self.bucket {
+            for (key, content) in bucket.objects() {
+                let (folder, name) = key.strip_prefix("of/models/").unwrap().rsplit_once('/').unwrap();
+                assert!(name.ends_with(".jsonl"), "{key}");
+                found.entry(folder.to_owned()).or_default().extend(lines(&key, &String::from_utf8(content).unwrap()));
+            }
+            return found;
+        }
         let root = self.folder();
         for topic in fs::read_dir(&root).unwrap().map(|entry| entry.unwrap()) {
             if topic.file_name() != ".slipway-event-server" {
@@ -87,11 +112,14 @@ fn read(root: &Path, folder: &Path, found: &mut BTreeMap<String, Vec<Value>>) {
         }
         assert_eq!(path.extension().unwrap(), "jsonl", "{}", path.display());
         let text = fs::read_to_string(&path).unwrap();
-        assert!(text.ends_with('\n'), "{} ends in the middle of a line", path.display());
         let name = folder.strip_prefix(root).unwrap().display().to_string();
-        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
-        found.entry(name).or_default().extend(lines);
+        found.entry(name).or_default().extend(lines(&path.display().to_string(), &text));
     }
+}
+
+fn lines(file: &str, text: &str) -> Vec<Value> {
+    assert!(text.ends_with('\n'), "{file} ends in the middle of a line");
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// A client of one server.

@@ -9,9 +9,9 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use engine::secrets::ApiKey;
 use reqwest::StatusCode;
-use sandbox::BundleSpec;
+use sandbox::{ApiNode, BundleSpec, ServiceSpec, sample_service};
 use serde_json::{Value, json};
-use tests::{Fleet, Size, client::Client, practice};
+use tests::{Fleet, Size, client::Client, practice, requests::step, scratch::Scratch};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
@@ -191,4 +191,63 @@ async fn the_hooks_of_the_documentation_run_in_a_fleet() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_hooks_of_the_documentation_run_in_one_process() {
     hooks_with_clients(Size::Embedded).await;
+}
+
+/// A post-hook meets what the update has just put there: in the first update of all, and with the queries of the new version, not of the one before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_post_hook_puts_the_test_queries_of_what_was_just_deployed() {
+    const NODE_KEY: &str = "a-key-of-the-node";
+    let scratch = Scratch::new("services");
+    let (folder, config) = (scratch.path().join("models"), scratch.at("slipway.toml"));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(&config, format!("[targets.shared_folders]\nmodels = {:?}\n", folder.display().to_string()))
+        .unwrap();
+    let node = ApiNode::builder().admin_key(NODE_KEY).packages(&folder);
+    let node = node.start("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let fleet = Fleet::of(Size::Embedded).set("SLIPWAY_CONFIG", &config);
+    let fleet = fleet.set("SLIPWAY_WORKER_HOOKS_PYTHON", python_with_client()).start().await;
+    let api = &fleet.client;
+    api.ask("mutation { createGroup(name: \"askers\") { refusals { code message } } }", json!({})).await;
+    fleet.user("hooks", &["askers"]);
+    let place = json!({"input": {"id": "nodes", "kind": "STATIC", "stage": "Test", "settings": {"hooksUser": "hooks", "platform": {
+        "apiNodes": [{"url": node.url(), "adminAPIKey": NODE_KEY}],
+        "delivery": {"mode": "SHARED_FOLDER", "folder": "models", "nodePath": folder},
+    }}}});
+    let refusals = "refusals { code field message }";
+    let create = format!(
+        "mutation($input: CreateInfrastructureInput!) {{ createInfrastructure(input: $input) {{ {refusals} }} }}"
+    );
+    api.ask(&create, place).await;
+    api.ask(&format!("mutation {{ createPublishedService(id: \"fraud\") {{ {refusals} }} }}"), json!({})).await;
+    for (version, query) in [("v1", json!({"features": {"a": 2}})), ("v2", json!({"features": "none"}))] {
+        let mut spec = ServiceSpec::new("fraud", version);
+        let endpoint = json!({"id": "score", "type": "STD_PREDICTION", "testQueries": [{"q": query}]});
+        spec.more.insert("endpoints".to_owned(), json!([endpoint]));
+        api.upload_version(sample_service(&spec)).await;
+    }
+    let deploy = format!(
+        "mutation($input: CreateServiceDeploymentInput!) {{ createServiceDeployment(input: $input) {{ {refusals} }} }}"
+    );
+    let deployment = json!({"input": {
+        "id": "fraud-test", "serviceId": "fraud", "infrastructureId": "nodes", "version": "v1", "settings": {"service": {"queryGroups": ["askers"]}},
+    }});
+    api.ask(&deploy, deployment).await;
+    api.set_hooks("nodes", "POST", json!([hook("run_test_queries", &[])])).await;
+    // Who may query must see it, too.
+    let document = "mutation ($version: Long!) {
+      setInfrastructurePermissions(id: \"nodes\", expectedVersion: $version, permissions: [{ group: \"askers\", level: VIEW }]) { refusals { code message } } }";
+    let seen = api.ask("{ infrastructure(id: \"nodes\") { version } }", json!({})).await;
+    api.ask(document, json!({ "version": seen["version"] })).await;
+    let document = "mutation ($version: Long!) {
+      updatePublishedService(input: { id: \"fraud\", expectedVersion: $version, permissions: [{ group: \"askers\", read: true, write: false, deploy: false, admin: false }] }) { refusals { code message } } }";
+    let seen = api.ask("{ publishedService(id: \"fraud\") { version } }", json!({})).await;
+    api.ask(document, json!({ "version": seen["version"] })).await;
+
+    let update = api.start("fraud-test").await;
+    let done = api.over(&update).await;
+    assert_eq!(done["status"], "SUCCEEDED", "{done:#}\n{:#?}", api.lines(&update).await);
+    api.change_deployment("fraud-test", json!({"bundleId": "v2"})).await;
+    let warned = api.run("fraud-test", "WARNING").await;
+    let post = step(&warned, "post_hooks/1");
+    assert!(post.to_string().contains("1 of 1 test queries failed"), "{warned:#}");
 }

@@ -5,6 +5,7 @@ mod api;
 mod api_node;
 mod backlog;
 mod backup;
+mod buckets;
 mod ci;
 mod database;
 mod enrolment;

@@ -4,10 +4,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use serde_json::Value;
+use tests::slipway;
 
 /// What each of our crates may depend on. In tests, the schema and the practice node besides.
 const CORRIDOR: &[(&str, &[&str])] = &[
@@ -294,8 +294,7 @@ fn sources() -> BTreeMap<String, String> {
 }
 
 fn metadata() -> Value {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let output = slipway::cargo()
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
         .current_dir(root())
         .output()

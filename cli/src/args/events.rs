@@ -19,9 +19,12 @@ pub(crate) struct EventServerArgs {
     /// Where to listen [default: events.listen, 127.0.0.1:8090].
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<SocketAddr>,
-    /// The folder that events are filed in [default: events.location].
-    #[arg(long, value_name = "FOLDER")]
+    /// The folder that events are filed in, or the bucket: s3://BUCKET/PREFIX, az://CONTAINER/PREFIX, gs://BUCKET/PREFIX [default: events.location].
+    #[arg(long, value_name = "LOCATION")]
     pub(crate) location: Option<String>,
+    /// With a bucket: the folder on this machine's disk where the server notes what it files [default: events.state].
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) state: Option<String>,
     #[command(subcommand)]
     pub(crate) command: Option<EventServerCommand>,
 }

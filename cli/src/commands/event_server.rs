@@ -19,6 +19,7 @@ pub(crate) async fn run(args: EventServerArgs, config: &Config) -> Result<(), Fa
     }
     let mut settings = config.events.clone();
     settings.location = args.location.unwrap_or(settings.location);
+    settings.state = args.state.unwrap_or(settings.state);
     settings.listen = args.listen.unwrap_or(settings.listen);
     settings.check().map_err(|problem| Failure::new("CONFIG_INVALID", format!("events.{problem}.")))?;
     let (connections, drain) = (settings.connections, Duration::from_secs(settings.drain_s));

@@ -6,7 +6,7 @@ use targets::spec::{EndpointSpec, ServiceSpec};
 use crate::{
     Deployer,
     error::{Error, Result},
-    live::Standing,
+    live,
     rights::{self, Access},
     status,
     viewer::Viewer,
@@ -20,8 +20,8 @@ pub async fn document(deployer: &Deployer, viewer: &Viewer, deployment_id: &str)
     let db = deployer.db.pool();
     let field = "deploymentId";
     rights::require_deployment(db, viewer, deployment_id, Access::See, field).await?;
-    let live = Standing::read(db, deployment_id).await?.live.filter(|live| live.kind.deploys());
-    let service = live.and_then(|live| live.body.service).ok_or_else(|| crate::drift::not_deployed(field))?;
+    let served = live::served(db, deployment_id).await?;
+    let service = served.and_then(|spec| spec.service).ok_or_else(|| crate::drift::not_deployed(field))?;
     let endpoints = service.versions.first().map_or(&[][..], |version| &version.endpoints);
     if endpoints.is_empty() {
         let message = "The deployed version names no endpoints, so nothing is known of its API.";

@@ -20,8 +20,7 @@ use crate::{
     Deployer,
     deployments::{ApiSettings, Settings},
     error::{Error, Result},
-    freeze, infrastructures,
-    live::Standing,
+    freeze, infrastructures, live,
     platform::{self, Opener},
     rights::{self, Access, Level},
     updates::Trouble,
@@ -138,9 +137,8 @@ impl Asked {
                 "the right Deploy on both, or to be in a group that may query through the deployer",
             ));
         }
-        let live = Standing::read(db, id).await?.live.filter(|live| live.kind.deploys());
-        let live = live.ok_or_else(|| crate::drift::not_deployed(field))?;
-        let spec = now(deployer, &row, &api, live.body).await?;
+        let served = live::served(db, id).await?.ok_or_else(|| crate::drift::not_deployed(field))?;
+        let spec = now(deployer, &row, &api, served).await?;
         let endpoint = choose(&spec, endpoint)?;
         let target = platform::of_deployment(deployer, &row).await?;
         Ok(Self { target, spec, endpoint, admin: mine.infrastructure >= Level::Admin })

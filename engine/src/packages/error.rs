@@ -2,7 +2,7 @@
 
 use std::{error::Error, io};
 
-use crate::failure::Code;
+use crate::{failure::Code, location::LocationError};
 
 /// An error of the package store. `Display` is for the user; the source is for the log.
 #[derive(Debug, thiserror::Error)]
@@ -29,14 +29,9 @@ pub enum PackageError {
     /// The text is no key of this store.
     #[error("This is not the key of a stored package.")]
     KeyInvalid,
-    /// The configuration names a kind of store that is not part of this build.
-    #[error(
-        "Packages cannot be stored at \"{scheme}://…\": this build of Slipway stores packages in a folder. Set a path, or file:// and a path."
-    )]
-    Unsupported {
-        /// What came before `://`.
-        scheme: String,
-    },
+    /// The configuration names no place where packages can be.
+    #[error("packages.location: {0}")]
+    Location(#[from] LocationError),
     /// The disk is full.
     #[error("The package store has no room left. Ask an operator to free space, then try again.")]
     Full(#[source] io::Error),
@@ -59,7 +54,8 @@ impl PackageError {
             Self::NotFound => "PACKAGE_NOT_FOUND",
             Self::Corrupt => "PACKAGE_CORRUPT",
             Self::KeyInvalid => "PACKAGE_KEY_INVALID",
-            Self::Unsupported { .. } => "PACKAGE_STORE_UNSUPPORTED",
+            Self::Location(LocationError::Unsupported { .. }) => "PACKAGE_STORE_UNSUPPORTED",
+            Self::Location(LocationError::Invalid { .. }) => "PACKAGE_STORE_UNUSABLE",
             Self::Full(_) => "PACKAGE_STORE_FULL",
             Self::Failed { .. } => "PACKAGE_STORE_FAILED",
         })

@@ -16,7 +16,7 @@ use super::{
     PackageError, PackageKey,
     staging::{Staged, Staging},
 };
-use crate::secrets::hex;
+use crate::{location::Location, secrets::hex};
 
 /// A package's content, in order. Its last piece is only given out when the whole is what was put in.
 pub type PackageStream = BoxStream<'static, Result<Bytes, PackageError>>;
@@ -24,7 +24,9 @@ pub type PackageStream = BoxStream<'static, Result<Bytes, PackageError>>;
 /// One piece of a package in memory, in bytes.
 const PIECE: usize = 256 * 1024;
 /// One part of an upload to the store, in bytes: what object stores demand at least.
-const PART: usize = 5 * 1024 * 1024;
+const PART: u64 = 5 * 1024 * 1024;
+/// And so many parts they take at most.
+const PARTS: u64 = 10_000;
 /// Parts on their way at once. With [`PART`] the bound on memory of one commit.
 const PARTS_AT_ONCE: usize = 2;
 
@@ -36,22 +38,35 @@ pub struct PackageStore {
 }
 
 impl PackageStore {
-    /// Opens the store at `location`: a path, or `file://` and an absolute path (taken as it is, without percent signs decoded). `staging` is a local folder for
-    /// uploads on their way in. Folders are made if missing (mode 0700); staged files of dead processes are removed.
+    /// Opens the store at a [`Location`]; a bucket is looked at. `staging` is a local folder for uploads on their way in. Folders are made if missing (mode 0700); staged files of
+    /// dead processes are removed.
     ///
     /// # Errors
-    /// [`PackageError::Unsupported`] for any other scheme; [`PackageError::Failed`] if a folder can't be used.
-    pub fn open(location: &str, staging: &Path) -> Result<Self, PackageError> {
-        let folder = match location.split_once("://") {
-            None => location,
-            Some((scheme, path)) if scheme.eq_ignore_ascii_case("file") && path.starts_with('/') => path,
-            Some((scheme, _)) => return Err(PackageError::Unsupported { scheme: scheme.to_owned() }),
-        };
-        let opening = "opening its folder";
+    /// [`PackageError::Location`]; [`PackageError::Failed`] if a folder can't be used.
+    pub async fn at(location: &str, staging: &Path) -> Result<Self, PackageError> {
+        match Location::parse(location)? {
+            Location::Folder(folder) => Self::open(folder, staging),
+            Location::Bucket(bucket) => {
+                bucket.check().await?;
+                Self::over(bucket.store(), staging)
+            }
+        }
+    }
+
+    /// Opens the store in a folder.
+    ///
+    /// # Errors
+    /// [`PackageError::Failed`] if a folder can't be used.
+    pub fn open(folder: impl AsRef<Path>, staging: &Path) -> Result<Self, PackageError> {
+        let (folder, opening) = (folder.as_ref(), "opening its folder");
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(PackageError::io(opening))?;
         let store = LocalFileSystem::new_with_prefix(folder).map_err(PackageError::store(opening))?.with_fsync(true);
+        Self::over(Arc::new(store), staging)
+    }
+
+    fn over(store: Arc<dyn ObjectStore>, staging: &Path) -> Result<Self, PackageError> {
         let staging = Staging::open(staging).map_err(PackageError::io("opening the staging folder"))?;
-        Ok(Self { store: Arc::new(store), staging })
+        Ok(Self { store, staging })
     }
 
     /// Writes an upload to a local file, hashing as it goes, with constant memory, and has the disk confirm it.
@@ -83,7 +98,8 @@ impl PackageStore {
         let storing = "storing the package";
         let mut file = tokio::fs::File::open(staged.path()).await.map_err(PackageError::io(storing))?;
         let upload = self.store.put_multipart(&path).await.map_err(PackageError::store(storing))?;
-        let mut upload = WriteMultipart::new_with_chunk_size(upload, PART);
+        let part = PART.max(staged.size().div_ceil(PARTS));
+        let mut upload = WriteMultipart::new_with_chunk_size(upload, usize::try_from(part).unwrap_or(usize::MAX));
         let mut piece = vec![0; PIECE];
         let sent: Result<(), PackageError> = loop {
             match file.read(&mut piece).await {

@@ -173,6 +173,8 @@ fn client(settings: &HttpSettings, trusting: bool) -> reqwest::ClientBuilder {
         .retry(reqwest::retry::never())
         .no_proxy()
         .referer(false)
+        // What was tried with nodes and platforms. The store's library brings HTTP/2 along.
+        .http1_only()
         .connect_timeout(settings.connect_timeout)
         // Shorter than servers keep idle connections, so that none is used while it is being closed.
         .pool_idle_timeout(IDLE)

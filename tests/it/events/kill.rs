@@ -113,7 +113,15 @@ fn all_once(counts: &BTreeMap<String, [usize; 3]>, batches: &BTreeSet<String>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answered_batch_is_there_once_whenever_the_server_is_killed() {
-    let ground = Ground::new();
+    killed_again_and_again(Ground::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answered_batch_is_in_its_bucket_once_whenever_the_server_is_killed() {
+    killed_again_and_again(Ground::in_a_bucket()).await;
+}
+
+async fn killed_again_and_again(ground: Ground) {
     let mut server = ground.serve().await;
     let mut load = Load::start(&server, &ground.key);
     for _ in 0..KILLS {

@@ -39,7 +39,7 @@ pub(crate) async fn empty() -> House {
     let deployer = Deployer {
         db,
         keyring: Arc::new(Keyring::generate()),
-        packages: Arc::new(PackageStore::open(&at("packages"), &folder.path().join("staging")).unwrap()),
+        packages: Arc::new(PackageStore::open(at("packages"), &folder.path().join("staging")).unwrap()),
         targets: Arc::new(Targets::new(HttpSettings::default()).unwrap()),
         queue: Queue::embedded(),
         query_logs: deployer::services::QueryLogs::default(),

@@ -144,7 +144,7 @@ async fn a_start_sweeps_what_the_dead_left_and_nothing_of_the_living() {
     fs::write(staging.join("0123.part"), b"left behind").unwrap();
     fs::write(staging.join("notes.txt"), b"not ours").unwrap();
     let store = house.folder.path().join("store");
-    let second = PackageStore::open(&format!("file://{}", store.display()), &staging).unwrap();
+    let second = PackageStore::at(&format!("file://{}", store.display()), &staging).await.unwrap();
     assert!(!staging.join("0123.part").exists());
     assert!(staging.join("notes.txt").exists());
     let key = second.commit(&living).await.unwrap();
@@ -180,12 +180,14 @@ async fn deleting_twice_is_deleting_once() {
     assert_eq!(code(house.store.open_package(&key).await), "PACKAGE_NOT_FOUND");
 }
 
-#[test]
-fn stores_that_are_not_built_in_are_refused_by_name() {
+#[tokio::test]
+async fn places_that_are_none_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    for (location, scheme) in [("s3://bucket/x", "s3"), ("gs://b", "gs"), ("file://host/x", "file"), ("az://c", "az")] {
-        let error = PackageStore::open(location, folder.path()).err().unwrap();
+    for (location, scheme) in [("ftp://bucket/x", "ftp"), ("file://host/x", "file"), ("http://c", "http")] {
+        let error = PackageStore::at(location, folder.path()).await.err().unwrap();
         assert_eq!(error.code().as_str(), "PACKAGE_STORE_UNSUPPORTED");
         assert!(error.to_string().contains(&format!("\"{scheme}://")), "{error}");
     }
+    let error = PackageStore::at("s3://user@bucket", folder.path()).await.err().unwrap();
+    assert_eq!(error.code().as_str(), "PACKAGE_STORE_UNUSABLE");
 }
