@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod failure;
 mod fleet;
+mod half;
 mod house;
 mod login;
 mod parts;

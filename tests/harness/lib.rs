@@ -8,7 +8,7 @@
 //! * [`base`]: a migrated database of its own on SQLite or PostgreSQL. [`rig`]: the deployer and workers on one, inside the test process.
 //! * [`slipway`]: the binary, built once. [`fleet`]: `slipway` processes in both sizes. [`client`]: what a GraphQL client does with them; [`requests`]: what tests ask for
 //!   again and again; [`stream`]: subscriptions.
-//! * [`practice`]: the practice node that everything is deployed to. [`history`]: reading journals and pools straight from the database.
+//! * [`practice`]: the practice node that everything is deployed to; [`models`]: one for API services. [`history`]: reading journals and pools straight from the database.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,6 +24,7 @@ pub mod fleet;
 pub mod guard;
 pub mod history;
 pub mod kin;
+pub mod models;
 pub mod mortal;
 pub mod postgres;
 pub mod practice;

@@ -9,9 +9,9 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use engine::secrets::ApiKey;
 use reqwest::StatusCode;
-use sandbox::{ApiNode, BundleSpec, ServiceSpec, sample_service};
+use sandbox::BundleSpec;
 use serde_json::{Value, json};
-use tests::{Fleet, Size, client::Client, practice, requests::step, scratch::Scratch};
+use tests::{Fleet, Size, client::Client, models::Models, practice, requests::step};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
@@ -196,35 +196,16 @@ async fn the_hooks_of_the_documentation_run_in_one_process() {
 /// A post-hook meets what the update has just put there: in the first update of all, and with the queries of the new version, not of the one before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_post_hook_puts_the_test_queries_of_what_was_just_deployed() {
-    const NODE_KEY: &str = "a-key-of-the-node";
-    let scratch = Scratch::new("services");
-    let (folder, config) = (scratch.path().join("models"), scratch.at("slipway.toml"));
-    std::fs::create_dir(&folder).unwrap();
-    std::fs::write(&config, format!("[targets.shared_folders]\nmodels = {:?}\n", folder.display().to_string()))
-        .unwrap();
-    let node = ApiNode::builder().admin_key(NODE_KEY).packages(&folder);
-    let node = node.start("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let fleet = Fleet::of(Size::Embedded).set("SLIPWAY_CONFIG", &config);
-    let fleet = fleet.set("SLIPWAY_WORKER_HOOKS_PYTHON", python_with_client()).start().await;
+    let models = Models::start().await;
+    let fleet = models.fleet(Size::Embedded).set("SLIPWAY_WORKER_HOOKS_PYTHON", python_with_client()).start().await;
     let api = &fleet.client;
     api.ask("mutation { createGroup(name: \"askers\") { refusals { code message } } }", json!({})).await;
     fleet.user("hooks", &["askers"]);
-    let place = json!({"input": {"id": "nodes", "kind": "STATIC", "stage": "Test", "settings": {"hooksUser": "hooks", "platform": {
-        "apiNodes": [{"url": node.url(), "adminAPIKey": NODE_KEY}],
-        "delivery": {"mode": "SHARED_FOLDER", "folder": "models", "nodePath": folder},
-    }}}});
+    models.infrastructure(api, json!({"hooksUser": "hooks"})).await;
     let refusals = "refusals { code field message }";
-    let create = format!(
-        "mutation($input: CreateInfrastructureInput!) {{ createInfrastructure(input: $input) {{ {refusals} }} }}"
-    );
-    api.ask(&create, place).await;
     api.ask(&format!("mutation {{ createPublishedService(id: \"fraud\") {{ {refusals} }} }}"), json!({})).await;
-    for (version, query) in [("v1", json!({"features": {"a": 2}})), ("v2", json!({"features": "none"}))] {
-        let mut spec = ServiceSpec::new("fraud", version);
-        let endpoint = json!({"id": "score", "type": "STD_PREDICTION", "testQueries": [{"q": query}]});
-        spec.more.insert("endpoints".to_owned(), json!([endpoint]));
-        api.upload_version(sample_service(&spec)).await;
-    }
+    api.upload_version(Models::version("fraud", "v1", &json!({"features": {"a": 2}}))).await;
+    api.upload_version(Models::version("fraud", "v2", &json!({"features": "none"}))).await;
     let deploy = format!(
         "mutation($input: CreateServiceDeploymentInput!) {{ createServiceDeployment(input: $input) {{ {refusals} }} }}"
     );

@@ -23,13 +23,16 @@ pub(crate) enum ClientCommand {
     /// Bundles of a published project.
     #[command(subcommand)]
     Bundle(BundleCommand),
-    /// Deployments: which bundle on which infrastructure, with which settings.
+    /// Versions of a published API service.
+    #[command(subcommand)]
+    ServiceVersion(ServiceVersionCommand),
+    /// Deployments: which bundle or version on which infrastructure, with which settings.
     #[command(subcommand)]
     Deployment(DeploymentCommand),
-    /// Deploys: uploads the bundle if it is a file, sets it, and starts an update of the deployment.
+    /// Deploys: uploads the bundle or the service's version if it is a file, sets it, and starts an update of the deployment.
     ///
-    /// Safe to repeat: an upload of what is there already is fine, and within one attempt of a CI job the same deployment and bundle mean the same
-    /// update.
+    /// Safe to repeat: an upload of what is there already is fine, and within one attempt of a CI job the same deployment and bundle (or version) mean the
+    /// same update.
     #[command(after_help = EXIT_CODES)]
     Deploy(Deploy),
     /// Shows what hooks, steps and node say.
@@ -115,8 +118,34 @@ pub(crate) enum BundleCommand {
 }
 
 #[derive(Subcommand)]
+pub(crate) enum ServiceVersionCommand {
+    /// Uploads a version. Fine if the same content is there already under its id.
+    Upload {
+        /// The archive.
+        file: PathBuf,
+        /// The published service [default: the service that the version was made for].
+        #[arg(long, value_name = "ID")]
+        service: Option<String>,
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        connect: Connect,
+    },
+    /// Lists a published service's versions, newest first.
+    List {
+        /// The published service.
+        #[arg(long, value_name = "ID")]
+        service: String,
+        #[command(flatten)]
+        output: Output,
+        #[command(flatten)]
+        connect: Connect,
+    },
+}
+
+#[derive(Subcommand)]
 pub(crate) enum DeploymentCommand {
-    /// Makes a deployment. Nothing is deployed by that.
+    /// Makes a deployment, of a project (--project, --bundle) or an API service (--service, --service-version). Nothing is deployed by that.
     Create {
         /// Its id.
         id: String,
@@ -124,14 +153,29 @@ pub(crate) enum DeploymentCommand {
         #[arg(long, value_name = "ID")]
         infrastructure: String,
         /// The published project.
-        #[arg(long, value_name = "KEY")]
-        project: String,
+        #[arg(
+            long,
+            value_name = "KEY",
+            requires = "bundle",
+            conflicts_with = "service",
+            required_unless_present = "service"
+        )]
+        project: Option<String>,
         /// The bundle's id.
-        #[arg(long, value_name = "ID")]
-        bundle: String,
+        #[arg(long, value_name = "ID", requires = "project")]
+        bundle: Option<String>,
         /// The project key on the node [default: the published project's].
-        #[arg(long, value_name = "KEY")]
+        #[arg(long, value_name = "KEY", requires = "project")]
         deployed_project: Option<String>,
+        /// The published service.
+        #[arg(long, value_name = "ID", requires = "service_version")]
+        service: Option<String>,
+        /// Its version.
+        #[arg(long, value_name = "ID", requires = "service")]
+        service_version: Option<String>,
+        /// The service's id on the platform [default: the published service's].
+        #[arg(long, value_name = "ID", requires = "service")]
+        deployed_service: Option<String>,
         #[command(flatten)]
         settings: SettingsArgs,
         #[command(flatten)]
@@ -139,12 +183,12 @@ pub(crate) enum DeploymentCommand {
         #[command(flatten)]
         connect: Connect,
     },
-    /// Changes a deployment's bundle or settings: its next update makes it so.
+    /// Changes a deployment's bundle, version or settings: its next update makes it so.
     Update {
         /// Its id.
         id: String,
-        /// The bundle's id.
-        #[arg(long, value_name = "ID")]
+        /// The id of the bundle, or of the service's version.
+        #[arg(long, visible_alias = "service-version", value_name = "ID")]
         bundle: Option<String>,
         /// Refuses if the deployment is not of this version any more: somebody changed it.
         #[arg(long, value_name = "N")]
@@ -197,8 +241,11 @@ pub(crate) struct SettingsArgs {
 #[derive(Args)]
 pub(crate) struct Deploy {
     /// The bundle: a file, which is uploaded, or the id of one that is there.
-    #[arg(long, value_name = "FILE or ID")]
-    pub(crate) bundle: String,
+    #[arg(long, value_name = "FILE or ID", required_unless_present = "service_version")]
+    pub(crate) bundle: Option<String>,
+    /// For an API service: its version, a file or an id likewise.
+    #[arg(long, value_name = "FILE or ID", conflicts_with = "bundle")]
+    pub(crate) service_version: Option<String>,
     /// The deployment's id.
     #[arg(long, value_name = "ID")]
     pub(crate) deployment: String,
@@ -206,8 +253,11 @@ pub(crate) struct Deploy {
     #[arg(long, value_name = "ID")]
     pub(crate) infrastructure: Option<String>,
     /// The published project [default: the deployment's, else the one that the bundle was made from].
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", requires = "bundle")]
     pub(crate) project: Option<String>,
+    /// The published service [default: the deployment's, else the one that the version was made for].
+    #[arg(long, value_name = "ID", requires = "service_version")]
+    pub(crate) service: Option<String>,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! Bundles on their way to the API: as streams, never in memory as a whole.
+//! Packages on their way to the API: as streams, never in memory as a whole.
 
 use std::path::Path;
 
@@ -10,21 +10,23 @@ use tokio::fs::File;
 use tokio_util::io::ReaderStream;
 
 use super::{Client, answer};
-use crate::failure::Failure;
+use crate::{failure::Failure, half::Half};
 
 const PIECE: usize = 64 << 10;
 
 impl Client {
     /// Uploads a bundle that lies in memory.
     pub(crate) async fn upload(&self, file_name: &str, content: Vec<u8>) -> Result<Value, Failure> {
-        self.send_form(Form::new().part("file", Part::bytes(content).file_name(file_name.to_owned())), None).await
+        let part = Part::bytes(content).file_name(file_name.to_owned());
+        self.send_form(Half::Project, Form::new().part("file", part), None).await
     }
 
-    /// Uploads a bundle from a file; `sent` hears how many bytes more have gone.
+    /// Uploads a package from a file; `sent` hears how many bytes more have gone.
     pub(crate) async fn upload_file(
         &self,
+        half: Half,
         file: &Path,
-        project: Option<&str>,
+        parent: Option<&str>,
         sent: impl Fn(u64) + Send + 'static,
     ) -> Result<Value, Failure> {
         let unreadable = |error: std::io::Error| Failure::io(format!("{}: {error}", file.display()));
@@ -32,13 +34,14 @@ impl Client {
         let length = open.metadata().await.map_err(unreadable)?.len();
         let name = file.file_name().and_then(|name| name.to_str()).unwrap_or("bundle.zip").to_owned();
         let part = Part::stream_with_length(reqwest::Body::wrap_stream(counted(open, sent)), length).file_name(name);
-        self.send_form(Form::new().part("file", part), project).await
+        self.send_form(half, Form::new().part("file", part), parent).await
     }
 
-    async fn send_form(&self, form: Form, project: Option<&str>) -> Result<Value, Failure> {
-        let mut request = self.http.post(self.url("/bundles")).bearer_auth(&self.key).multipart(form);
-        if let Some(project) = project {
-            request = request.query(&[("projectKey", project)]);
+    async fn send_form(&self, half: Half, form: Form, parent: Option<&str>) -> Result<Value, Failure> {
+        let (path, parameter) = half.uploads();
+        let mut request = self.http.post(self.url(path)).bearer_auth(&self.key).multipart(form);
+        if let Some(parent) = parent {
+            request = request.query(&[(parameter, parent)]);
         }
         // However long it takes: the API ends an upload that stalls, and the network one that nobody confirms.
         let response = request.send().await.map_err(|error| answer::unreachable(&error))?;

@@ -1,6 +1,5 @@
 //! Commands that talk to an API: one command, one file.
 
-mod bundle;
 mod cancel;
 mod completions;
 mod deploy;
@@ -10,6 +9,7 @@ mod list;
 mod login;
 mod logs;
 mod node;
+mod package;
 mod prompt;
 mod report;
 mod restore;
@@ -21,7 +21,7 @@ use serde_json::json;
 
 use super::say_json;
 use crate::{
-    args::{BundleCommand, ClientCommand, DeploymentCommand, NodeCommand},
+    args::{BundleCommand, ClientCommand, DeploymentCommand, NodeCommand, ServiceVersionCommand},
     failure::Failure,
 };
 
@@ -45,7 +45,8 @@ async fn dispatch(command: ClientCommand) -> Result<ExitCode, Failure> {
     match command {
         ClientCommand::Login(args) => login::login(args).await?,
         ClientCommand::Logout => login::logout()?,
-        ClientCommand::Bundle(command) => bundle::run(command).await?,
+        ClientCommand::Bundle(command) => package::bundles(command).await?,
+        ClientCommand::ServiceVersion(command) => package::versions(command).await?,
         ClientCommand::Deployment(command) => deployment::run(command).await?,
         ClientCommand::Deploy(args) => return deploy::run(args).await,
         ClientCommand::Logs(args) => return logs::run(args).await,
@@ -60,6 +61,9 @@ async fn dispatch(command: ClientCommand) -> Result<ExitCode, Failure> {
 fn writes_json(command: &ClientCommand) -> bool {
     match command {
         ClientCommand::Bundle(BundleCommand::Upload { output, .. } | BundleCommand::List { output, .. }) => output.json,
+        ClientCommand::ServiceVersion(
+            ServiceVersionCommand::Upload { output, .. } | ServiceVersionCommand::List { output, .. },
+        ) => output.json,
         ClientCommand::Deployment(
             DeploymentCommand::Create { output, .. }
             | DeploymentCommand::Update { output, .. }

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::{commands::say, failure::Failure, plain::plain};
+use crate::{commands::say, failure::Failure, half::Half, plain::plain};
 
 /// How wide the names of steps are shown at least, and at most.
 const NARROW: usize = 16;
@@ -140,9 +140,16 @@ pub(crate) fn receipt(update: &Value, now: bool) -> Result<(), Failure> {
         (true, true) => "On the nodes now".to_owned(),
         (false, _) => format!("After update {}", update["number"]),
     };
-    say(format!("{when}, in project {}:", text(&receipt["projectKey"])))?;
+    let half = Half::of(update);
+    say(format!(
+        "{when}, {} {}:",
+        if half == Half::Service { "as service" } else { "in project" },
+        text(&receipt["projectKey"])
+    ))?;
     if several {
         nodes(update)?;
+        shares(&receipt["service"])?;
+        list(&update["nodes"]).try_for_each(|node| urls(&node["receipt"]["service"]))?;
         let as_asked = |node: &Value| !node["receipt"].is_null() && list(&node["receipt"]["differences"]).count() == 0;
         return if list(&update["nodes"]).all(as_asked) {
             say("  They are as this update was to leave them.")
@@ -150,7 +157,11 @@ pub(crate) fn receipt(update: &Value, now: bool) -> Result<(), Failure> {
             Ok(())
         };
     }
-    say(format!("  bundle      {}", text(&receipt["bundle"])))?;
+    if receipt["service"].is_null() {
+        say(format!("  bundle      {}", text(&receipt["bundle"])))?;
+    }
+    shares(&receipt["service"])?;
+    urls(&receipt["service"])?;
     for connection in list(&receipt["connections"]) {
         let (source, target, kind) = (&connection["source"], &connection["target"], &connection["foundType"]);
         say(format!("  connection  {} -> {} ({})", text(source), text(target), text(kind)))?;
@@ -169,8 +180,23 @@ pub(crate) fn receipt(update: &Value, now: bool) -> Result<(), Failure> {
     }
 }
 
+/// The versions of a service with their shares.
+fn shares(service: &Value) -> Result<(), Failure> {
+    for version in list(&service["versions"]) {
+        let share = version["probability"].as_f64().unwrap_or(1.0) * 100.0;
+        say(format!("  version     {:<10} {share:.0} % of the queries", text(&version["version"])))?;
+    }
+    Ok(())
+}
+
+/// Where it is called.
+fn urls(service: &Value) -> Result<(), Failure> {
+    list(&service["urls"]).try_for_each(|url| say(format!("  called at   {}", text(url))))
+}
+
 /// What became of each of several nodes; nothing where there is one.
 pub(crate) fn nodes(update: &Value) -> Result<(), Failure> {
+    let word = Half::of(update).package();
     let width = list(&update["nodes"]).map(|node| text(&node["name"]).chars().count()).max().unwrap_or(0).max(10);
     for node in list(&update["nodes"]) {
         let (name, status) = (text(&node["name"]), text(&node["status"]));
@@ -189,8 +215,8 @@ pub(crate) fn nodes(update: &Value) -> Result<(), Failure> {
         let receipt = &node["receipt"];
         if !receipt.is_null() {
             more = match list(&receipt["differences"]).count() {
-                0 => format!("{more}  bundle {}", text(&receipt["bundle"])),
-                n => format!("{more}  bundle {}, {} than asked for", text(&receipt["bundle"]), otherwise(n)),
+                0 => format!("{more}  {word} {}", text(&receipt["bundle"])),
+                n => format!("{more}  {word} {}, {} than asked for", text(&receipt["bundle"]), otherwise(n)),
             };
         }
         say(format!("  {name:<width$}  {status:<9}{more}").trim_end())?;

@@ -2,7 +2,11 @@
 
 use sandbox::BundleSpec;
 use serde_json::{Value, json};
-use tests::cut::{Cut, Proxy};
+use tests::{
+    Size,
+    cut::{Cut, Proxy},
+    models::Models,
+};
 
 use super::{Job, place, updates};
 
@@ -74,6 +78,79 @@ async fn a_new_deployment_is_made_where_that_is_wanted() {
     job.run(&["deploy", "--bundle", "./v1", "--deployment", "sales"]).is(2, &["IO_FAILED"]);
     job.run(&["deploy", "--bundle", "v1"]).is(2, &["--deployment"]);
     assert_eq!(updates(&fleet.client, "sales").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_of_a_service_goes_the_same_way() {
+    let models = Models::start().await;
+    let fleet = models.fleet(Size::Embedded).start().await;
+    models.infrastructure(&fleet.client, json!({})).await;
+    let job = Job::of(&fleet.client).of_run("7010", "1");
+    let file = |version: &str| {
+        let path = job.scratch.at(&format!("fraud-{version}.zip"));
+        std::fs::write(&path, Models::version("fraud", version, &json!({"features": {"a": 2}}))).unwrap();
+        path
+    };
+    let (v1, v2) = (file("v1"), file("v2"));
+    job.run(&["service-version", "list", "--service", "fraud"]).is(2, &["NOT_FOUND"]);
+    let create = "mutation { createPublishedService(id: \"fraud\") { refusals { code message } } }";
+    fleet.client.ask(create, json!({})).await;
+    let deploy = ["deploy", "--service-version", &v1, "--deployment", "fraud-test"];
+    job.run(&deploy).is(2, &["NOT_FOUND"]);
+    let made = [&deploy[..], &["--infrastructure", "nodes", "--wait"]].concat();
+    let called = format!("called at   {}", models.node.url());
+    let seen = [
+        "Uploaded version v1 of service fraud",
+        "Made deployment fraud-test",
+        ", version v1.",
+        "SUCCEEDED",
+        "as service fraud",
+        "100 %",
+        &called,
+    ];
+    job.run(&made).is(0, &seen);
+    job.run(&made).is(0, &["Update 1 of fraud-test", "asked for before"]);
+
+    job.run(&["service-version", "upload", &v2]).is(0, &["Uploaded version v2 of service fraud"]);
+    let again = job.run(&["service-version", "upload", &v2, "--service", "fraud", "--json"]);
+    let told = again.is(0, &[]).result();
+    assert_eq!(
+        (&told["type"], &told["serviceId"], &told["version"], &told["alreadyThere"]),
+        (&json!("version"), &json!("fraud"), &json!("v2"), &json!(true))
+    );
+    job.run(&["service-version", "list", "--service", "fraud"]).is(0, &["VERSION", "v1", "v2", "admin"]);
+    job.run(&["deploy", "--service-version", "v2", "--deployment", "fraud-test", "--wait"])
+        .is(0, &["Update 2 of fraud-test", "version v2"]);
+    job.run(&["deployment", "status", "fraud-test"])
+        .is(0, &["Service         fraud, on the platform fraud", "Version         v2"]);
+    let mine = [
+        "deployment",
+        "create",
+        "mine",
+        "--infrastructure",
+        "nodes",
+        "--service",
+        "fraud",
+        "--service-version",
+        "v1",
+        "--deployed-service",
+        "other",
+    ];
+    job.run(&mine).is(0, &["on the platform other", "Version         v1"]);
+    job.run(&["deployment", "update", "mine", "--service-version", "v2"]).is(0, &["Version         v2"]);
+
+    // Another content under an id that is taken; the other half's words; both at once, or half of one.
+    std::fs::write(&v2, Models::version("fraud", "v2", &json!({"features": {"b": 1}}))).unwrap();
+    job.run(&["service-version", "upload", &v2]).is(2, &["BUNDLE_EXISTS", "version v2"]);
+    job.run(&["deploy", "--bundle", "v1", "--deployment", "fraud-test"])
+        .is(2, &["DEPLOYMENT_DIFFERS", "--service-version"]);
+    job.run(&["deploy", "--bundle", "v1", "--service-version", "v1", "--deployment", "x"])
+        .is(2, &["--service-version"]);
+    job.run(&["deployment", "create", "x", "--infrastructure", "nodes", "--service", "fraud"])
+        .is(2, &["--service-version"]);
+    job.run(&["deployment", "create", "x", "--infrastructure", "nodes"]).is(2, &["--project"]);
+    job.run(&["service-version", "upload", "/nothing.zip"]).is(2, &["IO_FAILED"]);
+    assert_eq!(updates(&fleet.client, "fraud-test").await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,12 +7,13 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{bundle, deployment, find, list, report};
+use super::{deployment, find, list, package, report};
 use crate::{
     args::Deploy,
     client::Client,
     commands::{say, say_json},
     failure::Failure,
+    half::Half,
     login::Login,
     plain::plain,
 };
@@ -20,58 +21,79 @@ use crate::{
 pub(super) async fn run(args: Deploy) -> Result<ExitCode, Failure> {
     let client = Client::of(&Login::find(&args.connect)?)?;
     let json = args.output.json;
-    let file = file(&args.bundle)?;
+    let (half, named, parent) = what(&args)?;
+    let file = file(half, named)?;
     let there = find::deployment(&client, &args.deployment).await?;
     match &there {
-        Some(there) => fits(there, &args)?,
+        Some(there) => fits(there, &args, half, parent)?,
         None if args.infrastructure.is_none() => return Err(list::absent("deployment")),
         None => {}
     }
-    let project = args.project.clone().or_else(|| Some(there.as_ref()?["projectKey"].as_str()?.to_owned()));
-    let (project, bundle) = match file {
+    let known = parent.map(str::to_owned).or_else(|| Some(there.as_ref()?["projectKey"].as_str()?.to_owned()));
+    let (of, id) = match file {
         Some(file) => {
-            let uploaded = bundle::bring(&client, &file, project.as_deref()).await?;
+            let uploaded = package::bring(&client, half, &file, known.as_deref()).await?;
             uploaded.tell(json)?;
-            (uploaded.project, uploaded.bundle)
+            (uploaded.parent, uploaded.id)
         }
-        None => match project {
-            Some(project) => (project, args.bundle.clone()),
+        None => match known {
+            Some(of) => (of, named.to_owned()),
             None => {
-                let message = "A new deployment of a bundle that is there needs --project: in which published project?";
-                return Err(Failure::refused("BAD_REQUEST", message).about(Some("project")));
+                let (word, of) = (half.package(), half.parent());
+                let message =
+                    format!("A new deployment of a {word} that is there needs --{of}: of which published {of}?");
+                return Err(Failure::refused("BAD_REQUEST", message).about(Some(of)));
             }
         },
     };
     if there.is_none() {
-        make(&client, &args, &project, &bundle, json).await?;
+        make(&client, &args, half, (&of, &id), json).await?;
     }
-    let started = start(&client, &args, &bundle).await?;
+    let started = start(&client, &args, &id).await?;
     let update = report::read(&client, started["update"]["id"].as_str().unwrap_or_default()).await?;
     let repeated = started["repeated"] == true;
     tell(&update, repeated, json)?;
     args.waiting.go_on(&client, &update, repeated, json).await
 }
 
-/// A file to upload; None for the id of a bundle. What looks like a path is never taken for an id.
-fn file(bundle: &str) -> Result<Option<PathBuf>, Failure> {
-    let path = Path::new(bundle);
-    let looks_like_one = bundle.contains(['/', '\\']) || bundle.to_ascii_lowercase().ends_with(".zip");
+/// Which half, the file or id, and the published project or service, if it is named.
+fn what(args: &Deploy) -> Result<(Half, &str, Option<&str>), Failure> {
+    match (&args.bundle, &args.service_version) {
+        (Some(bundle), None) => Ok((Half::Project, bundle, args.project.as_deref())),
+        (None, Some(version)) => Ok((Half::Service, version, args.service.as_deref())),
+        _ => Err(Failure::refused("BAD_REQUEST", "Name a bundle or a version of a service, one of them.")),
+    }
+}
+
+/// A file to upload; None for the id of a package. What looks like a path is never taken for an id.
+fn file(half: Half, named: &str) -> Result<Option<PathBuf>, Failure> {
+    let path = Path::new(named);
+    let looks_like_one = named.contains(['/', '\\']) || named.to_ascii_lowercase().ends_with(".zip");
     match path.is_file() {
         true => Ok(Some(path.to_owned())),
         false if looks_like_one => {
-            Err(Failure::refused("IO_FAILED", format!("There is no file {bundle}.")).about(Some("bundle")))
+            Err(Failure::refused("IO_FAILED", format!("There is no file {named}.")).about(Some(half.package())))
         }
         false => Ok(None),
     }
 }
 
 /// Refuses a deployment that is not the one that the command line describes.
-fn fits(there: &Value, args: &Deploy) -> Result<(), Failure> {
-    let asked =
-        [("infrastructure", &args.infrastructure, "infrastructureId"), ("project", &args.project, "projectKey")];
+fn fits(there: &Value, args: &Deploy, half: Half, parent: Option<&str>) -> Result<(), Failure> {
+    let found = Half::of(there);
+    if found != half {
+        let (option, kind) = match found {
+            Half::Project => ("--bundle", "a project"),
+            Half::Service => ("--service-version", "an API service"),
+        };
+        let message = format!("Deployment {} is of {kind}: name what it is to deploy with {option}.", args.deployment);
+        return Err(Failure::refused("DEPLOYMENT_DIFFERS", message).about(Some(half.package())));
+    }
+    let infrastructure = args.infrastructure.as_deref();
+    let asked = [("infrastructure", infrastructure, "infrastructureId"), (half.parent(), parent, "projectKey")];
     for (option, wanted, field) in asked {
         let found = there[field].as_str().unwrap_or_default();
-        if wanted.as_deref().is_some_and(|wanted| wanted != found) {
+        if wanted.is_some_and(|wanted| wanted != found) {
             let message = format!(
                 "Deployment {} has {option} {found}, and that never changes. Leave --{option} out, or name another deployment.",
                 args.deployment
@@ -83,15 +105,22 @@ fn fits(there: &Value, args: &Deploy) -> Result<(), Failure> {
 }
 
 /// Makes the deployment.
-async fn make(client: &Client, args: &Deploy, project: &str, bundle: &str, json: bool) -> Result<(), Failure> {
+async fn make(
+    client: &Client,
+    args: &Deploy,
+    half: Half,
+    (of, package): (&str, &str),
+    json: bool,
+) -> Result<(), Failure> {
     let (id, infrastructure) = (&args.deployment, &args.infrastructure);
-    let input = json!({ "id": id, "infrastructureId": infrastructure, "projectKey": project, "bundleId": bundle });
-    match deployment::create(client, input).await {
+    let (_, parent) = half.uploads();
+    let input = json!({ "id": id, "infrastructureId": infrastructure, parent: of, half.id(): package });
+    match deployment::create(client, half, input).await {
         Ok(()) => {}
         // The answer was lost, or another job was first: then it is there.
         Err(failure) if failure.is_lost() || failure.code() == "ID_NOT_AVAILABLE" => {
             let Some(there) = find::deployment(client, id).await? else { return Err(failure) };
-            fits(&there, args)?;
+            fits(&there, args, half, Some(of))?;
         }
         Err(failure) => return Err(failure),
     }
@@ -101,13 +130,13 @@ async fn make(client: &Client, args: &Deploy, project: &str, bundle: &str, json:
     say(plain(&format!("Made deployment {id} on infrastructure {}.", infrastructure.as_deref().unwrap_or("-"))))
 }
 
-/// Sets the bundle and starts the update, in one: asked again, be it for want of an answer, it is the same update, and sets nothing.
-async fn start(client: &Client, args: &Deploy, bundle: &str) -> Result<Value, Failure> {
+/// Sets bundle or version and starts the update, in one: asked again, be it for want of an answer, it is the same update, and sets nothing.
+async fn start(client: &Client, args: &Deploy, package: &str) -> Result<Value, Failure> {
     let id = &args.deployment;
-    let key = args.waiting.key(id, bundle);
+    let key = args.waiting.key(id, package);
     let document = "mutation($id: ID!, $bundle: ID!, $key: String) { startUpdate(deploymentId: $id, bundleId: $bundle, idempotencyKey: $key) {
   repeated update { id } refusals { code field message } } }";
-    client.ask(document, json!({ "id": id, "bundle": bundle, "key": key })).await
+    client.ask(document, json!({ "id": id, "bundle": package, "key": key })).await
 }
 
 /// Says which update it is.
@@ -119,7 +148,8 @@ pub(super) fn tell(update: &Value, repeated: bool, json: bool) -> Result<(), Fai
         }));
     }
     let text = |name: &str| plain(update[name].as_str().unwrap_or("-"));
-    let (id, deployment, bundle) = (text("id"), text("deploymentId"), text("bundleId"));
+    let (id, deployment, package) = (text("id"), text("deploymentId"), text("bundleId"));
+    let word = Half::of(update).package();
     let again = if repeated { ", which was asked for before" } else { "" };
-    say(format!("Update {} of {deployment} ({id}), bundle {bundle}{again}.", update["number"]))
+    say(format!("Update {} of {deployment} ({id}), {word} {package}{again}.", update["number"]))
 }

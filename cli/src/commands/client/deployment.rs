@@ -10,6 +10,7 @@ use crate::{
     client::Client,
     commands::{say, say_json, show},
     failure::Failure,
+    half::Half,
     login::Login,
     plain::plain,
 };
@@ -27,23 +28,43 @@ pub(super) async fn run(command: DeploymentCommand) -> Result<(), Failure> {
             project,
             bundle,
             deployed_project,
+            service,
+            service_version,
+            deployed_service,
             settings,
             output,
             connect,
         } => {
             let client = Client::of(&Login::find(&connect)?)?;
-            let input = json!({
-                "id": id, "infrastructureId": infrastructure, "projectKey": project, "bundleId": bundle,
-                "deployedProjectKey": deployed_project, "settings": given(&settings)?,
-            });
-            create(&client, input).await?;
+            let settings = given(&settings)?;
+            let (half, input) = match (project, bundle, service, service_version) {
+                (Some(project), Some(bundle), None, None) => {
+                    let input = json!({
+                        "id": id, "infrastructureId": infrastructure, "projectKey": project, "bundleId": bundle,
+                        "deployedProjectKey": deployed_project, "settings": settings,
+                    });
+                    (Half::Project, input)
+                }
+                (None, None, Some(service), Some(version)) => {
+                    let input = json!({
+                        "id": id, "infrastructureId": infrastructure, "serviceId": service, "version": version,
+                        "deployedServiceId": deployed_service, "settings": settings,
+                    });
+                    (Half::Service, input)
+                }
+                _ => {
+                    let message = "Name a project and a bundle, or a service and a service version.";
+                    return Err(Failure::refused("BAD_REQUEST", message));
+                }
+            };
+            create(&client, half, input).await?;
             show(&client, &id, output.json).await
         }
         DeploymentCommand::Update { id, bundle, expected_version, settings, output, connect } => {
             let client = Client::of(&Login::find(&connect)?)?;
             let settings = given(&settings)?;
             if bundle.is_none() && settings.is_null() {
-                let message = "Nothing is to be changed: name a bundle, settings or a remapping.";
+                let message = "Nothing is to be changed: name a bundle or version, settings or a remapping.";
                 return Err(Failure::refused("BAD_REQUEST", message));
             }
             change(&client, &id, bundle.as_deref(), &settings, expected_version).await?;
@@ -56,7 +77,7 @@ pub(super) async fn run(command: DeploymentCommand) -> Result<(), Failure> {
         DeploymentCommand::List { infrastructure, project, stage, output, connect } => {
             let client = Client::of(&Login::find(&connect)?)?;
             let document = "query($filter: DeploymentFilter, $after: String) { deployments(first: 100, filter: $filter, after: $after) {
-  nodes { id projectKey infrastructureId bundleId deployedProjectKey version latestUpdate { id number status bundleId endedAt } }
+  nodes { id kind projectKey infrastructureId bundleId deployedProjectKey version latestUpdate { id number status bundleId endedAt } }
   pageInfo { hasNextPage endCursor } } }";
             let filter = json!({ "infrastructure": infrastructure, "project": project, "stage": stage });
             let found = list::all(&client, document, &json!({ "filter": filter, "after": null })).await?;
@@ -75,9 +96,17 @@ pub(super) async fn run(command: DeploymentCommand) -> Result<(), Failure> {
 }
 
 /// Makes a deployment.
-pub(super) async fn create(client: &Client, input: Value) -> Result<(), Failure> {
-    let document = "mutation($input: CreateDeploymentInput!) { createDeployment(input: $input) {
-  deployment { id } refusals { code field message } } }";
+pub(super) async fn create(client: &Client, half: Half, input: Value) -> Result<(), Failure> {
+    let document = match half {
+        Half::Project => {
+            "mutation($input: CreateDeploymentInput!) { createDeployment(input: $input) {
+  deployment { id } refusals { code field message } } }"
+        }
+        Half::Service => {
+            "mutation($input: CreateServiceDeploymentInput!) { createServiceDeployment(input: $input) {
+  deployment { id } refusals { code field message } } }"
+        }
+    };
     client.run(document, json!({ "input": input })).await.map(drop)
 }
 
@@ -147,26 +176,31 @@ async fn show(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
     if json {
         return say_json(&found);
     }
-    let version = &found["version"];
+    let (half, version) = (Half::of(&found), &found["version"]);
     let disabled = if found["disabled"] == true { ", disabled" } else { "" };
     say(format!("Deployment      {} (version {version}{disabled})", text(&found["id"])))?;
-    say(format!("Project         {}, on the node {}", text(&found["projectKey"]), text(&found["deployedProjectKey"])))?;
+    let (parent, there) = (text(&found["projectKey"]), text(&found["deployedProjectKey"]));
+    match half {
+        Half::Project => say(format!("Project         {parent}, on the node {there}"))?,
+        Half::Service => say(format!("Service         {parent}, on the platform {there}"))?,
+    }
     say(format!("Infrastructure  {}", text(&found["infrastructureId"])))?;
-    say(format!("Bundle          {}", text(&found["bundleId"])))?;
+    let word = if half == Half::Project { "Bundle" } else { "Version" };
+    say(format!("{word:<15} {}", text(&found["bundleId"])))?;
     say(format!("Health          {}", text(&found["health"]["health"])))?;
     for message in found["health"]["messages"].as_array().into_iter().flatten() {
         say(format!("  {:<13} {}", text(&message["severity"]), text(&message["message"])))?;
     }
-    newest(&found["latestUpdate"])?;
+    newest(half, &found["latestUpdate"])?;
     show::nodes(&found["latestUpdate"])
 }
 
-fn newest(newest: &Value) -> Result<(), Failure> {
+fn newest(half: Half, newest: &Value) -> Result<(), Failure> {
     if newest.is_null() {
         return say("Newest update   none yet");
     }
     let (number, status, bundle) = (&newest["number"], text(&newest["status"]), text(&newest["bundleId"]));
-    say(format!("Newest update   {number} ({}): {status}, bundle {bundle}", text(&newest["id"])))?;
+    say(format!("Newest update   {number} ({}): {status}, {} {bundle}", text(&newest["id"]), half.package()))?;
     say(format!("  requested     {} by {}", text(&newest["requestedAt"]), text(&newest["requester"])))?;
     if let Some(ended) = newest["endedAt"].as_str() {
         say(format!("  ended         {}", plain(ended)))?;

@@ -6,7 +6,7 @@ use super::list;
 use crate::{client::Client, failure::Failure};
 
 const STATUS: &str = "query($id: ID!) { deployment(id: $id) {
-  id projectKey infrastructureId bundleId deployedProjectKey version updatedAt updatedBy
+  id kind projectKey infrastructureId bundleId deployedProjectKey version updatedAt updatedBy
   infrastructure { stage }
   latestUpdate { id number status bundleId requester requestedAt startedAt endedAt failure { code message } } } }";
 

@@ -6,16 +6,27 @@ use crate::{client::Client, commands::say, failure::Failure};
 
 /// The bundles of a published project, newest first.
 pub(super) async fn bundles(client: &Client, project: &str) -> Result<Vec<Value>, Failure> {
-    let document = "query($project: String!, $after: String) { publishedProject(key: $project) { bundles(first: 100, after: $after) {
+    let document = "query($of: String!, $after: String) { publishedProject(key: $of) { packages: bundles(first: 100, after: $after) {
   nodes { id projectKey fileName sha256 size uploadedAt uploadedBy releaseNotes } pageInfo { hasNextPage endCursor } } } }";
+    packages(client, document, project, "project").await
+}
+
+/// The versions of a published service, newest first.
+pub(super) async fn versions(client: &Client, service: &str) -> Result<Vec<Value>, Failure> {
+    let document = "query($of: ID!, $after: String) { publishedService(id: $of) { packages: versions(first: 100, after: $after) {
+  nodes { version serviceId fileName sha256 size uploadedAt uploadedBy authMethod endpoints { id type } } pageInfo { hasNextPage endCursor } } } }";
+    packages(client, document, service, "service").await
+}
+
+async fn packages(client: &Client, document: &str, of: &str, parent: &str) -> Result<Vec<Value>, Failure> {
     let mut all = Vec::new();
     let mut after = Value::Null;
     loop {
-        let found = client.ask(document, json!({ "project": project, "after": after })).await?;
+        let found = client.ask(document, json!({ "of": of, "after": after })).await?;
         if found.is_null() {
-            return Err(absent("project"));
+            return Err(absent(parent));
         }
-        match page(&found["bundles"], &mut all) {
+        match page(&found["packages"], &mut all) {
             Some(next) => after = next,
             None => return Ok(all),
         }

@@ -18,12 +18,12 @@ const TAIL: usize = 20;
 const PAGES: u32 = 200;
 
 const UPDATE: &str = "query($id: ID!) { update(id: $id) {
-  id number status deploymentId infrastructureId projectKey bundleId requester requestedAt startedAt endedAt cancelRequestedBy warnings
+  id number kind status deploymentId infrastructureId projectKey bundleId requester requestedAt startedAt endedAt cancelRequestedBy warnings
   failure { code message detail help }
   steps { index name status hookName attempts { number failure { code } } }
   deployment { latestUpdate { id number } }
-  nodes { name status step failure { code message } receipt { projectKey bundle differences { what found wanted } } }
-  receipt { projectKey bundle connections { source target wantedType foundType }
+  nodes { name status step failure { code message } receipt { projectKey bundle service { serviceId versions { version probability } urls } differences { what found wanted } } }
+  receipt { projectKey bundle service { serviceId enabled versions { version probability } urls } connections { source target wantedType foundType }
     scenarios { id runAs active } webapps { id runAs active } differences { what found wanted } } } }";
 
 const LOG: &str = "query($id: ID!, $after: String) { update(id: $id) { log(first: 999, after: $after) {

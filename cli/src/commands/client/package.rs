@@ -1,4 +1,4 @@
-//! `slipway bundle`: bundles into a published project, and what is there.
+//! `slipway bundle` and `slipway service-version`: packages into a published project or service, and what is there.
 
 use std::{
     io::{IsTerminal as _, stderr},
@@ -14,11 +14,12 @@ use tokio::io::AsyncReadExt as _;
 
 use super::list;
 use crate::{
-    args::BundleCommand,
+    args::{BundleCommand, ServiceVersionCommand},
     ci::hex,
     client::{Client, Pauses},
     commands::{say, say_json},
     failure::Failure,
+    half::Half,
     login::Login,
     plain::plain,
 };
@@ -26,12 +27,11 @@ use crate::{
 /// How often an upload is sent that breaks off.
 const UPLOADS: u32 = 4;
 
-pub(super) async fn run(command: BundleCommand) -> Result<(), Failure> {
+pub(super) async fn bundles(command: BundleCommand) -> Result<(), Failure> {
     match command {
         BundleCommand::Upload { file, project, output, connect } => {
             let client = Client::of(&Login::find(&connect)?)?;
-            let uploaded = bring(&client, &file, project.as_deref()).await?;
-            uploaded.tell(output.json)
+            bring(&client, Half::Project, &file, project.as_deref()).await?.tell(output.json)
         }
         BundleCommand::List { project, output, connect } => {
             let client = Client::of(&Login::find(&connect)?)?;
@@ -39,19 +39,40 @@ pub(super) async fn run(command: BundleCommand) -> Result<(), Failure> {
             if output.json {
                 return bundles.iter().try_for_each(say_json);
             }
-            let row = |bundle: &Value| {
-                let text = |name: &str| plain(bundle[name].as_str().unwrap_or("-"));
-                [text("id"), text("uploadedAt"), text("uploadedBy"), format!("{} bytes", bundle["size"])]
-            };
-            list::table(["BUNDLE", "UPLOADED", "BY", "SIZE"], bundles.iter().map(row))
+            list::table(["BUNDLE", "UPLOADED", "BY", "SIZE"], bundles.iter().map(|bundle| row(bundle, "id")))
         }
     }
 }
 
-/// A bundle that is there now.
+pub(super) async fn versions(command: ServiceVersionCommand) -> Result<(), Failure> {
+    match command {
+        ServiceVersionCommand::Upload { file, service, output, connect } => {
+            let client = Client::of(&Login::find(&connect)?)?;
+            bring(&client, Half::Service, &file, service.as_deref()).await?.tell(output.json)
+        }
+        ServiceVersionCommand::List { service, output, connect } => {
+            let client = Client::of(&Login::find(&connect)?)?;
+            let versions = list::versions(&client, &service).await?;
+            if output.json {
+                return versions.iter().try_for_each(say_json);
+            }
+            list::table(["VERSION", "UPLOADED", "BY", "SIZE"], versions.iter().map(|version| row(version, "version")))
+        }
+    }
+}
+
+fn row(package: &Value, id: &str) -> [String; 4] {
+    let text = |name: &str| plain(package[name].as_str().unwrap_or("-"));
+    [text(id), text("uploadedAt"), text("uploadedBy"), format!("{} bytes", package["size"])]
+}
+
+/// A package that is there now.
 pub(super) struct Uploaded {
-    pub(super) project: String,
-    pub(super) bundle: String,
+    half: Half,
+    /// The published project or service.
+    pub(super) parent: String,
+    /// The bundle or version.
+    pub(super) id: String,
     sha256: String,
     /// It was there before.
     there: bool,
@@ -60,47 +81,48 @@ pub(super) struct Uploaded {
 
 impl Uploaded {
     pub(super) fn tell(&self, json: bool) -> Result<(), Failure> {
-        let Self { project, bundle, sha256, there, warnings } = self;
+        let Self { half, parent, id, sha256, there, warnings } = self;
+        let (word, of) = (half.package(), half.parent());
         if json {
+            let (_, of) = half.uploads();
             return say_json(&json!({
-                "type": "bundle", "projectKey": project, "bundleId": bundle, "sha256": sha256, "alreadyThere": there, "warnings": warnings,
+                "type": word, of: parent, half.id(): id, "sha256": sha256, "alreadyThere": there, "warnings": warnings,
             }));
         }
         let what = if *there { "The same content is there already:" } else { "Uploaded" };
-        say(plain(&format!("{what} bundle {bundle} of project {project}.")))?;
+        say(plain(&format!("{what} {word} {id} of {of} {parent}.")))?;
         warnings.iter().try_for_each(|warning| say(format!("  {}", plain(warning))))
     }
 }
 
-/// Sees to it that a bundle's content is there.
-pub(super) async fn bring(client: &Client, file: &Path, project: Option<&str>) -> Result<Uploaded, Failure> {
+/// Sees to it that a package's content is there.
+pub(super) async fn bring(client: &Client, half: Half, file: &Path, parent: Option<&str>) -> Result<Uploaded, Failure> {
     let sha256 = digest(file).await?;
-    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or("bundle.zip");
-    // What can't be read here is the API's to judge: it may know more kinds of bundles.
-    let named = archive::read_bundle(file, name, Limits::default()).await.ok();
-    let named = named.map(|contents| (project.map_or(contents.project_key, str::to_owned), contents.bundle_id));
+    let named = named(half, file).await.map(|(own, id)| (parent.map_or(own, str::to_owned), id));
     let mut pauses = Pauses::default();
     for attempt in 1.. {
-        if let Some((project, bundle)) = &named
-            && let Some(found) = look(client, project, bundle).await?
+        if let Some((parent, id)) = &named
+            && let Some(found) = look(client, half, parent, id).await?
         {
             if found == sha256 {
-                let (project, bundle) = (project.clone(), bundle.clone());
-                return Ok(Uploaded { project, bundle, sha256, there: true, warnings: Vec::new() });
+                let (parent, id) = (parent.clone(), id.clone());
+                return Ok(Uploaded { half, parent, id, sha256, there: true, warnings: Vec::new() });
             }
+            let (of, word) = (half.parent(), half.package());
             let message = format!(
-                "Project {project} has a bundle {bundle} of another content. Bundles never change: make a new one with another id."
+                "There is a {word} {id} of {of} {parent} with another content. A {word} never changes: make a new one with another id."
             );
-            return Err(Failure::refused("BUNDLE_EXISTS", message).about(Some("bundleId")));
+            return Err(Failure::refused("BUNDLE_EXISTS", message).about(Some(half.id())));
         }
         let progress = Progress::of(file).await?;
-        match client.upload_file(file, project, progress.counter()).await {
+        match client.upload_file(half, file, parent, progress.counter()).await {
             Ok(stored) => {
                 let text = |name: &str| stored[name].as_str().unwrap_or_default().to_owned();
                 let warnings = stored["warnings"].as_array().into_iter().flatten();
                 return Ok(Uploaded {
-                    project: text("projectKey"),
-                    bundle: text("bundleId"),
+                    half,
+                    parent: text(half.uploads().1),
+                    id: text(half.id()),
                     sha256: text("sha256"),
                     there: false,
                     warnings: warnings.filter_map(|warning| Some(warning.as_str()?.to_owned())).collect(),
@@ -119,10 +141,28 @@ pub(super) async fn bring(client: &Client, file: &Path, project: Option<&str>) -
     Err(Failure::new("SERVER_UNREACHABLE", "the upload broke off again and again"))
 }
 
-/// The SHA-256 of a bundle that is there.
-async fn look(client: &Client, project: &str, bundle: &str) -> Result<Option<String>, Failure> {
-    let document = "query($project: String!, $id: ID!) { bundle(projectKey: $project, id: $id) { sha256 } }";
-    let found = client.ask(document, json!({ "project": project, "id": bundle })).await?;
+/// What an archive says of itself: its project or service, and its own id. What can't be read here is the API's to judge: it may know more kinds.
+async fn named(half: Half, file: &Path) -> Option<(String, String)> {
+    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or("bundle.zip");
+    match half {
+        Half::Project => {
+            let contents = archive::read_bundle(file, name, Limits::default()).await.ok()?;
+            Some((contents.project_key, contents.bundle_id))
+        }
+        Half::Service => {
+            let contents = archive::read_service(file, Limits::default()).await.ok()?;
+            Some((contents.service_id, contents.generation))
+        }
+    }
+}
+
+/// The SHA-256 of a package that is there.
+async fn look(client: &Client, half: Half, parent: &str, id: &str) -> Result<Option<String>, Failure> {
+    let document = match half {
+        Half::Project => "query($of: String!, $id: ID!) { bundle(projectKey: $of, id: $id) { sha256 } }",
+        Half::Service => "query($of: ID!, $id: ID!) { serviceVersion(serviceId: $of, version: $id) { sha256 } }",
+    };
+    let found = client.ask(document, json!({ "of": parent, "id": id })).await?;
     Ok(found["sha256"].as_str().map(str::to_owned))
 }
 

@@ -1,0 +1,62 @@
+//! A practice API node that shares a folder with Slipway, as an infrastructure `nodes` names it, and versions of a service for it.
+
+use std::path::PathBuf;
+
+use sandbox::{ApiNode, RunningApiNode, ServiceSpec, sample_service};
+use serde_json::{Value, json};
+
+use crate::{Client, Fleet, FleetBuilder, Size, scratch::Scratch};
+
+const KEY: &str = "a-key-of-the-node";
+
+/// The node, and the folder.
+pub struct Models {
+    /// The node.
+    pub node: RunningApiNode,
+    folder: PathBuf,
+    scratch: Scratch,
+}
+
+impl Models {
+    /// Starts a node with an empty folder.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start() -> Self {
+        let scratch = Scratch::new("models");
+        let folder = scratch.path().join("models");
+        std::fs::create_dir(&folder).unwrap();
+        let settings = format!("[targets.shared_folders]\nmodels = {:?}\n", folder.display().to_string());
+        std::fs::write(scratch.at("slipway.toml"), settings).unwrap();
+        let node = ApiNode::builder().admin_key(KEY).packages(&folder);
+        let node = node.start("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        Self { node, folder, scratch }
+    }
+
+    /// A fleet that shares the folder.
+    pub fn fleet(&self, size: Size) -> FleetBuilder {
+        Fleet::of(size).set("SLIPWAY_CONFIG", self.scratch.at("slipway.toml"))
+    }
+
+    /// Makes the infrastructure `nodes`; `settings` are its others.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn infrastructure(&self, api: &Client, mut settings: Value) {
+        settings["platform"] = json!({
+            "apiNodes": [{"url": self.node.url(), "adminAPIKey": KEY}],
+            "delivery": {"mode": "SHARED_FOLDER", "folder": "models", "nodePath": self.folder},
+        });
+        let input = json!({"id": "nodes", "kind": "STATIC", "stage": "Test", "settings": settings});
+        let document = "mutation($input: CreateInfrastructureInput!) { createInfrastructure(input: $input) { refusals { code field message } } }";
+        api.ask(document, json!({"input": input})).await;
+    }
+
+    /// A version of a service with an endpoint `score`, and this as its test query.
+    pub fn version(service: &str, version: &str, query: &Value) -> Vec<u8> {
+        let mut spec = ServiceSpec::new(service, version);
+        let endpoint = json!({"id": "score", "type": "STD_PREDICTION", "testQueries": [{"q": query}]});
+        spec.more.insert("endpoints".to_owned(), json!([endpoint]));
+        sample_service(&spec)
+    }
+}
