@@ -332,9 +332,11 @@ pub(crate) async fn lock(tx: &Tx, key: &BundleKey, hold: Hold) -> Result<Option<
     Ok(query.one(&**tx).await?)
 }
 
-/// Makes those who store and those who remove this content take turns: a package must not go while an upload of the same bytes relies on it.
+/// Makes those who store and those who remove this content take turns: a package must not go while an upload of the same bytes relies on it. The store is asked meanwhile, and
+/// a bucket may take as long as the package store lets it (30 s): longer than PostgreSQL lets others stand still.
 pub(crate) async fn hold_content(tx: &Tx, sha256: &str) -> Result<()> {
     if tx.get_database_backend() == DbBackend::Postgres {
+        tx.execute_unprepared("SET LOCAL idle_in_transaction_session_timeout = '60s'").await?;
         let sql = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
         tx.query_one_raw(sql_with(&**tx, sql, [sha256.into()])).await?;
     }

@@ -2,7 +2,7 @@
 
 use engine::{
     ids::RunId,
-    journal::{State, Status, StepState},
+    journal::{State, Status},
     runs::{self, Loaded},
 };
 use entities::run;
@@ -106,26 +106,30 @@ impl Success {
     }
 }
 
-/// What a deployed service is made of, for whoever asks it something now: what the update under way has put there and looked at, as its post-hooks find it; else what is live.
+/// What a deployed service is made of, for whoever asks it something now: what the newest update put there and looked at, be it that its post-hooks still run, or that one of them
+/// failed it; else what the newest success did.
 pub(crate) async fn served<C: ConnectionTrait>(db: &C, deployment: &str) -> Result<Option<DeploySpec>> {
     let standing = Standing::read(db, deployment).await?;
-    if let Some(id) = standing.unfinished
-        && let Some(run) = runs::load(db, id).await?
-        && UpdateType::of(&run.state.spec).deploys()
-        && is_there(&run.state)
-    {
-        return Ok(Some(serde_json::from_value(run.state.spec.body.clone())?));
+    let unfinished = match standing.unfinished {
+        Some(id) => runs::load(db, id).await?,
+        None => None,
+    };
+    let newest = [unfinished, standing.last].into_iter().flatten();
+    let there = newest.map(|run| run.state).find(|state| UpdateType::of(&state.spec).deploys() && is_there(state));
+    if let Some(state) = there {
+        return Ok(Some(serde_json::from_value(state.spec.body.clone())?));
     }
     Ok(standing.live.filter(|live| live.kind.deploys()).map(|live| live.body))
 }
 
-/// Whether an update's last looks are taken, and nothing is being put back.
+/// Whether an update's last looks are taken, but for nodes that it left out, and nothing is being put back.
 fn is_there(state: &State) -> bool {
-    let steps = || state.spec.plan.steps.iter().zip(&state.steps);
-    let looks = || steps().filter(|(planned, _)| planned.kind == VERIFY).map(|(_, step)| step);
-    looks().all(StepState::is_over)
-        && looks().any(|step| step.output.is_some())
-        && steps().all(|(planned, step)| planned.kind != RESTORE || step.attempts.is_empty())
+    let steps = || state.spec.plan.steps.iter().zip(&state.steps).enumerate();
+    let of = |kind: &'static str| steps().filter(move |(_, (planned, _))| planned.kind == kind);
+    let mut looks = of(VERIFY).filter(|(at, _)| !state.is_left_out(*at)).map(|(_, (_, step))| step).peekable();
+    looks.peek().is_some()
+        && looks.all(|step| step.output.is_some())
+        && of(RESTORE).all(|(_, (_, step))| step.attempts.is_empty())
 }
 
 /// The newest successes of a deployment, newest first.

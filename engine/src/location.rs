@@ -16,15 +16,16 @@ use object_store::{
 };
 use url::Url;
 
-/// How long calls may take. A large package takes hours to read; nothing that moves is given up.
+/// How long calls may take: a large package takes hours to read, while it moves. What is sent must be there and answered within the read timeout: a part of a package, a file of
+/// events.
 const TIMES: [(ClientConfigKey, &str); 3] = [
     (ClientConfigKey::ConnectTimeout, "5 seconds"),
-    (ClientConfigKey::ReadTimeout, "30 seconds"),
+    (ClientConfigKey::ReadTimeout, "60 seconds"),
     (ClientConfigKey::Timeout, "24 hours"),
 ];
 /// What fails for a moment is tried again so often, and for so long.
 const RETRIES: usize = 4;
-const RETRY_FOR: Duration = Duration::from_secs(30);
+const RETRY_FOR: Duration = Duration::from_secs(90);
 /// So much of what a store says is repeated, in characters.
 const SAID: usize = 1_000;
 

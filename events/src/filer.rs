@@ -227,7 +227,8 @@ impl Filer {
             lines.into_iter().map(|(folder, lines)| (format!("{folder}/{name}"), lines.into())).collect();
         let paths = files.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>();
         let intent = Intent { n, at, files: paths.clone(), batches };
-        let recorded = !intent.batches.is_empty();
+        // One file of batches without an id is there or not: nothing is left to settle.
+        let recorded = !intent.batches.is_empty() || intent.files.len() > 1;
         self.undo = Some(Undo { files: paths, intent: recorded.then_some(n) });
         if recorded {
             let written = intent.clone();
@@ -316,6 +317,7 @@ impl Filer {
     async fn adopt(&mut self) -> io::Result<()> {
         let mut found = self.house.adopt(self.micros)?;
         found.sort_by_key(|left| left.intents.first().map(|intent| intent.at));
+        let mut failed = Ok(());
         for left in &found {
             match self.settle(left).await {
                 Ok(done) => {
@@ -325,12 +327,12 @@ impl Filer {
                 }
                 Err(error) => {
                     self.house.give_back(left);
-                    return Err(error);
+                    failed = Err(error);
                 }
             }
         }
         self.metrics.known.set(i64::try_from(self.known.len()).unwrap_or(i64::MAX));
-        Ok(())
+        failed
     }
 
     /// Whether what a dead process was about to do is done. A part of it is taken back: nobody was answered.

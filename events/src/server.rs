@@ -11,6 +11,7 @@ use std::{
 };
 
 use engine::location::Location;
+use sha2::{Digest as _, Sha256};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinHandle,
@@ -22,7 +23,7 @@ use crate::{
     error::EventError,
     filer::{Filer, Submission},
     keys::Keys,
-    ledger::house::House,
+    ledger::{Digest, house::House},
     metrics::Metrics,
     settings::Settings,
     shelf::{Folder, Objects, Shelf},
@@ -100,8 +101,10 @@ impl EventServer {
             )),
             (Location::Bucket(bucket), state) => {
                 bucket.check().await?;
-                folder(state.as_ref())?;
-                let house = House::enter(state.as_ref()).map_err(EventError::io(opening))?;
+                // What is noted is of this bucket, whatever else is noted beside it.
+                let state = Path::new(state).join(format!("{:?}", Digest::of(&Sha256::digest(bucket.to_string()))));
+                folder(&state)?;
+                let house = House::enter(&state).map_err(EventError::io(opening))?;
                 Self::over(Arc::new(Objects::new(bucket.store())), house, settings).await
             }
         }

@@ -30,10 +30,10 @@ use crate::{
     azure::connection::{Azure, KIND},
     managed::opener::{Opener, told},
     on_node::OnNode,
-    spec::InfrastructureSpec,
+    spec::{DeploySpec, InfrastructureSpec},
     target::{
-        Description, Difference, Half, Look, NodeReport, Preview, Receipt, Secrets, ServiceAnswer, ServiceQuery,
-        Services, Target, Work,
+        Calling, Description, Difference, Framing, Half, Look, NodeReport, Preview, Receipt, Secrets, ServiceAnswer,
+        ServiceQuery, Services, Target, Work,
     },
     tools::Tools,
 };
@@ -132,6 +132,10 @@ impl Target for AzureMl {
 
 #[async_trait]
 impl Services for AzureMl {
+    fn calling(&self, _: &DeploySpec) -> Result<Calling, Failure> {
+        Ok(Calling::Platform { path: "/score".to_owned(), framing: Framing::Plain })
+    }
+
     async fn query(&self, look: Look<'_>, query: &ServiceQuery) -> Result<ServiceAnswer, Failure> {
         query::query(&self.azure, &self.look(look).await?, query).await
     }

@@ -32,10 +32,10 @@ use self::session::{Place, Session};
 use crate::{
     aws::{self, Aws},
     on_node::OnNode,
-    spec::InfrastructureSpec,
+    spec::{DeploySpec, InfrastructureSpec},
     target::{
-        Description, Difference, Half, Look, NodeReport, Preview, Receipt, Secrets, ServiceAnswer, ServiceQuery,
-        Services, Target, Work,
+        Calling, Description, Difference, Framing, Half, Look, NodeReport, Preview, Receipt, Secrets, ServiceAnswer,
+        ServiceQuery, Services, Target, Work,
     },
     tools::Tools,
 };
@@ -133,6 +133,16 @@ impl Target for SageMaker {
 
 #[async_trait]
 impl Services for SageMaker {
+    fn calling(&self, spec: &DeploySpec) -> Result<Calling, Failure> {
+        let service = spec
+            .service
+            .as_deref()
+            .ok_or_else(|| notes::internal("a spec for SageMaker without a service".to_owned()))?;
+        let names = names::Names::of(spec, service, &settings::read(&service.settings, "deployment")?);
+        let path = format!("/endpoints/{}/invocations", names.endpoint);
+        Ok(Calling::Platform { path, framing: Framing::Plain })
+    }
+
     async fn query(&self, look: Look<'_>, query: &ServiceQuery) -> Result<ServiceAnswer, Failure> {
         query::query(&Place::look(&self.aws, look).await?, query).await
     }

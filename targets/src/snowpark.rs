@@ -44,10 +44,10 @@ use crate::{
         statements::Context,
         vault::{Vault, failure},
     },
-    spec::InfrastructureSpec,
+    spec::{DeploySpec, InfrastructureSpec},
     target::{
-        Description, Difference, Half, Look, NodeReport, Preview, Receipt, Secrets, ServiceAnswer, ServiceQuery,
-        Services, Target, Work,
+        Calling, Description, Difference, Framing, Half, Look, NodeReport, Preview, Receipt, Secrets, ServiceAnswer,
+        ServiceQuery, Services, Target, Work,
     },
     tools::Tools,
 };
@@ -168,6 +168,10 @@ impl Target for Snowpark {
 
 #[async_trait]
 impl Services for Snowpark {
+    fn calling(&self, _: &DeploySpec) -> Result<Calling, Failure> {
+        Ok(Calling::Platform { path: "/predict".to_owned(), framing: Framing::Rows })
+    }
+
     async fn query(&self, look: Look<'_>, query: &ServiceQuery) -> Result<ServiceAnswer, Failure> {
         query::query(&self.site(look).await?, query).await.map_err(failure)
     }

@@ -251,8 +251,42 @@ pub trait Services: Send + Sync {
         false
     }
 
+    /// How callers ask what is deployed, for a description of it. Nobody is asked, and no credentials are needed.
+    ///
+    /// # Errors
+    /// Where the settings can't be read.
+    fn calling(&self, spec: &DeploySpec) -> Result<Calling, Failure> {
+        let _ = spec;
+        Ok(Calling::ApiNode)
+    }
+
     /// Puts a query to what is deployed, with the deployer's own credentials, and answers what came back whatever the service says of the query.
     async fn query(&self, look: Look<'_>, query: &ServiceQuery) -> Result<ServiceAnswer, Failure>;
+}
+
+/// How callers ask a deployed service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Calling {
+    /// Each endpoint as on an API node: `URL/public/api/v1/SERVICE/ENDPOINT/VERB`, for each URL of the receipt.
+    ApiNode,
+    /// The one endpoint that is served, through the platform's own gate, where callers sign in as the platform demands.
+    Platform {
+        /// Where, from the first slash after the host on.
+        path: String,
+        /// How queries are wrapped.
+        framing: Framing,
+    },
+}
+
+/// How a platform wraps queries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Not at all: the body is what an API node takes for the endpoint's type.
+    Plain,
+    /// Vertex AI's: `{"instances": [query, …]}`, answered by `{"predictions": […]}`.
+    Instances,
+    /// Snowflake's: `{"data": [[row number, argument, …], …]}`, answered likewise.
+    Rows,
 }
 
 /// A query of a service.

@@ -30,10 +30,10 @@ use crate::{
     gcp::connection::{Gcp, KIND},
     managed::opener::{Opener, told},
     on_node::OnNode,
-    spec::InfrastructureSpec,
+    spec::{DeploySpec, InfrastructureSpec},
     target::{
-        Description, Difference, Half, Look, NodeReport, Preview, Receipt, Secrets, ServiceAnswer, ServiceQuery,
-        Services, Target, Work,
+        Calling, Description, Difference, Framing, Half, Look, NodeReport, Preview, Receipt, Secrets, ServiceAnswer,
+        ServiceQuery, Services, Target, Work,
     },
     tools::Tools,
 };
@@ -130,6 +130,14 @@ impl Target for VertexAi {
 
 #[async_trait]
 impl Services for VertexAi {
+    fn calling(&self, spec: &DeploySpec) -> Result<Calling, Failure> {
+        let settings = settings::Settings::read(spec)?;
+        let (project, location) = (&settings.project, &settings.location);
+        let endpoint = bodies::endpoint_id(spec);
+        let path = format!("/v1/projects/{project}/locations/{location}/endpoints/{endpoint}:predict");
+        Ok(Calling::Platform { path, framing: Framing::Instances })
+    }
+
     async fn query(&self, look: Look<'_>, query: &ServiceQuery) -> Result<ServiceAnswer, Failure> {
         query::query(&self.look(look).await?, query).await
     }

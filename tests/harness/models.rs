@@ -38,13 +38,18 @@ impl Models {
         Fleet::of(size).set("SLIPWAY_CONFIG", self.scratch.at("slipway.toml"))
     }
 
-    /// Makes the infrastructure `nodes`; `settings` are its others.
+    /// Makes the infrastructure `nodes` of this node, and of those at these addresses besides; `settings` are its others.
     ///
     /// # Panics
     /// When it is refused.
-    pub async fn infrastructure(&self, api: &Client, mut settings: Value) {
+    pub async fn infrastructure(&self, api: &Client, besides: &[&str], mut settings: Value) {
+        let own = self.node.url();
+        let nodes: Vec<_> = std::iter::once(own.as_str())
+            .chain(besides.iter().copied())
+            .map(|url| json!({"url": url, "adminAPIKey": KEY}))
+            .collect();
         settings["platform"] = json!({
-            "apiNodes": [{"url": self.node.url(), "adminAPIKey": KEY}],
+            "apiNodes": nodes,
             "delivery": {"mode": "SHARED_FOLDER", "folder": "models", "nodePath": self.folder},
         });
         let input = json!({"id": "nodes", "kind": "STATIC", "stage": "Test", "settings": settings});

@@ -11,13 +11,13 @@ use engine::secrets::ApiKey;
 use reqwest::StatusCode;
 use sandbox::BundleSpec;
 use serde_json::{Value, json};
-use tests::{Fleet, Size, client::Client, models::Models, practice, requests::step};
+use tests::{Fleet, Size, client::Client, models::Models, practice, requests::step, until_true};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
 };
 
-use crate::hook_test::python_with_client;
+use crate::{ci::held_until, hook_test::python_with_client};
 
 /// Systems of other people that hooks talk to.
 #[derive(Clone)]
@@ -201,7 +201,7 @@ async fn a_post_hook_puts_the_test_queries_of_what_was_just_deployed() {
     let api = &fleet.client;
     api.ask("mutation { createGroup(name: \"askers\") { refusals { code message } } }", json!({})).await;
     fleet.user("hooks", &["askers"]);
-    models.infrastructure(api, json!({"hooksUser": "hooks"})).await;
+    models.infrastructure(api, &[], json!({"hooksUser": "hooks"})).await;
     let refusals = "refusals { code field message }";
     api.ask(&format!("mutation {{ createPublishedService(id: \"fraud\") {{ {refusals} }} }}"), json!({})).await;
     api.upload_version(Models::version("fraud", "v1", &json!({"features": {"a": 2}}))).await;
@@ -231,4 +231,55 @@ async fn a_post_hook_puts_the_test_queries_of_what_was_just_deployed() {
     let warned = api.run("fraud-test", "WARNING").await;
     let post = step(&warned, "post_hooks/1");
     assert!(post.to_string().contains("1 of 1 test queries failed"), "{warned:#}");
+}
+
+/// Queries through the deployer reach what is there: from the look at it on, also where a node was left out, and after an update that ended badly when all was there already.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn queries_reach_what_is_there_however_its_update_ends() {
+    let models = Models::start().await;
+    let fleet = models.fleet(Size::Embedded).start().await;
+    let api = &fleet.client;
+    let away = format!("http://127.0.0.1:{}", tests::guard::free_port());
+    let once = |kind: &str| json!({"kind": kind, "retry": {"maxAttempts": 1, "initialMs": 0, "capMs": 0}});
+    let settings = json!({"onFailure": "GO_ON", "stepPolicies": [once("validate_remap"), once("push_bundle")]});
+    models.infrastructure(api, &[&away], settings).await;
+    let go_on = fleet.scratch().at("go-on");
+    api.set_hooks("nodes", "POST", json!([{"name": "held", "code": held_until(&go_on)}])).await;
+    let refusals = "refusals { code field message }";
+    api.ask(&format!("mutation {{ createPublishedService(id: \"fraud\") {{ {refusals} }} }}"), json!({})).await;
+    for version in ["v1", "v2"] {
+        api.upload_version(Models::version("fraud", version, &json!({"features": {"of": version}}))).await;
+    }
+    let deploy = format!(
+        "mutation($input: CreateServiceDeploymentInput!) {{ createServiceDeployment(input: $input) {{ {refusals} }} }}"
+    );
+    let deployment = json!({"id": "fraud-test", "serviceId": "fraud", "infrastructureId": "nodes", "version": "v1"});
+    api.ask(&deploy, json!({"input": deployment})).await;
+    // What the version's own test query asks, and which version answers.
+    let asked = || async {
+        let document =
+            "{ testService(deploymentId: \"fraud-test\") { queries answers { status body } refusals { code } } }";
+        let told = api.ask(document, json!({})).await;
+        let answer = &told["answers"][0]["body"]["result"]["generation"];
+        (told["queries"][0]["features"]["of"].clone(), answer.clone())
+    };
+    let held = |update: String| async move {
+        until_true("the hook", tests::PATIENCE, || async {
+            api.lines(&update).await.iter().any(|line| line["line"] == "the hook has begun")
+        })
+        .await;
+        update
+    };
+    let first = held(api.start("fraud-test").await).await;
+    assert_eq!(asked().await, (json!("v1"), json!("v1")));
+    api.end("cancelUpdate", &first).await;
+    assert_eq!(api.over(&first).await["status"], "CANCELLED");
+    assert_eq!(asked().await, (json!("v1"), json!("v1")));
+
+    api.change_deployment("fraud-test", json!({"bundleId": "v2"})).await;
+    let second = held(api.start("fraud-test").await).await;
+    assert_eq!(asked().await, (json!("v2"), json!("v2")));
+    std::fs::write(&go_on, "").unwrap();
+    assert_eq!(api.over(&second).await["status"], "WARNING");
+    assert_eq!(asked().await, (json!("v2"), json!("v2")));
 }

@@ -41,7 +41,11 @@ pub(crate) async fn run(args: EventServerArgs, config: &Config) -> Result<(), Fa
     });
     tracing::info!(listen = %address, location = server.settings().location, "taking events at /events");
     let served = api::serve(listener, app, connections, shutdown, drain).await;
-    server.close().await;
+    if tokio::time::timeout(drain, server.close()).await.is_err() {
+        tracing::warn!(
+            "what was under way is not filed: the store did not answer in time. Nobody was told that it is; the next start settles it"
+        );
+    }
     Ok(served?)
 }
 

@@ -1,12 +1,15 @@
 //! The OpenAPI document of a deployed service: which paths it answers, by the types of its endpoints (wire contract, section 4.2).
 
 use serde_json::{Map, Value, json};
-use targets::spec::{EndpointSpec, ServiceSpec};
+use targets::{
+    spec::{EndpointSpec, ServiceSpec},
+    target::{Calling, Framing},
+};
 
 use crate::{
     Deployer,
     error::{Error, Result},
-    live,
+    live, platform,
     rights::{self, Access},
     status,
     viewer::Viewer,
@@ -15,20 +18,28 @@ use crate::{
 /// The document of what is live.
 ///
 /// # Errors
-/// `NOT_FOUND`; `NOT_DEPLOYED`, also for a service that names no endpoints.
+/// `NOT_FOUND`, also for a service that names no endpoints; `NOT_DEPLOYED`.
 pub async fn document(deployer: &Deployer, viewer: &Viewer, deployment_id: &str) -> Result<Value> {
     let db = deployer.db.pool();
     let field = "deploymentId";
-    rights::require_deployment(db, viewer, deployment_id, Access::See, field).await?;
+    let row = rights::require_deployment(db, viewer, deployment_id, Access::See, field).await?;
     let served = live::served(db, deployment_id).await?;
-    let service = served.and_then(|spec| spec.service).ok_or_else(|| crate::drift::not_deployed(field))?;
+    let spec = served.ok_or_else(|| crate::drift::not_deployed(field))?;
+    let target = platform::of_deployment(deployer, &row).await?;
+    let calling = target.services().map_or(Ok(Calling::ApiNode), |services| services.calling(&spec));
+    let calling = calling.map_err(|failure| Error::fault(format!("what is deployed can't be read: {failure:?}")))?;
+    let service = spec.service.ok_or_else(|| crate::drift::not_deployed(field))?;
     let endpoints = service.versions.first().map_or(&[][..], |version| &version.endpoints);
     if endpoints.is_empty() {
         let message = "The deployed version names no endpoints, so nothing is known of its API.";
         return Err(Error::field("NOT_FOUND", field, message));
     }
     let heavy = status::heavy(deployer, viewer, deployment_id).await?;
-    Ok(of(&service, endpoints, heavy.urls.iter().map(|(_, url)| url.as_str())))
+    let urls = heavy.urls.iter().map(|(_, url)| url.trim_end_matches('/'));
+    Ok(match calling {
+        Calling::ApiNode => of(&service, endpoints, urls),
+        Calling::Platform { path, framing } => through_gate(&service, endpoints, &path, framing, urls),
+    })
 }
 
 fn of<'a>(service: &ServiceSpec, endpoints: &[EndpointSpec], urls: impl Iterator<Item = &'a str>) -> Value {
@@ -51,13 +62,59 @@ fn of<'a>(service: &ServiceSpec, endpoints: &[EndpointSpec], urls: impl Iterator
         }
     }
     let version = service.versions.iter().map(|one| one.version.as_str()).collect::<Vec<_>>().join(", ");
-    let servers: Vec<_> = urls.map(|url| json!({"url": format!("{}{base}", url.trim_end_matches('/'))})).collect();
+    let servers: Vec<_> = urls.map(|url| json!({"url": format!("{url}{base}")})).collect();
     let servers = if servers.is_empty() { vec![json!({"url": base})] } else { servers };
     json!({
         "openapi": "3.0.3",
         "info": {"title": service.service_id, "version": version},
         "servers": servers,
         "paths": paths,
+    })
+}
+
+/// Of the one endpoint that a platform serves behind its own gate.
+fn through_gate<'a>(
+    service: &ServiceSpec,
+    endpoints: &[EndpointSpec],
+    path: &str,
+    framing: Framing,
+    urls: impl Iterator<Item = &'a str>,
+) -> Value {
+    let chosen = service.endpoint.as_deref();
+    let endpoint = endpoints.iter().find(|one| Some(one.id.as_str()) == chosen).or(endpoints.first());
+    let inputs = verbs(endpoint.and_then(|endpoint| endpoint.kind.as_deref())).iter();
+    let queries: Vec<_> = inputs
+        .map(|(_, input)| json!({"type": "object", "required": [input], "properties": {*input: shape(input)}}))
+        .collect();
+    let query = if let [only] = &queries[..] { only.clone() } else { json!({"oneOf": queries}) };
+    let list = |name: &str, items: Value| json!({"type": "object", "required": [name], "properties": {name: {"type": "array", "items": items}}});
+    let rows = || list("data", json!({"type": "array", "items": {}}));
+    let (body, answer) = match framing {
+        Framing::Plain => (query, json!({"type": "object"})),
+        Framing::Instances => (list("instances", query), list("predictions", json!({}))),
+        Framing::Rows => (rows(), rows()),
+    };
+    let content = |schema: Value| json!({"application/json": {"schema": schema}});
+    let name = endpoint.map_or("", |endpoint| endpoint.id.as_str());
+    let version = service.versions.iter().map(|one| one.version.as_str()).collect::<Vec<_>>().join(", ");
+    let base = |url: &'a str| url.strip_suffix(path).unwrap_or(url);
+    let servers: Vec<_> = urls.map(|url| json!({"url": base(url)})).collect();
+    json!({
+        "openapi": "3.0.3",
+        "info": {
+            "title": service.service_id, "version": version,
+            "description": "Served behind the platform's own gate: callers sign in as the platform demands.",
+        },
+        "servers": if servers.is_empty() { vec![json!({"url": "/"})] } else { servers },
+        "paths": {path: {"post": {
+            "summary": format!("a query of {name}"),
+            "operationId": format!("{name}_query"),
+            "requestBody": {"required": true, "content": content(body)},
+            "responses": {
+                "200": {"description": "The answer.", "content": content(answer)},
+                "default": {"description": "What went wrong.", "content": content(json!({"type": "object"}))},
+            },
+        }}},
     })
 }
 
@@ -88,9 +145,33 @@ mod tests {
             [endpoint("score", Some("STD_PREDICTION")), endpoint("f", Some("PY_FUNCTION")), endpoint("x", None)];
         let service: ServiceSpec =
             serde_json::from_value(json!({"publishedServiceId": "s", "serviceId": "s", "versions": []})).unwrap();
-        let document = of(&service, &endpoints, ["http://n:12000/"].into_iter());
+        let document = of(&service, &endpoints, ["http://n:12000"].into_iter());
         let paths: Vec<_> = document["paths"].as_object().unwrap().keys().cloned().collect();
         assert_eq!(paths, ["/f/run", "/score/predict", "/score/predict-multi", "/x/predict", "/x/predict-multi"]);
         assert_eq!(document["servers"][0]["url"], "http://n:12000/public/api/v1/s");
+    }
+
+    #[test]
+    fn behind_a_gate_there_is_one_address_and_its_framing() {
+        let endpoint = EndpointSpec { id: "f".to_owned(), kind: Some("PY_FUNCTION".to_owned()) };
+        let service: ServiceSpec = serde_json::from_value(
+            json!({"publishedServiceId": "s", "serviceId": "s", "versions": [], "endpoint": "f"}),
+        )
+        .unwrap();
+        let url = "https://runtime.example.com/endpoints/x/invocations";
+        let path = "/endpoints/x/invocations";
+        let all = [endpoint];
+        let document = through_gate(&service, &all, path, Framing::Plain, [url].into_iter());
+        assert_eq!(document["servers"], json!([{"url": "https://runtime.example.com"}]));
+        let schema = "/requestBody/content/application~1json/schema";
+        let post = &document["paths"][path]["post"];
+        assert_eq!(post.pointer(schema).unwrap()["required"], json!(["parameters"]));
+        let document = through_gate(&service, &all, "/p:predict", Framing::Instances, ["https://x"].into_iter());
+        let post = &document["paths"]["/p:predict"]["post"];
+        assert_eq!(
+            post.pointer(schema).unwrap()["properties"]["instances"]["items"]["required"],
+            json!(["parameters"])
+        );
+        assert_eq!(document["servers"], json!([{"url": "https://x"}]));
     }
 }

@@ -1,6 +1,6 @@
 //! The store itself, over whatever `object_store` speaks to.
 
-use std::{error::Error, fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc};
+use std::{error::Error, fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{
@@ -27,8 +27,10 @@ const PIECE: usize = 256 * 1024;
 const PART: u64 = 5 * 1024 * 1024;
 /// And so many parts they take at most.
 const PARTS: u64 = 10_000;
-/// Parts on their way at once. With [`PART`] the bound on memory of one commit.
+/// Parts on their way at once. With the size of a part the bound on memory of one commit.
 const PARTS_AT_ONCE: usize = 2;
+/// So long a look at a package, or its removal, may take: whoever calls holds a lock meanwhile.
+const CALL: Duration = Duration::from_secs(30);
 
 /// Where packages lie. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -89,11 +91,12 @@ impl PackageStore {
     pub async fn commit(&self, staged: &Staged) -> Result<PackageKey, PackageError> {
         let key = PackageKey::of(staged.sha256())?;
         let path = key.path();
-        match self.store.head(&path).await {
+        let looking = "looking for the package";
+        match in_time(looking, self.store.head(&path)).await? {
             Ok(there) if there.size == staged.size() => return Ok(key),
             // Another size under the hash of this content: damaged, and mended by what we hold.
             Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(PackageError::store("looking for the package")(error)),
+            Err(error) => return Err(PackageError::store(looking)(error)),
         }
         let storing = "storing the package";
         let mut file = tokio::fs::File::open(staged.path()).await.map_err(PackageError::io(storing))?;
@@ -148,11 +151,17 @@ impl PackageStore {
     /// # Errors
     /// [`PackageError::Failed`].
     pub async fn delete(&self, key: &PackageKey) -> Result<(), PackageError> {
-        match self.store.delete(&key.path()).await {
+        let deleting = "deleting the package";
+        match in_time(deleting, self.store.delete(&key.path())).await? {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(PackageError::store("deleting the package")(error)),
+            Err(error) => Err(PackageError::store(deleting)(error)),
         }
     }
+}
+
+async fn in_time<T>(doing: &'static str, call: impl Future<Output = T>) -> Result<T, PackageError> {
+    let late = |late: tokio::time::error::Elapsed| PackageError::Failed { doing, source: late.into() };
+    tokio::time::timeout(CALL, call).await.map_err(late)
 }
 
 /// Passes pieces on while they can still become the content with this size and hash.

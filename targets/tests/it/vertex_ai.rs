@@ -7,7 +7,13 @@ use sandbox::clouds::{
     google::{GoogleSettings, PLACE, TOKEN},
 };
 use serde_json::{Value, json};
-use targets::{TargetType, Targets, http::HttpSettings, spec::EndpointSpec, target::ServiceQuery, tools::HostSettings};
+use targets::{
+    TargetType, Targets,
+    http::HttpSettings,
+    spec::EndpointSpec,
+    target::{Calling, Framing, ServiceQuery},
+    tools::HostSettings,
+};
 
 use crate::{
     cloud::{CloudWorld, Setup, judge},
@@ -175,7 +181,7 @@ async fn drift_and_health_are_seen() {
 
 #[tokio::test]
 async fn a_query_becomes_instances_and_back() {
-    let (_cloud, world) = world().await;
+    let (cloud, world) = world().await;
     world.update().await.unwrap();
     let target = world.target();
     let mut query = ServiceQuery {
@@ -186,6 +192,10 @@ async fn a_query_becomes_instances_and_back() {
     };
     let answer = target.services().unwrap().query(world.look(), &query).await.unwrap();
     assert_eq!((answer.status, &answer.body), (200, &query.body));
+    // As its callers are told to.
+    let path = cloud.calls().pop().unwrap().path;
+    let calling = target.services().unwrap().calling(&world.spec).unwrap();
+    assert_eq!(calling, Calling::Platform { path, framing: Framing::Instances });
     query.body = json!({"items": [{"features": {"age": 3}}, {"features": {"age": 4}}]});
     let answer = target.services().unwrap().query(world.look(), &query).await.unwrap();
     assert_eq!(answer.body["results"], query.body["items"]);

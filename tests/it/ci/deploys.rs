@@ -84,7 +84,7 @@ async fn a_new_deployment_is_made_where_that_is_wanted() {
 async fn a_version_of_a_service_goes_the_same_way() {
     let models = Models::start().await;
     let fleet = models.fleet(Size::Embedded).start().await;
-    models.infrastructure(&fleet.client, json!({})).await;
+    models.infrastructure(&fleet.client, &[], json!({})).await;
     let job = Job::of(&fleet.client).of_run("7010", "1");
     let file = |version: &str| {
         let path = job.scratch.at(&format!("fraud-{version}.zip"));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use targets::{
     spec::{Authorization, EndpointSpec},
-    target::{ServiceQuery, VersionShare},
+    target::{Calling, Framing, ServiceQuery, VersionShare},
 };
 
 use super::world::{World, object};
@@ -93,6 +93,11 @@ async fn queries_go_through_the_runtime() {
     };
     let answer = target.services().unwrap().query(world.look(), &query).await.unwrap();
     assert_eq!((answer.status, &answer.body["received"]), (200, &query.body));
+    // As its callers are told to.
+    let url = target.observe(world.look()).await.unwrap().service.unwrap().urls.remove(0);
+    let path = url.strip_prefix(&world.cloud.url()).unwrap().to_owned();
+    let calling = target.services().unwrap().calling(&world.spec).unwrap();
+    assert_eq!(calling, Calling::Platform { path, framing: Framing::Plain });
     world.cloud.set_model_error(400, r#"{"message": "no such feature"}"#);
     let answer = target.services().unwrap().query(world.look(), &query).await.unwrap();
     assert_eq!((answer.status, answer.body), (400, json!({"message": "no such feature"})));
