@@ -172,7 +172,7 @@ impl<H: House> Upload<H> {
 }
 
 fn no_form() -> Failure {
-    Failure::bad_request("Send the bundle as multipart/form-data, in a part named file.")
+    Failure::bad_request("Send the package as multipart/form-data, in a part named file.")
 }
 
 /// What went wrong with a body while somebody read it.

@@ -11,7 +11,10 @@ use sea_orm::{
     QuerySelect as _,
     sea_query::{ExprTrait as _, IntoCondition},
 };
-use targets::{spec::DeploySpec, target::Receipt};
+use targets::{
+    spec::{DeploySpec, NamedNode},
+    target::Receipt,
+};
 
 use crate::{
     error::Result,
@@ -106,9 +109,23 @@ impl Success {
     }
 }
 
+/// What is there of a deployment, and where.
+pub(crate) struct Served {
+    pub(crate) body: DeploySpec,
+    /// The nodes that have it; without a name where there is one.
+    nodes: Vec<Option<String>>,
+}
+
+impl Served {
+    /// Puts the nodes first that have it: others may run what was there before.
+    pub(crate) fn first_of(&self, nodes: &mut [NamedNode]) {
+        nodes.sort_by_key(|node| !self.nodes.iter().any(|name| name.as_deref() == Some(node.name.as_str())));
+    }
+}
+
 /// What a deployed service is made of, for whoever asks it something now: what the newest update put there and looked at, be it that its post-hooks still run, or that one of them
 /// failed it; else what the newest success did.
-pub(crate) async fn served<C: ConnectionTrait>(db: &C, deployment: &str) -> Result<Option<DeploySpec>> {
+pub(crate) async fn served<C: ConnectionTrait>(db: &C, deployment: &str) -> Result<Option<Served>> {
     let standing = Standing::read(db, deployment).await?;
     let unfinished = match standing.unfinished {
         Some(id) => runs::load(db, id).await?,
@@ -117,9 +134,11 @@ pub(crate) async fn served<C: ConnectionTrait>(db: &C, deployment: &str) -> Resu
     let newest = [unfinished, standing.last].into_iter().flatten();
     let there = newest.map(|run| run.state).find(|state| UpdateType::of(&state.spec).deploys() && is_there(state));
     if let Some(state) = there {
-        return Ok(Some(serde_json::from_value(state.spec.body.clone())?));
+        let nodes = nodes::receipts(&state).into_iter().map(|(name, _)| name).collect();
+        return Ok(Some(Served { body: serde_json::from_value(state.spec.body.clone())?, nodes }));
     }
-    Ok(standing.live.filter(|live| live.kind.deploys()).map(|live| live.body))
+    let live = standing.live.filter(|live| live.kind.deploys());
+    Ok(live.map(|live| Served { nodes: live.receipts.into_iter().map(|(name, _)| name).collect(), body: live.body }))
 }
 
 /// Whether an update's last looks are taken, but for nodes that it left out, and nothing is being put back.

@@ -70,7 +70,7 @@ pub async fn check(
     };
     if !rights.get(&spec.deployment).is_some_and(|rights| rights.may(Access::Change)) {
         let message = format!(
-            "{requester}, who asked for this update, may no longer deploy on its infrastructure and its published project. Ask an administrator \
+            "{requester}, who asked for this update, may no longer deploy on its infrastructure and what it deploys. Ask an administrator \
              for the right Deploy on both, or let somebody else ask for the update."
         );
         return Err(Failure::new(POLICY_RIGHT_LOST, message).permanent());
@@ -108,7 +108,7 @@ async fn stored(deployer: &Deployer, key: &str, (package, sha256, size): (&str, 
 }
 
 fn gone() -> StepError {
-    let message = "The bundle of this update was deleted, or its package is no longer in the store. Upload it again, or deploy another bundle.";
+    let message = "The bundle or version of this update was deleted, or its package is no longer in the store. Upload it again, or deploy another one.";
     Failure::new(POLICY_PACKAGE_GONE, message).permanent()
 }
 

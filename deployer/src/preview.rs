@@ -11,7 +11,7 @@ use targets::{
 use crate::{
     Deployer,
     error::{Error, Result},
-    freeze,
+    freeze, halves,
     platform::{self, Opener},
     rights::{self, Access, Level},
     updates::{HookCounts, Trouble, steps::hook_name},
@@ -52,7 +52,12 @@ pub async fn preview_update(deployer: &Deployer, viewer: &Viewer, deployment_id:
     let level = rights::infrastructure_level(db, viewer, &row.infrastructure_id).await?;
     let package = bundle::Entity::find_by_id((row.project_key.clone(), row.bundle_id.clone())).one(db).await?;
     let package = package.ok_or_else(|| {
-        Error::field("BUNDLE_UNKNOWN", "bundleId", "The deployment's bundle was deleted. Choose another one.")
+        let deleted = halves::package(halves::half_of(&row.project_key));
+        Error::field(
+            "BUNDLE_UNKNOWN",
+            "bundleId",
+            format!("The deployment's {deleted} was deleted. Choose another one."),
+        )
     })?;
     let contents: BundleContents = serde_json::from_str(&package.contents)?;
     freeze::refuse_taken(db, &row).await?;

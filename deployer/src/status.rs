@@ -30,7 +30,7 @@ use crate::{
     deployments::{self, Deployment},
     drift,
     error::{Error, Result},
-    freeze,
+    freeze, halves,
     infrastructures::{self, Infrastructure},
     live::{self, Standing},
     paging::Page,
@@ -337,7 +337,12 @@ async fn present(deployer: &Deployer, row: &deployment::Model, login: &str) -> R
     let db = deployer.db.pool();
     let package = bundle::Entity::find_by_id((row.project_key.clone(), row.bundle_id.clone())).one(db).await?;
     let package = package.ok_or_else(|| {
-        Error::field("BUNDLE_UNKNOWN", "bundleId", "The deployment's bundle was deleted. Choose another one.")
+        let deleted = halves::package(halves::half_of(&row.project_key));
+        Error::field(
+            "BUNDLE_UNKNOWN",
+            "bundleId",
+            format!("The deployment's {deleted} was deleted. Choose another one."),
+        )
     })?;
     Ok(freeze::read(db, row, &package, login).await?.0)
 }

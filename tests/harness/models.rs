@@ -1,6 +1,6 @@
 //! A practice API node that shares a folder with Slipway, as an infrastructure `nodes` names it, and versions of a service for it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sandbox::{ApiNode, RunningApiNode, ServiceSpec, sample_service};
 use serde_json::{Value, json};
@@ -8,6 +8,11 @@ use serde_json::{Value, json};
 use crate::{Client, Fleet, FleetBuilder, Size, scratch::Scratch};
 
 const KEY: &str = "a-key-of-the-node";
+
+async fn start(folder: &Path) -> RunningApiNode {
+    let node = ApiNode::builder().admin_key(KEY).packages(folder);
+    node.start("127.0.0.1:0".parse().unwrap()).await.unwrap()
+}
 
 /// The node, and the folder.
 pub struct Models {
@@ -28,9 +33,15 @@ impl Models {
         std::fs::create_dir(&folder).unwrap();
         let settings = format!("[targets.shared_folders]\nmodels = {:?}\n", folder.display().to_string());
         std::fs::write(scratch.at("slipway.toml"), settings).unwrap();
-        let node = ApiNode::builder().admin_key(KEY).packages(&folder);
-        let node = node.start("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        Self { node, folder, scratch }
+        Self { node: start(&folder).await, folder, scratch }
+    }
+
+    /// Another node that shares the folder.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn another_node(&self) -> RunningApiNode {
+        start(&self.folder).await
     }
 
     /// A fleet that shares the folder.

@@ -9,7 +9,7 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use engine::secrets::ApiKey;
 use reqwest::StatusCode;
-use sandbox::BundleSpec;
+use sandbox::{BundleSpec, Fault, FaultKind};
 use serde_json::{Value, json};
 use tests::{Fleet, Size, client::Client, models::Models, practice, requests::step, until_true};
 use tokio::{
@@ -239,10 +239,11 @@ async fn queries_reach_what_is_there_however_its_update_ends() {
     let models = Models::start().await;
     let fleet = models.fleet(Size::Embedded).start().await;
     let api = &fleet.client;
+    let other = models.another_node().await;
     let away = format!("http://127.0.0.1:{}", tests::guard::free_port());
     let once = |kind: &str| json!({"kind": kind, "retry": {"maxAttempts": 1, "initialMs": 0, "capMs": 0}});
     let settings = json!({"onFailure": "GO_ON", "stepPolicies": [once("validate_remap"), once("push_bundle")]});
-    models.infrastructure(api, &[&away], settings).await;
+    models.infrastructure(api, &[&other.url(), &away], settings).await;
     let go_on = fleet.scratch().at("go-on");
     api.set_hooks("nodes", "POST", json!([{"name": "held", "code": held_until(&go_on)}])).await;
     let refusals = "refusals { code field message }";
@@ -276,7 +277,11 @@ async fn queries_reach_what_is_there_however_its_update_ends() {
     assert_eq!(api.over(&first).await["status"], "CANCELLED");
     assert_eq!(asked().await, (json!("v1"), json!("v1")));
 
+    // The node that is asked first is left out, and goes on with the version before.
     api.change_deployment("fraud-test", json!({"bundleId": "v2"})).await;
+    let refuse = FaultKind::Status { status: 400, error_type: None, message: None, retry_after: None };
+    let fault = Fault { method: None, path: "**".to_owned(), nth: 1, count: Some(1), kind: refuse };
+    models.node.arm(fault).unwrap();
     let second = held(api.start("fraud-test").await).await;
     assert_eq!(asked().await, (json!("v2"), json!("v2")));
     std::fs::write(&go_on, "").unwrap();

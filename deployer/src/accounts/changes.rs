@@ -132,7 +132,9 @@ pub(crate) async fn delete_user(tx: &Tx, login: &str) -> Result<()> {
         return Err(Error::field(
             "IN_USE",
             "login",
-            format!("This user owns {owned} published projects. Give them another owner first, or disable the user."),
+            format!(
+                "This user owns {owned} published projects or services. Give them another owner first, or disable the user."
+            ),
         ));
     }
     for row in infrastructure::Entity::find().all(&**tx).await? {

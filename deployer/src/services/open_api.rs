@@ -24,7 +24,7 @@ pub async fn document(deployer: &Deployer, viewer: &Viewer, deployment_id: &str)
     let field = "deploymentId";
     let row = rights::require_deployment(db, viewer, deployment_id, Access::See, field).await?;
     let served = live::served(db, deployment_id).await?;
-    let spec = served.ok_or_else(|| crate::drift::not_deployed(field))?;
+    let spec = served.ok_or_else(|| crate::drift::not_deployed(field))?.body;
     let target = platform::of_deployment(deployer, &row).await?;
     let calling = target.services().map_or(Ok(Calling::ApiNode), |services| services.calling(&spec));
     let calling = calling.map_err(|failure| Error::fault(format!("what is deployed can't be read: {failure:?}")))?;

@@ -20,7 +20,8 @@ use crate::{
     Deployer,
     deployments::{ApiSettings, Settings},
     error::{Error, Result},
-    freeze, infrastructures, live,
+    freeze, infrastructures,
+    live::{self, Served},
     platform::{self, Opener},
     rights::{self, Access, Level},
     updates::Trouble,
@@ -211,13 +212,14 @@ impl Asked {
     }
 }
 
-/// What is live, reached as the infrastructure is reached now: its keys are those of now.
-async fn now(deployer: &Deployer, row: &deployment::Model, api: &ApiSettings, live: DeploySpec) -> Result<DeploySpec> {
+/// What is there, reached as the infrastructure is reached now: its keys are those of now.
+async fn now(deployer: &Deployer, row: &deployment::Model, api: &ApiSettings, served: Served) -> Result<DeploySpec> {
     let db = deployer.db.pool();
     let place = entities::infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(db).await?;
     let place = place.ok_or_else(|| Error::fault(format!("deployment {} has no infrastructure", row.id)))?;
-    let infrastructure = freeze::place(db, &place).await?.spec;
-    let mut spec = DeploySpec { infrastructure, ..live };
+    let mut infrastructure = freeze::place(db, &place).await?.spec;
+    served.first_of(&mut infrastructure.nodes);
+    let mut spec = DeploySpec { infrastructure, ..served.body };
     // Who may call is as it was deployed. A log's key that was replaced since may be gone: the same log is reached with the key of now.
     if let Some(service) = spec.service.as_mut() {
         let settings = infrastructures::Settings::read(&place.settings)?;

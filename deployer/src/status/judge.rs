@@ -78,7 +78,7 @@ pub(super) fn judge(facts: &Facts<'_>) -> Result<(Health, Vec<Message>)> {
         None => {}
         Some(live) if live.kind == UpdateType::Disable || facts.disabled => {
             let said = if !facts.disabled {
-                "It is enabled, but its project is still switched off on the node: no update has succeeded since. Retry the one that was to enable it, or start a new one."
+                "It is enabled, but what it deploys is still switched off on the node: no update has succeeded since. Retry the one that was to enable it, or start a new one."
             } else if live.kind.deploys() {
                 "It takes no updates, but none has switched it off on the node. Disable it again, or enable it to go on."
             } else {
@@ -94,7 +94,8 @@ pub(super) fn judge(facts: &Facts<'_>) -> Result<(Health, Vec<Message>)> {
             verdict.add(Health::Unknown, Message::new(Info, "NOT_DEPLOYED", "Not known", said));
         }
         Some(live) if !live.kind.deploys() => {
-            let said = "Its project was switched off or deleted on the node. The deployment itself goes in a moment.";
+            let said =
+                "What it deployed was switched off or deleted on the node. The deployment itself goes in a moment.";
             verdict.add(Health::Unknown, Message::new(Info, "DEPLOYMENT_DELETED", "Deleted", said));
         }
         Some(live) => of_live(&mut verdict, facts, live)?,

@@ -15,7 +15,7 @@ use crate::{
 /// Of an answer that is no JSON, so many characters are kept.
 const MOST_TEXT: usize = 100_000;
 
-/// Asks the first node that can be reached.
+/// Asks the first node that can be reached, in the order in which the spec names them.
 pub(super) async fn query(tools: &Tools, look: Look<'_>, query: &ServiceQuery) -> Result<ServiceAnswer, Failure> {
     let names: Vec<_> =
         look.spec.infrastructure.places().into_iter().map(|place| place.name.map(str::to_owned)).collect();

@@ -341,7 +341,7 @@ async fn a_disabled_deployment_takes_no_update_but_one() {
     fail(&worker, enabling.id, 0).await;
     let seen = health(&world).await;
     let said = seen.messages.iter().find(|message| message.code == "DEPLOYMENT_DISABLED").unwrap();
-    assert!(said.message.starts_with("It is enabled, but its project is still switched off"), "{}", said.message);
+    assert!(said.message.starts_with("It is enabled, but what it deploys is still switched off"), "{}", said.message);
     let Err(Error::Refused(all)) = updates::enable(deployer, root, "d", None).await else { panic!() };
     let refused = &all[0];
     assert!(refused.message.ends_with("retry that one, or start a new one."), "{}", refused.message);
