@@ -61,10 +61,16 @@ pub enum EventError {
     KeysInvalid(String),
     /// The configuration names no place where events can be.
     #[error("events.location: {0}")]
-    Location(#[from] LocationError),
+    Location(LocationError),
     /// The folder for notes is missing, or one too many.
     #[error("events.state: {0}")]
     StateInvalid(&'static str),
+}
+
+impl From<LocationError> for EventError {
+    fn from(error: LocationError) -> Self {
+        Self::Location(error)
+    }
 }
 
 impl EventError {

@@ -69,7 +69,8 @@ async fn a_bucket_that_is_none_of_ours_is_found_out_at_the_start() {
     let said = refused(&run(&fleet, &["event-server", "--listen", "127.0.0.1:0"]), "CONFIG_INVALID");
     assert!(said.contains("events.state"), "{said}");
     fleet.set("SLIPWAY_EVENTS_STATE", fleet.scratch().at("state"));
-    refused(&run(&fleet, &["event-server", "--listen", "127.0.0.1:0"]), "EVENT_STORE_UNUSABLE");
+    let said = refused(&run(&fleet, &["event-server", "--listen", "127.0.0.1:0"]), "EVENT_STORE_UNUSABLE");
+    assert_eq!(said.matches("can't be used").count(), 1, "{said}");
     assert!(!fs::exists(fleet.scratch().at("state")).unwrap());
 }
 

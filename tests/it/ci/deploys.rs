@@ -148,6 +148,7 @@ async fn a_version_of_a_service_goes_the_same_way() {
         .is(2, &["--service-version"]);
     job.run(&["deployment", "create", "x", "--infrastructure", "nodes", "--service", "fraud"])
         .is(2, &["--service-version"]);
+    job.run(&["deploy", "--bundle", "v1", "--service", "fraud", "--deployment", "x"]).is(2, &["--service"]);
     job.run(&["deployment", "create", "x", "--infrastructure", "nodes"]).is(2, &["--project"]);
     job.run(&["service-version", "upload", "/nothing.zip"]).is(2, &["IO_FAILED"]);
     assert_eq!(updates(&fleet.client, "fraud-test").await, 2);

@@ -59,9 +59,12 @@ pub(super) async fn run(args: Deploy) -> Result<ExitCode, Failure> {
 /// Which half, the file or id, and the published project or service, if it is named.
 fn what(args: &Deploy) -> Result<(Half, &str, Option<&str>), Failure> {
     match (&args.bundle, &args.service_version) {
-        (Some(bundle), None) => Ok((Half::Project, bundle, args.project.as_deref())),
-        (None, Some(version)) => Ok((Half::Service, version, args.service.as_deref())),
-        _ => Err(Failure::refused("BAD_REQUEST", "Name a bundle or a version of a service, one of them.")),
+        (Some(bundle), None) if args.service.is_none() => Ok((Half::Project, bundle, args.project.as_deref())),
+        (None, Some(version)) if args.project.is_none() => Ok((Half::Service, version, args.service.as_deref())),
+        _ => Err(Failure::refused(
+            "BAD_REQUEST",
+            "Name a bundle, and its --project if need be, or a version of a service, and its --service.",
+        )),
     }
 }
 
