@@ -70,7 +70,7 @@ pub async fn check(
     };
     if !rights.get(&spec.deployment).is_some_and(|rights| rights.may(Access::Change)) {
         let message = format!(
-            "{requester}, who asked for this update, may no longer deploy on its infrastructure and what it deploys. Ask an administrator \
+            "{requester}, who asked for this update, may no longer deploy on its infrastructure, or what is published. Ask an administrator \
              for the right Deploy on both, or let somebody else ask for the update."
         );
         return Err(Failure::new(POLICY_RIGHT_LOST, message).permanent());

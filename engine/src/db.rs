@@ -17,7 +17,8 @@ pub use address::{AddressError, check as check_address};
 pub use sea_orm::DbErr;
 
 /// A process that was paused or cut off inside a transaction keeps its locks no longer than this: PostgreSQL ends the session. Else nobody could
-/// sweep, and so nobody take over its runs, until it came back. Ours take milliseconds.
+/// sweep, and so nobody take over its runs, until it came back. Ours take milliseconds, but for those that ask the package store, which set a bound of
+/// their own.
 const STANDSTILL: &str = "10s";
 
 /// A server may be just starting: a connection is tried for so long.

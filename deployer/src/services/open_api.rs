@@ -61,15 +61,18 @@ fn of<'a>(service: &ServiceSpec, endpoints: &[EndpointSpec], urls: impl Iterator
             paths.insert(format!("/{}/{verb}", endpoint.id), operation);
         }
     }
-    let version = service.versions.iter().map(|one| one.version.as_str()).collect::<Vec<_>>().join(", ");
     let servers: Vec<_> = urls.map(|url| json!({"url": format!("{url}{base}")})).collect();
     let servers = if servers.is_empty() { vec![json!({"url": base})] } else { servers };
     json!({
         "openapi": "3.0.3",
-        "info": {"title": service.service_id, "version": version},
+        "info": {"title": service.service_id, "version": versions(service)},
         "servers": servers,
         "paths": paths,
     })
+}
+
+fn versions(service: &ServiceSpec) -> String {
+    service.versions.iter().map(|one| one.version.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// Of the one endpoint that a platform serves behind its own gate.
@@ -96,13 +99,12 @@ fn through_gate<'a>(
     };
     let content = |schema: Value| json!({"application/json": {"schema": schema}});
     let name = endpoint.map_or("", |endpoint| endpoint.id.as_str());
-    let version = service.versions.iter().map(|one| one.version.as_str()).collect::<Vec<_>>().join(", ");
     let base = |url: &'a str| url.strip_suffix(path).unwrap_or(url);
     let servers: Vec<_> = urls.map(|url| json!({"url": base(url)})).collect();
     json!({
         "openapi": "3.0.3",
         "info": {
-            "title": service.service_id, "version": version,
+            "title": service.service_id, "version": versions(service),
             "description": "Served behind the platform's own gate: callers sign in as the platform demands.",
         },
         "servers": if servers.is_empty() { vec![json!({"url": "/"})] } else { servers },
