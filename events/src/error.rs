@@ -36,6 +36,11 @@ pub enum EventError {
         "A batch of other events was filed under this id before. Nothing was filed now. Give each batch an id of its own, and send the same events with it when you try again."
     )]
     Mismatch,
+    /// A server died while it was filing this batch.
+    #[error(
+        "A server died while it filed a batch with this id, and the store may still put it. Nothing was filed now. Wait as long as Retry-After says, and send it again with the same batchId."
+    )]
+    InDoubt,
     /// More came than can be held.
     #[error(
         "More events come than this server can hold at once. This batch was not filed. Wait as long as Retry-After says, and send it again."
@@ -81,6 +86,7 @@ impl EventError {
             Self::TooLarge { .. } => "EVENT_BATCH_TOO_LARGE",
             Self::NotAllowed { .. } => "EVENT_NOT_ALLOWED",
             Self::Mismatch => "EVENT_BATCH_MISMATCH",
+            Self::InDoubt => "EVENT_BATCH_IN_DOUBT",
             Self::Busy => "EVENT_SERVER_BUSY",
             Self::Stopping => "EVENT_SERVER_STOPPING",
             Self::NotFiled { .. } => "EVENTS_NOT_FILED",
@@ -95,7 +101,7 @@ impl EventError {
     pub fn field(&self) -> Option<&str> {
         match self {
             Self::Invalid { field, .. } | Self::TooLarge { field, .. } | Self::NotAllowed { field, .. } => Some(field),
-            Self::Mismatch => Some("batchId"),
+            Self::Mismatch | Self::InDoubt => Some("batchId"),
             _ => None,
         }
     }

@@ -1,5 +1,7 @@
 //! The one writer: it takes all batches that wait, and files them in one commit. Whoever waits is answered when the disk has confirmed.
 
+mod doubt;
+
 use std::{
     collections::{BTreeMap, HashMap},
     io,
@@ -11,6 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use doubt::Doubt;
 use engine::clock;
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
@@ -60,6 +63,9 @@ pub(crate) struct Filer {
     number: u64,
     /// What a failed commit may have left: it goes before the next one.
     undo: Option<Undo>,
+    doubt: Doubt,
+    /// How long something is in doubt; zero where the store does nothing of itself.
+    settle: Duration,
     healthy: Arc<AtomicBool>,
     metrics: Metrics,
 }
@@ -82,6 +88,7 @@ impl Filer {
     ) -> io::Result<Self> {
         let (most, micros) = (settings.remember_batches, settings.remember_micros());
         let log = Log::create(house.own(), most, micros)?;
+        let settle = if shelf.lingers() { settings.settle() } else { Duration::ZERO };
         let mut filer = Self {
             shelf,
             house,
@@ -91,6 +98,8 @@ impl Filer {
             micros,
             number: 0,
             undo: None,
+            doubt: Doubt::default(),
+            settle,
             healthy,
             metrics,
         };
@@ -104,8 +113,13 @@ impl Filer {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut next = Instant::now();
         loop {
+            let due = self.doubt.next();
             let first = tokio::select! {
                 first = waiting.recv() => first,
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    self.settle_due().await;
+                    continue;
+                }
                 _ = look.tick() => {
                     if let Err(error) = self.adopt().await {
                         tracing::warn!(error = %error, "what other event servers left could not be looked at; this goes on");
@@ -147,6 +161,11 @@ impl Filer {
         let mut events = 0;
         for Submission { batch, answer, share } in group {
             let known = batch.id.and_then(|(id, _)| self.known.find(&id));
+            if batch.id.is_some_and(|(id, _)| self.doubt.holds(&id)) {
+                self.metrics.count("doubtful");
+                reply(answer, Err(EventError::InDoubt));
+                continue;
+            }
             let beside = batch.id.and_then(|(id, _)| first.get(&id).copied());
             match (batch.id, known, beside) {
                 (Some((_, digest)), Some(filed), _) | (Some((_, digest)), None, Some(filed)) if filed != digest => {
@@ -318,15 +337,14 @@ impl Filer {
         let mut found = self.house.adopt(self.micros)?;
         found.sort_by_key(|left| left.intents.first().map(|intent| intent.at));
         let mut failed = Ok(());
-        for left in &found {
-            match self.settle(left).await {
-                Ok(done) => {
-                    let done = left.open.iter().filter(|_| done);
-                    let now = clock::now_micros();
-                    left.intents.iter().chain(done).for_each(|intent| self.known.add(intent, now));
-                }
+        for left in found {
+            let now = clock::now_micros();
+            left.intents.iter().for_each(|intent| self.known.add(intent, now));
+            match self.settle(&left, self.settle.is_zero()).await {
+                Ok(true) => {}
+                Ok(false) => self.doubt.add(left, self.settle),
                 Err(error) => {
-                    self.house.give_back(left);
+                    self.house.give_back(&left);
                     failed = Err(error);
                 }
             }
@@ -335,9 +353,21 @@ impl Filer {
         failed
     }
 
-    /// Whether what a dead process was about to do is done. A part of it is taken back: nobody was answered.
-    async fn settle(&self, left: &Left) -> io::Result<bool> {
-        let Some(open) = &left.open else { return Ok(false) };
+    /// Settles what was in doubt for long enough.
+    async fn settle_due(&mut self) {
+        for left in self.doubt.take_due() {
+            if let Err(error) = self.settle(&left, true).await {
+                tracing::warn!(error = %error, "what a dead event server was about to file could not be settled; it is tried again");
+                self.doubt.add(left, LOOK);
+            }
+        }
+        self.metrics.known.set(i64::try_from(self.known.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Finds out whether what a dead process was about to do is done, and remembers it. A part of it is taken back, as nobody was answered, once it is `complete`:
+    /// no more of it can appear. Whether it is settled.
+    async fn settle(&mut self, left: &Left, complete: bool) -> io::Result<bool> {
+        let Some(open) = &left.open else { return Ok(true) };
         let mut there = Vec::new();
         for file in &open.files {
             if self.shelf.exists(file).await? {
@@ -345,19 +375,25 @@ impl Filer {
             }
         }
         let done = there.len() == open.files.len();
+        if !done && !complete {
+            return Ok(false);
+        }
         if !done {
             for file in &there {
                 self.shelf.remove(file).await?;
             }
         }
         House::settle(left, done)?;
+        if done {
+            self.known.add(open, clock::now_micros());
+        }
         tracing::info!(
             files = open.files.len(),
             there = there.len(),
             done,
             "settled what an event server was about to file when it died"
         );
-        Ok(done)
+        Ok(true)
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Settings {
     pub wait_ms: u64,
     /// At least so many milliseconds lie between the starts of two commits: what comes meanwhile shares the next one.
     pub commit_ms: u64,
+    /// With a bucket: an object that a server was putting when it died may appear for so many seconds. Until then batches of that commit are refused.
+    pub settle_s: u64,
     /// For so many minutes a batch that is sent again is recognised.
     pub remember_minutes: u64,
     /// The most batches that one process recognises.
@@ -65,6 +67,7 @@ impl Default for Settings {
             memory: 128 << 20,
             wait_ms: 5_000,
             commit_ms: 100,
+            settle_s: 60,
             remember_minutes: 60,
             remember_batches: 200_000,
             connections: 1_024,
@@ -91,6 +94,7 @@ impl Settings {
                 "memory must be twice batch_bytes at least: a batch and its lines are in it",
             ),
             (self.commit_ms <= 60_000, "commit_ms must be at most 60000"),
+            (self.settle_s <= 3_600, "settle_s must be at most 3600"),
             ((1..=1_440).contains(&self.remember_minutes), "remember_minutes must be from 1 to 1440"),
             ((1..=10_000_000).contains(&self.remember_batches), "remember_batches must be from 1 to 10000000"),
             (self.connections > 0, "connections must be 1 or more"),
@@ -105,6 +109,10 @@ impl Settings {
 
     pub(crate) fn pace(&self) -> Duration {
         Duration::from_millis(self.commit_ms)
+    }
+
+    pub(crate) fn settle(&self) -> Duration {
+        Duration::from_secs(self.settle_s)
     }
 
     pub(crate) fn remember_micros(&self) -> i64 {

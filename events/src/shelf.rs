@@ -28,6 +28,9 @@ pub trait Shelf: fmt::Debug + Send + Sync {
     /// What the store said.
     async fn remove(&self, path: &str) -> io::Result<()>;
 
+    /// Whether a file may still appear when the process that was putting it is dead.
+    fn lingers(&self) -> bool;
+
     /// Whether there is a file.
     ///
     /// # Errors

@@ -67,6 +67,7 @@ impl Ground {
         }
         ground.slipway.set("SLIPWAY_EVENTS_LOCATION", format!("s3://{}/of/models", bucket::NAME));
         ground.slipway.set("SLIPWAY_EVENTS_STATE", ground.scratch.at("state"));
+        ground.slipway.set("SLIPWAY_EVENTS_SETTLE_S", 2);
         ground
     }
 

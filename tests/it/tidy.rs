@@ -67,7 +67,8 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("apalis", &["engine", "worker"]),
     ("apalis-core", &["engine", "worker"]),
     ("redis", &["engine"]),
-    ("reqwest", &["targets", "slipway", "lab"]),
+    // The engine has it for the TLS of buckets, and calls nobody with it.
+    ("reqwest", &["engine", "targets", "slipway", "lab"]),
     ("sea-orm", &["entities", "engine", "deployer", "lab"]),
     ("sea-orm-migration", &["migration"]),
     ("clap", &["slipway"]),

@@ -16,6 +16,8 @@ struct Moody {
     folder: Folder,
     mood: Mutex<Mood>,
     hangs: Notify,
+    /// What hangs: the store may put it when the server is dead.
+    late: Mutex<Vec<(String, Bytes)>>,
 }
 
 #[derive(Debug, Default)]
@@ -25,6 +27,8 @@ struct Mood {
     remove_fails: bool,
     /// Puts of paths that begin so never end.
     put_hangs: Option<&'static str>,
+    /// As a bucket's.
+    lingers: bool,
 }
 
 impl Moody {
@@ -38,6 +42,7 @@ impl Shelf for Moody {
     async fn put(&self, path: &str, content: Bytes) -> io::Result<u64> {
         let hangs = self.mood.lock().unwrap().put_hangs.is_some_and(|start| path.starts_with(start));
         if hangs {
+            self.late.lock().unwrap().push((path.to_owned(), content.clone()));
             self.hangs.notify_one();
             std::future::pending::<()>().await;
         }
@@ -49,6 +54,10 @@ impl Shelf for Moody {
     async fn remove(&self, path: &str) -> io::Result<()> {
         let fails = self.mood.lock().unwrap().remove_fails;
         if fails { Err(io::ErrorKind::PermissionDenied.into()) } else { self.folder.remove(path).await }
+    }
+
+    fn lingers(&self) -> bool {
+        self.mood.lock().unwrap().lingers
     }
 
     async fn exists(&self, path: &str) -> io::Result<bool> {
@@ -75,9 +84,13 @@ impl Bench {
     }
 
     async fn moody(&self) -> (Arc<EventServer>, Arc<Moody>) {
+        self.in_mood(Mood::default()).await
+    }
+
+    async fn in_mood(&self, mood: Mood) -> (Arc<EventServer>, Arc<Moody>) {
         let house = House::enter(&self.root.path().join(".slipway-event-server")).unwrap();
         let folder = Folder::new(self.root.path(), &house.under_way());
-        let shelf = Arc::new(Moody { folder, mood: Mutex::default(), hangs: Notify::new() });
+        let shelf = Arc::new(Moody { folder, mood: Mutex::new(mood), hangs: Notify::new(), late: Mutex::default() });
         let server = EventServer::over(shelf.clone(), house, self.settings.clone()).await.unwrap();
         (Arc::new(server), shelf)
     }
@@ -195,6 +208,47 @@ async fn a_commit_that_fails_leaves_nothing_and_can_be_sent_again() {
 #[tokio::test]
 async fn what_a_dead_server_was_about_to_file_is_settled() {
     let bench = Bench::new();
+    half_filed(&bench).await;
+    let server = bench.server().await;
+    assert_eq!(
+        bench.filed(),
+        BTreeMap::from([("a".to_owned(), vec![1]), ("b".to_owned(), vec![1])]),
+        "the half is gone"
+    );
+    assert!(!file(&server, Some("two"), &[("a", 2), ("b", 2)]).await.unwrap().duplicate);
+    assert!(file(&server, Some("one"), &[("a", 1), ("b", 1)]).await.unwrap().duplicate);
+}
+
+/// A server of a store that may still put what it was sent: its batches wait until that is past, the others do not.
+#[tokio::test]
+async fn what_a_store_may_still_put_is_in_doubt_until_it_cannot() {
+    for comes in [true, false] {
+        let mut bench = Bench::new();
+        bench.settings.settle_s = 1;
+        let late = half_filed(&bench).await;
+        let (server, shelf) = bench.in_mood(Mood { lingers: true, ..Mood::default() }).await;
+        let two = [("a", 2), ("b", 2)];
+        assert_eq!(code(file(&server, Some("two"), &two).await), "EVENT_BATCH_IN_DOUBT");
+        assert!(!file(&server, Some("three"), &[("a", 3)]).await.unwrap().duplicate);
+        assert!(file(&server, Some("one"), &[("a", 1), ("b", 1)]).await.unwrap().duplicate);
+        if comes {
+            for (path, content) in late {
+                shelf.folder.put(&path, content).await.unwrap();
+            }
+        }
+        let receipt = loop {
+            match file(&server, Some("two"), &two).await {
+                Err(EventError::InDoubt) => tokio::task::yield_now().await,
+                other => break other.unwrap(),
+            }
+        };
+        assert_eq!(receipt.duplicate, comes);
+        assert_eq!(bench.filed(), BTreeMap::from([("a".to_owned(), vec![1, 2, 3]), ("b".to_owned(), vec![1, 2])]));
+    }
+}
+
+/// A server that dies in the midst of its second batch; what it was still putting.
+async fn half_filed(bench: &Bench) -> Vec<(String, Bytes)> {
     let (server, shelf) = bench.moody().await;
     file(&server, Some("one"), &[("a", 1), ("b", 1)]).await.unwrap();
     shelf.set(Mood { put_hangs: Some("b/"), ..Mood::default() });
@@ -215,16 +269,9 @@ async fn what_a_dead_server_was_about_to_file_is_settled() {
     server.abort();
     sent.abort();
     let _ = sent.await;
+    let late = std::mem::take(&mut *shelf.late.lock().unwrap());
     drop((server, shelf));
-
-    let server = bench.server().await;
-    assert_eq!(
-        bench.filed(),
-        BTreeMap::from([("a".to_owned(), vec![1]), ("b".to_owned(), vec![1])]),
-        "the half is gone"
-    );
-    assert!(!file(&server, Some("two"), &[("a", 2), ("b", 2)]).await.unwrap().duplicate);
-    assert!(file(&server, Some("one"), &[("a", 1), ("b", 1)]).await.unwrap().duplicate);
+    late
 }
 
 #[tokio::test]

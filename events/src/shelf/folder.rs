@@ -131,6 +131,11 @@ impl Shelf for Folder {
         .await
     }
 
+    /// It is this process that moves a file to its place.
+    fn lingers(&self) -> bool {
+        false
+    }
+
     async fn exists(&self, path: &str) -> io::Result<bool> {
         self.work(path, |_, path| path.try_exists()).await
     }

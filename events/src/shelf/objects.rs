@@ -38,6 +38,11 @@ impl Shelf for Objects {
         }
     }
 
+    /// The store has what was sent to it, whatever becomes of the sender.
+    fn lingers(&self) -> bool {
+        true
+    }
+
     async fn exists(&self, path: &str) -> io::Result<bool> {
         match self.0.head(&place(path)?).await {
             Ok(_) => Ok(true),

@@ -57,6 +57,8 @@ impl Load {
                             Ok(answer) if answer.status == StatusCode::OK => break,
                             Ok(answer) => {
                                 assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.body);
+                                // It is asked to come again.
+                                tokio::time::sleep(Duration::from_millis(100)).await;
                             }
                             Err(_) => {}
                         }
