@@ -47,7 +47,7 @@ fn umoci(arguments: &[&str]) {
 }
 
 /// A base image in an OCI layout, made by another program: `layout:base`. Its node listens where NODE_PORT says.
-fn base_image(scratch: &Scratch, filler: &[u8]) -> String {
+pub(crate) fn base_image(scratch: &Scratch, filler: &[u8]) -> String {
     let (layout, bundle) = (scratch.at("base"), scratch.at("base-bundle"));
     let image = format!("{layout}:base");
     umoci(&["init", "--layout", &layout]);
@@ -94,14 +94,14 @@ async fn push(base: &Image, target: &Image, layers: &[Layer], changes: &Changes)
 }
 
 /// An image as another program unpacks it.
-struct Unpacked {
-    root: String,
+pub(crate) struct Unpacked {
+    pub(crate) root: String,
     /// How a container of it would be run.
     process: Value,
 }
 
 impl Unpacked {
-    fn of(registry: &Registry, reference: &str, scratch: &Scratch) -> Self {
+    pub(crate) fn of(registry: &Registry, reference: &str, scratch: &Scratch) -> Self {
         let (layout, bundle) = (scratch.at("pulled"), scratch.at("bundle"));
         registry.skopeo(&format!("docker://{reference}"), &format!("oci:{layout}:it"));
         umoci(&["unpack", "--rootless", "--image", &format!("{layout}:it"), &bundle]);
@@ -110,7 +110,7 @@ impl Unpacked {
         Self { root: format!("{bundle}/rootfs"), process: config["process"].clone() }
     }
 
-    fn read(&self, path: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, path: &str) -> Vec<u8> {
         fs::read(format!("{}{path}", self.root)).unwrap()
     }
 

@@ -21,6 +21,7 @@ mod live;
 mod nodes;
 mod operators;
 mod ordering;
+mod platforms;
 mod policies;
 mod redis;
 mod rest;

@@ -15,8 +15,8 @@ use tests::{Fleet, PATIENCE, Size, practice, scratch::Scratch, slipway, until_tr
 
 use crate::hook_test::python_with_client;
 
-/// Runs a script of this folder under the real client. It asserts for itself.
-async fn script(name: &str, fleet: &Fleet, more: serde_json::Value) {
+/// Runs a script, by its path from this folder, under the real client. It asserts for itself.
+pub(crate) async fn script(name: &str, fleet: &Fleet, more: serde_json::Value) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/rest");
     let mut told = json!({"url": fleet.client.url(), "key": fleet.client.key()});
     if let (Some(told), serde_json::Value::Object(more)) = (told.as_object_mut(), more) {

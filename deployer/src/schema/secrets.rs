@@ -15,6 +15,8 @@ use crate::{
 
 /// What is shown where a secret is stored. Sent back, it keeps the secret.
 pub const MASK: &str = "**********";
+/// What a secret is called until it is sealed.
+const ENTERED: &str = "entered";
 /// The longest secret, in bytes: a key file, or a kubeconfig.
 const LONGEST: usize = 64 << 10;
 
@@ -57,7 +59,7 @@ impl Prepared {
         })
     }
 
-    /// The document with nothing where new secrets will be, for what is checked before they are sealed.
+    /// The document with references that lead nowhere in place of new secrets, for what is checked before they are sealed.
     pub(crate) fn draft(&self) -> Map<String, Value> {
         self.document.as_object().cloned().unwrap_or_default()
     }
@@ -187,6 +189,8 @@ impl Taking<'_> {
         } else if text.len() > LONGEST {
             self.problems.add("SETTING_INVALID", path.shown, format!("A secret has at most {LONGEST} bytes."));
         } else {
+            // What checks the settings sees that there is one.
+            *new = SecretRef { id: ENTERED.to_owned() }.to_value();
             self.entered.push((path.pointer, Secret::from(text)));
         }
     }

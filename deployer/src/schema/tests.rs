@@ -97,7 +97,7 @@ fn secrets_are_found_through_alternatives_and_lists() {
         taken(old.clone(), json!({"logs": {"kind": "A", "at": "x", "key": MASK}, "keys": [MASK, "new"]}));
     assert_eq!(problems, []);
     assert_eq!(kept["logs"]["key"], json!({"$secret": "1"}));
-    assert_eq!(kept["keys"], json!([{"$secret": "2"}, null]));
+    assert_eq!(kept["keys"], json!([{"$secret": "2"}, {"$secret": "entered"}]));
     let (_, problems) = taken(old.clone(), json!({"logs": {"kind": "A", "at": "y", "key": MASK}}));
     assert_eq!(problems, [("ADMIN_KEY_MASKED", "p.logs.key".to_owned())]);
     let shown = masked(&map(old));

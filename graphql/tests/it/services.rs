@@ -129,6 +129,30 @@ async fn a_variable_of_the_container_is_the_infrastructures_to_name() {
 }
 
 #[tokio::test]
+async fn settings_are_checked_with_the_secrets_that_are_entered() {
+    let world = world().await;
+    let document = "mutation($input: CreateInfrastructureInput!) { createInfrastructure(input: $input) { infrastructure { platform } refusals { code field } } }";
+    let create = async |platform: Value| {
+        let input = json!({"id": "CLUSTER", "kind": "K8S", "stage": "Test", "settings": {"platform": platform}});
+        world.admin(document, json!({"input": input})).await["createInfrastructure"].clone()
+    };
+    let refused =
+        create(json!({"registryUser": "robot", "workload": {"secretEnv": [{"name": "DB_PASSWORD", "value": ""}]}}));
+    let fields = ["platform.registryPassword", "platform.workload.secretEnv[0].value"];
+    let fields = fields.map(|field| json!({"code": "SETTING_INVALID", "field": field}));
+    assert_eq!(refused.await["refusals"], json!(fields));
+    let made = create(json!({
+        "registryUser": "robot", "registryPassword": "of-a-robot",
+        "workload": {"secretEnv": [{"name": "DB_PASSWORD", "value": "of-a-database"}]},
+    }));
+    let made = made.await;
+    assert_eq!(made["refusals"], json!([]), "{made}");
+    let platform = &made["infrastructure"]["platform"];
+    assert_eq!(platform["registryPassword"], "**********");
+    assert_eq!(platform["workload"]["secretEnv"][0]["value"], "**********");
+}
+
+#[tokio::test]
 async fn a_group_that_is_deleted_may_query_no_more() {
     let world = services().await;
     let groups = "{ deployment(id: \"fraud-test\") { service { queryGroups } } }";

@@ -1,5 +1,5 @@
 //! Kubernetes: every step against a strict stand-in, under every fault; and, where its programs are, against a real control plane (`scripts/control-plane` makes
-//! them; `SLIPWAY_CONTROL_PLANE` names their folder).
+//! them; `CONTROL_PLANE` names their folder).
 
 mod fields;
 mod hand;

@@ -49,4 +49,4 @@ with open(os.path.join(SERVICE, "deployment.json")) as document:
 for generation in generations:
     os.stat(os.path.join(SERVICE, generation["file"]))
 print("node: FRONT_KEY" if "SLIPWAY_FRONT_KEY" in os.environ else "node: no key", flush=True)
-ThreadingHTTPServer(("127.0.0.1", int(os.environ["NODE_PORT"])), Node).serve_forever()
+ThreadingHTTPServer((os.environ.get("NODE_HOST", "127.0.0.1"), int(os.environ["NODE_PORT"])), Node).serve_forever()

@@ -4,26 +4,41 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+/// The Role of the docs.
+pub(crate) fn documented_role() -> Value {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/targets/K8S.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, after) = page.split_once("<!-- role -->\n```yaml\n").unwrap();
+    serde_saphyr::from_str(after.split_once("```").unwrap().0).unwrap()
+}
+
 /// Whoever has this token.
 #[derive(Clone)]
-pub(super) struct Hand {
+pub(crate) struct Hand {
     client: reqwest::Client,
     url: String,
     token: String,
+    /// What its Pods have for an address.
+    pub(crate) pod_ip: String,
 }
 
 impl Hand {
-    pub(super) fn new(url: &str, authority: Option<&str>, token: &str) -> Self {
+    pub(crate) fn new(url: &str, authority: Option<&str>, token: &str) -> Self {
         targets::http::install_crypto_provider();
         let mut builder = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20));
         if let Some(authority) = authority {
             builder = builder.tls_certs_only([reqwest::Certificate::from_pem(authority.as_bytes()).unwrap()]);
         }
-        Self { client: builder.build().unwrap(), url: url.to_owned(), token: token.to_owned() }
+        Self {
+            client: builder.build().unwrap(),
+            url: url.to_owned(),
+            token: token.to_owned(),
+            pod_ip: "10.1.0.1".to_owned(),
+        }
     }
 
     /// The status and the answer; the body of a PATCH is merged, that of a PUT to a status replaces it.
-    pub(super) async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let method: reqwest::Method = method.parse().unwrap();
         let kind = if method == reqwest::Method::PATCH { "application/merge-patch+json" } else { "application/json" };
         let mut request = self.client.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token);
@@ -36,26 +51,26 @@ impl Hand {
     }
 
     /// A call that must succeed.
-    pub(super) async fn must(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+    pub(crate) async fn must(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
         let (status, answer) = self.call(method, path, body).await;
         assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
         answer
     }
 
-    pub(super) async fn is_ready(&self) -> bool {
+    pub(crate) async fn is_ready(&self) -> bool {
         let asked = self.client.get(format!("{}/readyz", self.url)).bearer_auth(&self.token).send().await;
         asked.is_ok_and(|answer| answer.status().is_success())
     }
 
     /// Makes a namespace in which the Role of the docs is given to `user`.
-    pub(super) async fn namespace(&self, name: &str, user: &str) {
+    pub(crate) async fn namespace(&self, name: &str, user: &str) {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         self.must("POST", "/api/v1/namespaces", Some(&namespace)).await;
-        self.grant(name, user, super::world::documented_role()).await;
+        self.grant(name, user, documented_role()).await;
     }
 
     /// Gives a Role of this namespace to `user`.
-    pub(super) async fn grant(&self, name: &str, user: &str, mut role: Value) {
+    pub(crate) async fn grant(&self, name: &str, user: &str, mut role: Value) {
         role["metadata"]["namespace"] = json!(name);
         let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{name}");
         self.must("POST", &format!("{rbac}/roles"), Some(&role)).await;
@@ -68,7 +83,7 @@ impl Hand {
     }
 
     /// What a kubelet would do, once: Pods that are told to end are gone; the others run, or fail as their image's name says.
-    pub(super) async fn kubelet(&self, namespace: &str) {
+    pub(crate) async fn kubelet(&self, namespace: &str) {
         let pods = self.must("GET", &format!("/api/v1/namespaces/{namespace}/pods"), None).await;
         for pod in pods["items"].as_array().unwrap() {
             let path = format!("/api/v1/namespaces/{namespace}/pods/{}", pod["metadata"]["name"].as_str().unwrap());
@@ -77,8 +92,15 @@ impl Hand {
                 self.call("DELETE", &path, Some(&now)).await;
                 continue;
             }
-            let status = pod_status(pod["spec"]["containers"][0]["image"].as_str().unwrap());
+            let mut status = pod_status(pod["spec"]["containers"][0]["image"].as_str().unwrap());
+            if status["podIP"].is_string() {
+                status["podIP"] = self.pod_ip.as_str().into();
+            }
             if pod["status"]["phase"] != status["phase"] || pod["status"]["containerStatuses"].is_null() {
+                // A Pod of no node is nobody's endpoint.
+                let node = json!({"apiVersion": "v1", "kind": "Node", "name": "practice"});
+                let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod["metadata"]["name"]}, "target": node});
+                self.call("POST", &format!("{path}/binding"), Some(&binding)).await;
                 self.call("PATCH", &format!("{path}/status"), Some(&json!({"status": status}))).await;
             }
         }
@@ -86,7 +108,7 @@ impl Hand {
 }
 
 /// How a Pod with this image fares.
-pub(super) fn pod_status(image: &str) -> Value {
+pub(crate) fn pod_status(image: &str) -> Value {
     let container = |state: Value, ready: bool| json!([{"name": "service", "image": image, "imageID": "", "restartCount": 0, "ready": ready, "started": ready, "state": state}]);
     if image.contains("unpullable") {
         let waiting =

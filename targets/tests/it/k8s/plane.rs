@@ -15,15 +15,15 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType}
 use super::hand::Hand;
 
 /// Whoever may do anything.
-pub(super) const ADMIN: &str = "adm1n-t0ken-of-the-plane";
+pub(crate) const ADMIN: &str = "adm1n-t0ken-of-the-plane";
 /// Whoever has the Role of the docs in every namespace of a test.
-pub(super) const SLIPWAY: &str = "slipw4y-t0ken-of-the-plane";
+pub(crate) const SLIPWAY: &str = "slipw4y-t0ken-of-the-plane";
 
 /// Its processes end with it.
-pub(super) struct Plane {
-    pub(super) url: String,
+pub(crate) struct Plane {
+    pub(crate) url: String,
     /// The certificate of whoever signed the API server's, PEM.
-    pub(super) authority: String,
+    pub(crate) authority: String,
     processes: Vec<Child>,
     _folder: tempfile::TempDir,
 }
@@ -38,10 +38,10 @@ impl Drop for Plane {
 }
 
 /// The folder with `etcd`, `kube-apiserver` and `kube-controller-manager`, if the environment names one.
-pub(super) fn programs() -> Option<PathBuf> {
-    let folder = PathBuf::from(std::env::var_os("SLIPWAY_CONTROL_PLANE")?);
+pub(crate) fn programs() -> Option<PathBuf> {
+    let folder = PathBuf::from(std::env::var_os("CONTROL_PLANE")?);
     let there = ["etcd", "kube-apiserver", "kube-controller-manager"].iter().all(|name| folder.join(name).is_file());
-    assert!(there, "SLIPWAY_CONTROL_PLANE names {}, which lacks a program", folder.display());
+    assert!(there, "CONTROL_PLANE names {}, which lacks a program", folder.display());
     Some(folder)
 }
 
@@ -87,7 +87,7 @@ fn start(program: PathBuf, log: &Path, arguments: &[String]) -> Child {
 
 impl Plane {
     /// Starts all of it, and waits until it is ready.
-    pub(super) async fn start(programs: &Path) -> Self {
+    pub(crate) async fn start(programs: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         let signed = certificates();
@@ -158,7 +158,7 @@ impl Plane {
         plane
     }
 
-    pub(super) fn hand(&self) -> Hand {
+    pub(crate) fn hand(&self) -> Hand {
         Hand::new(&self.url, Some(&self.authority), ADMIN)
     }
 

@@ -45,9 +45,9 @@ impl Real {
 }
 
 #[tokio::test]
-#[ignore = "needs a control plane: scripts/control-plane FOLDER, then SLIPWAY_CONTROL_PLANE=FOLDER scripts/test -p targets --test it -- --ignored"]
+#[ignore = "needs a control plane: scripts/control-plane FOLDER, then CONTROL_PLANE=FOLDER scripts/test -p targets --test it -- --ignored"]
 async fn a_service_lives_on_a_real_control_plane() {
-    let real = Real::start().await.expect("SLIPWAY_CONTROL_PLANE names the folder of scripts/control-plane");
+    let real = Real::start().await.expect("CONTROL_PLANE names the folder of scripts/control-plane");
     everything(&real).await;
     failed_rollout(&real).await;
     expositions(&real).await;

@@ -94,14 +94,6 @@ pub(crate) struct World {
     _folder: tempfile::TempDir,
 }
 
-/// The Role of the docs.
-pub(crate) fn documented_role() -> Value {
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/targets/K8S.md");
-    let page = std::fs::read_to_string(page).unwrap();
-    let (_, after) = page.split_once("<!-- role -->\n```yaml\n").unwrap();
-    serde_saphyr::from_str(after.split_once("```").unwrap().0).unwrap()
-}
-
 pub(crate) fn object(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
