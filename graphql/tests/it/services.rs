@@ -131,7 +131,7 @@ async fn a_variable_of_the_container_is_the_infrastructures_to_name() {
 #[tokio::test]
 async fn settings_are_checked_with_the_secrets_that_are_entered() {
     let world = world().await;
-    let document = "mutation($input: CreateInfrastructureInput!) { createInfrastructure(input: $input) { infrastructure { platform } refusals { code field } } }";
+    let document = "mutation($input: CreateInfrastructureInput!) { createInfrastructure(input: $input) { infrastructure { settings { platform } } refusals { code field } } }";
     let create = async |platform: Value| {
         let input = json!({"id": "CLUSTER", "kind": "K8S", "stage": "Test", "settings": {"platform": platform}});
         world.admin(document, json!({"input": input})).await["createInfrastructure"].clone()
@@ -147,7 +147,7 @@ async fn settings_are_checked_with_the_secrets_that_are_entered() {
     }));
     let made = made.await;
     assert_eq!(made["refusals"], json!([]), "{made}");
-    let platform = &made["infrastructure"]["platform"];
+    let platform = &made["infrastructure"]["settings"]["platform"];
     assert_eq!(platform["registryPassword"], "**********");
     assert_eq!(platform["workload"]["secretEnv"][0]["value"], "**********");
 }
