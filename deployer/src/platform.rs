@@ -31,11 +31,15 @@ pub(crate) fn target_of(deployer: &Deployer, row: &infrastructure::Model) -> Res
     deployer.targets.find(kind).ok_or_else(|| Error::fault(format!("this build lacks {kind}")))
 }
 
+/// The infrastructure of a deployment.
+pub(crate) async fn place_of(deployer: &Deployer, row: &deployment::Model) -> Result<infrastructure::Model> {
+    let place = infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(deployer.db.pool()).await?;
+    place.ok_or_else(|| Error::fault(format!("deployment {} has no infrastructure", row.id)))
+}
+
 /// The platform behind a deployment.
 pub(crate) async fn of_deployment(deployer: &Deployer, row: &deployment::Model) -> Result<Arc<dyn Target>> {
-    let place = infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(deployer.db.pool()).await?;
-    let place = place.ok_or_else(|| Error::fault(format!("deployment {} has no infrastructure", row.id)))?;
-    target_of(deployer, &place)
+    target_of(deployer, &place_of(deployer, row).await?)
 }
 
 /// What only platforms for projects do.

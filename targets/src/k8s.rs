@@ -87,7 +87,7 @@ impl Target for K8s {
     }
 
     fn problems(&self, settings: &Map<String, Value>) -> Vec<(String, String)> {
-        problems::of_settings(settings)
+        problems::of_settings(settings, &self.http.settings().blocked)
     }
 
     fn services(&self) -> Option<&dyn Services> {
@@ -155,6 +155,10 @@ impl Target for K8s {
 impl Services for K8s {
     fn passes_headers(&self) -> bool {
         true
+    }
+
+    fn problems(&self, infrastructure: &Map<String, Value>, own: &Map<String, Value>) -> Vec<(String, String)> {
+        problems::of_deployment(infrastructure, own)
     }
 
     async fn query(&self, look: Look<'_>, query: &ServiceQuery) -> Result<ServiceAnswer, Failure> {

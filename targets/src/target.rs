@@ -251,6 +251,13 @@ pub trait Services: Send + Sync {
         false
     }
 
+    /// What is wrong with a deployment's own settings that the schema lets through, by path; beside what the infrastructure says. Secrets are references here,
+    /// which lead nowhere while they are being entered.
+    fn problems(&self, infrastructure: &Map<String, Value>, own: &Map<String, Value>) -> Vec<(String, String)> {
+        let _ = (infrastructure, own);
+        Vec::new()
+    }
+
     /// How callers ask what is deployed, for a description of it. Nobody is asked, and no credentials are needed.
     ///
     /// # Errors

@@ -6,8 +6,8 @@ mod hand;
 #[path = "../../targets/tests/it/k8s/plane.rs"]
 mod plane;
 
+mod clouds;
 mod k8s;
-mod sagemaker;
 
 use sandbox::{ServiceSpec, sample_service};
 use serde_json::json;

@@ -9,7 +9,7 @@ use targets::target::{Target, VersionShare};
 
 use crate::{
     error::{Problems, Result},
-    infrastructures::documents::query_log,
+    infrastructures::{self, documents::query_log},
     names,
     schema::{self, Document, Prepared},
     sealed,
@@ -72,6 +72,7 @@ pub(super) struct PreparedApi {
 /// Checks a change, and notes all that is wrong with it.
 pub(super) fn prepare(
     target: &dyn Target,
+    place: &infrastructures::Settings,
     old: &ApiSettings,
     change: &ApiChange,
     problems: &mut Problems,
@@ -114,7 +115,15 @@ pub(super) fn prepare(
     let platform = match &change.platform {
         Some(document) => {
             let schema = schema::of(target.describe().deployment)?;
-            Some(schema::take(&schema, &old.platform, document.clone(), "platform", problems))
+            let before = problems.count();
+            let prepared = schema::take(&schema, &old.platform, document.clone(), "platform", problems);
+            // What the schema refuses, the target can't read.
+            if let Some(services) = target.services().filter(|_| problems.count() == before) {
+                for (path, message) in services.problems(&place.platform, &prepared.draft()) {
+                    problems.add("SETTING_INVALID", format!("platform.{path}"), message);
+                }
+            }
+            Some(prepared)
         }
         None => None,
     };

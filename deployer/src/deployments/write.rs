@@ -76,17 +76,18 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment, a
         return Err(other_half(half));
     }
     let deployed = new.deployed_project_key.clone().unwrap_or_else(|| halves::shown(&new.project_key).to_owned());
-    let place = infrastructures::Settings::read(&both.settings)?;
+    let mut place = infrastructures::Settings::read(&both.settings)?;
     // What is merged at each update need not be copied: a copy would win over what the infrastructure says later.
     let copied = |theirs: Vec<Remapping>| match new.settings.merge_infrastructure_remapping {
         Some(true) => Vec::new(),
         _ => theirs,
     };
     let defaults = Settings {
-        connection_remapping: copied(place.connection_remapping),
+        connection_remapping: copied(std::mem::take(&mut place.connection_remapping)),
         // None to copy: what is on the node is left alone until somebody sets some.
-        code_env_remapping: Some(copied(place.code_env_remapping)).filter(|list| !list.is_empty()),
-        container_exec_remapping: Some(copied(place.container_exec_remapping)).filter(|list| !list.is_empty()),
+        code_env_remapping: Some(copied(std::mem::take(&mut place.code_env_remapping))).filter(|list| !list.is_empty()),
+        container_exec_remapping: Some(copied(std::mem::take(&mut place.container_exec_remapping)))
+            .filter(|list| !list.is_empty()),
         api: (half == Half::Api).then(ApiSettings::default),
         ..Settings::default()
     };
@@ -98,7 +99,7 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment, a
     settings.check(&mut problems);
     new.settings.check(&mut problems);
     let api = match &settings.api {
-        Some(api) => Some(api::prepare(target.as_ref(), api, &new.settings.api, &mut problems)?),
+        Some(api) => Some(api::prepare(target.as_ref(), &place, api, &new.settings.api, &mut problems)?),
         None => None,
     };
     problems.check()?;
@@ -210,14 +211,16 @@ async fn update_once(
     let mut settings = changed(&row, &change)?;
     let half = halves::half_of(&row.project_key);
     if let Some(old) = &settings.api {
-        let target = platform::of_deployment(deployer, &row).await?;
+        let place = platform::place_of(deployer, &row).await?;
+        let target = platform::target_of(deployer, &place)?;
         let mut problems = Problems::default();
         let mut wanted = change.settings.api.clone();
         if change.bundle_id.is_some() && wanted.versions.is_none() {
             // Whoever names one version wants all queries answered by it.
             wanted.versions = Some(Vec::new());
         }
-        let api = api::prepare(target.as_ref(), old, &wanted, &mut problems)?;
+        let place = infrastructures::Settings::read(&place.settings)?;
+        let api = api::prepare(target.as_ref(), &place, old, &wanted, &mut problems)?;
         problems.check()?;
         settings.api = Some(put_api(deployer, &tx, &row.project_key, id, api).await?);
     }

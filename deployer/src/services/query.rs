@@ -101,13 +101,14 @@ fn bound(queries: &[Query]) -> Result<()> {
             let token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
             let known = ["authorization", "host", "cookie", "connection", "upgrade", "te", "trailer", "expect"];
             let own = known.contains(&name.to_ascii_lowercase().as_str());
-            let framing =
-                ["content-", "transfer-", "proxy-"].iter().any(|head| name.to_ascii_lowercase().starts_with(head));
+            // What frames the body; what says, to an API server on the way, in whose name one asks.
+            let families = ["content-", "transfer-", "proxy-", "impersonate-", "x-remote-"];
+            let framing = families.iter().any(|head| name.to_ascii_lowercase().starts_with(head));
             let short = (1..=100).contains(&name.len()) && value.len() <= 1_000;
             short && name.bytes().all(token) && !own && !framing && value.bytes().all(|byte| (32..127).contains(&byte))
         };
         if query.headers.len() > MOST_HEADERS || !query.headers.iter().all(fine) {
-            let message = "Headers have short names and plain values, and none that carry credentials or say how the body is sent.";
+            let message = "Headers have short names and plain values, and none that carry credentials, name another user or say how the body is sent.";
             return Err(Error::field("HEADER_INVALID", format!("queries[{at}].headers"), message));
         }
     }
@@ -214,10 +215,8 @@ impl Asked {
 
 /// What is there, reached as the infrastructure is reached now: its keys are those of now.
 async fn now(deployer: &Deployer, row: &deployment::Model, api: &ApiSettings, served: Served) -> Result<DeploySpec> {
-    let db = deployer.db.pool();
-    let place = entities::infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(db).await?;
-    let place = place.ok_or_else(|| Error::fault(format!("deployment {} has no infrastructure", row.id)))?;
-    let mut infrastructure = freeze::place(db, &place).await?.spec;
+    let place = platform::place_of(deployer, row).await?;
+    let mut infrastructure = freeze::place(deployer.db.pool(), &place).await?.spec;
     served.first_of(&mut infrastructure.nodes);
     let mut spec = DeploySpec { infrastructure, ..served.body };
     // Who may call is as it was deployed. A log's key that was replaced since may be gone: the same log is reached with the key of now.

@@ -65,6 +65,16 @@ pub struct Http {
     settings: Arc<HttpSettings>,
 }
 
+/// The certificates of a text in PEM form; None when it holds none that can be read.
+fn certificates(pem: &[u8]) -> Option<Vec<Certificate>> {
+    Certificate::from_pem_bundle(pem).ok().filter(|all| !all.is_empty())
+}
+
+/// Whether a text is a certificate in PEM form, or several of them.
+pub(crate) fn is_certificates(pem: &[u8]) -> bool {
+    certificates(pem).is_some()
+}
+
 impl Http {
     /// Makes the clients.
     ///
@@ -127,7 +137,10 @@ impl Http {
         }
         let mut builder = client(&self.settings, tls.trust_all);
         if let Some(authorities) = &tls.authorities {
-            let read = Certificate::from_pem_bundle(authorities).map_err(|e| invalid("certificate authority", e))?;
+            let read = certificates(authorities).ok_or_else(|| {
+                let message = "The certificate authority is none that Slipway can read: PEM is wanted.";
+                Failure::new(codes::NODE_TLS_FAILED, message)
+            })?;
             builder = builder.tls_certs_only(read);
         }
         if let Some(identity) = &tls.identity {

@@ -108,7 +108,7 @@ pub(super) async fn follow(place: &Place<'_>, run: &dyn StepContext, note: &str)
             Ok(done(Value::Null, Vec::new()))
         }
         Standing::Failed(why) => {
-            let message = format!("The new Pods do not come to run. {}", place.api.clean(&why));
+            let message = format!("The new Pods do not come to answer queries. {}", place.api.clean(&why));
             Err(Failure::new(codes::K8S_ROLLOUT_FAILED, message).permanent())
         }
         Standing::Going(what) => {

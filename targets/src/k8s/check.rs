@@ -27,7 +27,7 @@ async fn asked(k8s: &K8s, infrastructure: &InfrastructureSpec, secrets: &dyn Sec
         Failure::new(codes::SETTING_INVALID, "The settings are not as the platform's schema says them.").detail(error)
     })?;
     let mut said: Vec<_> = problems::missing(&settings);
-    said.extend(problems::of_settings(&infrastructure.settings));
+    said.extend(problems::of_settings(&infrastructure.settings, &k8s.http.settings().blocked));
     let mut all: Vec<_> = said.into_iter().map(|(path, problem)| format!("{path}: {problem}")).collect();
     let node_type = Some("KUBERNETES".to_owned());
     if !problems::can_reach(&settings) {

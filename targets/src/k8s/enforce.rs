@@ -16,16 +16,10 @@ pub(super) async fn enforce(k8s: &K8s, work: &Work<'_>) -> StepResult {
     let place = Place::of_work(k8s, work).await?;
     let live = place.deployment().await?.ok_or_else(|| gone(&place))?;
     let (wanted, _) = pods::template(&place.goal, &image(work.run)?);
-    let default = Value::String("default".to_owned());
-    let parts = [
-        ("service account", "/spec/serviceAccountName", &default),
-        ("variables and keys", "/spec/containers/0/envFrom", &Value::Null),
-    ];
-    for (what, pointer, otherwise) in parts {
-        let found = live.pointer(&format!("/spec/template{pointer}")).unwrap_or(otherwise);
-        if found != wanted.pointer(pointer).unwrap_or(otherwise)
-            && !(pointer.ends_with("Name") && found == otherwise && wanted.pointer(pointer).is_none())
-        {
+    let parts = [("service account", "/spec/serviceAccountName"), ("variables and keys", "/spec/containers/0/envFrom")];
+    for (what, pointer) in parts {
+        let found = live.pointer(&format!("/spec/template{pointer}")).unwrap_or(&Value::Null);
+        if found != wanted.pointer(pointer).unwrap_or(&Value::Null) {
             let message = format!(
                 "The Pods have another {what} than the settings say: somebody else changed the {}.",
                 place.deployment_id()

@@ -33,6 +33,21 @@ pub(super) struct Prior {
 }
 
 impl Prior {
+    /// The manifests; where an autoscaler had set the number of Pods, with as many as there were, or are now if that is more: under load none ends.
+    pub(super) fn scaled(&self, live: Option<u64>) -> Vec<Value> {
+        let mut manifests = self.manifests.clone();
+        let of_kind = |kind: &str| self.manifests.iter().position(|one| one.get("kind").is_some_and(|of| of == kind));
+        if let (Some(autoscaler), Some(deployment)) = (of_kind("HorizontalPodAutoscaler"), of_kind("Deployment"))
+            && let Some(pods) = self.replicas.max(live)
+        {
+            let bound = |key: &str| self.manifests[autoscaler].pointer(&format!("/spec/{key}")).and_then(Value::as_u64);
+            let least = bound("minReplicas").unwrap_or(1);
+            let most = bound("maxReplicas").unwrap_or(pods).max(least);
+            manifests[deployment]["spec"]["replicas"] = pods.clamp(least, most).into();
+        }
+        manifests
+    }
+
     /// Whether something could be queried.
     pub(super) fn served(&self) -> bool {
         self.replicas.is_some_and(|replicas| replicas > 0)
@@ -64,5 +79,26 @@ impl Watch {
     pub(super) fn new(run: i64, revision: &str, now: i64) -> Self {
         let said = String::new();
         Self { run, revision: revision.to_owned(), since: now, failing_since: None, unplaced_since: None, said }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_autoscalers_number_of_pods_is_kept() {
+        let deployment = json!({"kind": "Deployment", "spec": {"replicas": 1}});
+        let autoscaler = json!({"kind": "HorizontalPodAutoscaler", "spec": {"minReplicas": 2, "maxReplicas": 10}});
+        let of = |manifests: &[&Value], live| {
+            let manifests = manifests.iter().copied().cloned().collect();
+            Prior { manifests, replicas: Some(6) }.scaled(live)[0]["spec"]["replicas"].clone()
+        };
+        assert_eq!(of(&[&deployment, &autoscaler], Some(8)), 8);
+        assert_eq!(of(&[&deployment, &autoscaler], Some(1)), 6);
+        assert_eq!(of(&[&deployment, &autoscaler], Some(99)), 10);
+        assert_eq!(of(&[&deployment], Some(8)), 1, "without one, the settings' number");
     }
 }

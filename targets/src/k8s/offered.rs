@@ -24,13 +24,11 @@ impl Offered {
         self.first(&["policy/v1", "policy/v1beta1"])
     }
 
-    /// `autoscaling/v2` from 1.23 on. `autoscaling/v1` knows no target but CPU.
+    /// `autoscaling/v2` from 1.23 on. `autoscaling/v1` knows no target but CPU. One server has one version, whatever the targets: what one version has set,
+    /// another does not take away.
     pub(super) fn autoscaling(&self, memory: bool) -> Option<&'static str> {
-        self.first(if memory {
-            &["autoscaling/v2", "autoscaling/v2beta2"]
-        } else {
-            &["autoscaling/v2", "autoscaling/v1"]
-        })
+        self.first(&["autoscaling/v2", "autoscaling/v2beta2", "autoscaling/v1"])
+            .filter(|version| !memory || *version != "autoscaling/v1")
     }
 
     /// The kinds that updates may have made, in the versions of this server.
@@ -68,7 +66,11 @@ mod tests {
         let server = |all: &[&str]| Offered::new(all.iter().map(|one| (*one).to_owned()).collect());
         let old =
             server(&["apps/v1", "autoscaling/v1", "autoscaling/v2beta2", "policy/v1beta1", "networking.k8s.io/v1"]);
-        assert_eq!((old.policy(), old.autoscaling(false)), (Some("policy/v1beta1"), Some("autoscaling/v1")));
+        assert_eq!((old.policy(), old.autoscaling(false)), (Some("policy/v1beta1"), Some("autoscaling/v2beta2")));
+        assert_eq!(
+            (server(&["autoscaling/v1"]).autoscaling(false), server(&["autoscaling/v1"]).autoscaling(true)),
+            (Some("autoscaling/v1"), None)
+        );
         assert_eq!(old.autoscaling(true), Some("autoscaling/v2beta2"));
         let new = server(&["autoscaling/v1", "autoscaling/v2", "policy/v1"]);
         assert_eq!((new.policy(), new.autoscaling(true)), (Some("policy/v1"), Some("autoscaling/v2")));

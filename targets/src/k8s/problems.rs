@@ -2,10 +2,17 @@
 
 use serde_json::{Map, Value};
 
+use crate::{
+    http::{BlockList, NodeUrl, is_certificates},
+    image::reference::Reference,
+};
+
 use super::{
     access,
     manifests::{Goal, config},
-    settings::{Access, Exposition, ExpositionType, PrePushMode, Settings, Workload},
+    names::Names,
+    own_yaml, push,
+    settings::{Access, DeploymentSettings, Exposition, ExpositionType, PrePushMode, Settings, Workload},
     variables::Variables,
     yaml,
 };
@@ -13,12 +20,17 @@ use super::{
 type Problems = Vec<(String, String)>;
 
 /// Of an infrastructure's settings alone.
-pub(super) fn of_settings(settings: &Map<String, Value>) -> Problems {
+pub(super) fn of_settings(settings: &Map<String, Value>, blocked: &BlockList) -> Problems {
     let settings = match Settings::read(settings) {
         Ok(settings) => settings,
         Err(error) => return vec![(String::new(), error)],
     };
     let mut all = certain(&settings);
+    if let Some(url) = settings.cluster.api_server.as_deref().filter(|url| !url.trim().is_empty())
+        && let Err(error) = NodeUrl::parse(url, blocked)
+    {
+        all.push(("cluster.apiServer".to_owned(), error.to_string()));
+    }
     of_workload(&settings.workload, "workload", &mut all);
     if let Some(exposition) = &settings.default_service_exposition {
         of_exposition(exposition, "defaultServiceExposition", &mut all);
@@ -28,12 +40,50 @@ pub(super) fn of_settings(settings: &Map<String, Value>) -> Problems {
 
 fn certain(settings: &Settings) -> Problems {
     let mut all = access::problems(&settings.cluster);
+    if let Some(text) = settings.cluster.certificate_authority.as_deref() {
+        of_authority(text, "cluster.certificateAuthority", &mut all);
+    }
     if settings.pre_push_mode == PrePushMode::Ecr {
         let said = "ECR is not supported: its logins end after 12 hours. Make the repository yourself, set NONE, and let Slipway sign in with a login that lasts.";
         all.push(("prePushMode".to_owned(), said.to_owned()));
     }
+    if let Some(reference) = Some(&settings.base_image_tag).filter(|tag| !tag.is_empty())
+        && let Err(error) = push::base_name("registry.invalid", reference).parse::<Reference>()
+    {
+        all.push(("baseImageTag".to_owned(), error.to_string()));
+    }
+    if let Some(text) = settings.registry_certificate_authority.as_deref() {
+        of_authority(text, "registryCertificateAuthority", &mut all);
+    }
     if settings.registry_user.as_deref().is_some_and(|user| !user.is_empty()) != settings.registry_password.is_some() {
         all.push(("registryPassword".to_owned(), "A registry's user and password go together.".to_owned()));
+    }
+    all
+}
+
+/// A certificate, or several of them, as PEM.
+fn of_authority(text: &str, path: &str, all: &mut Problems) {
+    if !text.trim().is_empty() && !is_certificates(text.as_bytes()) {
+        all.push((path.to_owned(), "This is no certificate in PEM form (-----BEGIN CERTIFICATE-----).".to_owned()));
+    }
+}
+
+/// Of a deployment's settings, on an infrastructure with these.
+pub(super) fn of_deployment(infrastructure: &Map<String, Value>, own: &Map<String, Value>) -> Problems {
+    // What is wrong with the infrastructure's own is told there.
+    let (Ok(settings), Ok(own)) = (Settings::read(infrastructure), DeploymentSettings::read(own)) else {
+        return Vec::new();
+    };
+    let mut all = Vec::new();
+    of_workload(&own.workload, "workload", &mut all);
+    if all.is_empty() {
+        of_workload(&settings.workload.under(&own.workload), "workload", &mut all);
+    }
+    if let Some(exposition) = &own.service_exposition {
+        if exposition.kind == ExpositionType::Yaml {
+            all.push(("serviceExposition.type".to_owned(), "Own YAML is the infrastructure's alone.".to_owned()));
+        }
+        of_exposition(exposition, "serviceExposition", &mut all);
     }
     all
 }
@@ -72,7 +122,9 @@ pub(super) fn of_goal(goal: &Goal<'_>) -> Problems {
     if all.is_empty()
         && let Err(said) = goal.exposing()
     {
-        all.push(("serviceExposition.params".to_owned(), said));
+        let own = goal.exposition.kind == ExpositionType::Yaml;
+        let path = if own { "defaultServiceExposition.params.yaml" } else { "serviceExposition.params" };
+        all.push((path.to_owned(), said));
     }
     all
 }
@@ -80,11 +132,11 @@ pub(super) fn of_goal(goal: &Goal<'_>) -> Problems {
 fn of_workload(workload: &Workload, path: &str, all: &mut Problems) {
     let mut tell = |at: &str, said: &str| all.push((format!("{path}.{at}"), said.to_owned()));
     if let Some(scaling) = workload.scaling()
-        && scaling.min_replicas > scaling.max_replicas
+        && scaling.least() > scaling.most()
     {
         tell("autoscaling.maxReplicas", "This must be at least minReplicas.");
     }
-    if let Some(budget) = workload.disruption_budget.as_ref().filter(|budget| budget.enabled)
+    if let Some(budget) = workload.budget()
         && budget.min_available.is_some()
         && budget.max_unavailable.is_some()
     {
@@ -135,9 +187,15 @@ fn of_exposition(exposition: &Exposition, path: &str, all: &mut Problems) {
     if exposition.kind == ExpositionType::Yaml {
         match params.yaml.as_deref().filter(|text| !text.trim().is_empty()) {
             None => tell("yaml", "This must hold the objects that expose the Pods.".to_owned()),
-            // Variables may stand where YAML wants something else: the text is read as a whole once they are replaced.
             Some(text) if text.len() > yaml::MOST_BYTES => tell("yaml", yaml::YamlError::TooLong.to_string()),
-            Some(_) => {}
+            Some(text) if Variables::unknown_in(text).is_some() => {}
+            Some(text) => {
+                let names = Names { base: "slipway-trial-00000000".to_owned(), owner: "0".repeat(16) };
+                let variables = Variables::trial(text, &names);
+                if let Err(error) = own_yaml::objects(text, &variables, "default", &Map::new(), &names) {
+                    tell("yaml", format!("This {error}."));
+                }
+            }
         }
     }
 }

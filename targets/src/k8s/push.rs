@@ -96,7 +96,7 @@ async fn images(goal: &Goal<'_>, opener: Opener<'_>) -> Result<[Image; 2], StepE
 }
 
 /// A whole reference, or what follows the registry's host.
-fn base_name(host: &str, tag: &str) -> String {
+pub(super) fn base_name(host: &str, tag: &str) -> String {
     let names_a_host = |first: &str| first.contains(['.', ':']) || first == "localhost";
     match tag.split_once('/') {
         Some((first, _)) if names_a_host(first) => tag.to_owned(),

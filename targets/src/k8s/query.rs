@@ -55,7 +55,11 @@ async fn asked(k8s: &K8s, look: Look<'_>, query: &ServiceQuery) -> Result<Servic
         let mut path = id.kind.path(&place.api.namespace);
         path.extend([format!("http:{}:{port}", id.name), "proxy".to_owned()]);
         let path: Vec<&str> = refs(&path).into_iter().chain(tail).collect();
-        place.api.through(request(&path)).await?
+        let answer = place.api.through(request(&path)).await?;
+        if let Some(said) = refusal(&answer) {
+            return Err(unreachable(&said).into());
+        }
+        answer
     } else {
         let wants_token = service.authorization.is_none()
             && service.versions.iter().any(|version| version.auth_method.as_deref() == Some("OAUTH2"));
@@ -72,6 +76,28 @@ async fn asked(k8s: &K8s, look: Look<'_>, query: &ServiceQuery) -> Result<Servic
         node.exchange(request(&tail)).await?
     };
     Ok(ServiceAnswer { status: answer.status, body: body(&answer) })
+}
+
+/// What the API server says when it did not reach the service: that is no answer of the service.
+fn refusal(answer: &Exchange) -> Option<String> {
+    let body = answer.value().filter(|body| {
+        let is = |key: &str, value: &str| body.get(key).and_then(Value::as_str) == Some(value);
+        is("kind", "Status") && is("apiVersion", "v1") && is("status", "Failure")
+    })?;
+    // Whose the credentials are, and how Pods are addressed, is not for whoever may query.
+    let why = match (answer.status, body.get("reason").and_then(Value::as_str)) {
+        (403, _) => {
+            "the infrastructure's credentials may not use the API server's proxy for Services (create services/proxy)"
+                .to_owned()
+        }
+        (404, _) => "its Service is not there. Update the deployment".to_owned(),
+        (503, _) => "none of its Pods can be queried now. Look at the deployment's health, or try again".to_owned(),
+        (status, reason) => format!(
+            "the API server did not reach its Pods (status {status}, {}). Try again",
+            reason.unwrap_or("no reason given")
+        ),
+    };
+    Some(why)
 }
 
 fn body(answer: &Exchange) -> Value {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     K8s,
-    activate::follow,
+    activate::{follow, replicas},
     apply::apply,
     manifests::Manifest,
     names::REVISION,
@@ -38,13 +38,14 @@ async fn put_back(k8s: &K8s, work: &Work<'_>) -> StepResult {
             None => Ok(nothing()),
         };
     };
-    let manifests: Vec<_> = prior.manifests.iter().cloned().filter_map(Manifest::plain).collect();
+    let place = Place::of_work(k8s, work).await?;
+    let live = replicas(place.deployment().await?.as_ref());
+    let manifests: Vec<_> = prior.scaled(live).into_iter().filter_map(Manifest::plain).collect();
     let deployment = manifests.iter().find(|manifest| manifest.id.kind.name == "Deployment");
     let (Some(deployment), true) = (deployment, prior.served()) else { return Ok(nothing()) };
     let revision =
         deployment.body.pointer("/spec/template/metadata/labels").and_then(|labels| labels.get(REVISION)?.as_str());
     let revision = revision.unwrap_or_default();
-    let place = Place::of_work(k8s, work).await?;
     let noted: Option<Watch> = notes::read(run, notes::RESTORE);
     if noted.is_none_or(|watch| watch.run != run.run().0) {
         let kept = |id: &Id| manifests.iter().any(|manifest| manifest.id.is(id));

@@ -50,7 +50,8 @@ pub(super) fn judge(
     watch.unplaced_since = unplaced.as_ref().map(|_| watch.unplaced_since.unwrap_or(now));
     let latest = || {
         let words = trouble.as_ref().map(|(words, _)| words.clone());
-        words.or_else(|| unplaced.clone()).or_else(|| replica_failure(deployment))
+        let unready = || new_pods.iter().find_map(|pod| unready(pod));
+        words.or_else(|| unplaced.clone()).or_else(|| replica_failure(deployment)).or_else(unready)
     };
     let because = |text: &str| latest().map_or_else(|| format!("{text}."), |words| format!("{text}. {words}"));
 
@@ -72,9 +73,15 @@ pub(super) fn judge(
     if passed(Some(watch.since), now, patience.progress.saturating_add(NOBODY_WATCHES).saturating_mul(rounds(wanted))) {
         return Standing::Failed(because("The rollout did not end in time, and the cluster does not say why"));
     }
-    let told =
-        latest().unwrap_or_else(|| format!("{new} of {wanted} Pods are new, {fit} can be queried, {all} there are."));
-    Standing::Going(told)
+    let counted = || {
+        // Until its controller has seen it, the numbers are of the generation before.
+        if seen {
+            format!("{new} of {wanted} Pods are new, {fit} can be queried, {all} there are.")
+        } else {
+            "The cluster has not begun the rollout yet.".to_owned()
+        }
+    };
+    Standing::Going(latest().unwrap_or_else(counted))
 }
 
 /// Pods are replaced one by one, and each has the progress deadline for itself.
@@ -158,6 +165,16 @@ pub(super) fn failing(pod: &Value) -> Option<(String, bool)> {
 fn unschedulable(pod: &Value) -> Option<String> {
     let (status, reason, message) = condition(pod, "PodScheduled")?;
     (status == "False" && reason == "Unschedulable").then(|| format!("Pod {} finds no node: {message}", name(pod)))
+}
+
+/// What this Pod, which runs, lacks until it can be queried. Every Pod lacks it for a while.
+fn unready(pod: &Value) -> Option<String> {
+    let (status, _, message) = condition(pod, "Ready").filter(|(status, ..)| *status != "True")?;
+    let message = if message.is_empty() { format!("Ready is {status}") } else { message.to_owned() };
+    let containers = pod.pointer("/status/containerStatuses").and_then(Value::as_array);
+    let restarts = containers.into_iter().flatten().filter_map(|one| one.get("restartCount")?.as_u64()).sum::<u64>();
+    let again = if restarts > 0 { format!("; restarted {restarts} times") } else { String::new() };
+    Some(format!("Pod {} runs, and can't be queried: {message}{again}", name(pod)))
 }
 
 /// Why the cluster makes no Pods: a quota, an admission rule.
@@ -256,6 +273,14 @@ mod tests {
         let mut stale = late.clone();
         stale["status"]["observedGeneration"] = json!(1);
         assert!(matches!(at(&stale, &[], 0, &mut watch()), Standing::Going(_)));
+
+        let slow = pod(json!({
+            "conditions": [{"type": "Ready", "status": "False", "reason": "ContainersNotReady", "message": "containers with unready status: [service]"}],
+            "containerStatuses": [{"restartCount": 1, "state": {"running": {}}}],
+        }));
+        let Standing::Failed(said) = at(&late, &[slow], 0, &mut watch()) else { panic!() };
+        let wanted = "Pod p runs, and can't be queried: containers with unready status: [service]; restarted 1 times";
+        assert!(said.contains("no progress for 600") && said.contains(wanted), "{said}");
 
         let quota = conditions("ReplicaFailure", "True", "FailedCreate");
         let Standing::Going(said) = at(&quota, &[], 0, &mut watch()) else { panic!() };

@@ -73,7 +73,7 @@ pub(super) enum Conflicts {
     Force,
 }
 
-/// What both an infrastructure and a deployment may say of what runs. A deployment's wins; maps are merged.
+/// What both an infrastructure and a deployment may say of what runs. A deployment's wins, value by value.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub(super) struct Workload {
@@ -110,19 +110,36 @@ pub(super) struct SecretVariable {
 }
 
 /// How the number of Pods follows their load.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub(super) struct Autoscaling {
-    pub(super) enabled: bool,
-    pub(super) min_replicas: u32,
-    pub(super) max_replicas: u32,
+    pub(super) enabled: Option<bool>,
+    pub(super) min_replicas: Option<u32>,
+    pub(super) max_replicas: Option<u32>,
     pub(super) target_cpu_utilization: Option<u32>,
     pub(super) target_memory: Option<String>,
 }
 
-impl Default for Autoscaling {
-    fn default() -> Self {
-        Self { enabled: true, min_replicas: 1, max_replicas: 3, target_cpu_utilization: None, target_memory: None }
+impl Autoscaling {
+    /// This, where `over` says nothing else.
+    fn under(&self, over: &Self) -> Self {
+        Self {
+            enabled: over.enabled.or(self.enabled),
+            min_replicas: over.min_replicas.or(self.min_replicas),
+            max_replicas: over.max_replicas.or(self.max_replicas),
+            target_cpu_utilization: over.target_cpu_utilization.or(self.target_cpu_utilization),
+            target_memory: over.target_memory.clone().or_else(|| self.target_memory.clone()),
+        }
+    }
+
+    /// At least so many Pods.
+    pub(super) fn least(&self) -> u32 {
+        self.min_replicas.unwrap_or(1)
+    }
+
+    /// At most so many.
+    pub(super) fn most(&self) -> u32 {
+        self.max_replicas.unwrap_or(3)
     }
 }
 
@@ -136,13 +153,38 @@ pub(super) struct Resources {
     pub(super) memory_limit: Option<String>,
 }
 
+impl Resources {
+    /// This, where `over` says nothing else.
+    fn under(&self, over: &Self) -> Self {
+        let of = |low: &Option<String>, high: &Option<String>| high.clone().or_else(|| low.clone());
+        Self {
+            cpu_request: of(&self.cpu_request, &over.cpu_request),
+            cpu_limit: of(&self.cpu_limit, &over.cpu_limit),
+            memory_request: of(&self.memory_request, &over.memory_request),
+            memory_limit: of(&self.memory_limit, &over.memory_limit),
+        }
+    }
+}
+
 /// How many Pods a drained node may take away at once: a number, or a percentage.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub(super) struct DisruptionBudget {
-    pub(super) enabled: bool,
+    pub(super) enabled: Option<bool>,
     pub(super) min_available: Option<String>,
     pub(super) max_unavailable: Option<String>,
+}
+
+impl DisruptionBudget {
+    /// This, where `over` says nothing else. Only one of the two amounts can be: who says one takes the place of both.
+    fn under(&self, over: &Self) -> Self {
+        let amounts = if over.min_available.is_some() || over.max_unavailable.is_some() { over } else { self };
+        Self {
+            enabled: over.enabled.or(self.enabled),
+            min_available: amounts.min_available.clone(),
+            max_unavailable: amounts.max_unavailable.clone(),
+        }
+    }
 }
 
 /// How Pods are spread.
@@ -236,8 +278,14 @@ impl DeploymentSettings {
 }
 
 impl Workload {
-    /// This, where `over` says nothing else.
+    /// This, where `over` says nothing else, value by value.
     pub(super) fn under(&self, over: &Self) -> Self {
+        fn both<T: Clone>(low: &Option<T>, high: &Option<T>, under: impl Fn(&T, &T) -> T) -> Option<T> {
+            match (low, high) {
+                (Some(low), Some(high)) => Some(under(low, high)),
+                (low, high) => high.clone().or_else(|| low.clone()),
+            }
+        }
         let merged = |low: &BTreeMap<String, String>, high: &BTreeMap<String, String>| {
             low.iter().chain(high).map(|(key, value)| (key.clone(), value.clone())).collect::<BTreeMap<_, _>>()
         };
@@ -249,14 +297,14 @@ impl Workload {
         env.retain(|name, _| !secret(name));
         Self {
             replicas: over.replicas.or(self.replicas),
-            autoscaling: over.autoscaling.clone().or_else(|| self.autoscaling.clone()),
-            resources: over.resources.clone().or_else(|| self.resources.clone()),
+            autoscaling: both(&self.autoscaling, &over.autoscaling, Autoscaling::under),
+            resources: both(&self.resources, &over.resources, Resources::under),
             labels: merged(&self.labels, &over.labels),
             annotations: merged(&self.annotations, &over.annotations),
             env,
             secret_env,
             service_account_name: over.service_account_name.clone().or_else(|| self.service_account_name.clone()),
-            disruption_budget: over.disruption_budget.clone().or_else(|| self.disruption_budget.clone()),
+            disruption_budget: both(&self.disruption_budget, &over.disruption_budget, DisruptionBudget::under),
             topology_spread: over.topology_spread.clone().or_else(|| self.topology_spread.clone()),
             progress_deadline_seconds: over.progress_deadline_seconds.or(self.progress_deadline_seconds),
             failing_pod_seconds: over.failing_pod_seconds.or(self.failing_pod_seconds),
@@ -266,7 +314,12 @@ impl Workload {
 
     /// The autoscaling that is on.
     pub(super) fn scaling(&self) -> Option<&Autoscaling> {
-        self.autoscaling.as_ref().filter(|scaling| scaling.enabled)
+        self.autoscaling.as_ref().filter(|scaling| scaling.enabled.unwrap_or(true))
+    }
+
+    /// The disruption budget that is on.
+    pub(super) fn budget(&self) -> Option<&DisruptionBudget> {
+        self.disruption_budget.as_ref().filter(|budget| budget.enabled.unwrap_or(true))
     }
 
     /// A rollout that makes no progress for so long has failed, in seconds.

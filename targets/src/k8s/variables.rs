@@ -10,6 +10,33 @@ use crate::{service::ServiceSpec, spec::DeploySpec};
 /// A text with its variables replaced may be so long at most, in bytes.
 const MOST_BYTES: usize = 256 * 1024;
 
+/// The variables that every deployment has.
+const FIXED: &[&str] = &[
+    "namePrefix",
+    "executionId",
+    "k8sDeploymentId",
+    "exposedPort",
+    "apiDeploymentId",
+    "infraId",
+    "publishedServiceId",
+    "deployedServiceId",
+    "k8sFriendlyDeploymentId",
+    "k8sFriendlyInfraId",
+    "k8sFriendlyPublishedServiceId",
+    "k8sFriendlyDeployedServiceId",
+    "k8sFriendlyApiDeploymentId",
+    "apiDeployerDeploymentId",
+    "labels",
+    "labelsJsonFields",
+    "labelsHeader",
+    "annotations",
+    "annotationsJsonFields",
+    "annotationsHeader",
+    "selector",
+    "selectorJsonFields",
+    "selectorHeader",
+];
+
 /// The variables of one deployment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Variables(BTreeMap<String, String>);
@@ -84,44 +111,33 @@ impl Variables {
         map.iter().map(|(key, text)| Ok((key.clone(), Value::String(self.replace(text)?)))).collect()
     }
 
-    /// Another way to expose: with the ids of a deployment that need not exist, to find what is wrong with a text.
-    pub(super) fn is_known(name: &str) -> bool {
-        const FIXED: &[&str] = &[
-            "namePrefix",
-            "executionId",
-            "k8sDeploymentId",
-            "exposedPort",
-            "apiDeploymentId",
-            "infraId",
-            "publishedServiceId",
-            "deployedServiceId",
-            "k8sFriendlyDeploymentId",
-            "k8sFriendlyInfraId",
-            "k8sFriendlyPublishedServiceId",
-            "k8sFriendlyDeployedServiceId",
-            "k8sFriendlyApiDeploymentId",
-            "apiDeployerDeploymentId",
-            "labels",
-            "labelsJsonFields",
-            "labelsHeader",
-            "annotations",
-            "annotationsJsonFields",
-            "annotationsHeader",
-            "selector",
-            "selectorJsonFields",
-            "selectorHeader",
-        ];
+    /// Those of a deployment that is none, to find what is wrong with a text that an administrator has typed.
+    pub(super) fn trial(text: &str, names: &Names) -> Self {
+        let properties = names_in(text).filter(|name| name.starts_with("deployment:"));
+        let of = |name: &str| match name {
+            "executionId" => names.base.trim_start_matches("slipway-").to_owned(),
+            "k8sDeploymentId" => names.base.clone(),
+            "exposedPort" => "12000".to_owned(),
+            "labels" | "annotations" | "selector" => r#"{"trial":"x"}"#.to_owned(),
+            fields if fields.ends_with("JsonFields") => r#""trial":"x""#.to_owned(),
+            _ => "trial".to_owned(),
+        };
+        Self(FIXED.iter().copied().chain(properties).map(|name| (name.to_owned(), of(name))).collect())
+    }
+
+    fn is_known(name: &str) -> bool {
         FIXED.contains(&name) || name.strip_prefix("deployment:").is_some_and(|name| !name.is_empty())
     }
 
     /// The first variable in a text that there can't be.
     pub(super) fn unknown_in(text: &str) -> Option<String> {
-        let names = text.split("${").skip(1);
-        names
-            .map(|after| after.split_once('}').map_or(after, |(name, _)| name))
-            .find(|name| !Self::is_known(name))
-            .map(shown)
+        names_in(text).find(|name| !Self::is_known(name)).map(shown)
     }
+}
+
+/// The names of the variables that a text uses.
+fn names_in(text: &str) -> impl Iterator<Item = &str> {
+    text.split("${").skip(1).map(|after| after.split_once('}').map_or(after, |(name, _)| name))
 }
 
 fn shown(name: &str) -> String {

@@ -16,8 +16,8 @@ pub(in crate::k8s) fn manifest(goal: &Goal<'_>) -> Result<Option<Value>, String>
     };
     let mut spec = json!({
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": goal.names.base},
-        "minReplicas": scaling.min_replicas,
-        "maxReplicas": scaling.max_replicas.max(scaling.min_replicas),
+        "minReplicas": scaling.least(),
+        "maxReplicas": scaling.most().max(scaling.least()),
     });
     if version == "autoscaling/v1" {
         spec["targetCPUUtilizationPercentage"] = json!(cpu);

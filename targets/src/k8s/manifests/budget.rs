@@ -6,9 +6,7 @@ use super::Goal;
 use crate::k8s::names::OWNER;
 
 pub(in crate::k8s) fn manifest(goal: &Goal<'_>) -> Result<Option<Value>, String> {
-    let Some(budget) = goal.workload.disruption_budget.as_ref().filter(|budget| budget.enabled) else {
-        return Ok(None);
-    };
+    let Some(budget) = goal.workload.budget() else { return Ok(None) };
     let Some(version) = goal.offered.policy() else {
         return Err("The cluster offers no API for disruption budgets.".to_owned());
     };

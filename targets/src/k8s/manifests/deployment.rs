@@ -34,7 +34,7 @@ fn replicas(goal: &Goal<'_>, live: Option<u64>) -> u64 {
     match goal.workload.scaling() {
         None => goal.workload.replicas.unwrap_or(1).into(),
         Some(scaling) => {
-            let (least, most) = (scaling.min_replicas.into(), scaling.max_replicas.max(scaling.min_replicas).into());
+            let (least, most) = (scaling.least().into(), scaling.most().max(scaling.least()).into());
             live.filter(|live| *live > 0).unwrap_or(least).clamp(least, most)
         }
     }

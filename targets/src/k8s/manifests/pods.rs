@@ -11,6 +11,8 @@ pub(in crate::k8s) const NODE_PORT: u16 = 12_000;
 const HEALTH: &str = "/isAlive/";
 /// The container's name.
 pub(in crate::k8s) const CONTAINER: &str = "service";
+/// The account that every namespace has.
+pub(in crate::k8s) const DEFAULT_ACCOUNT: &str = "default";
 /// Between two probes, in seconds.
 const PROBE_EVERY: u32 = 5;
 
@@ -20,9 +22,8 @@ pub(in crate::k8s) fn template(goal: &Goal<'_>, image: &str) -> (Value, String) 
     let mut spec = Map::new();
     let workload = &goal.workload;
     let account = workload.service_account_name.as_deref().filter(|name| !name.is_empty());
-    if let Some(account) = account {
-        spec.insert("serviceAccountName".into(), json!(account));
-    }
+    // Said in any case: the API server keeps a name that is no longer said, in a field of an older spelling.
+    spec.insert("serviceAccountName".into(), json!(account.unwrap_or(DEFAULT_ACCOUNT)));
     // A service that was given no account has no business with the API server.
     spec.insert("automountServiceAccountToken".into(), json!(account.is_some()));
     let secrets = config::pull_secrets(goal);

@@ -24,7 +24,8 @@ fn applied<'a>(all: &'a [Value], kind: &str) -> Vec<&'a Value> {
 
 #[tokio::test]
 async fn each_server_gets_the_versions_that_it_offers() {
-    for (offered, policy, scaling) in [(NEW, "policy/v1", "autoscaling/v2"), (OLD, "policy/v1beta1", "autoscaling/v1")]
+    for (offered, policy, scaling) in
+        [(NEW, "policy/v1", "autoscaling/v2"), (OLD, "policy/v1beta1", "autoscaling/v2beta2")]
     {
         let (standin, mut world) = on(offered).await;
         world.set_everything();
