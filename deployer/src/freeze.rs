@@ -11,7 +11,7 @@ use engine::{
     retry::RetryPolicy,
     spec::RunSpec,
 };
-use entities::{bundle, deployment, infrastructure};
+use entities::{bundle, deployment, infrastructure, installation};
 use sea_orm::{ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _, QueryFilter as _, QuerySelect as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -227,8 +227,10 @@ pub(crate) async fn read<C: ConnectionTrait>(
     let merges = settings.merge_infrastructure_remapping;
     let code_envs = (merges || settings.code_env_remapping.is_some()).then_some(remappings.code_envs);
     let container_execs = (merges || settings.container_exec_remapping.is_some()).then_some(remappings.container_execs);
+    let installation = installation::Entity::find().one(db).await?.map(|row| row.id).unwrap_or_default();
     let body = DeploySpec {
         deployment: row.id.clone(),
+        installation,
         infrastructure: place.spec,
         package: PackageSpec {
             project_key: package.project_key.clone(),

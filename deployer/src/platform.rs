@@ -11,13 +11,14 @@ use entities::{deployment, infrastructure};
 use sea_orm::EntityTrait as _;
 use targets::{
     TargetType,
+    spec::{DeploySpec, InfrastructureSpec},
     target::{Projects, Secrets, Target},
 };
 
 use crate::{
     Deployer,
     error::{Error, Result},
-    sealed,
+    schema, sealed,
 };
 
 /// The kind of platform of an infrastructure's row.
@@ -29,6 +30,16 @@ pub(crate) fn kind_of(row: &infrastructure::Model) -> Result<TargetType> {
 pub(crate) fn target_of(deployer: &Deployer, row: &infrastructure::Model) -> Result<Arc<dyn Target>> {
     let kind = kind_of(row)?;
     deployer.targets.find(kind).ok_or_else(|| Error::fault(format!("this build lacks {kind}")))
+}
+
+/// The infrastructure of now as an API service meets it that was deployed earlier: reached as it is reached now, and set as it was set then. What was set since comes
+/// with the next update.
+pub(crate) fn as_deployed(target: &dyn Target, then: &DeploySpec, now: &mut InfrastructureSpec) -> Result<()> {
+    if then.service.is_some() && then.infrastructure.id == now.id {
+        let schema = schema::of(target.describe().settings)?;
+        now.settings = schema::reached_as_now(&schema, &then.infrastructure.settings, &now.settings);
+    }
+    Ok(())
 }
 
 /// The infrastructure of a deployment.

@@ -4,8 +4,10 @@
 //! A secret stays only while it would be sent where it was entered for: whoever changes a property that is marked `x-place` in the same object enters it again.
 //!
 //! * `take`: validity, with a refusal for each path.
+//! * `marks`: what may not change any more (`x-fixed`), and what says how a platform is reached.
 //! * `secrets`: finding secrets in a document, and what stands in their place.
 
+mod marks;
 mod secrets;
 
 use std::{
@@ -19,7 +21,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 pub use self::secrets::MASK;
-pub(crate) use self::secrets::{Prepared, masked};
+pub(crate) use self::{
+    marks::{moved, reached_as_now},
+    secrets::{Prepared, masked},
+};
 use crate::error::{Problems, Result};
 
 /// The most bytes of one document, as JSON.

@@ -16,6 +16,7 @@ pub mod hook_code;
 pub mod idempotency_key;
 pub mod infrastructure;
 pub mod infrastructure_permission;
+pub mod installation;
 pub mod membership;
 pub mod node_enrolment;
 pub mod node_import;

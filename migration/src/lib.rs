@@ -23,6 +23,7 @@ mod m20261129_000009_enrolment;
 mod m20261129_000010_audit_is_new;
 mod m20261129_000011_other_version;
 mod m20261129_000012_services;
+mod m20261129_000013_installation;
 
 /// All migrations, in order.
 struct Migrator;
@@ -42,6 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000010_audit_is_new::Migration),
             Box::new(m20261129_000011_other_version::Migration),
             Box::new(m20261129_000012_services::Migration),
+            Box::new(m20261129_000013_installation::Migration),
         ]
     }
 }

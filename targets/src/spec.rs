@@ -20,6 +20,9 @@ fn is_automation_node(kind: &TargetType) -> bool {
 pub struct DeploySpec {
     /// The deployment's id.
     pub deployment: String,
+    /// Which installation of Slipway it is of; empty in a spec of an earlier version.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub installation: String,
     /// Where to.
     pub infrastructure: InfrastructureSpec,
     /// What.
@@ -58,6 +61,15 @@ pub struct DeploySpec {
 }
 
 impl DeploySpec {
+    /// What tells this deployment's work on a platform from all others', also from that of another installation with the same ids.
+    pub(crate) fn owner(&self) -> String {
+        if self.installation.is_empty() {
+            self.deployment.clone()
+        } else {
+            format!("{}/{}", self.installation, self.deployment)
+        }
+    }
+
     /// How this scenario is switched; None leaves it alone.
     pub fn switch(&self, scenario: &str) -> Option<bool> {
         if self.disable_automatic_triggers { Some(false) } else { self.scenarios.get(scenario).copied() }

@@ -95,7 +95,8 @@ pub struct Description {
     /// What can be deployed to it.
     pub half: Half,
     /// The JSON Schema (draft 2020-12) of an infrastructure's settings. `writeOnly` marks secrets; `x-place` marks properties that say where the secrets of
-    /// the same object are sent: whoever changes one must enter those secrets again.
+    /// the same object are sent: whoever changes one must enter those secrets again. `x-fixed`, at the top, marks what says where deployments live: it stays as it
+    /// is once one was updated.
     pub settings: &'static str,
     /// The JSON Schema of what a deployment may set.
     pub deployment: &'static str,

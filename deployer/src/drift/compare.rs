@@ -115,6 +115,7 @@ async fn look_at(
     let mut spec = live.body.clone();
     if live.body.service.is_some() {
         spec.infrastructure = now.clone();
+        platform::as_deployed(&*target, &live.body, &mut spec.infrastructure)?;
     }
     (spec.infrastructure.node, spec.infrastructure.nodes) = (place.node.clone(), Vec::new());
     let look = Look { spec: &spec, contents, secrets: &Opener(deployer) };

@@ -272,6 +272,7 @@ async fn update_once(
     if old.multi_node != new.multi_node {
         refuse_disabled(&tx, id).await?;
     }
+    documents.refuse_moved(&tx, id, target.as_ref(), &old).await?;
     if let Some(permissions) = &permissions {
         lock_administrators(&tx, &names_of(permissions)).await?;
     }

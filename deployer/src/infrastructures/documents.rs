@@ -1,6 +1,8 @@
 //! The parts of an infrastructure's settings that a schema describes: its target's own, and where queries are logged.
 
 use engine::{db::Tx, secrets::Keyring};
+use entities::deployment;
+use sea_orm::{ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _};
 use serde_json::{Map, Value};
 use targets::{
     TargetType,
@@ -80,6 +82,30 @@ pub(crate) fn query_log(
 }
 
 impl Documents {
+    /// Refuses to move what says where deployments live once something lives there: it would be left behind, unwatched.
+    ///
+    /// # Errors
+    /// `SETTING_FIXED`.
+    pub(super) async fn refuse_moved(&self, tx: &Tx, id: &str, target: &dyn Target, old: &Settings) -> Result<()> {
+        let Some(platform) = &self.platform else { return Ok(()) };
+        let schema = schema::of(target.describe().settings)?;
+        let Some(first) = schema::moved(&schema, &old.platform, &platform.draft()).into_iter().next() else {
+            return Ok(());
+        };
+        let updated = deployment::Entity::find()
+            .filter(deployment::Column::InfrastructureId.eq(id))
+            .filter(deployment::Column::LastRunNo.gt(0))
+            .count(&**tx)
+            .await?;
+        if updated == 0 {
+            return Ok(());
+        }
+        let message = format!(
+            "{updated} deployments of this infrastructure were updated already, and what they made where this says would be left behind, unwatched. Delete them first, or make another infrastructure."
+        );
+        Err(Error::field("SETTING_FIXED", format!("platform.{first}"), message))
+    }
+
     /// Seals what was entered and puts it into the settings.
     pub(super) async fn put(self, tx: &Tx, keyring: &Keyring, id: &str, settings: &mut Settings) -> Result<()> {
         let owner = sealed::platform_owner_of(id);

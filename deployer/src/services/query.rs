@@ -213,11 +213,12 @@ impl Asked {
     }
 }
 
-/// What is there, reached as the infrastructure is reached now: its keys are those of now.
+/// What is there, reached as the infrastructure is reached now: its keys are those of now. What else is set of the infrastructure now comes with the next update.
 async fn now(deployer: &Deployer, row: &deployment::Model, api: &ApiSettings, served: Served) -> Result<DeploySpec> {
     let place = platform::place_of(deployer, row).await?;
     let mut infrastructure = freeze::place(deployer.db.pool(), &place).await?.spec;
     served.first_of(&mut infrastructure.nodes);
+    platform::as_deployed(&*platform::target_of(deployer, &place)?, &served.body, &mut infrastructure)?;
     let mut spec = DeploySpec { infrastructure, ..served.body };
     // Who may call is as it was deployed. A log's key that was replaced since may be gone: the same log is reached with the key of now.
     if let Some(service) = spec.service.as_mut() {

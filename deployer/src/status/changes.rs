@@ -12,7 +12,7 @@ use targets::{
 use crate::error::Result;
 
 /// Paths that don't say what is to be on the node.
-const NOT_ON_NODE: [&str; 9] = [
+const NOT_ON_NODE: [&str; 10] = [
     "acting_user",
     "infrastructure.govern_check_policy",
     "infrastructure.governance",
@@ -22,6 +22,7 @@ const NOT_ON_NODE: [&str; 9] = [
     "package.sha256",
     "package.size",
     "deployment",
+    "installation",
 ];
 /// Names within `infrastructure` that say how its node is reached.
 const HOW_IT_IS_REACHED: [&str; 5] =

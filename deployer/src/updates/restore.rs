@@ -1,6 +1,8 @@
 //! Restoring: to put back what was live before, by an update of its own. Its spec is that of the earlier update; where the node is, its key, run-as users
 //! and hooks are as they are set now. The deployment is set as that update had it, so that the next ordinary update does not undo the restore.
 
+mod keys;
+
 use std::collections::BTreeMap;
 
 use engine::{db::Tx, ids::RunId, spec::RunSpec};
@@ -9,7 +11,6 @@ use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use targets::{
-    secret_ref,
     spec::{DeploySpec, ServiceSpec, ServiceVersionSpec},
     target::VersionShare,
 };
@@ -102,21 +103,22 @@ pub(super) fn packages(body: &DeploySpec) -> BTreeMap<String, String> {
     versions.chain([(body.package.bundle_id.clone(), body.package.sha256.clone())]).collect()
 }
 
-/// What is set of an API service, as the update had it. A setting whose keys were replaced since stays as it is now: a key that somebody took away must not come
-/// back.
+/// What is set of an API service, as the update had it, with the keys of now ([`keys`]).
 async fn agree_on_service(
     tx: &Tx,
     row: &deployment::Model,
     service: &ServiceSpec,
     now: &ApiSettings,
 ) -> Result<ApiSettings> {
-    let mine = sealed::named_in(&row.settings)?;
-    let there = |document: &Map<String, Value>| {
-        let named = secret_ref::all_in(&Value::Object(document.clone()));
-        named.into_iter().all(|reference| mine.contains(&reference.id))
+    let set = sealed::named_in(&row.settings)?;
+    let with_keys = |field: &str, then: Map<String, Value>, now: &Map<String, Value>| {
+        keys::with_those_of_now(&then, now, &set).map_err(|path| {
+            let message = format!(
+                "What is to be put back had a key that was taken away or replaced since, and a key that is gone does not come back: {field}.{path}. Set {field} with a key as it is to be and start an ordinary update, or restore another one."
+            );
+            Error::field("RESTORE_KEYS_GONE", "updateId", message)
+        })
     };
-    let unless_replaced =
-        |then: Map<String, Value>, now: &Map<String, Value>| if there(&then) { then } else { now.clone() };
     let place = infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(&**tx).await?;
     let place = place.map(|place| infrastructures::Settings::read(&place.settings)).transpose()?.unwrap_or_default();
     let inherited = frozen::auditing(&place.query_log, &row.id)?;
@@ -137,9 +139,9 @@ async fn agree_on_service(
         versions: if several { service.versions.iter().map(share).collect() } else { Vec::new() },
         endpoint: service.endpoint.clone().filter(|one| frozen::only_endpoint(&service.versions) != Some(one)),
         query_groups: now.query_groups.clone(),
-        authorization: unless_replaced(authorization, &now.authorization),
-        query_log: unless_replaced(query_log, &now.query_log),
-        platform: unless_replaced(service.settings.clone(), &now.platform),
+        authorization: with_keys("authorization", authorization, &now.authorization)?,
+        query_log: with_keys("queryLog", query_log, &now.query_log)?,
+        platform: with_keys("platform", service.settings.clone(), &now.platform)?,
     })
 }
 

@@ -196,6 +196,19 @@ impl State {
         !steps.clone().any(broken_off) && steps.clone().any(recorded)
     }
 
+    /// Why places could not be put back, each reason once.
+    fn restores_that_failed(&self) -> Vec<&Failure> {
+        let steps = self.spec.plan.steps.iter().zip(&self.steps);
+        let last = steps.filter(|(planned, _)| planned.only_after_failure).filter_map(|(_, step)| step.attempts.last());
+        let mut all: Vec<&Failure> = Vec::new();
+        for failure in last.filter(|attempt| attempt.then == Some(Then::Stop)).filter_map(|a| a.failure.as_ref()) {
+            if !all.iter().any(|known| known.message == failure.message) {
+                all.push(failure);
+            }
+        }
+        all
+    }
+
     fn gave_up(&self, step: usize) -> bool {
         self.steps[step].attempts.last().is_some_and(|attempt| attempt.then == Some(Then::Stop))
     }
@@ -210,9 +223,15 @@ impl State {
             let first = self.stopped.as_ref().map_or(CANCELLED, |failure| failure.code.clone());
             let named: Vec<_> = failed.into_iter().flatten().collect();
             let place = if named.is_empty() { String::new() } else { format!(" on {}", named.join(", ")) };
-            let message = format!(
+            let mut message = format!(
                 "The update stopped with {first}, and what was active before could not be put back{place}. Check the node, then retry or abandon the update."
             );
+            if let Some(stopped) = &self.stopped {
+                message.push_str(&format!(" It stopped because: {}", stopped.message));
+            }
+            for failure in self.restores_that_failed() {
+                message.push_str(&format!(" It was not put back because ({}): {}", failure.code, failure.message));
+            }
             return Next::Stick(Failure::new(RESTORE_FAILED, message));
         }
         let over = |index: usize| {

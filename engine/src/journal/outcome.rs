@@ -46,13 +46,14 @@ pub fn settle(state: &State, step: usize, attempt: u32, result: StepResult, chan
             ]);
         }
         Err(StepError::Retryable { failure, retry_after }) => {
-            if let Some(delay) = planned.policy.retry.delay(attempt, retry_after, chance) {
+            let tries = in_a_row(state, step);
+            if let Some(delay) = planned.policy.retry.delay(tries, retry_after, chance) {
                 let failed = event(Kind::StepFailed { failure, then: Then::Retry });
                 return Settled::Events(vec![failed, NewEvent::run(Kind::Parked { delay_us: micros(delay) })]);
             }
-            let message = match attempt {
+            let message = match tries {
                 0 | 1 => failure.message,
-                _ => format!("{}. Tried {attempt} times.", failure.message.trim_end_matches('.')),
+                _ => format!("{}. Tried {tries} times.", failure.message.trim_end_matches('.')),
             };
             Failure { message, ..failure }
         }
@@ -63,6 +64,19 @@ pub fn settle(state: &State, step: usize, attempt: u32, result: StepResult, chan
         return Settled::Events(vec![event(Kind::StepFailed { failure, then: Then::Warn })]);
     }
     Settled::GivesUp(failure)
+}
+
+/// How many attempts have failed in a row, this one included. A look that found everything in order ends the row: one that follows a long rollout may be refused now
+/// and then, as long as it is let through in between.
+fn in_a_row(state: &State, step: usize) -> u32 {
+    let mut row = 0;
+    for attempt in state.steps[step].attempts.iter().rev() {
+        row += 1;
+        if attempt.looked {
+            break;
+        }
+    }
+    row
 }
 
 /// Records that a step is given up for good: that stops the run, or leaves its place out.

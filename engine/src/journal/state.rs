@@ -99,6 +99,8 @@ pub struct AttemptState {
     pub slot: Option<SlotState>,
     /// It looks again later, lease released.
     pub yielded: bool,
+    /// A look of it found everything in order, but not done yet.
+    pub looked: bool,
     /// It may have acted under the lease that is current.
     pub acts: bool,
     /// It may have acted under a lease that was lost, and nobody recorded how it went.
@@ -274,6 +276,7 @@ impl State {
             Kind::StepYielded { .. } => {
                 let attempt = self.attempt(event)?;
                 attempt.yielded = true;
+                attempt.looked = true;
                 attempt.acts = false;
                 attempt.interrupted = false;
             }
@@ -375,6 +378,7 @@ impl State {
             then: None,
             slot: None,
             yielded: false,
+            looked: false,
             acts: self.spec.plan.steps[index].slot.is_none(),
             interrupted: false,
             lost: Vec::new(),

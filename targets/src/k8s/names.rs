@@ -9,7 +9,7 @@ use crate::spec::DeploySpec;
 
 /// Our field manager.
 pub(super) const MANAGER: &str = "slipway";
-/// The label that makes an object ours: the hash of infrastructure and deployment.
+/// The label that makes an object ours: the hash of installation, infrastructure and deployment.
 pub(super) const OWNER: &str = "slipway/deployment";
 /// The label of Pods: the hash of what one update made run.
 pub(super) const REVISION: &str = "slipway/revision";
@@ -34,7 +34,7 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn of(spec: &DeploySpec) -> Self {
-        let owner = hash([spec.infrastructure.id.as_str(), spec.deployment.as_str()], 16);
+        let owner = hash([spec.infrastructure.id.as_str(), &spec.owner()], 16);
         let base = format!("slipway-{}-{}", slug(&spec.deployment, READABLE), &owner[..8]);
         Self { base, owner }
     }

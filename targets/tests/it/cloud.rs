@@ -200,6 +200,7 @@ impl CloudWorld {
         });
         let spec = DeploySpec {
             deployment: "churn-prod".into(),
+            installation: String::new(),
             infrastructure: InfrastructureSpec {
                 id: "prod".into(),
                 kind: setup.kind,

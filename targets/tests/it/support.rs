@@ -232,6 +232,7 @@ impl World {
         };
         let spec = DeploySpec {
             deployment: "churn-prod".into(),
+            installation: String::new(),
             infrastructure: InfrastructureSpec {
                 id: "prod".into(),
                 node: NodeSpec {

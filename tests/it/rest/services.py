@@ -256,6 +256,10 @@ settings.get_raw()["authorization"] = {}
 settings.save()
 update(deployment)
 assert generations() == {"v1", "v2"}
+# The keys before are gone by now: without them a restore would let in everybody.
+document = 'mutation { restoreDeployment(deploymentId: "fraud-test") { update { id } refusals { code field message } } }'
+refusals = ask(document)["restoreDeployment"]["refusals"]
+assert [one["code"] for one in refusals] == ["RESTORE_KEYS_GONE"] and "authorization.keys" in refusals[0]["message"], refusals
 both = ask("{ updates(filter: {deployment: \"fraud-test\"}, first: 1) { nodes { id } } }")["updates"]["nodes"][0]["id"]
 started = ask('mutation { startUpdate(deploymentId: "fraud-test", bundleId: "v2") { update { id } refusals { code } } }')
 ended(started["startUpdate"]["update"]["id"])

@@ -127,6 +127,8 @@ fn a_node_that_cannot_be_put_back_keeps_no_other_from_it() {
     assert_eq!(sim.acted["restore/a"], 1);
     let message = sim.state().stopped.unwrap().message;
     assert!(message.contains("could not be put back on b."), "{message}");
+    let reasons = "It stopped because: It is broken. It was not put back because (BROKEN): It is broken. Tried";
+    assert!(message.contains(reasons), "{message}");
 }
 
 #[test]

@@ -229,3 +229,13 @@ fn the_first_failure_stays_the_runs_failure() {
     add(&mut state, [NewEvent::step(8, 1, then)]);
     assert_eq!(state.stopped.as_ref().unwrap().message, "It is broken.");
 }
+
+#[test]
+fn a_look_that_found_everything_in_order_ends_a_row_of_failures() {
+    let sim = leave().answer("activate", Answer::RefusedBetweenLooks).run();
+    let state = sim.state();
+    assert_eq!(state.status(), Status::Succeeded, "{:?}", state.stopped);
+    assert_eq!(sim.acted["activate"], 14, "seven attempts of two looks each, where three in a row would be the last");
+    let sim = leave().answer("activate", Answer::RetryableForEver).run();
+    assert_eq!(sim.acted["activate"], 3);
+}

@@ -60,6 +60,8 @@ pub(super) enum Answer {
     Done,
     Warned,
     NotYetOnce,
+    /// Six attempts look once and are refused at the next look.
+    RefusedBetweenLooks,
     RetryableOnce,
     RetryableForEver,
     Permanent,
@@ -248,10 +250,13 @@ impl Sim {
         *self.acted.entry(planned.name.clone()).or_default() += 1;
         let note = Kind::StepNoted { key: format!("{}.seen", planned.name), value: json!(attempt) };
         self.commit(state, vec![NewEvent::step(step, attempt, note)], 0)?;
-        let yielded =
-            self.journal.iter().any(|event| event.step == Some(step) && matches!(event.kind, Kind::StepYielded { .. }));
+        let yields = |event: &&Event| event.step == Some(step) && matches!(event.kind, Kind::StepYielded { .. });
+        let yielded = self.journal.iter().any(|event| yields(&event));
+        let looked = self.journal.iter().any(|event| yields(&event) && event.attempt == Some(attempt));
         let broken = || Failure::new(BROKEN, "It is broken.");
         Ok(match answer {
+            Answer::RefusedBetweenLooks if !looked => Ok(StepOutcome::NotYet { check_in: Duration::from_secs(5) }),
+            Answer::RefusedBetweenLooks if attempt <= 6 => Err(broken().retryable(None)),
             Answer::NotYetOnce if !yielded => Ok(StepOutcome::NotYet { check_in: Duration::from_secs(5) }),
             Answer::RetryableOnce if attempt == 1 => Err(broken().retryable(None)),
             Answer::RetryableForEver => Err(broken().retryable(Some(Duration::from_secs(2)))),

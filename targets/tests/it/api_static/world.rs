@@ -76,6 +76,7 @@ impl World {
         });
         let spec = DeploySpec {
             deployment: "fraud-prod".into(),
+            installation: String::new(),
             infrastructure: infrastructure(&node, platform),
             package: PackageSpec {
                 project_key: SERVICE.into(),

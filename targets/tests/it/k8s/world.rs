@@ -131,6 +131,7 @@ impl World {
         });
         let spec = DeploySpec {
             deployment: "Churn Prod".into(),
+            installation: String::new(),
             infrastructure: InfrastructureSpec {
                 id: "prod".into(),
                 kind: TargetType::K8s,

@@ -203,6 +203,7 @@ impl World {
         let node = NodeSpec { settle_ms: 1_000, call_timeout_ms: 10_000, ..NodeSpec::default() };
         let spec = DeploySpec {
             deployment: "churn-prod".into(),
+            installation: String::new(),
             infrastructure: InfrastructureSpec {
                 id: "snow".into(),
                 node,
