@@ -243,6 +243,17 @@ impl Api {
         Ok(self.clean(version))
     }
 
+    /// Whether the namespace is known not to be there. Most credentials may not ask.
+    pub(super) async fn lacks_namespace(&self) -> Result<bool, CallError> {
+        let path = ["api", "v1", "namespaces", self.namespace.as_str()];
+        match self.call(Method::GET, &path, Body::None, "looking for the namespace").await {
+            Ok(_) => Ok(false),
+            Err(error) if error.is(&codes::NODE_NOT_FOUND) => Ok(true),
+            Err(error) if error.is(&codes::NODE_FORBIDDEN) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The group versions that the server offers, such as `apps/v1`.
     pub(super) async fn group_versions(&self) -> Result<Vec<String>, CallError> {
         let doing = "reading what the API server offers";

@@ -3,7 +3,7 @@
 use engine::failure::{Failure, StepError};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{K8s, api::failure, offered::Offered, place, problems, rights, settings::Settings};
+use super::{K8s, api::failure, offered::Offered, place, problems, push, rights, settings::Settings};
 use crate::{
     codes,
     managed::opener::Opener,
@@ -11,6 +11,8 @@ use crate::{
     target::{NodeReport, Secrets},
 };
 
+/// Stands for a service's image: its registry is asked, and nothing of this name is made.
+const CHECKED_IMAGE: &str = "slipway-check";
 /// So many questions are under way at once.
 const AT_ONCE: usize = 8;
 
@@ -34,7 +36,14 @@ async fn asked(k8s: &K8s, infrastructure: &InfrastructureSpec, secrets: &dyn Sec
         let identity = String::new();
         return Ok(NodeReport { node_id: None, node_type, version: None, identity, is_admin: false, problems: all });
     }
+    if all.is_empty() {
+        let of_registry = push::of_registry(k8s, &settings, CHECKED_IMAGE, Opener::Look(secrets)).await?;
+        all.extend(of_registry.into_iter().map(|failure| failure.message));
+    }
     let api = place::api(k8s, &settings, Opener::Look(secrets)).await?;
+    if api.lacks_namespace().await? {
+        all.push(format!("k8sNamespace: the cluster has no namespace {}.", api.namespace));
+    }
     let version = api.version().await?;
     let offered = Offered::new(api.group_versions().await?);
     let identity = api.whoami().await?.unwrap_or_else(|| api.identity.clone());

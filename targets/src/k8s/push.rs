@@ -14,8 +14,10 @@ use super::{
     notes,
     offered::Offered,
     place::{self, log},
+    settings::Settings,
 };
 use crate::{
+    codes,
     http::CallError,
     image::{
         Platform,
@@ -33,18 +35,25 @@ use crate::{
 
 pub(super) async fn push(k8s: &K8s, work: &Work<'_>) -> StepResult {
     let goal = place::goal(work.spec, Offered::default())?;
-    let [base, target] = images(&goal, Opener::Run(work.run)).await?;
+    let [base, target] = images(&goal.settings, &image_name(&goal), Opener::Run(work.run)).await?;
     log(work.run, format!("Making the image {} on {}.", target.reference, base.reference)).await;
     let layers = [service(k8s, &goal, work).await?];
     let (changes, platform) = (Changes::default(), Platform::default());
     let build = Build { base: &base, target: &target, layers: &layers, changes: &changes, platform: &platform };
     let (lines, mut told) = mpsc::unbounded_channel();
     let progress = move |line: &str| drop(lines.send(line.to_owned()));
-    let pushed = build.push(&k8s.http, &progress).await;
-    drop(progress);
-    while let Some(line) = told.recv().await {
-        log(work.run, line).await;
-    }
+    let pushing = async move {
+        let pushed = build.push(&k8s.http, &progress).await;
+        drop(progress);
+        pushed
+    };
+    // Each line is told while the rest goes on.
+    let telling = async {
+        while let Some(line) = told.recv().await {
+            log(work.run, line).await;
+        }
+    };
+    let (pushed, ()) = tokio::join!(pushing, telling);
     let reference = pushed?.reference.to_string();
     notes::write(work.run, notes::IMAGE, &notes::Image { reference: reference.clone() }).await?;
     Ok(StepOutcome::output(json!({"image": reference})))
@@ -52,15 +61,39 @@ pub(super) async fn push(k8s: &K8s, work: &Work<'_>) -> StepResult {
 
 /// What is wrong with the registry, or its images' names, as far as can be seen without sending anything.
 pub(super) async fn problems(k8s: &K8s, goal: &Goal<'_>, opener: Opener<'_>) -> Result<Vec<Failure>, StepError> {
-    let images = match images(goal, opener).await {
+    of_registry(k8s, &goal.settings, &image_name(goal), opener).await
+}
+
+/// The same of the settings alone, for an image of this name.
+pub(super) async fn of_registry(
+    k8s: &K8s,
+    settings: &Settings,
+    name: &str,
+    opener: Opener<'_>,
+) -> Result<Vec<Failure>, StepError> {
+    let [base, target] = match images(settings, name, opener).await {
         Ok(images) => images,
         Err(StepError::Permanent(failure)) => return Ok(vec![failure]),
         Err(error) => return Err(error),
     };
     let mut found: Vec<Failure> = Vec::new();
-    for image in images {
-        let checked = async { Registry::of(&k8s.http, &image.reference, image.access)?.check().await };
-        match checked.await {
+    let of_base = async {
+        let registry = Registry::of(&k8s.http, &base.reference, base.access)?;
+        registry.check().await?;
+        match registry.digest_of(base.reference.wanted()).await? {
+            Some(_) => Ok(()),
+            None => {
+                let message = format!(
+                    "The registry has no image {} (baseImageTag). Check its name, and that the login may read it.",
+                    base.reference
+                );
+                Err(CallError::reported(Failure::new(codes::IMAGE_BASE_NOT_FOUND, message)))
+            }
+        }
+    };
+    let of_target = async { Registry::of(&k8s.http, &target.reference, target.access)?.check().await };
+    for checked in [of_base.await, of_target.await] {
+        match checked {
             Ok(()) => {}
             Err(error) if error.retryable => return Err(error.into()),
             Err(error) if found.contains(&error.failure) => {}
@@ -70,12 +103,14 @@ pub(super) async fn problems(k8s: &K8s, goal: &Goal<'_>, opener: Opener<'_>) -> 
     Ok(found)
 }
 
-/// The base image, and where the service's own goes.
-async fn images(goal: &Goal<'_>, opener: Opener<'_>) -> Result<[Image; 2], StepError> {
-    let settings = &goal.settings;
+fn image_name(goal: &Goal<'_>) -> String {
+    slug(&goal.service.service_id, 100)
+}
+
+/// The base image, and where the service's own goes, which has this name.
+async fn images(settings: &Settings, name: &str, opener: Opener<'_>) -> Result<[Image; 2], StepError> {
     let (host, prefix) = (settings.registry_host.as_str(), settings.images_name_prefix.as_str());
-    let name = slug(&goal.service.service_id, 100);
-    let name = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+    let name = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
     let target = format!("{host}/{name}").parse::<Reference>().map_err(Failure::from)?;
     let base = base_name(host, &settings.base_image_tag).parse::<Reference>().map_err(Failure::from)?;
     let user = settings.registry_user.clone().filter(|user| !user.is_empty());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::failure::{Failure, StepError, StepResult};
+use engine::failure::{Failure, StepError, StepOutcome, StepResult};
 use serde_json::{Value, json};
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
     names::{REVISION, VERSIONS},
     place::{Place, done, image, invalid, live_image, log},
     prune::prune,
+    settings::ExpositionType,
     urls,
 };
 use crate::{
@@ -31,7 +32,20 @@ pub(super) async fn verify(k8s: &K8s, work: &Work<'_>) -> StepResult {
     for id in left {
         log(work.run, format!("Deleted {id}, which an earlier version left.")).await;
     }
-    outcome(receipt)
+    let StepOutcome::Done { output, mut warnings } = outcome(receipt)? else { return Ok(StepOutcome::done()) };
+    warnings.extend(unaddressed(&place).await?);
+    Ok(done(output, warnings))
+}
+
+/// What it says of a service that the cluster has given no address to.
+async fn unaddressed(place: &Place<'_>) -> Result<Option<String>, StepError> {
+    let waits = match place.goal.exposition.kind {
+        ExpositionType::LoadBalancer => "Its load balancer",
+        ExpositionType::Ingress => "Its Ingress, which has no host of its own,",
+        ExpositionType::ClusterIp | ExpositionType::NodePort | ExpositionType::Yaml => return Ok(None),
+    };
+    let none = urls::of(place).await?.is_empty();
+    Ok(none.then(|| format!("{waits} has no address yet, so nobody outside the cluster can call the service. Look at what the cluster says of it.")))
 }
 
 pub(super) fn gone(place: &Place<'_>) -> Failure {

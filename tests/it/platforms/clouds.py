@@ -132,7 +132,6 @@ def fails():
     assert told["reason"] in started(deployment, "ERROR")
     assert deployment.get_status().get_health() == "ERROR"
     queried(deployment)
-    change(deployment, generationsMapping=shares("v2"))
     updated(deployment)
 
 

@@ -80,7 +80,7 @@ async fn a_service_on_azure_ml() {
             "subscriptionId": azure::PLACE[0], "resourceGroup": azure::PLACE[1], "workspace": azure::PLACE[2],
             "location": location, "baseImage": format!("{}/base/api-node:1", azure::REGISTRY),
         },
-        "wrong": ["instanceCount", {"instanceCount": -1}],
+        "wrong": ["instances", {"instances": -1}],
         "calledAt": "/score",
     });
     for place in ["registryEndpoint", "authorityEndpoint", "managementEndpoint"] {
