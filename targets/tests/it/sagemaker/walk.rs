@@ -6,10 +6,14 @@ use serde_json::{Value, json};
 use targets::{
     spec::{Authorization, EndpointSpec},
     target::{Calling, Framing, ServiceQuery, VersionShare},
+    tools::HostSettings,
 };
 
 use super::world::{World, object};
-use crate::support::{KEY, OneKey, Step};
+use crate::{
+    cloud::ODD_VERSIONS,
+    support::{KEY, OneKey, Step},
+};
 
 fn shares(shares: &[(&str, f64)]) -> Vec<VersionShare> {
     shares
@@ -288,8 +292,8 @@ async fn a_check_names_what_is_missing() {
     assert_eq!(world.changes(0), [""; 0]);
 
     let wrong = OneKey("another-key");
-    let failure = world.target().check(&world.spec.infrastructure, &wrong).await;
-    assert!(failure.is_ok(), "kept credentials are those of the same reference: {failure:?}");
+    let failure = world.target().check(&world.spec.infrastructure, &wrong).await.unwrap_err();
+    assert_eq!(failure.code.as_str(), "NODE_KEY_REJECTED", "nothing kept answers a test");
     world.spec.infrastructure.settings = object(json!({}));
     world.connection().settings = object(json!({}));
     let report = check(&world).await;
@@ -301,4 +305,59 @@ async fn a_machine_lends_nothing_by_itself() {
     let mut world = World::new().await;
     world.connection().settings.insert("authentication".into(), json!("WORKLOAD_IDENTITY"));
     assert_eq!(world.failure(Step::Validate).await.code.as_str(), "AWS_IDENTITY_NOT_LENT");
+}
+
+#[tokio::test]
+async fn a_machines_identity_goes_where_the_operator_says_alone() {
+    let lends = HostSettings { ambient_cloud_credentials: true, ..HostSettings::default() };
+    for identity in ["PROFILE", "WORKLOAD_IDENTITY"] {
+        for name in ["endpointUrl", "stsEndpointUrl", "sagemakerEndpointUrl", "runtimeEndpointUrl", "ecrEndpointUrl"] {
+            let mut world = World::new().await;
+            let url = world.cloud.url();
+            world.connection().settings = object(
+                json!({"region": "eu-west-1", "authentication": identity, "profile": "no-such-profile", name: url}),
+            );
+            world.on_host(lends.clone());
+            assert_eq!(world.failure(Step::Validate).await.code.as_str(), "AMBIENT_CREDENTIALS_OFF", "{name}");
+            let connection = world.spec.infrastructure.connection.clone().unwrap();
+            let checker = world.targets().connection("AWS").unwrap();
+            let failure = checker.check(&connection, &OneKey(KEY)).await.unwrap_err();
+            assert_eq!(failure.code.as_str(), "AMBIENT_CREDENTIALS_OFF", "{name}");
+            assert_eq!(world.cloud.calls().len(), 0, "{name}");
+        }
+    }
+    let mut world = World::new().await;
+    let url = world.cloud.url();
+    world.connection().settings = object(
+        json!({"region": "eu-west-1", "authentication": "PROFILE", "profile": "no-such-profile", "endpointUrl": url}),
+    );
+    world.on_host(HostSettings { ambient_endpoints: vec![url], ..lends });
+    assert_eq!(world.failure(Step::Validate).await.code.as_str(), "AWS_CREDENTIALS_INVALID", "it may go there");
+}
+
+#[tokio::test]
+async fn a_test_signs_in_afresh() {
+    let mut world = World::new().await;
+    world.connection().settings.insert("roleArn".into(), json!("arn:aws:iam::123456789012:role/deployer"));
+    let connection = world.spec.infrastructure.connection.clone().unwrap();
+    let checker = world.targets().connection("AWS").unwrap();
+    let assumed = |world: &World| world.changes(0).iter().filter(|change| *change == "AssumeRole").count();
+    for times in 1..=2 {
+        checker.check(&connection, &OneKey(KEY)).await.unwrap();
+        world.target().check(&world.spec.infrastructure, &OneKey(KEY)).await.unwrap();
+        assert_eq!(assumed(&world), 2 * times);
+    }
+}
+
+#[tokio::test]
+async fn versions_may_have_any_id() {
+    let mut world = World::new().await;
+    for id in ODD_VERSIONS {
+        world.take(&[(id, 1.0)]).await;
+        assert_eq!(world.update().await.differences, []);
+        let seen = world.target().observe(world.look()).await.unwrap().service.unwrap();
+        assert_eq!(seen.versions, shares(&[(id, 1.0)]));
+    }
+    world.take(&[(ODD_VERSIONS[0], 0.5), (ODD_VERSIONS[1], 0.5)]).await;
+    assert_eq!(world.update().await.differences, []);
 }
