@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn a_machines_identity_goes_to_aws_and_where_the_operator_says() {
-        let host = HostSettings { ambient_endpoints: vec!["http://10.0.0.1:4566".to_owned()], ..HostSettings::default() };
+        let host =
+            HostSettings { ambient_endpoints: vec!["http://10.0.0.1:4566".to_owned()], ..HostSettings::default() };
         let lend = |region: &str, name: &str, url: &str| {
             let settings = json!({"region": region, "authentication": "WORKLOAD_IDENTITY", name: url});
             read(settings).may_lend(&host).map_err(|failure| failure.code)
@@ -192,9 +193,7 @@ mod tests {
         ] {
             assert_eq!(lend(region, name, url), Ok(()), "{url}");
         }
-        for name in
-            ["endpointUrl", "stsEndpointUrl", "sagemakerEndpointUrl", "runtimeEndpointUrl", "ecrEndpointUrl"]
-        {
+        for name in ["endpointUrl", "stsEndpointUrl", "sagemakerEndpointUrl", "runtimeEndpointUrl", "ecrEndpointUrl"] {
             for url in [
                 "https://evil.example",
                 "http://sts.eu-west-1.amazonaws.com",

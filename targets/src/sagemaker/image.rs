@@ -90,7 +90,9 @@ pub(super) async fn check_base(
         Ok(Some(_)) => Ok(None),
         Ok(None) => {
             let name = settings.base_image.as_deref().unwrap_or_default();
-            let message = format!("The registry has no image {name} (baseImage). Check its name, and that the login may read it.");
+            let message = format!(
+                "The registry has no image {name} (baseImage). Check its name, and that the login may read it."
+            );
             Ok(Some(Failure::new(codes::IMAGE_BASE_NOT_FOUND, message)))
         }
         Err(StepError::Permanent(failure)) => Ok(Some(failure)),

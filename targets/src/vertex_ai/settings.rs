@@ -159,7 +159,10 @@ mod tests {
         };
         let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
         assert_eq!(told(json("{}"), json("{}")), [""; 0]);
-        assert_eq!(told(json(r#"{"minReplicas": 3, "maxReplicas": 5}"#), json(r#"{"maxReplicas": 2}"#)), ["maxReplicas"]);
+        assert_eq!(
+            told(json(r#"{"minReplicas": 3, "maxReplicas": 5}"#), json(r#"{"maxReplicas": 2}"#)),
+            ["maxReplicas"]
+        );
         assert_eq!(told(json("{}"), json(r#"{"acceleratorType": "T4"}"#)), ["acceleratorCount"]);
         assert_eq!(told(json(r#"{"acceleratorCount": 1}"#), json(r#"{"acceleratorType": "T4"}"#)), [""; 0]);
         assert_eq!(told(json("{}"), json(r#"{"nothing": 1}"#)), [""]);

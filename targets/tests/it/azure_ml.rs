@@ -171,7 +171,8 @@ async fn a_token_that_is_refused_is_got_anew_once() {
     }
     cloud.arm(refused_once("GET", "/subscriptions/**").for_ever()).unwrap();
     world.next_run(&[("v1", 1.0)]);
-    assert_eq!(world.step(Step::Validate).await.unwrap_err().code.as_str(), "NODE_KEY_REJECTED");
+    let failure = world.step(Step::Validate).await.unwrap_err();
+    assert!(failure.to_string().contains("NODE_KEY_REJECTED"), "{failure}");
 }
 
 #[tokio::test]
@@ -188,6 +189,15 @@ async fn a_test_signs_in_afresh() {
     ] {
         assert_eq!(code.as_str(), "NODE_KEY_REJECTED");
     }
+}
+
+#[tokio::test]
+async fn a_base_image_that_is_not_there_is_found_before_an_update() {
+    let (_cloud, mut world) = world().await;
+    world.set("baseImage", json!(format!("{REGISTRY}/base/nothing:1")));
+    assert_eq!(world.step(Step::Validate).await.unwrap_err().code.as_str(), "IMAGE_BASE_NOT_FOUND");
+    let report = world.target().check(&world.spec.infrastructure, &world.known).await.unwrap();
+    assert!(report.problems.iter().any(|one| one.contains("base/nothing:1")), "{report:?}");
 }
 
 #[tokio::test]

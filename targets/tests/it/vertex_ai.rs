@@ -151,7 +151,7 @@ async fn what_a_failed_update_deployed_is_named_and_cleared() {
     for step in [Step::Validate, Step::Push] {
         world.step(step).await.unwrap();
     }
-    while resources(&cloud, "endpoints/").is_empty() || deployed(&cloud).is_empty() {
+    while !cloud.calls().iter().any(|call| call.path.ends_with(":deployModel")) {
         match world.attempt(Step::Activate).await.unwrap() {
             engine::failure::StepOutcome::NotYet { check_in } => world.run.advance(check_in),
             other => panic!("{other:?}"),
@@ -216,6 +216,17 @@ async fn a_test_signs_in_afresh() {
     ] {
         assert_eq!(code.as_str(), "NODE_KEY_REJECTED");
     }
+}
+
+#[tokio::test]
+async fn a_base_image_that_is_not_there_is_found_before_an_update() {
+    let (_cloud, mut world) = world().await;
+    let report = world.target().check(&world.spec.infrastructure, &world.known).await.unwrap();
+    assert_eq!((report.identity, report.problems), (GoogleSettings::default().account, vec![]));
+    world.set("baseImage", json!("europe-west1-docker.pkg.dev/base/nothing:1"));
+    assert_eq!(world.step(Step::Validate).await.unwrap_err().code.as_str(), "IMAGE_BASE_NOT_FOUND");
+    let report = world.target().check(&world.spec.infrastructure, &world.known).await.unwrap();
+    assert!(report.problems.iter().any(|one| one.contains("base/nothing:1")), "{report:?}");
 }
 
 #[tokio::test]

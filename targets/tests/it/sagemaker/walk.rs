@@ -278,7 +278,7 @@ async fn a_check_names_what_is_missing() {
     let secrets = OneKey(KEY);
     let check = async |world: &World| world.target().check(&world.spec.infrastructure, &secrets).await.unwrap();
     let report = check(&world).await;
-    assert_eq!((report.problems, report.is_admin), (vec![], true));
+    assert_eq!((report.problems, report.is_admin), (vec![], false), "who has these rights is no administrator");
     assert_eq!(report.node_id.as_deref(), Some("123456789012"));
     world.cloud.deny(&["DescribeModel", "ListImages", "GetAuthorizationToken"]);
     let problems = check(&world).await.problems.join(" ");
@@ -347,6 +347,28 @@ async fn a_test_signs_in_afresh() {
         world.target().check(&world.spec.infrastructure, &OneKey(KEY)).await.unwrap();
         assert_eq!(assumed(&world), 2 * times);
     }
+}
+
+#[tokio::test]
+async fn a_base_image_that_is_not_there_is_found_before_an_update() {
+    let mut world = World::new().await;
+    let base = world.spec.infrastructure.settings["baseImage"].as_str().unwrap().replace("base/node", "base/nothing");
+    world.set("baseImage", json!(base));
+    assert_eq!(world.failure(Step::Validate).await.code.as_str(), "IMAGE_BASE_NOT_FOUND");
+    let preview = world.target().preview(world.look()).await.unwrap();
+    assert_eq!(preview.problems[0].code, "IMAGE_BASE_NOT_FOUND");
+    let report = world.target().check(&world.spec.infrastructure, &OneKey(KEY)).await.unwrap();
+    assert!(report.problems[0].contains("IMAGE_BASE_NOT_FOUND"), "{report:?}");
+    assert_eq!(world.changes(0), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_a_deployment_sets_wrong_is_told_when_it_is_saved() {
+    let world = World::new().await;
+    let own = object(json!({"environment": {"SLIPWAY_X": ""}, "tags": {"aws:x": ""}}));
+    let told = world.target().services().unwrap().problems(&world.spec.infrastructure.settings, &own);
+    let paths: Vec<_> = told.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(paths, ["environment.SLIPWAY_X", "tags.aws:x"]);
 }
 
 #[tokio::test]

@@ -262,7 +262,6 @@ async fn what_is_cleared_is_unset() {
     world.update().await;
     let found = world.found();
     assert_eq!((&found["warehouse"], &found["integrations"]), (&json!("WH"), &json!(["OUTSIDE"])));
-    let before = world.account.snapshot();
     world.settings().remove("warehouse");
     world.settings().remove("externalAccessIntegrations");
     world.new_run();
@@ -284,6 +283,7 @@ async fn what_is_cleared_is_unset() {
     // And put back, also after the first of the statements alone.
     let mut world = World::new().await;
     world.update().await;
+    let before = world.account.snapshot();
     world.settings().remove("warehouse");
     world.next("v2");
     for step in [Step::Validate, Step::Push] {
@@ -338,6 +338,25 @@ async fn all_problems_at_once() {
     ] {
         assert!(failure.message.contains(path), "{path} {}", failure.message);
     }
+}
+
+#[tokio::test]
+async fn what_a_deployment_sets_wrong_is_told_when_it_is_saved() {
+    let world = World::new().await;
+    let target = world.target();
+    let own = json!({
+        "arguments": [{"name": "a", "type": "NOTHING"}], "functionName": "f;", "grantUsageTo": ["a b"], "minInstances": 9,
+        "environment": {"SLIPWAY_SPECIFICATION": "x"},
+    });
+    let told = |own: Value| -> Vec<String> {
+        let own = own.as_object().unwrap().clone();
+        let problems = target.services().unwrap().problems(&world.spec.infrastructure.settings, &own);
+        problems.into_iter().map(|(path, _)| path).collect()
+    };
+    let paths =
+        ["environment.SLIPWAY_SPECIFICATION", "functionName", "arguments[0].type", "grantUsageTo[0]", "maxInstances"];
+    assert_eq!(told(own), paths);
+    assert_eq!(told(json!({"arguments": [{"name": "a"}]})), [""; 0]);
 }
 
 #[tokio::test]
