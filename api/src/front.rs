@@ -51,17 +51,37 @@ pub struct FrontSettings {
 /// Whether the front takes queries: false once it drains.
 pub type Open = watch::Receiver<bool>;
 
-/// All addresses of a front.
-pub fn front<U: Upstream>(settings: FrontSettings, upstream: U, open: Open) -> BoxEndpoint<'static, Response> {
-    let places = Semaphore::new(settings.at_once.clamp(1, Semaphore::MAX_PERMITS));
-    Front { settings, upstream: Arc::new(upstream), open, places }.boxed()
+/// The queries that a front is answering.
+#[derive(Clone, Debug)]
+pub struct UnderWay {
+    places: Arc<Semaphore>,
+    all: usize,
+}
+
+impl UnderWay {
+    /// How many there are now.
+    pub fn count(&self) -> usize {
+        self.all.saturating_sub(self.places.available_permits())
+    }
+}
+
+/// All addresses of a front, and what it is answering.
+pub fn front<U: Upstream>(
+    settings: FrontSettings,
+    upstream: U,
+    open: Open,
+) -> (BoxEndpoint<'static, Response>, UnderWay) {
+    let all = settings.at_once.clamp(1, Semaphore::MAX_PERMITS);
+    let places = Arc::new(Semaphore::new(all));
+    let under_way = UnderWay { places: Arc::clone(&places), all };
+    (Front { settings, upstream: Arc::new(upstream), open, places }.boxed(), under_way)
 }
 
 struct Front<U> {
     settings: FrontSettings,
     upstream: Arc<U>,
     open: Open,
-    places: Semaphore,
+    places: Arc<Semaphore>,
 }
 
 impl<U: Upstream> Endpoint for Front<U> {

@@ -5,7 +5,28 @@ use serde_json::{Map, Value};
 use crate::error::{Error, Result};
 
 /// How the names of secrets end, as letters in lower case.
-const SECRETS: [&str; 7] = ["apikey", "adminkey", "governancekey", "password", "secret", "token", "privatekey"];
+const ENDINGS: [&str; 7] = ["password", "passwd", "passphrase", "secret", "token", "credential", "credentials"];
+/// What stands before `key` where it is a secret: others, such as a project's, are names.
+const KEYS: [&str; 16] = [
+    "access",
+    "account",
+    "admin",
+    "api",
+    "auth",
+    "encryption",
+    "governance",
+    "hmac",
+    "license",
+    "master",
+    "private",
+    "secret",
+    "shared",
+    "signing",
+    "ssh",
+    "storage",
+];
+/// Short words that say it where they stand for themselves.
+const WORDS: [&str; 3] = ["pat", "psk", "pwd"];
 
 /// Refuses what looks like a secret.
 ///
@@ -13,14 +34,48 @@ const SECRETS: [&str; 7] = ["apikey", "adminkey", "governancekey", "password", "
 /// `FIELD_INVALID`, with the path of the field.
 pub fn no_secrets(kept: &Map<String, Value>) -> Result<()> {
     for (key, value) in kept {
-        let letters: String = key.chars().filter(char::is_ascii_alphabetic).map(|c| c.to_ascii_lowercase()).collect();
-        if SECRETS.iter().any(|secret| letters.ends_with(secret)) {
+        if is_secret(key) || (holds_text(value) && key.strip_suffix(['s', 'S']).is_some_and(is_secret)) {
             let message = "This looks like a secret, and Slipway knows no such field: it would be kept in the clear. Check the name, or leave it out.";
             return Err(Error::field("FIELD_INVALID", key.escape_debug().to_string(), message));
         }
         no_secrets_in(value).map_err(|error| below(error, &key.escape_debug().to_string()))?;
     }
     Ok(())
+}
+
+/// Whether what has this name is a secret.
+fn is_secret(name: &str) -> bool {
+    let letters: String = name.chars().filter(char::is_ascii_alphabetic).map(|c| c.to_ascii_lowercase()).collect();
+    let is_key = letters.strip_suffix("key").is_some_and(|rest| KEYS.iter().any(|word| rest.ends_with(word)));
+    is_key || ENDINGS.iter().any(|ending| letters.ends_with(ending)) || WORDS.contains(&last_word(name).as_str())
+}
+
+/// The last word of a name, in lower case: `githubPAT` and `github_pat_2` end with `pat`.
+fn last_word(name: &str) -> String {
+    let name = name.trim_end_matches(|c: char| !c.is_ascii_alphabetic());
+    let mut word = String::new();
+    for c in name.chars().rev() {
+        // Letters of one case belong together; a capital may begin a word of small ones.
+        let before = word.chars().next_back();
+        let ends = !c.is_ascii_alphabetic() || before.is_some_and(|b| b.is_ascii_uppercase() && c.is_ascii_lowercase());
+        if ends {
+            break;
+        }
+        word.push(c);
+        if c.is_ascii_uppercase() && before.is_some_and(|b| b.is_ascii_lowercase()) {
+            break;
+        }
+    }
+    word.chars().rev().map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// Of many (tokens, keys), a number says how many, and a text may be one.
+fn holds_text(value: &Value) -> bool {
+    match value {
+        Value::String(_) => true,
+        Value::Array(list) => list.iter().any(Value::is_string),
+        _ => false,
+    }
 }
 
 fn no_secrets_in(value: &Value) -> Result<()> {
@@ -56,11 +111,25 @@ mod tests {
             (json!({"admin_key": "x"}), "admin_key"),
             (json!({"a": [{}, {"node": {"Admin-Api-Key": "x"}}]}), "a[1].node.Admin-Api-Key"),
             (json!({"a": {"dbPassword2": ""}}), "a.dbPassword2"),
+            (json!({"secretAccessKey": "x"}), "secretAccessKey"),
+            (json!({"awsSecretAccessKey": "x"}), "awsSecretAccessKey"),
+            (json!({"serviceAccountKey": {}}), "serviceAccountKey"),
+            (json!({"passphrase": "x"}), "passphrase"),
+            (json!({"access_key": "x"}), "access_key"),
+            (json!({"secretkey": "x"}), "secretkey"),
+            (json!({"credentials": {"user": "x"}}), "credentials"),
+            (json!({"pat": "x"}), "pat"),
+            (json!({"githubPAT": "x"}), "githubPAT"),
+            (json!({"GITHUB_PAT_2": "x"}), "GITHUB_PAT_2"),
+            (json!({"myPat": "x"}), "myPat"),
+            (json!({"tokens": ["x"]}), "tokens"),
+            (json!({"apiKeys": "x"}), "apiKeys"),
         ] {
             let Error::Refused(refusals) = no_secrets(kept.as_object().unwrap()).unwrap_err() else { panic!() };
             assert_eq!((refusals[0].code, refusals[0].field.as_deref()), ("FIELD_INVALID", Some(field)));
         }
-        let fine = json!({"tokens": 1, "secretary": "x", "keyboard": {"apiKeys": []}, "projectKey": "P"});
+        let fine = json!({"tokens": 1, "secretary": "x", "keyboard": {"apiKeys": []}, "projectKey": "P",
+            "compat": "x", "accessKeyId": "AKIA", "publicKey": "x", "primaryKey": "id", "path": "/"});
         no_secrets(fine.as_object().unwrap()).unwrap();
     }
 }

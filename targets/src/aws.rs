@@ -20,7 +20,7 @@ mod xml;
 
 pub(crate) use client::{Account, Ask, Aws};
 pub use connection::AwsConnection;
-pub(crate) use connection::judge;
+pub(crate) use connection::{is_root, judge};
 pub(crate) use ecr::{Login, Repository};
 pub(crate) use place::Service;
 pub(crate) use settings::AwsSettings;

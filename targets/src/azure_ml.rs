@@ -24,6 +24,7 @@ mod verify;
 
 use async_trait::async_trait;
 use engine::failure::{Failure, StepResult};
+use serde_json::{Map, Value};
 
 use self::session::Session;
 use crate::{
@@ -132,6 +133,10 @@ impl Target for AzureMl {
 
 #[async_trait]
 impl Services for AzureMl {
+    fn problems(&self, _: &Map<String, Value>, own: &Map<String, Value>) -> Vec<(String, String)> {
+        settings::unreadable(own).map(|failure| (String::new(), failure.message)).into_iter().collect()
+    }
+
     fn calling(&self, _: &DeploySpec) -> Result<Calling, Failure> {
         Ok(Calling::Platform { path: "/score".to_owned(), framing: Framing::Plain })
     }

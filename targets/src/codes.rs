@@ -96,6 +96,8 @@ codes! {
     PLATFORM_NAME_TAKEN,
     /// The platform tried, and says that it failed.
     PLATFORM_FAILED,
+    /// Something of ours runs there without traffic.
+    PLATFORM_LEFT_RUNNING,
     /// Something that should be on the platform is not there.
     PLATFORM_RESOURCE_MISSING,
     /// What is deployed is no API service.

@@ -8,11 +8,12 @@
 //! For platforms that run our containers for us, as far as Azure ML and Vertex AI, and their connections, go:
 //!
 //! * `names`: names that follow from what they are for. `shares`: probabilities as whole percents.
-//! * `tokens`: signed in once, asked often. `schema`, for tests: settings and their JSON Schema name the same.
-//! * `image`: the image of a version. `problems`: what stops an update, all at once.
+//! * `tokens`: signed in once, asked often. `signed_in`: an API behind one. `schema`, for tests: settings and their JSON Schema name the same.
+//! * `answers`: in an API node's form. `image`: the image of a version. `problems`: what stops an update, all at once.
 //! * [`Flow`], with `ready` and `flowing`: what the platform is still at work on.
 
 pub(crate) mod ambient;
+pub(crate) mod answers;
 pub(crate) mod image;
 pub(crate) mod names;
 pub(crate) mod notes;
@@ -21,6 +22,7 @@ pub(crate) mod problems;
 #[cfg(test)]
 pub(crate) mod schema;
 pub(crate) mod shares;
+pub(crate) mod signed_in;
 pub(crate) mod tokens;
 
 use std::time::Duration;

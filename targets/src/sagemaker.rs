@@ -31,6 +31,7 @@ use serde_json::{Map, Value};
 use self::session::{Place, Session};
 use crate::{
     aws::{self, Aws},
+    managed::opener::told,
     on_node::OnNode,
     spec::{DeploySpec, InfrastructureSpec},
     target::{
@@ -82,7 +83,7 @@ impl Target for SageMaker {
     }
 
     async fn preview(&self, look: Look<'_>) -> Result<Preview, Failure> {
-        Ok(preview::preview(&Place::look(&self.aws, look).await?).await?)
+        preview::preview(&Place::look(&self.aws, look).await?).await.map_err(told)
     }
 
     async fn observe(&self, look: Look<'_>) -> Result<OnNode, Failure> {
@@ -133,6 +134,13 @@ impl Target for SageMaker {
 
 #[async_trait]
 impl Services for SageMaker {
+    fn problems(&self, _: &Map<String, Value>, own: &Map<String, Value>) -> Vec<(String, String)> {
+        match settings::read::<settings::Overrides>(own, "deployment") {
+            Ok(own) => own.problems(),
+            Err(failure) => vec![(String::new(), failure.message)],
+        }
+    }
+
     fn calling(&self, spec: &DeploySpec) -> Result<Calling, Failure> {
         let service = spec
             .service

@@ -168,6 +168,10 @@ impl Target for Snowpark {
 
 #[async_trait]
 impl Services for Snowpark {
+    fn problems(&self, infrastructure: &Map<String, Value>, own: &Map<String, Value>) -> Vec<(String, String)> {
+        goal::wrong(infrastructure, own)
+    }
+
     fn calling(&self, _: &DeploySpec) -> Result<Calling, Failure> {
         Ok(Calling::Platform { path: "/predict".to_owned(), framing: Framing::Rows })
     }

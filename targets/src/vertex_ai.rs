@@ -24,6 +24,7 @@ mod verify;
 
 use async_trait::async_trait;
 use engine::failure::{Failure, StepError, StepResult};
+use serde_json::{Map, Value};
 
 use self::session::Session;
 use crate::{
@@ -130,6 +131,10 @@ impl Target for VertexAi {
 
 #[async_trait]
 impl Services for VertexAi {
+    fn problems(&self, infrastructure: &Map<String, Value>, own: &Map<String, Value>) -> Vec<(String, String)> {
+        settings::wrong(infrastructure, own)
+    }
+
     fn calling(&self, spec: &DeploySpec) -> Result<Calling, Failure> {
         let settings = settings::Settings::read(spec)?;
         let (project, location) = (&settings.project, &settings.location);

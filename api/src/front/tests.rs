@@ -64,7 +64,7 @@ impl Case {
             at_once: 4,
         };
         let (_, open) = watch::channel(self.open);
-        let front = front(settings, self.node.clone(), open);
+        let (front, _) = front(settings, self.node.clone(), open);
         let request = Request::builder().method(method).uri(path.parse().unwrap()).body(body.into());
         let answer = front.get_response(request).await;
         let status = answer.status();

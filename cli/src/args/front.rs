@@ -71,6 +71,9 @@ pub(crate) struct FrontArgs {
     /// How long running requests may take after SIGTERM, and the node to end after them.
     #[arg(long, default_value_t = 25, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub(crate) drain_timeout: u64,
+    /// How long it goes on at least after SIGTERM, with health at 503, so that the platform notices and sends its queries elsewhere.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=600))]
+    pub(crate) notice_timeout: u64,
     /// Starts the node with this command, and ends with it. The command ends at a lone `;`.
     #[arg(long, num_args = 1.., allow_hyphen_values = true, value_terminator = ";", value_name = "COMMAND")]
     pub(crate) run: Vec<String>,

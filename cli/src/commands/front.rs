@@ -6,6 +6,7 @@ mod upstream;
 
 use std::{process::ExitCode, time::Duration};
 
+use api::front::UnderWay;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +16,8 @@ use crate::{args::FrontArgs, config::Config, failure::Failure, telemetry};
 
 /// Between two looks at a node that starts.
 const LOOK: Duration = Duration::from_millis(250);
+/// Between two looks at the queries that are under way.
+const DRAIN_LOOK: Duration = Duration::from_millis(50);
 /// Connections at once, for each request at once: platforms keep some open.
 const CONNECTIONS: usize = 4;
 
@@ -29,7 +32,7 @@ pub(crate) async fn run(args: FrontArgs) -> Result<ExitCode, Failure> {
     let (door, open) = watch::channel(true);
     let shutdown = CancellationToken::new();
     let connections = plan.front.at_once.saturating_mul(CONNECTIONS);
-    let app = api::front::front(plan.front.clone(), upstream.clone(), open);
+    let (app, under_way) = api::front::front(plan.front.clone(), upstream.clone(), open);
     let serving = api::serve(listener, app, connections, shutdown.clone(), plan.drain);
     let mut server = tokio::spawn(serving);
     let (service, endpoint) = (plan.service.as_str(), plan.endpoint.as_str());
@@ -48,10 +51,10 @@ pub(crate) async fn run(args: FrontArgs) -> Result<ExitCode, Failure> {
         std::future::pending().await
     };
     let end = tokio::select! {
-        _ = signals.next() => Ok(ExitCode::SUCCESS),
+        _ = signals.next() => Ok(None),
         code = node.ended() => {
             tracing::error!(code, "the API node ended, and the front with it");
-            Ok(ExitCode::from(code))
+            Ok(Some(code))
         }
         _ = started => Err(Failure::new(
             "FRONT_NODE_NOT_ALIVE",
@@ -64,10 +67,27 @@ pub(crate) async fn run(args: FrontArgs) -> Result<ExitCode, Failure> {
     };
     // Nobody sends new queries to who is not ready; those under way are answered while the node still runs.
     door.send_replace(false);
+    let until = Instant::now() + plan.drain;
+    if matches!(end, Ok(None)) {
+        // Whoever asks must find somebody who says so: the listener stays until then. A second signal is for at once.
+        tokio::select! {
+            () = noticed(&under_way, Instant::now() + plan.notice, until) => {}
+            _ = signals.next() => {}
+            _ = node.ended() => {}
+            _ = &mut server => {}
+        }
+    }
     shutdown.cancel();
-    if !server.is_finished() && tokio::time::timeout(plan.drain + LOOK, &mut server).await.is_err() {
+    if !server.is_finished() && tokio::time::timeout_at(until + LOOK, &mut server).await.is_err() {
         server.abort();
     }
     node.end(plan.drain, &mut signals).await;
-    end
+    end.map(|code| code.map_or(ExitCode::SUCCESS, ExitCode::from))
+}
+
+/// Until the platform has had its moment and no query is under way, but no longer than `until`.
+async fn noticed(under_way: &UnderWay, notice: Instant, until: Instant) {
+    while Instant::now() < until && (Instant::now() < notice || under_way.count() > 0) {
+        tokio::time::sleep(DRAIN_LOOK).await;
+    }
 }

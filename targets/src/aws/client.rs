@@ -66,14 +66,24 @@ impl Aws {
         Self { http, host, machine, wallet: Arc::default(), skew: Arc::default() }
     }
 
+    /// The same with nothing kept: whoever tests a connection wants to know whether one can sign in now.
+    pub(crate) fn afresh(&self) -> Self {
+        Self { wallet: Arc::default(), ..self.clone() }
+    }
+
     /// The account behind a connection. Talks to nobody.
     ///
     /// # Errors
-    /// What is missing in its settings, the first of it.
+    /// What is missing in its settings, the first of it; `AWS_IDENTITY_NOT_LENT` and `AMBIENT_CREDENTIALS_OFF` where they want the machine's identity, or want it sent
+    /// where it must not go.
     pub(crate) fn account(&self, connection: &ConnectionSpec, secrets: Opened) -> Result<Account, Failure> {
         let settings = AwsSettings::read(connection)?;
         if let Some(problem) = settings.problems().into_iter().next() {
             return Err(problem);
+        }
+        if settings.authentication != Authentication::Keys {
+            self.machine.must_be_lent()?;
+            settings.may_lend(&self.host)?;
         }
         let region = settings.region.clone().unwrap_or_default();
         // The references of secrets are in it, and change with them.

@@ -37,11 +37,16 @@ impl Connection for AwsConnection {
             let problems = problems.into_iter().map(|problem| problem.message).collect();
             return Ok(report(None, String::new(), problems));
         }
-        let account = self.aws.account(connection, settings.open_with(secrets).await?)?;
+        let account = self.aws.afresh().account(connection, settings.open_with(secrets).await?)?;
         let caller = account.caller().await?;
         let problems = missing_for_all(&account).await?;
         Ok(report(Some(caller.account), caller.arn, problems))
     }
+}
+
+/// Whether this is the account's root user, who may do everything. What others may do, their rights say.
+pub(crate) fn is_root(arn: &str) -> bool {
+    arn.ends_with(":root")
 }
 
 /// The rights that every deployment needs, whatever its infrastructure says. An infrastructure's own check asks for more.
@@ -70,8 +75,8 @@ fn report(account: Option<String>, identity: String, problems: Vec<String>) -> N
         node_id: account,
         node_type: Some(KIND.to_owned()),
         version: None,
+        is_admin: is_root(&identity),
         identity,
-        is_admin: problems.is_empty(),
         problems,
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Repository {
 pub(crate) struct Login {
     pub(crate) user: String,
     pub(crate) password: Secret,
+    /// The account's registry, as image references begin with it.
+    pub(crate) registry: String,
     /// ECR's own registries speak TLS; what stands in for them may not.
     pub(crate) plain_http: bool,
 }
@@ -69,9 +71,10 @@ impl Account {
             let token = value.pointer("/authorizationData/0/authorizationToken")?.as_str()?;
             let login = String::from_utf8(BASE64_STANDARD.decode(token).ok()?).ok()?;
             let (user, password) = login.split_once(':')?;
-            let registry = value.pointer("/authorizationData/0/proxyEndpoint").and_then(Value::as_str);
-            let plain_http = registry.is_some_and(|url| url.starts_with("http://"));
-            Some(Login { user: user.to_owned(), password: Secret::from(password.to_owned()), plain_http })
+            let url = value.pointer("/authorizationData/0/proxyEndpoint").and_then(Value::as_str).unwrap_or_default();
+            let registry = url.split_once("://").map_or(url, |(_, host)| host).trim_end_matches('/').to_owned();
+            let (password, plain_http) = (Secret::from(password.to_owned()), url.starts_with("http://"));
+            Some(Login { user: user.to_owned(), password, registry, plain_http })
         };
         // Never with the answer's words: they are the login.
         read().ok_or_else(|| {

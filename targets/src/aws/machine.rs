@@ -47,17 +47,18 @@ impl Machine {
         (self.environment)(name).filter(|value| !value.is_empty())
     }
 
-    fn must_be_lent(&self) -> Result<(), CallError> {
+    /// Whether the operator lends it.
+    pub(super) fn must_be_lent(&self) -> Result<(), Failure> {
         if self.lent {
             return Ok(());
         }
         let message = "The connection wants to use the cloud identity of the machine that Slipway runs on, and the operator does not lend it. Use an access key, or ask the operator to set ambient_cloud_credentials.";
-        Err(permanent(Failure::new(codes::AWS_IDENTITY_NOT_LENT, message)))
+        Err(Failure::new(codes::AWS_IDENTITY_NOT_LENT, message))
     }
 
     /// An access key out of the shared credentials file.
     pub(super) async fn profile(&self, name: &str) -> Result<Keys, CallError> {
-        self.must_be_lent()?;
+        self.must_be_lent().map_err(permanent)?;
         let file = self.variable("AWS_SHARED_CREDENTIALS_FILE").or_else(|| {
             let home = self.variable("HOME")?;
             Some(format!("{home}/.aws/credentials"))
@@ -72,7 +73,7 @@ impl Machine {
 
     /// The identity of the workload: the first that the machine has.
     pub(super) async fn workload(&self, account: &Account) -> Result<Keys, AwsError> {
-        self.must_be_lent()?;
+        self.must_be_lent().map_err(permanent)?;
         if let (Some(id), Some(secret)) = (self.variable("AWS_ACCESS_KEY_ID"), self.variable("AWS_SECRET_ACCESS_KEY")) {
             let token = self.variable("AWS_SESSION_TOKEN").map(Secret::from);
             return Ok(Keys { id, secret: Secret::from(secret), token, expires: None });
@@ -258,7 +259,10 @@ mod tests {
     };
 
     use super::{super::Aws, *};
-    use crate::{spec::ConnectionSpec, tools::Tools};
+    use crate::{
+        spec::ConnectionSpec,
+        tools::{HostSettings, Tools},
+    };
 
     fn machine(lent: bool, variables: &[(&str, &str)]) -> Machine {
         let variables: BTreeMap<_, _> = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -270,7 +274,8 @@ mod tests {
         let settings = json!({"region": "eu-west-1", "authentication": "WORKLOAD_IDENTITY"});
         let settings = settings.as_object().unwrap().clone();
         let connection = ConnectionSpec { id: "c".into(), kind: "AWS".into(), settings };
-        Aws::new(&Tools { http, host: Arc::default() }).account(&connection, BTreeMap::new()).unwrap()
+        let host = HostSettings { ambient_cloud_credentials: true, ..HostSettings::default() };
+        Aws::new(&Tools { http, host: Arc::new(host) }).account(&connection, BTreeMap::new()).unwrap()
     }
 
     /// Answers one call after the other, and tells their heads.

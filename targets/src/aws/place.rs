@@ -33,7 +33,31 @@ pub(crate) enum Service {
     Ecr,
 }
 
+/// What stands before the region in the addresses of the services that we call, as AWS has them.
+const HOSTS: [&str; 9] = [
+    "sts",
+    "sts-fips",
+    "api.sagemaker",
+    "api-fips.sagemaker",
+    "runtime.sagemaker",
+    "runtime-fips.sagemaker",
+    "api.ecr",
+    "ecr-fips",
+    "ecr",
+];
+
+/// Where the identity of a machine may go: the services that we call, in this region, also as interface endpoints of a VPC. Not the whole domain, under which anybody
+/// can have an address.
+pub(crate) fn own_domains(region: &str) -> Vec<String> {
+    let domain = Partition::of(region).domain;
+    let both = |host: &&str| [format!("{host}.{region}.{domain}"), format!("{host}.{region}.vpce.{domain}")];
+    HOSTS.iter().flat_map(both).chain([format!("sts.{domain}")]).collect()
+}
+
 impl Service {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::Sts, Self::SageMaker, Self::SageMakerRuntime, Self::Ecr];
+
     /// What people call it.
     pub(crate) fn who(self) -> &'static str {
         match self {

@@ -9,8 +9,10 @@ use engine::{
 };
 use serde::Deserialize;
 
-use super::place::{Partition, Service};
-use crate::{codes, secret_ref::SecretRef, spec::ConnectionSpec, target::Secrets};
+use super::place::{Partition, Service, own_domains};
+use crate::{
+    codes, managed::ambient, secret_ref::SecretRef, spec::ConnectionSpec, target::Secrets, tools::HostSettings,
+};
 
 pub(crate) const SCHEMA: &str = include_str!("connection.json");
 
@@ -89,6 +91,21 @@ impl AwsSettings {
         own.as_deref().or(self.endpoint_url.as_deref())
     }
 
+    /// The identity of a machine goes to AWS alone, and to what the operator names.
+    ///
+    /// # Errors
+    /// `AMBIENT_CREDENTIALS_OFF`, with the first address that is neither.
+    pub(crate) fn may_lend(&self, host: &HostSettings) -> Result<(), Failure> {
+        let region = self.region.as_deref().unwrap_or_default();
+        let own = own_domains(region);
+        let own: Vec<&str> = own.iter().map(String::as_str).collect();
+        for service in Service::ALL {
+            let place = self.endpoint(service).map_or_else(|| service.url(region), str::to_owned);
+            ambient::may_go_to(host, &place, &own)?;
+        }
+        Ok(())
+    }
+
     /// What nothing works without, and what contradicts itself: path, code, sentence.
     pub(crate) fn problems(&self) -> Vec<Failure> {
         let missing = |path: &str| {
@@ -155,6 +172,38 @@ mod tests {
         assert_eq!(read(json!({})), AwsSettings::default());
         for name in properties.keys().filter(|name| name.to_lowercase().ends_with("endpointurl")) {
             assert_eq!(properties[name]["x-place"], true, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_machines_identity_goes_to_aws_and_where_the_operator_says() {
+        let host =
+            HostSettings { ambient_endpoints: vec!["http://10.0.0.1:4566".to_owned()], ..HostSettings::default() };
+        let lend = |region: &str, name: &str, url: &str| {
+            let settings = json!({"region": region, "authentication": "WORKLOAD_IDENTITY", name: url});
+            read(settings).may_lend(&host).map_err(|failure| failure.code)
+        };
+        for (region, name, url) in [
+            ("eu-west-1", "roleSessionName", "x"),
+            ("cn-north-1", "roleSessionName", "x"),
+            ("eu-west-1", "stsEndpointUrl", "https://sts.amazonaws.com"),
+            ("eu-west-1", "stsEndpointUrl", "https://vpce-0a1-b2.sts.eu-west-1.vpce.amazonaws.com"),
+            ("us-gov-west-1", "sagemakerEndpointUrl", "https://api-fips.sagemaker.us-gov-west-1.amazonaws.com/"),
+            ("eu-west-1", "endpointUrl", "http://10.0.0.1:4566/"),
+        ] {
+            assert_eq!(lend(region, name, url), Ok(()), "{url}");
+        }
+        for name in ["endpointUrl", "stsEndpointUrl", "sagemakerEndpointUrl", "runtimeEndpointUrl", "ecrEndpointUrl"] {
+            for url in [
+                "https://evil.example",
+                "http://sts.eu-west-1.amazonaws.com",
+                "https://abc.execute-api.eu-west-1.amazonaws.com",
+                "https://sts.eu-west-1.amazonaws.com.evil.example",
+                "https://bucket.s3.amazonaws.com",
+                "http://10.0.0.1:4567",
+            ] {
+                assert_eq!(lend("eu-west-1", name, url), Err(codes::AMBIENT_CREDENTIALS_OFF), "{name} {url}");
+            }
         }
     }
 

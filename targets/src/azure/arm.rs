@@ -9,7 +9,8 @@ use url::Url;
 use super::sign_in::said;
 use crate::{
     codes,
-    http::{Body, CallError, Exchange, HeaderName, Method, Node, Request, Said},
+    http::{Body, CallError, Exchange, HeaderName, Method, Request, Said},
+    managed::signed_in::SignedIn,
 };
 
 /// More pages of a list are not read.
@@ -23,7 +24,7 @@ const ASYNC_OPERATION: HeaderName = HeaderName::from_static("azure-asyncoperatio
 /// The management API, signed in.
 #[derive(Clone)]
 pub(crate) struct Arm {
-    node: Node,
+    api: SignedIn,
 }
 
 /// What became of a call that may go on.
@@ -57,13 +58,13 @@ struct Page {
 }
 
 impl Arm {
-    pub(super) fn new(node: Node) -> Self {
-        Self { node }
+    pub(super) fn new(api: SignedIn) -> Self {
+        Self { api }
     }
 
     /// The other side's words, made harmless.
     pub(crate) fn clean(&self, text: &str, most: usize) -> String {
-        self.node.scrubber().clean(text, most)
+        self.api.node().scrubber().clean(text, most)
     }
 
     async fn exchange(
@@ -71,16 +72,18 @@ impl Arm {
         method: Method,
         path: &[&str],
         version: &str,
-        body: Body,
+        body: Option<&Value>,
         doing: &str,
     ) -> Result<Exchange, CallError> {
         let query = [("api-version", version)];
-        self.node.exchange(Request { query: &query, body, ..Request::new(method, path, doing) }).await
+        let body = || body.map_or(Body::None, |body| Body::Json(body.clone()));
+        let request = || Request { query: &query, body: body(), ..Request::new(method.clone(), path, doing) };
+        self.api.exchange(request).await
     }
 
     /// A resource; None when there is none.
     pub(crate) async fn get(&self, path: &[&str], version: &str, doing: &str) -> Result<Option<Value>, CallError> {
-        let answer = self.exchange(Method::GET, path, version, Body::None, doing).await?;
+        let answer = self.exchange(Method::GET, path, version, None, doing).await?;
         match answer.status {
             404 => Ok(None),
             _ if answer.succeeded() => Ok(Some(answer.json(doing)?)),
@@ -96,7 +99,7 @@ impl Arm {
         body: Value,
         doing: &str,
     ) -> Result<Operation, CallError> {
-        let answer = self.exchange(Method::PUT, path, version, Body::Json(body), doing).await?;
+        let answer = self.exchange(Method::PUT, path, version, Some(&body), doing).await?;
         self.begun(&answer, doing)
     }
 
@@ -107,7 +110,7 @@ impl Arm {
         version: &str,
         doing: &str,
     ) -> Result<Option<Operation>, CallError> {
-        let answer = self.exchange(Method::DELETE, path, version, Body::None, doing).await?;
+        let answer = self.exchange(Method::DELETE, path, version, None, doing).await?;
         if answer.status == 404 { Ok(None) } else { self.begun(&answer, doing).map(Some) }
     }
 
@@ -119,14 +122,14 @@ impl Arm {
         body: Value,
         doing: &str,
     ) -> Result<Value, CallError> {
-        let body = if body.is_null() { Body::None } else { Body::Json(body) };
+        let body = Some(&body).filter(|body| !body.is_null());
         let answer = self.exchange(Method::POST, path, version, body, doing).await?;
         if answer.succeeded() { answer.json(doing) } else { Err(refused(&answer, doing)) }
     }
 
     /// All of a list.
     pub(crate) async fn list(&self, path: &[&str], version: &str, doing: &str) -> Result<Vec<Value>, CallError> {
-        let mut answer = self.exchange(Method::GET, path, version, Body::None, doing).await?;
+        let mut answer = self.exchange(Method::GET, path, version, None, doing).await?;
         let mut all = Vec::new();
         for _ in 0..MAX_PAGES {
             if answer.status == 404 {
@@ -176,11 +179,11 @@ impl Arm {
 
     /// Reads a URL that the platform named, on its own host alone.
     async fn at(&self, url: &str, doing: &str) -> Result<Exchange, CallError> {
-        let at = self.node.url().named(url).ok_or_else(|| {
+        let at = self.api.node().url().named(url).ok_or_else(|| {
             let message = format!("Azure named an address that is none while {doing}.");
             CallError::reported(Failure::new(codes::NODE_ANSWER_UNEXPECTED, message))
         })?;
-        self.node.exchange(Request { at: Some(at), ..Request::new(Method::GET, &[], doing) }).await
+        self.api.exchange(|| Request { at: Some(at.clone()), ..Request::new(Method::GET, &[], doing) }).await
     }
 
     fn begun(&self, answer: &Exchange, doing: &str) -> Result<Operation, CallError> {
@@ -189,9 +192,10 @@ impl Arm {
         }
         let named = answer.header(ASYNC_OPERATION).or_else(|| answer.header(LOCATION));
         // Kept only if it may be asked later: it goes into the run's notes.
+        let node = self.api.node();
         let own = |text: &&str| {
             text.len() <= MAX_OPERATION
-                && self.node.url().named(text).is_some_and(|url| same_place(self.node.url().as_str(), &url))
+                && node.url().named(text).is_some_and(|url| same_place(node.url().as_str(), &url))
         };
         let url = named.filter(own).map(str::to_owned);
         Ok(Operation { url, retry_after: answer.retry_after().map(|wait| wait.as_secs()) })

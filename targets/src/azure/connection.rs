@@ -11,11 +11,12 @@ use super::{arm::Arm, registry::Registry, sign_in::SignIn};
 use crate::{
     codes,
     connections::{Connection, ConnectionDescription},
-    http::{Auth, NodeUrl},
+    http::NodeUrl,
     managed::{
         ambient,
         opener::{Opener, told},
         problems::Problems,
+        signed_in::SignedIn,
         tokens::Tokens,
     },
     spec::{ConnectionSpec, SecretRef},
@@ -28,13 +29,15 @@ pub const KIND: &str = "AZURE";
 
 const AUTHORITY: &str = "https://login.microsoftonline.com";
 const MANAGEMENT: &str = "https://management.azure.com";
-/// The clouds' own domains: where a machine's identity may go.
-const DOMAINS: [&str; 8] = [
+/// The clouds' own domains: where a machine's identity may go. Not `azure.com` and its like, under which anybody can have an address.
+const DOMAINS: [&str; 10] = [
     "microsoftonline.com",
     "microsoftonline.us",
-    "chinacloudapi.cn",
-    "azure.com",
-    "usgovcloudapi.net",
+    "microsoftonline.cn",
+    "login.chinacloudapi.cn",
+    "management.azure.com",
+    "management.usgovcloudapi.net",
+    "management.chinacloudapi.cn",
     "azurecr.io",
     "azurecr.us",
     "azurecr.cn",
@@ -149,28 +152,36 @@ impl Azure {
         Self { tools: tools.clone(), tokens: Arc::default() }
     }
 
+    /// The same with nothing kept: whoever tests a connection wants to know whether one can sign in now.
+    pub(crate) fn afresh(&self) -> Self {
+        Self::new(&self.tools)
+    }
+
     pub(crate) fn url(&self, text: &str) -> Result<NodeUrl, Failure> {
         Ok(NodeUrl::parse(text, &self.tools.http.settings().blocked)?)
     }
 
     /// Signs in to the management API.
     pub(crate) async fn arm(&self, settings: &AzureSettings, opener: Opener<'_>) -> Result<Arm, StepError> {
-        let token = self.sign_in(settings, opener).await?;
-        let node = self.tools.http.platform("Azure", self.url(settings.management())?, Auth::Bearer(token));
-        Ok(Arm::new(node))
+        let way = Box::new(self.sign_in(settings, opener).await?);
+        let url = self.url(settings.management())?;
+        Ok(Arm::new(SignedIn::open(&self.tools.http, "Azure", url, &self.tokens, way).await?))
     }
 
-    /// Signs in to the registry.
+    /// Signs in to the registry. It exchanges a management token for its own, so one that it refuses is got anew once.
     pub(crate) async fn registry(&self, settings: &AzureSettings, opener: Opener<'_>) -> Result<Registry, StepError> {
-        let token = self.sign_in(settings, opener).await?;
-        Registry::sign_in(self, settings, token).await
+        let way = self.sign_in(settings, opener).await?;
+        let token = self.tokens.get(&way).await?;
+        match Registry::sign_in(self, settings, token.clone()).await {
+            Err(StepError::Permanent(failure)) if failure.code == codes::NODE_KEY_REJECTED => {
+                let token = self.tokens.instead_of(&token, &way).await?;
+                Registry::sign_in(self, settings, token).await
+            }
+            signed_in => signed_in,
+        }
     }
 
-    async fn sign_in(
-        &self,
-        settings: &AzureSettings,
-        opener: Opener<'_>,
-    ) -> Result<engine::secrets::Secret, StepError> {
+    async fn sign_in(&self, settings: &AzureSettings, opener: Opener<'_>) -> Result<SignIn, StepError> {
         if settings.authentication == Authentication::WorkloadIdentity {
             let host = &self.tools.host;
             ambient::lent(host)?;
@@ -178,7 +189,7 @@ impl Azure {
                 ambient::may_go_to(host, place, &DOMAINS)?;
             }
         }
-        SignIn { azure: self, settings }.token(opener).await
+        SignIn::open(self, settings, opener).await
     }
 }
 
@@ -205,14 +216,15 @@ impl Connection for AzureConnection {
         settings.problems(&mut problems);
         if problems.0.is_empty() {
             let opener = Opener::Look(secrets);
-            let arm = self.0.arm(&settings, opener).await.map_err(told)?;
+            let azure = self.0.afresh();
+            let arm = azure.arm(&settings, opener).await.map_err(told)?;
             if arm.subscriptions().await?.is_empty() {
                 problems.add(
                     &codes::RIGHTS_MISSING,
                     "The app sees no subscription: give it a role on the resource group of the workspace.",
                 );
             }
-            if let Err(error) = self.0.registry(&settings, opener).await {
+            if let Err(error) = azure.registry(&settings, opener).await {
                 problems.take(told(error));
             }
         }

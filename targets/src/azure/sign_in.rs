@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use async_trait::async_trait;
 use engine::{
     failure::{Failure, StepError},
     secrets::Secret,
@@ -13,7 +14,11 @@ use super::connection::{Authentication, Azure, AzureSettings};
 use crate::{
     codes,
     http::{Auth, Body, CallError, Method, Request, Said},
-    managed::{ambient, names, opener::Opener, tokens::Fresh},
+    managed::{
+        ambient, names,
+        opener::Opener,
+        tokens::{self, Fresh},
+    },
 };
 
 /// What a client's own token is called in the form.
@@ -22,9 +27,11 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 const TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
 
 /// One way to sign in.
-pub(super) struct SignIn<'a> {
-    pub(super) azure: &'a Azure,
-    pub(super) settings: &'a AzureSettings,
+#[derive(Clone)]
+pub(super) struct SignIn {
+    azure: Azure,
+    settings: AzureSettings,
+    credential: Secret,
 }
 
 #[derive(Deserialize)]
@@ -34,20 +41,16 @@ struct Answer {
     expires_in: u64,
 }
 
-impl SignIn<'_> {
-    /// A token for the management API.
-    pub(super) async fn token(&self, opener: Opener<'_>) -> Result<Secret, StepError> {
-        let credential = self.credential(opener).await?;
-        let settings = self.settings;
-        let kind = format!("{:?}", settings.authentication);
-        let parts = [settings.authority(), &settings.tenant_id, &settings.client_id, settings.audience(), &kind];
-        let key = names::hash(parts.iter().map(|part| part.as_bytes()).chain([credential.expose().as_bytes()]), 64);
-        Ok(self.azure.tokens.get(key, self.ask(credential)).await?)
+impl SignIn {
+    /// Takes out what one signs in with. Talks to nobody.
+    pub(super) async fn open(azure: &Azure, settings: &AzureSettings, opener: Opener<'_>) -> Result<Self, StepError> {
+        let credential = Self::credential(azure, settings, opener).await?;
+        Ok(Self { azure: azure.clone(), settings: settings.clone(), credential })
     }
 
-    async fn credential(&self, opener: Opener<'_>) -> Result<Secret, StepError> {
-        match self.settings.authentication {
-            Authentication::ClientSecret => match &self.settings.client_secret {
+    async fn credential(azure: &Azure, settings: &AzureSettings, opener: Opener<'_>) -> Result<Secret, StepError> {
+        match settings.authentication {
+            Authentication::ClientSecret => match &settings.client_secret {
                 Some(secret) => opener.open(secret).await,
                 None => Err(Failure::new(
                     codes::SETTING_MISSING,
@@ -56,7 +59,7 @@ impl SignIn<'_> {
                 .permanent()),
             },
             Authentication::WorkloadIdentity => {
-                let said = &self.azure.tools.host.federated_token_file;
+                let said = &azure.tools.host.federated_token_file;
                 let path = if said.as_os_str().is_empty() {
                     std::env::var_os(TOKEN_FILE).map(PathBuf::from)
                 } else {
@@ -77,9 +80,20 @@ impl SignIn<'_> {
             }
         }
     }
+}
 
-    async fn ask(&self, credential: Secret) -> Result<Fresh, CallError> {
-        let (settings, doing) = (self.settings, "signing in");
+#[async_trait]
+impl tokens::SignIn for SignIn {
+    fn key(&self) -> String {
+        let settings = &self.settings;
+        let kind = format!("{:?}", settings.authentication);
+        let parts = [settings.authority(), &settings.tenant_id, &settings.client_id, settings.audience(), &kind];
+        names::hash(parts.iter().map(|part| part.as_bytes()).chain([self.credential.expose().as_bytes()]), 64)
+    }
+
+    /// A token for the management API.
+    async fn fresh(&self) -> Result<Fresh, CallError> {
+        let (settings, doing, credential) = (&self.settings, "signing in", self.credential.clone());
         let text = |text: &str| Secret::from(text.to_owned());
         let mut form = vec![
             ("grant_type", text("client_credentials")),

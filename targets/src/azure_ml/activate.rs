@@ -24,6 +24,9 @@ pub(super) struct Prior {
     pub(super) exists: bool,
     /// Its traffic.
     pub(super) traffic: Traffic,
+    /// Its deployments, with traffic or without, by their names.
+    #[serde(default)]
+    pub(super) deployments: Vec<String>,
 }
 
 pub(super) async fn activate(s: &Session<'_>, run: &dyn StepContext) -> StepResult {
@@ -50,7 +53,11 @@ pub(super) async fn note_prior(s: &Session<'_>, run: &dyn StepContext) -> Result
     }
     let prior = match s.endpoint().await? {
         None => Prior::default(),
-        Some(endpoint) => Prior { exists: true, traffic: bodies::traffic(&endpoint) },
+        Some(endpoint) => {
+            let deployments = s.deployments().await?;
+            let names = deployments.iter().filter_map(|one| one["name"].as_str().map(str::to_owned));
+            Prior { exists: true, traffic: bodies::traffic(&endpoint), deployments: names.collect() }
+        }
     };
     notes::write(run, PRIOR, &prior).await
 }

@@ -1,5 +1,7 @@
 //! Whether the platform can be reached, and which rights are missing.
 
+use std::time::Duration;
+
 use engine::failure::{Failure, StepError};
 
 use super::{API_VERSION, names, settings::Settings};
@@ -10,7 +12,9 @@ use crate::{
         rights,
     },
     codes,
+    image::front::Front,
     managed::{
+        image::Place,
         opener::{Opener, told},
         problems::Problems,
     },
@@ -49,11 +53,13 @@ pub(super) async fn check(
     connection.problems(&mut problems);
     if problems.0.is_empty() {
         let opener = Opener::Look(secrets);
+        let azure = &azure.afresh();
         let arm = azure.arm(&connection, opener).await.map_err(told)?;
         let repository = format!("{}/any", settings.repository_prefix);
         rights(azure, &arm, &names::workspace(&settings), &connection, opener, &repository, &mut problems)
             .await
             .map_err(told)?;
+        base(azure, &settings, &connection, opener, place.node.call_timeout_ms, &mut problems).await.map_err(told)?;
     }
     Ok(NodeReport {
         node_id: Some(settings.workspace).filter(|name| !name.is_empty()),
@@ -63,6 +69,41 @@ pub(super) async fn check(
         is_admin: false,
         problems: problems.sentences(),
     })
+}
+
+/// Adds what is wrong with the base image: that it is not there, or may not be read. What may pass by itself is an error.
+pub(super) async fn base(
+    azure: &Azure,
+    settings: &Settings,
+    connection: &AzureSettings,
+    opener: Opener<'_>,
+    patience_ms: u64,
+    problems: &mut Problems,
+) -> Result<(), StepError> {
+    let found = async {
+        let place = Place {
+            tools: &azure.tools,
+            front: Front::AzureMl,
+            base: &settings.base_image,
+            registry: &connection.registry,
+            url: &connection.registry_url(),
+            repository: &settings.repository_prefix,
+            login: azure.registry(connection, opener).await?.login(),
+            transfer: Duration::from_millis(patience_ms),
+        };
+        Ok::<_, StepError>(place.check_base().await?)
+    };
+    match found.await {
+        Ok(()) => Ok(()),
+        // The registry's own refusal is told already.
+        Err(StepError::Permanent(failure)) => {
+            if problems.0.is_empty() || failure.code == codes::IMAGE_BASE_NOT_FOUND {
+                problems.take(failure);
+            }
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Adds what the credentials may not do. What may pass by itself is an error.

@@ -50,6 +50,17 @@ pub(super) async fn observe(s: &Session<'_>) -> Result<OnNode, Failure> {
             ),
         }
     }
+    for there in deployments.iter().filter(|there| s.is_ours(there)) {
+        let name = there["name"].as_str().unwrap_or_default();
+        if !live.contains_key(name) {
+            let version = s.arm.clean(there["tags"][names::VERSION].as_str().unwrap_or_default(), 100);
+            let message = format!(
+                "Deployment {} of version {version} is there, costs, and gets no queries. The next update that succeeds deletes it.",
+                s.arm.clean(name, 100)
+            );
+            trouble(false, codes::PLATFORM_LEFT_RUNNING, message);
+        }
+    }
     let service = OnService { enabled: !live.is_empty(), versions, urls: service_urls(&endpoint), troubles };
     let active_bundle = Some(&service.versions[..]).filter(|all| all.len() == 1).map(|all| all[0].version.clone());
     Ok(OnNode { exists: true, active_bundle, service: Some(service), ..OnNode::default() })

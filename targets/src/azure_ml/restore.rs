@@ -1,7 +1,7 @@
-//! Step `restore`: the traffic goes back to where it was before this run.
+//! Step `restore`: the traffic goes back to where it was before this run. What this run deployed and serves nothing goes: it costs, and nothing needs it.
 
 use engine::{
-    failure::{Failure, StepOutcome, StepResult},
+    failure::{Failure, StepError, StepOutcome, StepResult},
     step::StepContext,
 };
 use serde_json::{Value, json};
@@ -12,17 +12,20 @@ use super::{
     change::{State, state},
     observe,
     session::Session,
+    verify::clear,
 };
 use crate::{
     codes,
-    managed::{notes, opener::internal, ready},
+    managed::{Flow, notes, opener::internal, ready},
     target::{Receipt, ServiceReceipt},
 };
 
 pub(super) async fn restore(s: &Session<'_>, run: &dyn StepContext) -> StepResult {
-    let Some(prior) = notes::read::<Prior>(run, PRIOR).filter(|prior| prior.exists && !prior.traffic.is_empty()) else {
+    let Some(prior) = notes::read::<Prior>(run, PRIOR) else { return Ok(StepOutcome::output(Value::Null)) };
+    if prior.traffic.is_empty() {
+        ready!(clear_own(s, run, &prior).await?);
         return Ok(StepOutcome::output(Value::Null));
-    };
+    }
     let there = s.deployments().await?;
     let runs = |name: &str| there.iter().any(|one| one["name"] == name && state(one) == State::Ready);
     let gone: Vec<&str> = prior.traffic.keys().map(String::as_str).filter(|name| !runs(name)).collect();
@@ -34,6 +37,7 @@ pub(super) async fn restore(s: &Session<'_>, run: &dyn StepContext) -> StepResul
         return Err(Failure::new(codes::PLATFORM_RESOURCE_MISSING, message).permanent());
     }
     let live = ready!(endpoint(s, run, Some(&prior.traffic)).await?);
+    ready!(clear_own(s, run, &prior).await?);
     let service = ServiceReceipt {
         service_id: s.service.service_id.clone(),
         enabled: true,
@@ -49,4 +53,11 @@ pub(super) async fn restore(s: &Session<'_>, run: &dyn StepContext) -> StepResul
     };
     let output = serde_json::to_value(&receipt).map_err(|error| internal(&error.to_string()).permanent())?;
     Ok(StepOutcome::output(output))
+}
+
+/// Deletes the deployments that were not there before this run and get no traffic.
+async fn clear_own(s: &Session<'_>, run: &dyn StepContext, prior: &Prior) -> Result<Flow, StepError> {
+    let Some(there) = s.endpoint().await? else { return Ok(Flow::Ready(())) };
+    let keep: Vec<&str> = prior.deployments.iter().map(String::as_str).collect();
+    clear(s, run, Some(&there), &s.deployments().await?, &keep).await
 }

@@ -128,6 +128,11 @@ impl Settings {
     }
 }
 
+/// Why a deployment's own settings can't be read, if they can't.
+pub(super) fn unreadable(own: &serde_json::Map<String, Value>) -> Option<Failure> {
+    read::<Overrides>(own, "deployment").err()
+}
+
 fn read<T: serde::de::DeserializeOwned>(settings: &serde_json::Map<String, Value>, whose: &str) -> Result<T, Failure> {
     serde_json::from_value(Value::Object(settings.clone())).map_err(|error| {
         let message = format!("The {whose}'s settings can't be read. Enter them again.");

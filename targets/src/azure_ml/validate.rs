@@ -67,21 +67,7 @@ pub(super) async fn problems<'a>(
         &mut found,
     )
     .await?;
-    match base(azure, &session, &repository).await {
-        Ok(()) => {}
-        // The registry's own refusal is told already.
-        Err(StepError::Permanent(failure)) if found.0.is_empty() || failure.code == codes::IMAGE_BASE_NOT_FOUND => {
-            found.take(failure);
-        }
-        Err(StepError::Permanent(_)) => {}
-        Err(error) => return Err(error),
-    }
+    let patience = spec.infrastructure.node.call_timeout_ms;
+    check::base(azure, &session.settings, &session.connection, opener, patience, &mut found).await?;
     Ok((found, Some(session)))
-}
-
-/// Whether the base image can be read.
-async fn base(azure: &Azure, s: &Session<'_>, repository: &str) -> Result<(), StepError> {
-    let login = azure.registry(&s.connection, s.opener).await?.login();
-    let url = s.connection.registry_url();
-    Ok(super::push::place(azure, s, login, &url, repository).check_base().await?)
 }

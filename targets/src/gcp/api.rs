@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use crate::{
     codes,
-    http::{Body, CallError, Exchange, Method, Node, Request, Said},
+    http::{Body, CallError, Exchange, Method, Request, Said},
+    managed::signed_in::SignedIn,
 };
 
 /// More pages of a list are not read.
@@ -16,7 +17,7 @@ const MAX_NAME: usize = 500;
 /// One API, signed in.
 #[derive(Clone)]
 pub(crate) struct Google {
-    node: Node,
+    api: SignedIn,
 }
 
 /// How an operation is.
@@ -33,23 +34,23 @@ pub(crate) enum Progress {
 }
 
 impl Google {
-    pub(super) fn new(node: Node) -> Self {
-        Self { node }
+    pub(super) fn new(api: SignedIn) -> Self {
+        Self { api }
     }
 
     /// The other side's words, made harmless.
     pub(crate) fn clean(&self, text: &str, most: usize) -> String {
-        self.node.scrubber().clean(text, most)
+        self.api.node().scrubber().clean(text, most)
     }
 
     /// Where it is, without a path.
     pub(crate) fn base(&self) -> String {
-        self.node.url().as_str().to_owned()
+        self.api.node().url().as_str().to_owned()
     }
 
     /// A call with limits of its own.
-    pub(crate) async fn send(&self, request: Request<'_>) -> Result<Exchange, CallError> {
-        self.node.exchange(request).await
+    pub(crate) async fn send<'a>(&self, request: impl Fn() -> Request<'a>) -> Result<Exchange, CallError> {
+        self.api.exchange(request).await
     }
 
     /// A call whose answer is handed back as it came.
@@ -58,15 +59,16 @@ impl Google {
         method: Method,
         path: &[&str],
         query: &[(&str, &str)],
-        body: Body,
+        body: Option<&Value>,
         doing: &str,
     ) -> Result<Exchange, CallError> {
-        self.node.exchange(Request { query, body, ..Request::new(method, path, doing) }).await
+        let body = || body.map_or(Body::None, |body| Body::Json(body.clone()));
+        self.api.exchange(|| Request { query, body: body(), ..Request::new(method.clone(), path, doing) }).await
     }
 
     /// A resource; None when there is none.
     pub(crate) async fn get(&self, path: &[&str], doing: &str) -> Result<Option<Value>, CallError> {
-        let got = self.exchange(Method::GET, path, &[], Body::None, doing).await?;
+        let got = self.exchange(Method::GET, path, &[], None, doing).await?;
         match got.status {
             404 => Ok(None),
             _ if got.succeeded() => got.json(doing).map(Some),
@@ -74,15 +76,16 @@ impl Google {
         }
     }
 
-    /// A call that changes something.
+    /// A call that changes something. A null is no body.
     pub(crate) async fn call(
         &self,
         method: Method,
         path: &[&str],
         query: &[(&str, &str)],
-        body: Body,
+        body: Value,
         doing: &str,
     ) -> Result<Value, CallError> {
+        let body = Some(&body).filter(|body| !body.is_null());
         let got = self.exchange(method, path, query, body, doing).await?;
         if got.succeeded() { got.json(doing) } else { Err(refused(&got, doing)) }
     }
@@ -102,7 +105,7 @@ impl Google {
             if !token.is_empty() {
                 query.push(("pageToken", &token));
             }
-            let got = self.exchange(Method::GET, path, &query, Body::None, doing).await?;
+            let got = self.exchange(Method::GET, path, &query, None, doing).await?;
             if got.status == 404 {
                 return Ok(all);
             }

@@ -7,16 +7,20 @@ use engine::failure::{Failure, StepError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{api::Google, sign_in};
+use super::{
+    api::Google,
+    sign_in::{self, SignIn},
+};
 use crate::{
     codes,
     connections::{Connection, ConnectionDescription},
-    http::{Auth, Http, NodeUrl},
+    http::{Http, NodeUrl},
     image::registry::Login,
     managed::{
         ambient,
         opener::{Opener, told},
         problems::Problems,
+        signed_in::SignedIn,
         tokens::Tokens,
     },
     spec::{ConnectionSpec, SecretRef},
@@ -129,6 +133,11 @@ impl Gcp {
         Self { tools: tools.clone(), tokens: Arc::default() }
     }
 
+    /// The same with nothing kept: whoever tests a connection wants to know whether one can sign in now.
+    pub(crate) fn afresh(&self) -> Self {
+        Self::new(&self.tools)
+    }
+
     pub(super) fn http(&self) -> &Http {
         &self.tools.http
     }
@@ -164,14 +173,20 @@ impl Gcp {
         opener: Opener<'_>,
     ) -> Result<Google, StepError> {
         self.may_go(settings, base)?;
-        let token = sign_in::token(self, settings, opener).await?;
-        Ok(Google::new(self.http().platform(who, self.url(base)?, Auth::Bearer(token))))
+        let way = Box::new(SignIn::open(self, settings, opener).await?);
+        Ok(Google::new(SignedIn::open(self.http(), who, self.url(base)?, &self.tokens, way).await?))
     }
 
-    /// User name and password for the registry.
+    /// User name and password for the registry. The password is a token, and always a fresh one: a transfer can take as long as a token lasts.
     pub(crate) async fn registry_login(&self, settings: &GcpSettings, opener: Opener<'_>) -> Result<Login, StepError> {
         self.may_go(settings, &settings.registry_url())?;
-        Ok(Login { user: "oauth2accesstoken".to_owned(), password: sign_in::token(self, settings, opener).await? })
+        let way = SignIn::open(self, settings, opener).await?;
+        Ok(Login { user: "oauth2accesstoken".to_owned(), password: self.tokens.anew(&way).await? })
+    }
+
+    /// Who signs in.
+    pub(crate) async fn identity(&self, settings: &GcpSettings, opener: Opener<'_>) -> Result<String, StepError> {
+        sign_in::identity(self, settings, opener).await
     }
 
     /// A machine's identity goes to the cloud alone.
@@ -211,8 +226,8 @@ impl Connection for GcpConnection {
         if problems.0.is_empty() {
             let opener = Opener::Look(secrets);
             // What it may do is a matter of projects, which infrastructures name.
-            self.0.resource_manager(&settings, opener).await.map_err(told)?;
-            identity = sign_in::identity(&self.0, &settings, opener).await.map_err(told)?;
+            self.0.afresh().resource_manager(&settings, opener).await.map_err(told)?;
+            identity = self.0.identity(&settings, opener).await.map_err(told)?;
         }
         Ok(NodeReport {
             node_id: None,

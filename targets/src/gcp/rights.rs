@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::api::Google;
-use crate::http::{Body, CallError, Method};
+use crate::http::{CallError, Method};
 
 /// Of these permissions, those that are not given in the project.
 pub(crate) async fn missing<'a>(
@@ -12,7 +12,7 @@ pub(crate) async fn missing<'a>(
     needed: &[&'a str],
 ) -> Result<Vec<&'a str>, CallError> {
     let resource = format!("{project}:testIamPermissions");
-    let body = Body::Json(json!({"permissions": needed}));
+    let body = json!({"permissions": needed});
     let doing = "reading the rights of the credentials";
     let answer = manager.call(Method::POST, &["v3", "projects", &resource], &[], body, doing).await?;
     let given = answer["permissions"].as_array().cloned().unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use async_trait::async_trait;
 use engine::{
     failure::{Failure, StepError},
     secrets::Secret,
@@ -16,7 +17,11 @@ use super::{
 use crate::{
     codes,
     http::{Auth, Body, CallError, Exchange, Method, NodeUrl, Request, Said},
-    managed::{ambient, names, opener::Opener, tokens::Fresh},
+    managed::{
+        ambient, names,
+        opener::Opener,
+        tokens::{self, Fresh},
+    },
 };
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -36,19 +41,44 @@ enum Credentials {
     External(Box<ExternalAccount>),
 }
 
-/// A token for all of Google's APIs.
-pub(super) async fn token(gcp: &Gcp, settings: &GcpSettings, opener: Opener<'_>) -> Result<Secret, StepError> {
-    let (credentials, file) = credentials(gcp, settings, opener).await?;
-    match credentials {
-        Credentials::Key(key) => {
-            let url = token_url(gcp, settings, &key)?;
-            let cached = names::hash([b"key", file.expose().as_bytes(), url.as_str().as_bytes()], 64);
-            Ok(gcp.tokens.get(cached, by_key(gcp, url, &key)).await?)
-        }
-        Credentials::External(account) => {
-            let subject = account.subject(gcp).await?;
-            let cached = names::hash([b"external", file.expose().as_bytes(), subject.expose().as_bytes()], 64);
-            Ok(gcp.tokens.get(cached, account.exchange(gcp, subject)).await?)
+/// One way to sign in, for all of Google's APIs.
+pub(super) struct SignIn {
+    gcp: Gcp,
+    file: Secret,
+    way: Way,
+}
+
+enum Way {
+    Key { key: Box<ServiceAccountKey>, url: NodeUrl },
+    External { account: Box<ExternalAccount>, subject: Secret },
+}
+
+impl SignIn {
+    /// Takes out what one signs in with, and asks the machine's platform for its word where that is needed.
+    pub(super) async fn open(gcp: &Gcp, settings: &GcpSettings, opener: Opener<'_>) -> Result<Self, StepError> {
+        let (credentials, file) = credentials(gcp, settings, opener).await?;
+        let way = match credentials {
+            Credentials::Key(key) => Way::Key { url: token_url(gcp, settings, &key)?, key },
+            Credentials::External(account) => Way::External { subject: account.subject(gcp).await?, account },
+        };
+        Ok(Self { gcp: gcp.clone(), file, way })
+    }
+}
+
+#[async_trait]
+impl tokens::SignIn for SignIn {
+    fn key(&self) -> String {
+        let (kind, more): (&[u8], _) = match &self.way {
+            Way::Key { url, .. } => (b"key", url.as_str().as_bytes()),
+            Way::External { subject, .. } => (b"external", subject.expose().as_bytes()),
+        };
+        names::hash([kind, self.file.expose().as_bytes(), more], 64)
+    }
+
+    async fn fresh(&self) -> Result<Fresh, CallError> {
+        match &self.way {
+            Way::Key { key, url } => by_key(&self.gcp, url.clone(), key).await,
+            Way::External { account, subject } => account.exchange(&self.gcp, subject.clone()).await,
         }
     }
 }

@@ -124,6 +124,8 @@ impl Place<'_> {
     async fn service(&self, work: &Work<'_>, version: &ServiceVersionSpec) -> Result<Layer, StepError> {
         let service = work.spec.service.as_deref().ok_or_else(|| internal("an image of no service").permanent())?;
         let mut served = ServedDeployment::single(&service.service_id, &version.version);
+        // A version's id may have characters that no file's name can have.
+        "1.zip".clone_into(&mut served.generations[0].file);
         // The platform's own gate stands before the container, and the front asks without a key.
         served.authentication = Some(Authentication::Public);
         served.auditing = service.auditing.as_ref().map(|log| log.container_settings(None));

@@ -2,12 +2,14 @@
 
 use std::{
     collections::HashMap,
-    future::Future,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
 use engine::secrets::Secret;
+
+use crate::http::CallError;
 
 /// So many are kept.
 const MOST: usize = 64;
@@ -23,7 +25,17 @@ pub(crate) struct Fresh {
     pub(crate) expires_in: u64,
 }
 
-/// Tokens by what they were asked with: a changed secret is another one.
+/// A way to sign in.
+#[async_trait]
+pub(crate) trait SignIn: Send + Sync {
+    /// What its tokens are kept under, a hash of all that they are asked with: a changed secret is another one.
+    fn key(&self) -> String;
+
+    /// Another token.
+    async fn fresh(&self) -> Result<Fresh, CallError>;
+}
+
+/// Tokens by what they were asked with.
 #[derive(Default)]
 pub(crate) struct Tokens(Mutex<HashMap<String, (Secret, Instant)>>);
 
@@ -32,17 +44,31 @@ impl Tokens {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The token under `key` (a hash, no secret), or a fresh one.
-    pub(crate) async fn get<E>(
-        &self,
-        key: String,
-        sign_in: impl Future<Output = Result<Fresh, E>>,
-    ) -> Result<Secret, E> {
-        let kept = self.lock().get(&key).filter(|(_, until)| *until > Instant::now()).map(|(token, _)| token.clone());
-        if let Some(token) = kept {
-            return Ok(token);
+    fn kept(&self, key: &str) -> Option<Secret> {
+        self.lock().get(key).filter(|(_, until)| *until > Instant::now()).map(|(token, _)| token.clone())
+    }
+
+    /// A token that is kept, or a fresh one.
+    pub(crate) async fn get(&self, way: &dyn SignIn) -> Result<Secret, CallError> {
+        match self.kept(&way.key()) {
+            Some(token) => Ok(token),
+            None => self.anew(way).await,
         }
-        let fresh = sign_in.await?;
+    }
+
+    /// Another token than this one, which the platform refused: one that somebody has got since, or a fresh one.
+    pub(crate) async fn instead_of(&self, refused: &Secret, way: &dyn SignIn) -> Result<Secret, CallError> {
+        match self.kept(&way.key()).filter(|kept| kept.expose() != refused.expose()) {
+            Some(token) => Ok(token),
+            None => self.anew(way).await,
+        }
+    }
+
+    /// A fresh token.
+    pub(crate) async fn anew(&self, way: &dyn SignIn) -> Result<Secret, CallError> {
+        let key = way.key();
+        self.lock().remove(&key);
+        let fresh = way.fresh().await?;
         let lasts = Duration::from_secs(fresh.expires_in).min(LONGEST).saturating_sub(MARGIN);
         let mut all = self.lock();
         let now = Instant::now();
@@ -63,13 +89,23 @@ impl std::fmt::Debug for Tokens {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use super::*;
 
+    struct Way<'a>(&'a str, &'a str, u64);
+
+    #[async_trait]
+    impl SignIn for Way<'_> {
+        fn key(&self) -> String {
+            self.0.to_owned()
+        }
+
+        async fn fresh(&self) -> Result<Fresh, CallError> {
+            Ok(Fresh { token: self.1.to_owned().into(), expires_in: self.2 })
+        }
+    }
+
     async fn token(tokens: &Tokens, key: &str, fresh: &str, expires_in: u64) -> String {
-        let made = async { Ok::<_, Infallible>(Fresh { token: fresh.to_owned().into(), expires_in }) };
-        tokens.get(key.to_owned(), made).await.unwrap().expose().to_owned()
+        tokens.get(&Way(key, fresh, expires_in)).await.unwrap().expose().to_owned()
     }
 
     #[tokio::test]
@@ -85,5 +121,18 @@ mod tests {
         }
         assert!(!format!("{tokens:?}").contains('x'));
         assert!(tokens.lock().len() <= MOST);
+    }
+
+    #[tokio::test]
+    async fn a_refused_one_is_replaced_once_for_all() {
+        let tokens = Tokens::default();
+        let refused = Secret::from(token(&tokens, "a", "1", 3_600).await);
+        let instead = tokens.instead_of(&refused, &Way("a", "2", 3_600)).await.unwrap();
+        assert_eq!(instead.expose(), "2");
+        // Another call that had the refused one takes what is there.
+        let instead = tokens.instead_of(&refused, &Way("a", "3", 3_600)).await.unwrap();
+        assert_eq!(instead.expose(), "2");
+        assert_eq!(token(&tokens, "a", "4", 3_600).await, "2");
+        assert_eq!(tokens.anew(&Way("a", "5", 3_600)).await.unwrap().expose(), "5");
     }
 }

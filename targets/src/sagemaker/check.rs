@@ -5,12 +5,14 @@ use engine::{clock, failure::Failure};
 
 use super::{
     api::{Config, Endpoint, Model, Thing},
+    image,
     session::connection,
     settings::{self, Settings},
 };
 use crate::{
-    aws::{Account, Aws, AwsError, AwsSettings, judge},
+    aws::{Account, Aws, AwsError, AwsSettings, is_root, judge},
     codes,
+    managed::opener::{Opener, told},
     spec::InfrastructureSpec,
     target::{NodeReport, Secrets},
 };
@@ -31,9 +33,12 @@ pub(super) async fn check(aws: &Aws, place: &InfrastructureSpec, secrets: &dyn S
         problems.extend(unusable.into_iter().map(|problem| problem.to_string()));
         return Ok(report(None, String::new(), problems));
     }
-    let account = aws.account(connection, of_connection.open_with(secrets).await?)?;
+    let account = aws.afresh().account(connection, of_connection.open_with(secrets).await?)?;
     let caller = account.caller().await?;
     rights(&account, &settings, &mut problems).await?;
+    let base = image::check_base(&account, &settings, Opener::Look(secrets)).await.map_err(told)?;
+    // A right that is missing is named above.
+    problems.extend(base.filter(|base| base.code != codes::NODE_FORBIDDEN).map(|base| base.to_string()));
     if let Some(role) = &settings.execution_role_arn
         && role.split(':').nth(4) != Some(caller.account.as_str())
     {
@@ -80,8 +85,9 @@ fn report(account: Option<String>, identity: String, problems: Vec<String>) -> N
         node_id: account,
         node_type: Some("SAGEMAKER".to_owned()),
         version: None,
+        // The root user alone may do everything, whatever else was tried.
+        is_admin: is_root(&identity),
         identity,
-        is_admin: problems.is_empty(),
         problems,
     }
 }

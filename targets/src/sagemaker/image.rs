@@ -5,9 +5,12 @@ use std::sync::{Mutex, PoisonError};
 use engine::failure::{Failure, StepError};
 use serde_json::{Value, json};
 
-use super::session::{Place, Session};
+use super::{
+    session::{Place, Session},
+    settings::Settings,
+};
 use crate::{
-    aws::{Login, Repository},
+    aws::{Account, Login, Repository},
     codes,
     http::CallError,
     image::{
@@ -17,9 +20,10 @@ use crate::{
         front::{self, Front},
         layer::{Content, LayerPlan},
         reference::Reference,
-        registry::{self, Access},
+        registry::{self, Access, Registry},
     },
-    managed, service_package,
+    managed::{self, opener::Opener},
+    service_package,
     spec::ServiceVersionSpec,
 };
 
@@ -40,7 +44,7 @@ pub(super) async fn ensure(
         return Ok(pushed.to_owned());
     }
     let login = session.account.registry_login().await?;
-    let base = base(session, repository, &login).await?;
+    let base = base(&session.settings, session.opener, &[&repository.uri], &login).await?;
     let target = named(&format!("{}:{tag}", repository.uri))?;
     let target = Image { reference: target, access: access(&login) };
     let folder = session.account.aws.host.scratch();
@@ -67,22 +71,54 @@ pub(super) async fn ensure(
     Ok(reference)
 }
 
+/// What is wrong with the base image, if it can be told: that it is not there, or may not be read.
+pub(super) async fn check_base(
+    account: &Account,
+    settings: &Settings,
+    opener: Opener<'_>,
+) -> Result<Option<Failure>, StepError> {
+    if settings.base_image.is_none() {
+        return Ok(None);
+    }
+    let found = async {
+        let login = account.registry_login().await?;
+        let base = base(settings, opener, &[], &login).await?;
+        let registry = Registry::of(&account.aws.http, &base.reference, base.access)?;
+        Ok::<_, StepError>(registry.digest_of(base.reference.wanted()).await?)
+    };
+    match found.await {
+        Ok(Some(_)) => Ok(None),
+        Ok(None) => {
+            let name = settings.base_image.as_deref().unwrap_or_default();
+            let message = format!(
+                "The registry has no image {name} (baseImage). Check its name, and that the login may read it."
+            );
+            Ok(Some(Failure::new(codes::IMAGE_BASE_NOT_FOUND, message)))
+        }
+        Err(StepError::Permanent(failure)) => Ok(Some(failure)),
+        Err(error) => Err(error),
+    }
+}
+
 /// The base image, and who pulls it: whoever the settings name, or the account itself where it lies in its own registry.
-async fn base(session: &Session<'_>, repository: &Repository, login: &Login) -> Result<Image, StepError> {
-    let settings = &session.settings;
+async fn base(settings: &Settings, opener: Opener<'_>, own: &[&str], login: &Login) -> Result<Image, StepError> {
     let Some(text) = &settings.base_image else {
         let message = "The infrastructure's setting baseImage is needed, and is not set.";
         return Err(Failure::new(codes::SETTING_MISSING, message).permanent());
     };
     let reference = named(text)?;
-    let own = named(&repository.uri)?.registry() == reference.registry();
+    let mut registries = vec![login.registry.clone()];
+    for uri in own {
+        registries.push(named(uri)?.registry().to_owned());
+    }
+    let own = registries.iter().any(|registry| registry == reference.registry());
     let mut way = access(login);
     if !own {
         way.login = None;
         way.plain_http = false;
     }
     if let (Some(user), Some(password)) = (&settings.base_image_username, &settings.base_image_password) {
-        let password = session.run().secret(&password.id).await?;
+        let password = opener.open(password).await?;
         way.login = Some(registry::Login { user: user.clone(), password });
     }
     Ok(Image { reference, access: way })
@@ -101,7 +137,7 @@ fn access(login: &Login) -> Access {
 /// What the node in the image serves. IAM has let in whoever gets so far, so the node asks nobody for a key.
 fn served(session: &Session<'_>, version: &ServiceVersionSpec) -> Result<ServedDeployment, Failure> {
     let mut served = ServedDeployment::single(&session.service.service_id, &version.version);
-    "service.zip".clone_into(&mut served.generations[0].file);
+    "1.zip".clone_into(&mut served.generations[0].file);
     served.authentication = Some(Authentication::Public);
     served.auditing = session.service.auditing.as_ref().map(|log| log.container_settings(None));
     served.endpoint = Some(endpoint(session, version)?);

@@ -1,5 +1,6 @@
 //! What an update would change, found by reading alone. The image's digest is known only once it is made, so what it holds is compared by version.
 
+use engine::failure::{Failure, StepError};
 use serde_json::{Value, json};
 
 use super::{
@@ -7,16 +8,12 @@ use super::{
     session::Place,
     validate,
 };
-use crate::{
-    aws::AwsError,
-    target::{Difference, Preview, Problem},
-};
+use crate::target::{Difference, Preview, Problem};
 
-pub(super) async fn preview(place: &Place<'_>) -> Result<Preview, AwsError> {
+pub(super) async fn preview(place: &Place<'_>) -> Result<Preview, StepError> {
     let problems = validate::problems(place).await?;
     let reading = reading::read(place).await?;
-    let problem =
-        |problem: engine::failure::Failure| Problem { code: problem.code.to_string(), message: problem.message };
+    let problem = |problem: Failure| Problem { code: problem.code.to_string(), message: problem.message };
     Ok(Preview {
         active_bundle: reading.shares.first().map(|share| share.version.clone()),
         bundle: place.spec.package.bundle_id.clone(),

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     aws::{self, Account, Aws, AwsError, AwsSettings},
     codes,
+    managed::opener::Opener,
     spec::{ConnectionSpec, DeploySpec, InfrastructureSpec, ServiceSpec, ServiceVersionSpec},
     target::{Look, Secrets, Work},
 };
@@ -32,6 +33,7 @@ pub(super) struct Place<'a> {
     pub(super) spec: &'a DeploySpec,
     pub(super) service: &'a ServiceSpec,
     pub(super) names: Names,
+    pub(super) opener: Opener<'a>,
 }
 
 /// What a step works with.
@@ -69,17 +71,18 @@ pub(super) async fn account(
 impl<'a> Place<'a> {
     /// For a look.
     pub(super) async fn look(aws: &Aws, look: Look<'a>) -> Result<Self, Failure> {
-        Self::new(account(aws, &look.spec.infrastructure, look.secrets).await?, look.spec)
+        let account = account(aws, &look.spec.infrastructure, look.secrets).await?;
+        Self::new(account, look.spec, Opener::Look(look.secrets))
     }
 
-    fn new(account: Account, spec: &'a DeploySpec) -> Result<Self, Failure> {
+    fn new(account: Account, spec: &'a DeploySpec, opener: Opener<'a>) -> Result<Self, Failure> {
         let Some(service) = spec.service.as_deref() else {
             return Err(internal("a spec for SageMaker without a service".to_owned()));
         };
         let settings = settings::read(&spec.infrastructure.settings, "infrastructure")?;
         let overrides = settings::read(&service.settings, "deployment")?;
         let names = Names::of(spec, service, &overrides);
-        Ok(Self { account, settings, overrides, spec, service, names })
+        Ok(Self { account, settings, overrides, spec, service, names, opener })
     }
 
     /// The endpoint, if it is there.
@@ -127,7 +130,7 @@ impl<'a> Session<'a> {
         let connection = connection(&work.spec.infrastructure)?;
         let secrets = AwsSettings::read(connection)?.open_in(work.run).await?;
         let account = aws.account(connection, secrets)?;
-        Ok(Self { place: Place::new(account, work.spec)?, work })
+        Ok(Self { place: Place::new(account, work.spec, Opener::Run(work.run))?, work })
     }
 
     pub(super) fn run(&self) -> &'a dyn StepContext {

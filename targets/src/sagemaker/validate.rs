@@ -1,13 +1,13 @@
 //! Step `validate_remap`: everything that can be known before anything changes, all problems at once.
 
-use engine::failure::{Failure, StepOutcome, StepResult};
+use engine::failure::{Failure, StepError, StepOutcome, StepResult};
 
 use super::{
     api::State,
     image,
     session::{Place, Session},
 };
-use crate::{aws::AwsError, codes, spec::Authorization};
+use crate::{codes, spec::Authorization};
 
 /// SageMaker's limit.
 const MOST_VARIANTS: usize = 10;
@@ -31,7 +31,7 @@ fn told(problems: Vec<Failure>) -> Option<Failure> {
 }
 
 /// What stops an update of this spec.
-pub(super) async fn problems(place: &Place<'_>) -> Result<Vec<Failure>, AwsError> {
+pub(super) async fn problems(place: &Place<'_>) -> Result<Vec<Failure>, StepError> {
     let mut problems = of_settings(place);
     problems.extend(of_spec(place));
     // Fails if the credentials don't work.
@@ -43,6 +43,7 @@ pub(super) async fn problems(place: &Place<'_>) -> Result<Vec<Failure>, AwsError
         );
         problems.push(Failure::new(codes::SAGEMAKER_REPOSITORY_MISSING, message));
     }
+    problems.extend(image::check_base(&place.account, &place.settings, place.opener).await?);
     if let Some(endpoint) = place.endpoint().await? {
         if !place.names.own(&place.account.tags(&endpoint.arn).await?) {
             let failure = place.taken(&format!("an endpoint {}", place.names.endpoint));

@@ -119,9 +119,9 @@ pub(crate) fn literal(text: &str) -> String {
     out
 }
 
-/// A text between dollar signs; None when it has one itself, by which it could end early.
-pub(crate) fn dollars(text: &str) -> Option<String> {
-    (!text.contains('$')).then(|| format!("$$\n{text}\n$$"))
+/// A text of many lines as a constant: between dollar signs, and as a literal where it has two of them in a row, by which it would end early.
+pub(crate) fn block(text: &str) -> String {
+    if text.contains("$$") { literal(text) } else { format!("$$\n{text}\n$$") }
 }
 
 fn is_plain(text: &str) -> bool {
@@ -208,8 +208,9 @@ mod tests {
     #[test]
     fn texts_stay_in_their_place() {
         assert_eq!(literal("it's \\' a\n"), r"'it''s \\'' a\u000a'");
-        assert_eq!(dollars("a"), Some("$$\na\n$$".into()));
-        assert_eq!(dollars("a$$; drop table x; $$"), None);
-        assert_eq!(dollars("a$"), None);
+        assert_eq!(block("a"), "$$\na\n$$");
+        assert_eq!(block("$a$b$"), "$$\n$a$b$\n$$");
+        assert_eq!(block("a$$; drop table x; $$"), "'a$$; drop table x; $$'");
+        assert_eq!(block("it's $$"), "'it''s $$'");
     }
 }

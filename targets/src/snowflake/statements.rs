@@ -80,9 +80,9 @@ impl<'a> Row<'a> {
         at.and_then(|at| self.values.get(at)).and_then(Option::as_deref).unwrap_or_default()
     }
 
-    /// The value of the first column; None is NULL.
-    pub(crate) fn only(&self) -> Option<&'a str> {
-        self.values.first().and_then(Option::as_deref)
+    /// The values of all columns; None is NULL.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Option<&'a str>> + use<'a> {
+        self.values.iter().map(Option::as_deref)
     }
 }
 

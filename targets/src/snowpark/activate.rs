@@ -1,7 +1,7 @@
 //! Step `activate`: the service runs the new image, and the function calls it.
 
 use engine::failure::{StepError, StepOutcome, StepResult};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     follow::follow,
@@ -27,9 +27,15 @@ pub(super) async fn activate(session: &Session<'_>) -> StepResult {
     if service.is_going() {
         return Ok(StepOutcome::NotYet { check_in: LOOK_EVERY });
     }
-    if mark.content != goal.mark.content {
+    // How Snowflake tells what is live is its own: what does not look as the mark says is set right once a run.
+    let mended = session.run().note(notes::MENDED) == Some(Value::Bool(true));
+    let is_half = mark.content == goal.mark.content && !mended && goal.is_half(&site.place, &service);
+    if mark.content != goal.mark.content || is_half {
         session.tell(format!("Changing the service {} to image {}.", goal.service, goal.image.path)).await;
-        let waited = session.changes(&goal.alter(&site.place), "changing the service").await?;
+        let waited = session.changes(&goal.alter(&site.place, &service), "changing the service").await?;
+        if is_half && waited == Change::Done {
+            notes::write(session.run(), notes::MENDED, &true).await?;
+        }
         return Ok(StepOutcome::NotYet {
             check_in: if let Change::Wait(check_in) = waited { check_in } else { LOOK_EVERY },
         });
@@ -99,8 +105,16 @@ pub(super) async fn functions(session: &Session<'_>, wanted: Option<&Mark>) -> R
             return Err(site.taken("function", wanted.function.name.as_str()).permanent());
         }
         if there.and_then(|one| one.mark.as_ref()) != Some(wanted) {
-            session.tell(format!("Making the function {}.", wanted.function.signature(site.within()))).await;
-            let sql = wanted.function.create(site.within(), &site.goal.service, &wanted.comment());
+            let signature = wanted.function.signature(site.within());
+            let prior: Prior = notes::read(session.run(), notes::PRIOR).unwrap_or_default();
+            let same = there.and_then(|one| one.mark.as_ref()).is_some_and(|mark| mark.function == wanted.function);
+            // One that is replaced loses its grants, so one that is as it should be stays; but not one of a service that is gone.
+            let sql = if same && prior.service.is_some() {
+                wanted.function.comment(site.within(), &wanted.comment())
+            } else {
+                session.tell(format!("Making the function {signature}.")).await;
+                wanted.function.create(site.within(), &site.goal.service, &wanted.comment())
+            };
             if let Change::Wait(wait) = session.change(sql, "making the function").await? {
                 return Ok(Change::Wait(wait));
             }

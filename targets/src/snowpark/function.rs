@@ -169,10 +169,16 @@ impl Function {
         )
     }
 
-    /// The statement that calls it, with a question mark for each argument.
-    pub(super) fn select(&self, at: In<'_>) -> String {
+    /// The statement that gives it another comment.
+    pub(super) fn comment(&self, at: In<'_>, comment: &str) -> String {
+        format!("ALTER FUNCTION {} SET COMMENT = {}", self.signature(at), literal(comment))
+    }
+
+    /// The statement that calls it so many times, with a question mark for each argument; each call's value is a column.
+    pub(super) fn select(&self, at: In<'_>, times: usize) -> String {
         let arguments: Vec<_> = self.arguments.iter().map(|one| one.kind.bound()).collect();
-        format!("SELECT {}({})", self.path(at), arguments.join(", "))
+        let call = format!("{}({})", self.path(at), arguments.join(", "));
+        format!("SELECT {}", vec![call; times].join(", "))
     }
 }
 
@@ -256,7 +262,7 @@ mod tests {
             "CREATE OR REPLACE FUNCTION \"D\".\"s'\".\"f\"\"; DROP TABLE x; --\"(\"a\"\" FLOAT) --\" FLOAT, \"b\" VARIANT) \
              RETURNS VARIANT SERVICE = \"D\".\"s'\".\"S\" ENDPOINT = api COMMENT = 'it''s \\\\' MAX_BATCH_ROWS = 10 AS '/predict'"
         );
-        assert_eq!(function.select(at), "SELECT \"D\".\"s'\".\"f\"\"; DROP TABLE x; --\"(?::FLOAT, PARSE_JSON(?))");
+        assert_eq!(function.select(at, 1), "SELECT \"D\".\"s'\".\"f\"\"; DROP TABLE x; --\"(?::FLOAT, PARSE_JSON(?))");
         let written = serde_json::to_string(&function).unwrap();
         assert_eq!(serde_json::from_str::<Function>(&written).unwrap(), function);
         assert!(serde_json::from_str::<Function>(&written.replace("VARIANT", "X); DROP")).is_err());

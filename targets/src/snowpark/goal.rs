@@ -5,14 +5,15 @@ use serde_json::{Map, Value, json};
 use super::{
     function::{Argument, DataType, ENDPOINT, Function, In},
     mark::{self, Mark},
-    place::{Place, Problems, environment},
-    settings::{self, DeploymentSettings},
+    place::{Place, Problems, SPECIFICATION, environment},
+    settings::{self, DeploymentSettings, Settings},
+    site::Service,
     yaml,
 };
 use crate::{
     codes,
     image::contract::EndpointType,
-    snowflake::ident::{Ident, dollars, literal, path},
+    snowflake::ident::{Ident, block, literal, path},
     spec::{Authorization, DeploySpec, EndpointSpec, ServiceSpec},
     target::VersionShare,
 };
@@ -39,6 +40,8 @@ pub(super) struct Goal {
     pub(super) image: Image,
     /// The specification, as YAML.
     pub(super) specification: String,
+    /// The hash of what it says, which stands in it: however Snowflake writes it back, that shows which one is live.
+    pub(super) specification_hash: String,
     pub(super) min_instances: u32,
     pub(super) max_instances: u32,
     pub(super) mark: Mark,
@@ -74,31 +77,18 @@ impl Goal {
                 return None;
             }
         };
-        environment("environment", &said.environment, problems);
         may_call(service, problems);
         let endpoint = endpoint(service, problems);
         let kind = endpoint.as_ref().and_then(|one| kind(one, problems));
-        let function = function(service, &said, problems);
-        let mut grantees = Vec::new();
-        let roles = if said.grant_usage_to.is_empty() { &place.settings.grant_usage_to } else { &said.grant_usage_to };
-        for (n, role) in roles.iter().enumerate() {
-            grantees.extend(problems.name(&format!("grantUsageTo[{n}]"), role, "name a role, or take the entry away."));
-        }
-        grantees.sort();
-        grantees.dedup();
-        let or = |own: u32, other: u32| if own == 0 { other } else { own };
-        let min_instances = or(said.min_instances, place.settings.min_instances);
-        let max_instances = or(said.max_instances, place.settings.max_instances);
-        if max_instances < min_instances {
-            problems.wrong("maxInstances", "must be at least minInstances");
-        }
+        let own = Own::read(&place.settings, &said, &service.service_id, problems);
+        let Own { function, grantees, min_instances, max_instances } = own;
         if problems.0.len() > before {
             return None;
         }
         let (endpoint, function, kind) = (endpoint?, function?, kind?);
         let name = format!("SLIPWAY_{}_{}", readable(&spec.deployment), &deployment_hash(spec)[..8].to_uppercase());
         let image = image(place, spec, service, &endpoint, &function);
-        let specification = specification(place, &said, &image);
+        let (specification, specification_hash) = specification(place, &said, &image);
         let versions: Vec<_> = service
             .versions
             .iter()
@@ -128,10 +118,18 @@ impl Goal {
             grantees,
             image,
             specification,
+            specification_hash,
             min_instances,
             max_instances,
             mark,
         })
+    }
+
+    /// Whether the service of this mark is not what the mark says: an update ended between its statements, or somebody changed it.
+    pub(super) fn is_half(&self, place: &Place, live: &Service) -> bool {
+        let specification = &live.spec.spec_text;
+        let other = !specification.is_empty() && !specification.contains(&self.specification_hash);
+        other || live.warehouse() != place.warehouse || live.integrations() != sorted(&place.integrations)
     }
 
     /// The body that makes the service.
@@ -156,9 +154,7 @@ impl Goal {
     }
 
     /// The statements that make a service that is there into this one; the last one writes the mark.
-    pub(super) fn alter(&self, place: &Place) -> [String; 2] {
-        // No dollar sign is in it: see `yaml`.
-        let specification = dollars(&self.specification).unwrap_or_default();
+    pub(super) fn alter(&self, place: &Place, live: &Service) -> Vec<String> {
         let properties = Properties {
             min: self.min_instances,
             max: self.max_instances,
@@ -168,14 +164,55 @@ impl Goal {
             integrations: &place.integrations,
             comment: &self.mark.comment(),
         };
-        let service = path(&[&place.database, &place.schema, &self.service]);
-        [format!("ALTER SERVICE {service} FROM SPECIFICATION {specification}"), properties.set(&service)]
+        properties.alter(&self.service_path(place), &self.specification, live)
     }
 
     /// The whole name of the service in SQL.
     pub(super) fn service_path(&self, place: &Place) -> String {
         path(&[&place.database, &place.schema, &self.service])
     }
+}
+
+/// What a deployment's own settings come to, over the infrastructure's.
+struct Own {
+    function: Option<Function>,
+    grantees: Vec<Ident>,
+    min_instances: u32,
+    max_instances: u32,
+}
+
+impl Own {
+    fn read(settings: &Settings, said: &DeploymentSettings, service_id: &str, problems: &mut Problems) -> Self {
+        environment("environment", &said.environment, problems);
+        let function = function(service_id, said, problems);
+        let mut grantees = Vec::new();
+        let roles = if said.grant_usage_to.is_empty() { &settings.grant_usage_to } else { &said.grant_usage_to };
+        for (n, role) in roles.iter().enumerate() {
+            grantees.extend(problems.name(&format!("grantUsageTo[{n}]"), role, "name a role, or take the entry away."));
+        }
+        let grantees = sorted(&grantees);
+        let or = |own: u32, other: u32| if own == 0 { other } else { own };
+        let min_instances = or(said.min_instances, settings.min_instances);
+        let max_instances = or(said.max_instances, settings.max_instances);
+        if max_instances < min_instances {
+            problems.wrong("maxInstances", "must be at least minInstances");
+        }
+        Self { function, grantees, min_instances, max_instances }
+    }
+}
+
+/// What of a deployment's own settings that the schema lets through can't be, by path.
+pub(super) fn wrong(infrastructure: &Map<String, Value>, own: &Map<String, Value>) -> Vec<(String, String)> {
+    let mut problems = Problems::default();
+    match settings::read::<DeploymentSettings>(own) {
+        Ok(said) => {
+            // What is wrong with the infrastructure's own is told where that is saved.
+            let settings = settings::read(infrastructure).unwrap_or_default();
+            Own::read(&settings, &said, "service", &mut problems);
+        }
+        Err(error) => problems.wrong("settings", error),
+    }
+    problems.wrong_by_path()
 }
 
 /// What a service has beside its specification.
@@ -191,20 +228,48 @@ pub(super) struct Properties<'a> {
 }
 
 impl Properties<'_> {
-    pub(super) fn set(&self, service: &str) -> String {
+    /// The statements that give a service this specification and these properties. What is to go goes first: once it is gone, its statement is none of them any more,
+    /// and whoever goes on begins with the next.
+    pub(super) fn alter(&self, service: &str, specification: &str, live: &Service) -> Vec<String> {
+        let specification = format!("ALTER SERVICE {service} FROM SPECIFICATION {}", block(specification));
+        self.unset(service, live).into_iter().chain([specification, self.set(service)]).collect()
+    }
+
+    fn unset(&self, service: &str, live: &Service) -> Option<String> {
+        let gone = [
+            ("QUERY_WAREHOUSE", self.warehouse.is_none() && live.warehouse().is_some()),
+            ("EXTERNAL_ACCESS_INTEGRATIONS", self.integrations.is_empty() && !live.integrations().is_empty()),
+        ];
+        let gone: Vec<_> = gone.into_iter().filter(|(_, gone)| *gone).map(|(property, _)| property).collect();
+        (!gone.is_empty()).then(|| format!("ALTER SERVICE {service} UNSET {}", gone.join(", ")))
+    }
+
+    fn set(&self, service: &str) -> String {
         let warehouse = self.warehouse.map(|name| format!(" QUERY_WAREHOUSE = {}", name.sql())).unwrap_or_default();
-        let integrations: Vec<_> = self.integrations.iter().map(Ident::sql).collect();
+        // An empty list is no value that may be set.
+        let integrations = if self.integrations.is_empty() {
+            String::new()
+        } else {
+            let names: Vec<_> = self.integrations.iter().map(Ident::sql).collect();
+            format!(" EXTERNAL_ACCESS_INTEGRATIONS = ({})", names.join(", "))
+        };
         format!(
-            "ALTER SERVICE {service} SET MIN_INSTANCES = {} MAX_INSTANCES = {} AUTO_SUSPEND_SECS = {} AUTO_RESUME = {}{warehouse} \
-             EXTERNAL_ACCESS_INTEGRATIONS = ({}) COMMENT = {}",
+            "ALTER SERVICE {service} SET MIN_INSTANCES = {} MAX_INSTANCES = {} AUTO_SUSPEND_SECS = {} AUTO_RESUME = {}{warehouse}{integrations} COMMENT = {}",
             self.min,
             self.max,
             self.suspend,
             truth(self.resume),
-            integrations.join(", "),
             literal(self.comment),
         )
     }
+}
+
+/// Names in their order: a list that means a set.
+pub(super) fn sorted(names: &[Ident]) -> Vec<Ident> {
+    let mut names = names.to_vec();
+    names.sort();
+    names.dedup();
+    names
 }
 
 /// The statement that lets queries wake a service up, or no more.
@@ -282,9 +347,9 @@ fn kind(endpoint: &EndpointSpec, problems: &mut Problems) -> Option<EndpointType
     .ok()
 }
 
-fn function(service: &ServiceSpec, said: &DeploymentSettings, problems: &mut Problems) -> Option<Function> {
+fn function(service_id: &str, said: &DeploymentSettings, problems: &mut Problems) -> Option<Function> {
     let name = if said.function_name.trim().is_empty() {
-        let id = readable(&service.service_id);
+        let id = readable(service_id);
         let id = if id.starts_with(|c: char| c.is_ascii_digit()) { format!("_{id}") } else { id };
         problems.checked("functionName", Ident::exact(&id))
     } else {
@@ -348,7 +413,8 @@ fn image(
     Image { name, tag, path }
 }
 
-fn specification(place: &Place, said: &DeploymentSettings, image: &Image) -> String {
+/// It, and its hash.
+fn specification(place: &Place, said: &DeploymentSettings, image: &Image) -> (String, String) {
     let settings = &place.settings;
     let mut environment = settings.environment.clone();
     environment.extend(said.environment.clone());
@@ -357,9 +423,6 @@ fn specification(place: &Place, said: &DeploymentSettings, image: &Image) -> Str
         "image": image.path,
         "readinessProbe": {"port": PORT, "path": HEALTH},
     });
-    if !environment.is_empty() {
-        container["env"] = json!(environment);
-    }
     let sized = |cpu: &str, memory: &str| {
         let each = [("cpu", cpu), ("memory", memory)].into_iter().filter(|(_, amount)| !amount.is_empty());
         each.map(|(name, amount)| (name.to_owned(), json!(amount))).collect::<Map<_, _>>()
@@ -384,5 +447,8 @@ fn specification(place: &Place, said: &DeploymentSettings, image: &Image) -> Str
         container["secrets"] = place.secrets.iter().map(secret).collect();
     }
     let endpoint = json!({"name": ENDPOINT, "port": PORT, "public": settings.public_endpoint});
-    yaml::render(&json!({"spec": {"containers": [container], "endpoints": [endpoint]}}))
+    let hash = mark::hash_of(&json!([container, environment, endpoint]));
+    environment.insert(SPECIFICATION.to_owned(), hash.clone());
+    container["env"] = json!(environment);
+    (yaml::render(&json!({"spec": {"containers": [container], "endpoints": [endpoint]}})), hash)
 }

@@ -16,6 +16,8 @@ pub(super) const WAITING: &str = "waiting";
 pub(super) const STATEMENT: &str = "statement";
 /// True once a restore put the specification and the settings of before back.
 pub(super) const PUT_BACK: &str = "putBack";
+/// True once an update set a service right that was not as its mark says.
+pub(super) const MENDED: &str = "mended";
 /// True once this run asked for something that changes the service.
 pub(super) const CHANGED: &str = "changed";
 

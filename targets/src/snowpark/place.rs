@@ -66,6 +66,14 @@ impl Problems {
         if text.trim().is_empty() { None } else { self.checked(path, Ident::parse(text)) }
     }
 
+    /// What is wrong, by path; what is missing yet is none of it.
+    pub(super) fn wrong_by_path(self) -> Vec<(String, String)> {
+        let wrong = self.0.into_iter().filter(|one| one.code == codes::SETTING_INVALID.as_str());
+        wrong
+            .filter_map(|one| one.message.split_once(": ").map(|(path, what)| (path.to_owned(), what.to_owned())))
+            .collect()
+    }
+
     pub(super) fn checked<T>(&mut self, path: &str, read: Result<T, IdentError>) -> Option<T> {
         read.map_err(|error| self.wrong(path, error)).ok()
     }
@@ -166,10 +174,7 @@ impl Place {
 pub(super) fn wrong(settings: &Map<String, Value>) -> Vec<(String, String)> {
     let mut problems = Problems::default();
     Place::read(settings, None, &mut problems);
-    let wrong = problems.0.into_iter().filter(|one| one.code == codes::SETTING_INVALID.as_str());
-    wrong
-        .filter_map(|one| one.message.split_once(": ").map(|(path, what)| (path.to_owned(), what.to_owned())))
-        .collect()
+    problems.wrong_by_path()
 }
 
 /// Its parts; what is not said is as for services. An image's path has no quotes, so names that need them can't be in it.
@@ -200,15 +205,16 @@ fn repository(
     Some(whole)
 }
 
-/// Variables whose values can be put back from what Snowflake tells.
+/// The container's variable that holds the hash of its specification.
+pub(super) const SPECIFICATION: &str = "SLIPWAY_SPECIFICATION";
+
+/// Variables that somebody may set.
 pub(super) fn environment(
     path: &str,
     environment: &std::collections::BTreeMap<String, String>,
     problems: &mut Problems,
 ) {
-    for (name, value) in environment {
-        if value.contains("$$") {
-            problems.wrong(&format!("{path}.{name}"), "two dollar signs in a row can't stand in a specification");
-        }
+    for name in environment.keys().filter(|name| *name == SPECIFICATION) {
+        problems.wrong(&format!("{path}.{name}"), "this variable is not yours to set");
     }
 }

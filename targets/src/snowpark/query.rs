@@ -1,4 +1,4 @@
-//! A query through the SQL function, with the connection's own credentials.
+//! A query through the SQL function, with the connection's own credentials. Many queries in `items` are many calls of it in one statement. The answer is an API node's.
 
 use engine::failure::{Failure, StepError};
 use serde_json::{Map, Value, json};
@@ -6,10 +6,13 @@ use serde_json::{Map, Value, json};
 use super::{function::Function, goal::argument_names, site::Site};
 use crate::{
     codes,
+    managed::answers,
     snowflake::statements::Statement,
     target::{ServiceAnswer, ServiceQuery},
 };
 
+/// More items in one query are refused.
+const MOST_ITEMS: usize = 100;
 /// Members of a query's body that hold its names and values, as API nodes have them.
 const WRAPPERS: [&str; 2] = ["features", "data"];
 
@@ -20,9 +23,20 @@ pub(super) async fn query(site: &Site, query: &ServiceQuery) -> Result<ServiceAn
         return Err(Failure::new(codes::SETTING_INVALID, message).permanent());
     }
     let function = &site.goal.function;
+    let kind = site.goal.kind;
+    let many = query.body["items"].as_array().filter(|_| answers::takes_many(kind));
+    let asked = many.map_or(std::slice::from_ref(&query.body), Vec::as_slice);
+    if asked.is_empty() {
+        return Ok(ServiceAnswer { status: 200, body: answers::many(Vec::new()) });
+    }
+    if asked.len() > MOST_ITEMS {
+        let message = format!("body: at most {MOST_ITEMS} items in one query.");
+        return Err(Failure::new(codes::SETTING_INVALID, message).permanent());
+    }
+    let bound: Result<Vec<_>, _> = asked.iter().map(|body| bindings(function, body)).collect();
     let statement = Statement {
-        sql: function.select(site.within()),
-        bindings: bindings(function, &query.body).map_err(Failure::permanent)?,
+        sql: function.select(site.within(), asked.len()),
+        bindings: bound.map_err(Failure::permanent)?.concat(),
         context: &site.place.context(),
         doing: "calling the function",
     };
@@ -36,16 +50,26 @@ pub(super) async fn query(site: &Site, query: &ServiceQuery) -> Result<ServiceAn
         }
         Ok(Err(error)) => Err(error.into()),
         Ok(Ok(rows)) => {
-            let text = rows.first().and_then(|row| row.only());
-            let body = match text {
-                None => Value::Null,
-                Some(text) if function.returns.is_json() => {
-                    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
-                }
-                Some(text) => Value::String(text.to_owned()),
+            let mut results: Vec<Value> =
+                rows.first().map(|row| row.all().map(|text| value(function, text)).collect()).unwrap_or_default();
+            let body = if many.is_some() {
+                answers::many(results)
+            } else {
+                answers::one(kind, if results.is_empty() { Value::Null } else { results.swap_remove(0) })
             };
             Ok(ServiceAnswer { status: 200, body })
         }
+    }
+}
+
+/// What the function gave.
+fn value(function: &Function, text: Option<&str>) -> Value {
+    match text {
+        None => Value::Null,
+        Some(text) if function.returns.is_json() => {
+            serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+        }
+        Some(text) => Value::String(text.to_owned()),
     }
 }
 

@@ -12,11 +12,7 @@ use super::{
     session::{Change, LOOK_EVERY, Session},
     verify,
 };
-use crate::{
-    codes,
-    snowflake::ident::{Ident, dollars},
-    target::Receipt,
-};
+use crate::{codes, target::Receipt};
 
 /// From the notes of this run.
 pub(super) async fn restore(session: &Session<'_>) -> StepResult {
@@ -58,17 +54,13 @@ async fn put_back(
     };
     let path = site.goal.service_path(&site.place);
     // An update may have ended between its specification and its mark. How Snowflake writes a specification is its own: it is put back for that once.
-    let is_half = service.spec != was.spec && session.run().note(notes::PUT_BACK) != Some(Value::Bool(true));
+    let other = service.spec != was.spec
+        || service.warehouse() != was.warehouse()
+        || service.integrations() != was.integrations();
+    let is_half = other && session.run().note(notes::PUT_BACK) != Some(Value::Bool(true));
     if now.content != mark.content || is_half {
         session.tell(format!("Changing the service {} back.", site.goal.service)).await;
-        let Some(specification) = dollars(&was.spec.spec_text) else {
-            let message = "The specification that was live holds dollar signs in a row and can't be put back. Update again to the version before.";
-            return Err(Failure::new(codes::SETTING_INVALID, message).permanent());
-        };
-        // Names as Snowflake told them.
-        let names = was.external_access_integrations.iter().flatten();
-        let integrations: Vec<Ident> = names.filter_map(|name| Ident::parse(name).ok()).collect();
-        let warehouse = was.query_warehouse.as_deref().and_then(|name| Ident::parse(name).ok());
+        let (warehouse, integrations) = (was.warehouse(), was.integrations());
         let properties = Properties {
             min: was.min_instances.unwrap_or(1),
             max: was.max_instances.unwrap_or(1),
@@ -78,8 +70,7 @@ async fn put_back(
             integrations: &integrations,
             comment: &mark.comment(),
         };
-        let specification = format!("ALTER SERVICE {path} FROM SPECIFICATION {specification}");
-        let all = [specification, properties.set(&path)];
+        let all = properties.alter(&path, &was.spec.spec_text, &service);
         if let Change::Wait(check_in) = session.changes(&all, "changing the service back").await? {
             return wait(check_in);
         }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     function::{Function, In},
-    goal::{CONTAINER, Goal, within},
+    goal::{CONTAINER, Goal, sorted, within},
     mark::Mark,
     place::{Place, Problems},
     report,
@@ -65,6 +65,17 @@ pub(super) struct Specification {
 impl Service {
     pub(super) fn mark(&self) -> Option<Mark> {
         self.comment.as_deref().and_then(Mark::read)
+    }
+
+    /// Where its queries run, by the name that Snowflake tells.
+    pub(super) fn warehouse(&self) -> Option<Ident> {
+        self.query_warehouse.as_deref().and_then(|name| Ident::parse(name).ok())
+    }
+
+    /// Its external access integrations, in the order of their names.
+    pub(super) fn integrations(&self) -> Vec<Ident> {
+        let names = self.external_access_integrations.iter().flatten();
+        sorted(&names.filter_map(|name| Ident::parse(name).ok()).collect::<Vec<_>>())
     }
 
     pub(super) fn is(&self, status: &str) -> bool {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     follow::{State, state},
+    goal::sorted,
     notes::{self, Pushed},
     session::Session,
     site::Site,
@@ -22,6 +23,10 @@ pub(super) async fn verify(session: &Session<'_>) -> StepResult {
     let pushed: Option<Pushed> = notes::read(session.run(), notes::PUSHED);
     let receipt = receipt(&session.site, session.work.spec, pushed.and_then(|pushed| pushed.digest)).await?;
     Ok(done(&receipt))
+}
+
+fn told_name(name: Option<Ident>) -> Value {
+    json!(name.as_ref().map(Ident::as_str))
 }
 
 /// A receipt as a step's output.
@@ -54,6 +59,16 @@ pub(super) async fn receipt(site: &Site, spec: &DeploySpec, digest: Option<Strin
     };
     differ("the image's tag", json!(mark.tag), json!(goal.image.tag));
     differ("the settings of the service", json!(mark.content), json!(goal.mark.content));
+    differ("the query warehouse", told_name(service.warehouse()), told_name(site.place.warehouse.clone()));
+    let integrations = |names: Vec<Ident>| json!(names.iter().map(Ident::as_str).collect::<Vec<_>>());
+    let wanted = sorted(&site.place.integrations);
+    differ("the external access integrations", integrations(service.integrations()), integrations(wanted));
+    let specification = &service.spec.spec_text;
+    let hash = json!(goal.specification_hash);
+    if !specification.is_empty() && mark.content == goal.mark.content {
+        let found = if specification.contains(&goal.specification_hash) { hash.clone() } else { json!("another") };
+        differ("the specification of the service", found, hash);
+    }
     differ("the least number of instances", json!(service.min_instances), json!(goal.min_instances));
     differ("the greatest number of instances", json!(service.max_instances), json!(goal.max_instances));
     let live = site.place.image_path(&goal.image.name, &mark.tag);

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use super::{
     bodies::{self, ENDPOINT_MASK, Traffic},
     change::{Change, bring},
-    session::{Planned, Session, find},
+    session::{Planned, Session, deployed_models, find},
 };
 use crate::{
-    http::{Body, CallError, Method},
+    http::{CallError, Method},
     managed::{Flow, flowing, notes, ready},
 };
 
@@ -28,6 +28,9 @@ pub(super) struct Prior {
     pub(super) exists: bool,
     /// Its traffic.
     pub(super) traffic: Traffic,
+    /// What ran there, with traffic or without, by ids.
+    #[serde(default)]
+    pub(super) deployed: Vec<String>,
 }
 
 pub(super) async fn activate(s: &Session<'_>, run: &dyn StepContext) -> StepResult {
@@ -55,7 +58,10 @@ pub(super) async fn note_prior(s: &Session<'_>, run: &dyn StepContext) -> Result
     }
     let prior = match s.endpoint().await? {
         None => Prior::default(),
-        Some(endpoint) => Prior { exists: true, traffic: bodies::traffic(&endpoint) },
+        Some(endpoint) => {
+            let ids = deployed_models(&endpoint).iter().filter_map(|one| one["id"].as_str().map(str::to_owned));
+            Prior { exists: true, traffic: bodies::traffic(&endpoint), deployed: ids.collect() }
+        }
     };
     notes::write(run, PRIOR, &prior).await
 }
@@ -96,7 +102,7 @@ impl Change for Create {
     }
 
     async fn call(&self, s: &Session<'_>) -> Result<Option<Value>, CallError> {
-        let body = Body::Json(bodies::endpoint(s.spec, &s.settings, None));
+        let body = bodies::endpoint(s.spec, &s.settings, None);
         let query = [("endpointId", s.endpoint.as_str())];
         s.google.call(Method::POST, &s.path(&["endpoints"]), &query, body, &self.doing()).await.map(Some)
     }
@@ -131,8 +137,8 @@ impl Change for Adapt {
 }
 
 /// A version gets its machines. One of this id has this content: it is never changed.
-struct Deploy<'a> {
-    one: &'a Planned<'a>,
+pub(super) struct Deploy<'a> {
+    pub(super) one: &'a Planned<'a>,
 }
 
 #[async_trait]
@@ -162,7 +168,7 @@ impl Change for Deploy<'_> {
     async fn call(&self, s: &Session<'_>) -> Result<Option<Value>, CallError> {
         let action = format!("{}:deployModel", s.endpoint);
         // Without a split: it gets no traffic yet.
-        let body = Body::Json(json!({"deployedModel": self.one.deployed}));
+        let body = json!({"deployedModel": self.one.deployed});
         s.google.call(Method::POST, &s.path(&["endpoints", &action]), &[], body, &self.doing()).await.map(Some)
     }
 }
@@ -201,5 +207,5 @@ impl Change for Split<'_> {
 
 async fn patch(s: &Session<'_>, mask: &str, body: Value, doing: &str) -> Result<Value, CallError> {
     let query = [("updateMask", mask)];
-    s.google.call(Method::PATCH, &s.path(&["endpoints", &s.endpoint]), &query, Body::Json(body), doing).await
+    s.google.call(Method::PATCH, &s.path(&["endpoints", &s.endpoint]), &query, body, doing).await
 }

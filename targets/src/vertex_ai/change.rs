@@ -108,6 +108,18 @@ pub(super) async fn bring(
     }
 }
 
+/// Waits for the end of a change that this run asked for, however it ends.
+pub(super) async fn ended(s: &Session<'_>, run: &dyn StepContext, change: &dyn Change) -> Result<Flow, StepError> {
+    let noted = notes::read::<Asked>(run, &change.note()).filter(|asked| asked.run == run.run());
+    let Some(noted) = noted else { return Ok(Flow::Ready(())) };
+    let goes_on = match &noted.operation {
+        Some(name) => s.google.progress(name).await? == Progress::Running,
+        // Its answer was lost.
+        None => !noted.heard && goes_on(s, change).await?,
+    };
+    Ok(if goes_on { Flow::Wait(check_in(None)) } else { Flow::Ready(()) })
+}
+
 /// Whether the platform is at work on the resource: for us, for an earlier run, or for somebody else.
 async fn goes_on(s: &Session<'_>, change: &dyn Change) -> Result<bool, StepError> {
     let path = [change.resource(s), vec!["operations"]].concat();

@@ -1,5 +1,7 @@
 //! Whether the platform can be reached, and which rights are missing.
 
+use std::time::Duration;
+
 use engine::failure::{Failure, StepError};
 
 use super::settings::Settings;
@@ -9,7 +11,9 @@ use crate::{
         connection::{Gcp, GcpSettings, KIND},
         rights,
     },
+    image::front::Front,
     managed::{
+        image::Place,
         opener::{Opener, told},
         problems::Problems,
     },
@@ -43,21 +47,57 @@ pub(super) async fn check(gcp: &Gcp, place: &InfrastructureSpec, secrets: &dyn S
     let mut problems = Problems::default();
     settings.missing(&mut problems);
     connection.problems(&mut problems);
+    let mut identity = String::new();
     if problems.0.is_empty() {
         let opener = Opener::Look(secrets);
+        let gcp = &gcp.afresh();
         let vertex = gcp.vertex(&connection, &settings.location, opener).await.map_err(told)?;
         let path = ["v1", "projects", &settings.project, "locations", &settings.location, "models"];
         vertex.list(&path, Some("labels.slipway-owner=none"), "models", "listing the models").await?;
+        identity = gcp.identity(&connection, opener).await.map_err(told)?;
         rights(gcp, &settings, &connection, opener, &mut problems).await.map_err(told)?;
+        base(gcp, &settings, &connection, opener, place.node.call_timeout_ms, &mut problems).await.map_err(told)?;
     }
     Ok(NodeReport {
         node_id: Some(settings.project).filter(|name| !name.is_empty()),
         node_type: Some(KIND.to_owned()),
         version: None,
-        identity: String::new(),
+        identity,
         is_admin: false,
         problems: problems.sentences(),
     })
+}
+
+/// Adds what is wrong with the base image: that it is not there, or may not be read. What may pass by itself is an error.
+pub(super) async fn base(
+    gcp: &Gcp,
+    settings: &Settings,
+    connection: &GcpSettings,
+    opener: Opener<'_>,
+    patience_ms: u64,
+    problems: &mut Problems,
+) -> Result<(), StepError> {
+    let found = async {
+        let place = Place {
+            tools: &gcp.tools,
+            front: Front::VertexAi,
+            base: &settings.base_image,
+            registry: &connection.registry,
+            url: &connection.registry_url(),
+            repository: &settings.repository,
+            login: gcp.registry_login(connection, opener).await?,
+            transfer: Duration::from_millis(patience_ms),
+        };
+        Ok::<_, StepError>(place.check_base().await?)
+    };
+    match found.await {
+        Ok(()) => Ok(()),
+        Err(StepError::Permanent(failure)) => {
+            problems.take(failure);
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Adds what the credentials may not do. What may pass by itself is an error.

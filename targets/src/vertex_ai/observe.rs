@@ -42,6 +42,17 @@ pub(super) async fn observe(s: &Session<'_>) -> Result<OnNode, Failure> {
             }
         }
     }
+    for there in deployed_models(&endpoint).iter().filter(|there| s.is_our_deployed(there)) {
+        let id = there["id"].as_str().unwrap_or_default();
+        if !live.contains_key(id) {
+            let version = s.google.clean(there["displayName"].as_str().unwrap_or_default(), 100);
+            let message = format!(
+                "Deployed model {} of version {version} runs, costs, and gets no queries. The next update that succeeds undeploys it.",
+                s.google.clean(id, 50)
+            );
+            trouble(false, codes::PLATFORM_LEFT_RUNNING, message);
+        }
+    }
     let versions = versions(&endpoint);
     let active_bundle = Some(&versions[..]).filter(|all| all.len() == 1).map(|all| all[0].version.clone());
     let service = OnService { enabled: !live.is_empty(), versions, urls: service_urls(s), troubles };

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     codes,
     gcp::connection::Gcp,
-    http::{Body, CallError, Method},
+    http::{CallError, Method},
     managed::{Flow, flowing, ready},
 };
 
@@ -109,7 +109,7 @@ impl Change for Undeploy<'_> {
 
     async fn call(&self, s: &Session<'_>) -> Result<Option<Value>, CallError> {
         let action = format!("{}:undeployModel", s.endpoint);
-        let body = Body::Json(json!({"deployedModelId": self.id}));
+        let body = json!({"deployedModelId": self.id});
         let called = s.google.call(Method::POST, &s.path(&["endpoints", &action]), &[], body, &self.doing()).await;
         gone(called)
     }
@@ -142,7 +142,7 @@ impl Change for Gone {
 
     async fn call(&self, s: &Session<'_>) -> Result<Option<Value>, CallError> {
         let called =
-            s.google.call(Method::DELETE, &s.path(&[self.kind, &self.id]), &[], Body::None, &self.doing()).await;
+            s.google.call(Method::DELETE, &s.path(&[self.kind, &self.id]), &[], Value::Null, &self.doing()).await;
         gone(called)
     }
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     gcp::connection::Gcp,
-    http::{Body, CallError, Method},
+    http::{CallError, Method},
     image::{front::Front, registry::Login},
     managed::{image::Place, notes, ready},
     target::Work,
@@ -82,7 +82,7 @@ impl Change for Upload<'_> {
     }
 
     async fn call(&self, s: &Session<'_>) -> Result<Option<Value>, CallError> {
-        let body = Body::Json(json!({"model": self.one.model, "modelId": self.one.model_id}));
+        let body = json!({"model": self.one.model, "modelId": self.one.model_id});
         s.google.call(Method::POST, &s.path(&["models:upload"]), &[], body, &self.doing()).await.map(Some)
     }
 }

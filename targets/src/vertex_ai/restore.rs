@@ -1,28 +1,31 @@
-//! Step `restore`: the traffic goes back to where it was before this run.
+//! Step `restore`: the traffic goes back to where it was before this run. What this run deployed and serves nothing goes: it costs, and nothing needs it.
 
 use engine::{
-    failure::{Failure, StepOutcome, StepResult},
+    failure::{Failure, StepError, StepOutcome, StepResult},
     step::StepContext,
 };
 use serde_json::{Value, json};
 
 use super::{
-    activate::{PRIOR, Prior, Split},
+    activate::{Deploy, PRIOR, Prior, Split},
     bodies,
-    change::bring,
+    change::{bring, ended},
     observe,
+    off::clear,
     session::{Session, find},
 };
 use crate::{
     codes,
-    managed::{notes, opener::internal, ready},
+    managed::{Flow, flowing, notes, opener::internal, ready},
     target::{Receipt, ServiceReceipt},
 };
 
 pub(super) async fn restore(s: &Session<'_>, run: &dyn StepContext) -> StepResult {
-    let Some(prior) = notes::read::<Prior>(run, PRIOR).filter(|prior| prior.exists && !prior.traffic.is_empty()) else {
+    let Some(prior) = notes::read::<Prior>(run, PRIOR) else { return Ok(StepOutcome::output(Value::Null)) };
+    if prior.traffic.is_empty() {
+        ready!(clear_own(s, run, &prior).await?);
         return Ok(StepOutcome::output(Value::Null));
-    };
+    }
     let there = s.endpoint().await?.unwrap_or_default();
     let gone: Vec<&str> = prior.traffic.keys().map(String::as_str).filter(|id| find(&there, id).is_none()).collect();
     if !gone.is_empty() {
@@ -33,6 +36,7 @@ pub(super) async fn restore(s: &Session<'_>, run: &dyn StepContext) -> StepResul
         return Err(Failure::new(codes::PLATFORM_RESOURCE_MISSING, message).permanent());
     }
     let live = ready!(bring(s, run, &Split { traffic: &prior.traffic }).await?);
+    ready!(clear_own(s, run, &prior).await?);
     let service = ServiceReceipt {
         service_id: s.service.service_id.clone(),
         enabled: true,
@@ -48,4 +52,14 @@ pub(super) async fn restore(s: &Session<'_>, run: &dyn StepContext) -> StepResul
     };
     let output = serde_json::to_value(&receipt).map_err(|error| internal(&error.to_string()).permanent())?;
     Ok(StepOutcome::output(output))
+}
+
+/// Undeploys what was not there before this run and gets no traffic, once the platform has ended what this run asked for.
+async fn clear_own(s: &Session<'_>, run: &dyn StepContext, prior: &Prior) -> Result<Flow, StepError> {
+    // Without images nothing was deployed.
+    for one in &s.plan(run).unwrap_or_default() {
+        flowing!(ended(s, run, &Deploy { one }).await?);
+    }
+    let keep: Vec<&str> = prior.deployed.iter().map(String::as_str).collect();
+    clear(s, run, &keep).await
 }

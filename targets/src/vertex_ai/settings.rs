@@ -78,14 +78,23 @@ impl Settings {
     pub(super) fn read(spec: &DeploySpec) -> Result<Self, Failure> {
         let mut all = Self::of(&spec.infrastructure.settings)?;
         let Some(service) = &spec.service else { return Ok(all) };
-        let own: Overrides = read(&service.settings, "deployment")?;
-        all.machine_type = own.machine_type.unwrap_or(all.machine_type);
-        all.min_replicas = own.min_replicas.unwrap_or(all.min_replicas);
-        all.max_replicas = own.max_replicas.unwrap_or(all.max_replicas).max(all.min_replicas);
-        all.accelerator_type = own.accelerator_type.unwrap_or(all.accelerator_type);
-        all.accelerator_count = own.accelerator_count.unwrap_or(all.accelerator_count);
-        all.environment_variables.extend(own.environment_variables);
+        all.overridden(read(&service.settings, "deployment")?);
         Ok(all)
+    }
+
+    fn overridden(&mut self, own: Overrides) {
+        fn take<T>(place: &mut T, own: Option<T>) {
+            if let Some(own) = own {
+                *place = own;
+            }
+        }
+        take(&mut self.machine_type, own.machine_type);
+        take(&mut self.min_replicas, own.min_replicas);
+        take(&mut self.max_replicas, own.max_replicas);
+        self.max_replicas = self.max_replicas.max(self.min_replicas);
+        take(&mut self.accelerator_type, own.accelerator_type);
+        take(&mut self.accelerator_count, own.accelerator_count);
+        self.environment_variables.extend(own.environment_variables);
     }
 
     /// What is missing of what a look needs.
@@ -99,13 +108,35 @@ impl Settings {
         self.missing_place(problems);
         problems.need(&self.base_image, "baseImage", "the base image");
         problems.need(&self.repository, "repository", "the repository for images");
-        if !self.accelerator_type.is_empty() && self.accelerator_count == 0 {
-            problems.add(
-                &codes::SETTING_MISSING,
-                "acceleratorCount: how many accelerators a machine has is missing. Enter it.",
-            );
+        if self.lacks_count() {
+            problems.add(&codes::SETTING_MISSING, format!("acceleratorCount: {COUNT_MISSING}"));
         }
     }
+
+    fn lacks_count(&self) -> bool {
+        !self.accelerator_type.is_empty() && self.accelerator_count == 0
+    }
+}
+
+const COUNT_MISSING: &str = "how many accelerators a machine has is missing. Enter it.";
+
+/// What of a deployment's own settings can't be, beside those of its infrastructure, by path.
+pub(super) fn wrong(infrastructure: &Map<String, Value>, own: &Map<String, Value>) -> Vec<(String, String)> {
+    let own: Overrides = match read(own, "deployment") {
+        Ok(own) => own,
+        Err(failure) => return vec![(String::new(), failure.message)],
+    };
+    let mut all = Settings::of(infrastructure).unwrap_or_default();
+    let mut wrong = Vec::new();
+    if own.max_replicas.is_some_and(|most| most < own.min_replicas.unwrap_or(all.min_replicas)) {
+        wrong.push(("maxReplicas".to_owned(), "It must be at least minReplicas.".to_owned()));
+    }
+    let says = own.accelerator_type.is_some() || own.accelerator_count.is_some();
+    all.overridden(own);
+    if says && all.lacks_count() {
+        wrong.push(("acceleratorCount".to_owned(), COUNT_MISSING.to_owned()));
+    }
+    wrong
 }
 
 fn read<T: DeserializeOwned>(settings: &Map<String, Value>, whose: &str) -> Result<T, Failure> {
@@ -119,6 +150,23 @@ fn read<T: DeserializeOwned>(settings: &Map<String, Value>, whose: &str) -> Resu
 mod tests {
     use super::*;
     use crate::managed::schema::assert_same;
+
+    #[test]
+    fn contradictions_are_named_by_path() {
+        let told = |infrastructure: Value, own: Value| -> Vec<String> {
+            let object = |value: Value| value.as_object().cloned().unwrap();
+            wrong(&object(infrastructure), &object(own)).into_iter().map(|(path, _)| path).collect()
+        };
+        let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        assert_eq!(told(json("{}"), json("{}")), [""; 0]);
+        assert_eq!(
+            told(json(r#"{"minReplicas": 3, "maxReplicas": 5}"#), json(r#"{"maxReplicas": 2}"#)),
+            ["maxReplicas"]
+        );
+        assert_eq!(told(json("{}"), json(r#"{"acceleratorType": "T4"}"#)), ["acceleratorCount"]);
+        assert_eq!(told(json(r#"{"acceleratorCount": 1}"#), json(r#"{"acceleratorType": "T4"}"#)), [""; 0]);
+        assert_eq!(told(json("{}"), json(r#"{"nothing": 1}"#)), [""]);
+    }
 
     #[test]
     fn settings_and_schemas_name_the_same() {

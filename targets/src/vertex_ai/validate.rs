@@ -57,17 +57,7 @@ pub(super) async fn problems<'a>(
         Err(error) => return Err(error.into()),
     }
     check::rights(gcp, &session.settings, &session.connection, opener, &mut found).await?;
-    match base(gcp, &session).await {
-        Ok(()) => {}
-        Err(StepError::Permanent(failure)) => found.take(failure),
-        Err(error) => return Err(error),
-    }
+    let patience = spec.infrastructure.node.call_timeout_ms;
+    check::base(gcp, &session.settings, &session.connection, opener, patience, &mut found).await?;
     Ok((found, Some(session)))
-}
-
-/// Whether the base image can be read.
-async fn base(gcp: &Gcp, s: &Session<'_>) -> Result<(), StepError> {
-    let login = gcp.registry_login(&s.connection, s.opener).await?;
-    let (url, repository) = (s.connection.registry_url(), super::push::repository(s));
-    Ok(super::push::place(gcp, s, login, &url, &repository).check_base().await?)
 }

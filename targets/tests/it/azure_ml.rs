@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use sandbox::clouds::{
-    Azure, RunningCloud,
-    azure::{AzureSettings, ENDPOINT_KEY, PLACE, REGISTRY},
+use sandbox::{
+    Fault, FaultKind,
+    clouds::{
+        Azure, RunningCloud,
+        azure::{AzureSettings, ENDPOINT_KEY, PLACE, REGISTRY},
+    },
 };
 use serde_json::{Value, json};
 use targets::{TargetType, spec::EndpointSpec, target::ServiceQuery, tools::HostSettings};
 
 use crate::{
-    cloud::{CloudWorld, Setup, judge},
+    cloud::{CloudWorld, ODD_VERSIONS, Setup, judge},
     support::Step,
 };
 
@@ -114,10 +117,15 @@ async fn a_version_that_does_not_start_leaves_what_is_live() {
         assert!(failure.message.contains(said), "{}", failure.message);
     }
     assert_eq!(world.live().await, [("v1".to_owned(), 100.0)]);
+    let service = world.target().observe(world.look()).await.unwrap().service.unwrap();
+    let left = &service.troubles[0];
+    assert_eq!((left.is_error, left.code.as_str()), (false, "PLATFORM_LEFT_RUNNING"));
+    assert!(left.message.contains("version v2"), "{left:?}");
     // The same run does not try it again; the next one does.
     assert_eq!(world.step(Step::Activate).await.unwrap_err().code.as_str(), "PLATFORM_FAILED");
     let (restored, _) = world.step(Step::Restore).await.unwrap();
     assert_eq!(restored["service"]["versions"][0]["version"], "v1");
+    assert_eq!(resources(&cloud, "/deployments/").len(), 1, "what failed goes");
     world.next_run(&[("v2", 1.0)]);
     world.update().await.unwrap();
     assert_eq!(world.live().await, [("v2".to_owned(), 100.0)]);
@@ -134,10 +142,74 @@ async fn restore_brings_the_traffic_back() {
     }
     world.step(Step::Restore).await.unwrap();
     assert_eq!(world.live().await, [("v1".to_owned(), 100.0)]);
+    assert_eq!(resources(&cloud, "/deployments/").len(), 1, "what this run deployed serves nothing, and goes");
     let first = world.known.0.clone();
     let (_cloud, fresh) = self::world().await;
     assert_eq!(fresh.step(Step::Restore).await.unwrap().0, Value::Null, "nothing was there");
     drop((first, cloud));
+}
+
+/// A fault of the next call of these: its token is refused.
+fn refused_once(method: &str, path: &str) -> Fault {
+    let kind = FaultKind::Status { status: 401, error_type: None, message: None, retry_after: None };
+    Fault::on(method, path, kind)
+}
+
+#[tokio::test]
+async fn a_token_that_is_refused_is_got_anew_once() {
+    let (cloud, mut world) = world().await;
+    world.update().await.unwrap();
+    let signed_in = |cloud: &RunningCloud<Azure>| {
+        cloud.calls().iter().filter(|call| call.path.ends_with("/oauth2/v2.0/token")).count()
+    };
+    for (method, path) in [("GET", "/subscriptions/**"), ("PUT", "/subscriptions/**"), ("POST", "/oauth2/exchange")] {
+        world.next_run(&[if world.run.id % 2 == 0 { ("v2", 1.0) } else { ("v1", 1.0) }]);
+        let before = signed_in(&cloud);
+        cloud.arm(refused_once(method, path)).unwrap();
+        world.update().await.unwrap();
+        assert_eq!(signed_in(&cloud), before + 1, "{method} {path}");
+    }
+    cloud.arm(refused_once("GET", "/subscriptions/**").for_ever()).unwrap();
+    world.next_run(&[("v1", 1.0)]);
+    let failure = world.step(Step::Validate).await.unwrap_err();
+    assert!(failure.to_string().contains("NODE_KEY_REJECTED"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_test_signs_in_afresh() {
+    let (cloud, world) = world().await;
+    let connection = world.spec.infrastructure.connection.clone().unwrap();
+    let checker = world.targets.connection("AZURE").unwrap();
+    checker.check(&connection, &world.known).await.unwrap();
+    world.target().check(&world.spec.infrastructure, &world.known).await.unwrap();
+    cloud.arm(refused_once("POST", "/*/oauth2/v2.0/token").for_ever()).unwrap();
+    for code in [
+        checker.check(&connection, &world.known).await.unwrap_err().code,
+        world.target().check(&world.spec.infrastructure, &world.known).await.unwrap_err().code,
+    ] {
+        assert_eq!(code.as_str(), "NODE_KEY_REJECTED");
+    }
+}
+
+#[tokio::test]
+async fn a_base_image_that_is_not_there_is_found_before_an_update() {
+    let (_cloud, mut world) = world().await;
+    world.set("baseImage", json!(format!("{REGISTRY}/base/nothing:1")));
+    assert_eq!(world.step(Step::Validate).await.unwrap_err().code.as_str(), "IMAGE_BASE_NOT_FOUND");
+    let report = world.target().check(&world.spec.infrastructure, &world.known).await.unwrap();
+    assert!(report.problems.iter().any(|one| one.contains("base/nothing:1")), "{report:?}");
+}
+
+#[tokio::test]
+async fn versions_may_have_any_id() {
+    let (_cloud, mut world) = world().await;
+    for id in ODD_VERSIONS {
+        world.next_run(&[(id, 1.0)]);
+        world.update().await.unwrap();
+        assert_eq!(world.live().await, [((*id).to_owned(), 100.0)]);
+    }
+    world.next_run(&[(ODD_VERSIONS[0], 0.5), (ODD_VERSIONS[1], 0.5)]);
+    world.update().await.unwrap();
 }
 
 #[tokio::test]

@@ -163,6 +163,13 @@ pub(crate) fn versions(shares: &[(&str, f64)]) -> Value {
     shares.iter().map(one).collect()
 }
 
+/// Ids that a version may have, and that hardly anything can be called by.
+pub(crate) const ODD_VERSIONS: &[&str] = &[
+    "release 2 (final)",
+    "Ausgabe_ö-β-版",
+    "long.0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789",
+];
+
 /// With a front that is small, and a folder that goes with the tests.
 fn host(host: HostSettings, folder: &Path) -> HostSettings {
     let front = folder.join("front");

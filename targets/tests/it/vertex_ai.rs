@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use sandbox::clouds::{
-    Google, RunningCloud,
-    google::{GoogleSettings, PLACE, TOKEN},
+use sandbox::{
+    Fault, FaultKind,
+    clouds::{
+        Google, RunningCloud,
+        google::{GoogleSettings, PLACE, TOKEN},
+    },
 };
 use serde_json::{Value, json};
 use targets::{
@@ -16,7 +19,7 @@ use targets::{
 };
 
 use crate::{
-    cloud::{CloudWorld, Setup, judge},
+    cloud::{CloudWorld, ODD_VERSIONS, Setup, judge},
     support::Step,
 };
 
@@ -118,6 +121,7 @@ async fn a_version_that_does_not_start_leaves_what_is_live() {
     assert_eq!(world.step(Step::Activate).await.unwrap_err().code.as_str(), "PLATFORM_FAILED");
     let (restored, _) = world.step(Step::Restore).await.unwrap();
     assert_eq!(restored["service"]["versions"][0]["version"], "v1");
+    assert_eq!(deployed(&cloud).len(), 1);
     world.next_run(&[("v2", 1.0)]);
     world.update().await.unwrap();
     assert_eq!(world.live().await, [("v2".to_owned(), 100.0)]);
@@ -126,7 +130,7 @@ async fn a_version_that_does_not_start_leaves_what_is_live() {
 
 #[tokio::test]
 async fn restore_brings_the_traffic_back() {
-    let (_cloud, mut world) = world().await;
+    let (cloud, mut world) = world().await;
     world.update().await.unwrap();
     world.next_run(&[("v1", 0.5), ("v2", 0.5)]);
     for step in [Step::Push, Step::Activate] {
@@ -134,8 +138,107 @@ async fn restore_brings_the_traffic_back() {
     }
     world.step(Step::Restore).await.unwrap();
     assert_eq!(world.live().await, [("v1".to_owned(), 100.0)]);
+    assert_eq!(deployed(&cloud).len(), 1, "what this run deployed serves nothing, and goes");
     let (_cloud, fresh) = self::world().await;
     assert_eq!(fresh.step(Step::Restore).await.unwrap().0, Value::Null, "nothing was there");
+}
+
+#[tokio::test]
+async fn what_a_failed_update_deployed_is_named_and_cleared() {
+    let (cloud, mut world) = world().await;
+    // The second of two fails, and nothing was there before.
+    world.next_run(&[("v1", 0.5), ("v2", 0.5)]);
+    for step in [Step::Validate, Step::Push] {
+        world.step(step).await.unwrap();
+    }
+    while !cloud.calls().iter().any(|call| call.path.ends_with(":deployModel")) {
+        match world.attempt(Step::Activate).await.unwrap() {
+            engine::failure::StepOutcome::NotYet { check_in } => world.run.advance(check_in),
+            other => panic!("{other:?}"),
+        }
+    }
+    cloud.fail_next(9, "Out of quota.");
+    world.step(Step::Activate).await.unwrap_err();
+    let service = world.target().observe(world.look()).await.unwrap().service.unwrap();
+    let left = &service.troubles[0];
+    assert_eq!((left.is_error, left.code.as_str()), (false, "PLATFORM_LEFT_RUNNING"));
+    assert!(left.message.contains("version v1"), "{left:?}");
+    assert_eq!(world.step(Step::Restore).await.unwrap().0, Value::Null);
+    assert_eq!(deployed(&cloud), Vec::<Value>::new());
+    // What ran before this run without traffic is none of its own.
+    world.next_run(&[("v1", 1.0)]);
+    world.update().await.unwrap();
+    world.next_run(&[("v2", 1.0)]);
+    world.step(Step::Push).await.unwrap();
+    world.step(Step::Activate).await.unwrap();
+    world.next_run(&[("v2", 1.0)]);
+    for step in [Step::Push, Step::Activate, Step::Restore] {
+        world.step(step).await.unwrap();
+    }
+    assert_eq!(deployed(&cloud).len(), 2);
+}
+
+/// A fault of the next call of these APIs: the token is refused.
+fn refused_once(method: &str, path: &str) -> Fault {
+    let kind = FaultKind::Status { status: 401, error_type: None, message: None, retry_after: None };
+    Fault::on(method, path, kind)
+}
+
+#[tokio::test]
+async fn a_token_that_is_refused_is_got_anew_once() {
+    let (cloud, mut world) = world().await;
+    world.update().await.unwrap();
+    let signed_in = |cloud: &RunningCloud<Google>| cloud.calls().iter().filter(|call| call.path == "/token").count();
+    for (method, path) in [("GET", "/v1/**"), ("POST", "/v3/**"), ("PATCH", "/v1/**")] {
+        world.next_run(&[if world.run.id % 2 == 0 { ("v2", 1.0) } else { ("v1", 1.0) }]);
+        let before = signed_in(&cloud);
+        cloud.arm(refused_once(method, path)).unwrap();
+        world.update().await.unwrap();
+        assert!(signed_in(&cloud) > before, "{method} {path}");
+    }
+    // Only once: what is refused again is told.
+    cloud.arm(refused_once("GET", "/v1/**").for_ever()).unwrap();
+    world.next_run(&[("v1", 1.0)]);
+    assert_eq!(world.step(Step::Validate).await.unwrap_err().code.as_str(), "NODE_KEY_REJECTED");
+}
+
+#[tokio::test]
+async fn a_test_signs_in_afresh() {
+    let (cloud, world) = world().await;
+    let connection = world.spec.infrastructure.connection.clone().unwrap();
+    let checker = world.targets.connection("GCP").unwrap();
+    checker.check(&connection, &world.known).await.unwrap();
+    world.target().check(&world.spec.infrastructure, &world.known).await.unwrap();
+    cloud.arm(refused_once("POST", "/token").for_ever()).unwrap();
+    for code in [
+        checker.check(&connection, &world.known).await.unwrap_err().code,
+        world.target().check(&world.spec.infrastructure, &world.known).await.unwrap_err().code,
+    ] {
+        assert_eq!(code.as_str(), "NODE_KEY_REJECTED");
+    }
+}
+
+#[tokio::test]
+async fn a_base_image_that_is_not_there_is_found_before_an_update() {
+    let (_cloud, mut world) = world().await;
+    let report = world.target().check(&world.spec.infrastructure, &world.known).await.unwrap();
+    assert_eq!((report.identity, report.problems), (GoogleSettings::default().account, vec![]));
+    world.set("baseImage", json!("europe-west1-docker.pkg.dev/base/nothing:1"));
+    assert_eq!(world.step(Step::Validate).await.unwrap_err().code.as_str(), "IMAGE_BASE_NOT_FOUND");
+    let report = world.target().check(&world.spec.infrastructure, &world.known).await.unwrap();
+    assert!(report.problems.iter().any(|one| one.contains("base/nothing:1")), "{report:?}");
+}
+
+#[tokio::test]
+async fn versions_may_have_any_id() {
+    let (_cloud, mut world) = world().await;
+    for id in ODD_VERSIONS {
+        world.next_run(&[(id, 1.0)]);
+        world.update().await.unwrap();
+        assert_eq!(world.live().await, [((*id).to_owned(), 100.0)]);
+    }
+    world.next_run(&[(ODD_VERSIONS[0], 0.5), (ODD_VERSIONS[1], 0.5)]);
+    world.update().await.unwrap();
 }
 
 #[tokio::test]
@@ -191,7 +294,7 @@ async fn a_query_becomes_instances_and_back() {
         timeout: std::time::Duration::from_secs(5),
     };
     let answer = target.services().unwrap().query(world.look(), &query).await.unwrap();
-    assert_eq!((answer.status, &answer.body), (200, &query.body));
+    assert_eq!((answer.status, &answer.body), (200, &json!({"result": query.body})));
     // As its callers are told to.
     let path = cloud.calls().pop().unwrap().path;
     let calling = target.services().unwrap().calling(&world.spec).unwrap();

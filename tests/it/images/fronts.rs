@@ -43,6 +43,7 @@ impl Front {
         if listen {
             command.extend(["--listen".to_owned(), format!("127.0.0.1:{port}")]);
         }
+        command.extend(["--notice-timeout", "0"].map(str::to_owned));
         command.extend(["--run", "python3", &scratch.at("node.py"), ";"].map(str::to_owned));
         let variables = variables.iter().map(|&(name, value)| (name, value.replace("PORT", &port.to_string())));
         let own = [("NODE_PORT", node.to_string()), ("NODE_SERVICE", scratch.path().display().to_string())];
@@ -60,6 +61,11 @@ impl Front {
     async fn post(&self, path: &str, body: &Value) -> Value {
         let answer = reqwest::Client::new().post(format!("{}{path}", self.base)).json(body).send().await.unwrap();
         answer.json().await.unwrap()
+    }
+
+    /// Whatever the process has come to.
+    async fn seen(&self, path: &str) -> Option<u16> {
+        Some(reqwest::get(format!("{}{path}", self.base)).await.ok()?.status().as_u16())
     }
 
     async fn ends(self) {
@@ -103,6 +109,26 @@ async fn azure_and_snowflake_speak_their_own() {
     let answer = azure.post("/score", &asked).await;
     assert_eq!(answer, json!({"path": "/public/api/v1/churn/p/predict", "asked": asked, "key": null}));
     azure.ends().await;
+}
+
+#[tokio::test]
+async fn one_that_is_told_to_stop_says_so_until_its_queries_are_answered() {
+    tests::client::http();
+    let endpoint = json!({"id": "p", "type": "STD_PREDICTION"});
+    let front = Front::start("azure", "/readiness", &endpoint, true, &[]).await;
+    let (url, body) = (format!("{}/score", front.base), json!({"hold": true}));
+    let query = tokio::spawn(async move { reqwest::Client::new().post(url).json(&body).send().await.unwrap() });
+    let held = front.scratch.path().join("held");
+    until_true("the query at the node", PATIENCE, || async { held.exists() }).await;
+    front.running.signal(rustix::process::Signal::TERM);
+    until_true("health is 503", PATIENCE, || async { front.seen("/readiness").await == Some(503) }).await;
+    // A connection that comes now is answered, too.
+    assert_eq!(front.status("/liveness").await, Some(200));
+    assert_eq!(front.status("/readiness").await, Some(503));
+    fs::write(front.scratch.path().join("release"), "").unwrap();
+    let answer = query.await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.json::<Value>().await.unwrap()), (200, json!({"held": true})));
+    assert_eq!(front.running.exited(PATIENCE).await, 0, "{}", front.running.log());
 }
 
 #[tokio::test]

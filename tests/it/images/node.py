@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SERVICE = os.environ.get("NODE_SERVICE", "/opt/slipway/service")
@@ -29,6 +30,12 @@ class Node(BaseHTTPRequestHandler):
         if self.path.endswith("-multi"):
             results = [{"path": self.path, "asked": item, "key": key} for item in asked["items"]]
             self.answer(200, {"results": results})
+        elif asked.get("hold"):
+            # Until somebody lets go: what a test sees by the files.
+            open(os.path.join(SERVICE, "held"), "w").close()
+            while not os.path.exists(os.path.join(SERVICE, "release")):
+                time.sleep(0.02)
+            self.answer(200, {"held": True})
         elif asked.get("die"):
             os._exit(9)
         else:

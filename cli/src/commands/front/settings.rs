@@ -26,6 +26,8 @@ pub(super) struct Plan {
     pub(super) key: Option<Secret>,
     pub(super) start: Duration,
     pub(super) drain: Duration,
+    /// Health says 503 for so long at least before nobody listens any more.
+    pub(super) notice: Duration,
 }
 
 impl Plan {
@@ -85,6 +87,7 @@ impl Plan {
             key: variable(KEY_VARIABLE).filter(|key| !key.is_empty()).map(Secret::from),
             start: Duration::from_secs(args.start_timeout),
             drain: Duration::from_secs(args.drain_timeout),
+            notice: Duration::from_secs(args.notice_timeout.min(args.drain_timeout)),
         })
     }
 }

@@ -6,10 +6,14 @@ use serde_json::{Value, json};
 use targets::{
     spec::{Authorization, EndpointSpec},
     target::{Calling, Framing, ServiceQuery, VersionShare},
+    tools::HostSettings,
 };
 
 use super::world::{World, object};
-use crate::support::{KEY, OneKey, Step};
+use crate::{
+    cloud::ODD_VERSIONS,
+    support::{KEY, OneKey, Step},
+};
 
 fn shares(shares: &[(&str, f64)]) -> Vec<VersionShare> {
     shares
@@ -274,7 +278,7 @@ async fn a_check_names_what_is_missing() {
     let secrets = OneKey(KEY);
     let check = async |world: &World| world.target().check(&world.spec.infrastructure, &secrets).await.unwrap();
     let report = check(&world).await;
-    assert_eq!((report.problems, report.is_admin), (vec![], true));
+    assert_eq!((report.problems, report.is_admin), (vec![], false), "who has these rights is no administrator");
     assert_eq!(report.node_id.as_deref(), Some("123456789012"));
     world.cloud.deny(&["DescribeModel", "ListImages", "GetAuthorizationToken"]);
     let problems = check(&world).await.problems.join(" ");
@@ -288,8 +292,8 @@ async fn a_check_names_what_is_missing() {
     assert_eq!(world.changes(0), [""; 0]);
 
     let wrong = OneKey("another-key");
-    let failure = world.target().check(&world.spec.infrastructure, &wrong).await;
-    assert!(failure.is_ok(), "kept credentials are those of the same reference: {failure:?}");
+    let failure = world.target().check(&world.spec.infrastructure, &wrong).await.unwrap_err();
+    assert_eq!(failure.code.as_str(), "NODE_KEY_REJECTED", "nothing kept answers a test");
     world.spec.infrastructure.settings = object(json!({}));
     world.connection().settings = object(json!({}));
     let report = check(&world).await;
@@ -301,4 +305,81 @@ async fn a_machine_lends_nothing_by_itself() {
     let mut world = World::new().await;
     world.connection().settings.insert("authentication".into(), json!("WORKLOAD_IDENTITY"));
     assert_eq!(world.failure(Step::Validate).await.code.as_str(), "AWS_IDENTITY_NOT_LENT");
+}
+
+#[tokio::test]
+async fn a_machines_identity_goes_where_the_operator_says_alone() {
+    let lends = HostSettings { ambient_cloud_credentials: true, ..HostSettings::default() };
+    for identity in ["PROFILE", "WORKLOAD_IDENTITY"] {
+        for name in ["endpointUrl", "stsEndpointUrl", "sagemakerEndpointUrl", "runtimeEndpointUrl", "ecrEndpointUrl"] {
+            let mut world = World::new().await;
+            let url = world.cloud.url();
+            world.connection().settings = object(
+                json!({"region": "eu-west-1", "authentication": identity, "profile": "no-such-profile", name: url}),
+            );
+            world.on_host(lends.clone());
+            assert_eq!(world.failure(Step::Validate).await.code.as_str(), "AMBIENT_CREDENTIALS_OFF", "{name}");
+            let connection = world.spec.infrastructure.connection.clone().unwrap();
+            let checker = world.targets().connection("AWS").unwrap();
+            let failure = checker.check(&connection, &OneKey(KEY)).await.unwrap_err();
+            assert_eq!(failure.code.as_str(), "AMBIENT_CREDENTIALS_OFF", "{name}");
+            assert_eq!(world.cloud.calls().len(), 0, "{name}");
+        }
+    }
+    let mut world = World::new().await;
+    let url = world.cloud.url();
+    world.connection().settings = object(
+        json!({"region": "eu-west-1", "authentication": "PROFILE", "profile": "no-such-profile", "endpointUrl": url}),
+    );
+    world.on_host(HostSettings { ambient_endpoints: vec![url], ..lends });
+    assert_eq!(world.failure(Step::Validate).await.code.as_str(), "AWS_CREDENTIALS_INVALID", "it may go there");
+}
+
+#[tokio::test]
+async fn a_test_signs_in_afresh() {
+    let mut world = World::new().await;
+    world.connection().settings.insert("roleArn".into(), json!("arn:aws:iam::123456789012:role/deployer"));
+    let connection = world.spec.infrastructure.connection.clone().unwrap();
+    let checker = world.targets().connection("AWS").unwrap();
+    let assumed = |world: &World| world.changes(0).iter().filter(|change| *change == "AssumeRole").count();
+    for times in 1..=2 {
+        checker.check(&connection, &OneKey(KEY)).await.unwrap();
+        world.target().check(&world.spec.infrastructure, &OneKey(KEY)).await.unwrap();
+        assert_eq!(assumed(&world), 2 * times);
+    }
+}
+
+#[tokio::test]
+async fn a_base_image_that_is_not_there_is_found_before_an_update() {
+    let mut world = World::new().await;
+    let base = world.spec.infrastructure.settings["baseImage"].as_str().unwrap().replace("base/node", "base/nothing");
+    world.set("baseImage", json!(base));
+    assert_eq!(world.failure(Step::Validate).await.code.as_str(), "IMAGE_BASE_NOT_FOUND");
+    let preview = world.target().preview(world.look()).await.unwrap();
+    assert_eq!(preview.problems[0].code, "IMAGE_BASE_NOT_FOUND");
+    let report = world.target().check(&world.spec.infrastructure, &OneKey(KEY)).await.unwrap();
+    assert!(report.problems[0].contains("IMAGE_BASE_NOT_FOUND"), "{report:?}");
+    assert_eq!(world.changes(0), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_a_deployment_sets_wrong_is_told_when_it_is_saved() {
+    let world = World::new().await;
+    let own = object(json!({"environment": {"SLIPWAY_X": ""}, "tags": {"aws:x": ""}}));
+    let told = world.target().services().unwrap().problems(&world.spec.infrastructure.settings, &own);
+    let paths: Vec<_> = told.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(paths, ["environment.SLIPWAY_X", "tags.aws:x"]);
+}
+
+#[tokio::test]
+async fn versions_may_have_any_id() {
+    let mut world = World::new().await;
+    for id in ODD_VERSIONS {
+        world.take(&[(id, 1.0)]).await;
+        assert_eq!(world.update().await.differences, []);
+        let seen = world.target().observe(world.look()).await.unwrap().service.unwrap();
+        assert_eq!(seen.versions, shares(&[(id, 1.0)]));
+    }
+    world.take(&[(ODD_VERSIONS[0], 0.5), (ODD_VERSIONS[1], 0.5)]).await;
+    assert_eq!(world.update().await.differences, []);
 }

@@ -14,8 +14,10 @@ use sandbox::{sagemaker::SageMaker, sample_service};
 use serde_json::{Map, Value, json};
 use targets::{
     TargetType, Targets,
+    http::HttpSettings,
     spec::{BundleContents, ConnectionSpec, DeploySpec, EndpointSpec, ServiceSpec, ServiceVersionSpec},
     target::{Look, Receipt, Target, Work},
+    tools::HostSettings,
 };
 
 use crate::support::{KEY, Ledger, OneKey, Run, Step, targets};
@@ -160,6 +162,11 @@ impl World {
 
     pub(crate) fn targets(&self) -> &Targets {
         &self.targets
+    }
+
+    /// In a process whose operator says this.
+    pub(crate) fn on_host(&mut self, host: HostSettings) {
+        self.targets = Targets::on_host(HttpSettings::default(), host).unwrap();
     }
 
     pub(crate) fn packages(&self) -> &PackageStore {

@@ -142,9 +142,10 @@ impl Reader {
         }
     }
 
+    /// `$$…$$`, or a literal in its place.
     pub(crate) fn body(&mut self) -> Result<String, String> {
         match self.0.pop_front() {
-            Some(Token::Body(body)) => Ok(body),
+            Some(Token::Body(body) | Text(body)) => Ok(body),
             other => Err(format!("syntax error: $$ is wanted, not {other:?}")),
         }
     }

@@ -207,22 +207,28 @@ fn select(state: &State, mut sql: Reader, body: &Value, role: &str) -> Outcome {
     }
     let path = sql.path(3).map_err(syntax)?;
     schema(&path)?;
-    let marks = sql.0.iter().filter(|token| **token == Token::Sign('?')).count();
+    // Of several calls, each is of the same function.
+    let names = sql.0.iter().filter(|token| **token == Token::Name(path[2].clone())).count();
+    let (all, calls) = (sql.0.iter().filter(|token| **token == Token::Sign('?')).count(), names + 1);
+    let marks = all / calls;
     let one = state.functions.iter().find(|one| one.name == path[2] && one.names.len() == marks);
     let one = one.ok_or_else(|| not_there("Function"))?;
     let bindings = body["bindings"].as_object().cloned().unwrap_or_default();
-    if bindings.len() != marks || bindings.values().any(|bound| bound["type"] != "TEXT") {
+    if bindings.len() != all || bindings.values().any(|bound| bound["type"] != "TEXT") {
         return Err(syntax("Bind variable not set".to_owned()));
     }
-    let values: Vec<Value> = (1..=marks).map(|n| bindings[&n.to_string()]["value"].clone()).collect();
+    let values: Vec<Value> = (1..=all).map(|n| bindings[&n.to_string()]["value"].clone()).collect();
     if state.services.get(&one.service).is_none_or(|service| service.status != "RUNNING") {
         return Err(sql_error("391502", "57P03", "Request failed: the service is not running"));
     }
     if values.contains(&json!("break")) {
         return Err(sql_error("100132", "P0000", "Request failed for service function: remote service error: 400"));
     }
-    let named: serde_json::Map<_, _> = one.names.iter().cloned().zip(values).collect();
-    Ok(Rows(vec!["F"], vec![vec![Some(json!({"asked": named}).to_string())]]))
+    let answer = |values: &[Value]| {
+        let named: serde_json::Map<_, _> = one.names.iter().cloned().zip(values.iter().cloned()).collect();
+        Some(json!({"asked": named}).to_string())
+    };
+    Ok(Rows(vec!["F"; calls], vec![values.chunks(marks.max(1)).map(answer).collect()]))
 }
 
 fn change(state: &mut State, mut sql: Reader) -> Outcome {
@@ -243,8 +249,23 @@ fn change(state: &mut State, mut sql: Reader) -> Outcome {
             state.effects.push(format!("alter service {name}"));
             return done();
         }
-        sql.need("SET").map_err(syntax)?;
         let service = state.services.get_mut(&name).unwrap();
+        if sql.words("UNSET") {
+            loop {
+                match sql.word().map_err(syntax)?.as_str() {
+                    "QUERY_WAREHOUSE" => service.warehouse = None,
+                    "EXTERNAL_ACCESS_INTEGRATIONS" => service.integrations.clear(),
+                    other => return Err(syntax(format!("invalid property '{other}'"))),
+                }
+                if !sql.sign(',') {
+                    break;
+                }
+            }
+            sql.end().map_err(syntax)?;
+            state.effects.push(format!("unset service {name}"));
+            return done();
+        }
+        sql.need("SET").map_err(syntax)?;
         while !sql.0.is_empty() {
             let property = sql.word().map_err(syntax)?;
             sql.need_sign('=').map_err(syntax)?;
@@ -258,9 +279,10 @@ fn change(state: &mut State, mut sql: Reader) -> Outcome {
                 "EXTERNAL_ACCESS_INTEGRATIONS" => {
                     sql.need_sign('(').map_err(syntax)?;
                     service.integrations.clear();
+                    service.integrations.push(sql.name().map_err(syntax)?);
                     while !sql.sign(')') {
+                        sql.need_sign(',').map_err(syntax)?;
                         service.integrations.push(sql.name().map_err(syntax)?);
-                        sql.sign(',');
                     }
                 }
                 other => return Err(syntax(format!("invalid property '{other}'"))),
@@ -274,6 +296,14 @@ fn change(state: &mut State, mut sql: Reader) -> Outcome {
         state.functions.retain(|one| (&one.name, &one.types) != (&made.name, &made.types));
         state.effects.push(format!("create function {}({})", made.name, made.types));
         state.functions.push(made);
+        return done();
+    }
+    if sql.words("ALTER FUNCTION") {
+        let at = function(state, &mut sql)?;
+        sql.need("SET COMMENT").and_then(|()| sql.need_sign('=')).map_err(syntax)?;
+        state.functions[at].comment = sql.text().map_err(syntax)?;
+        sql.end().map_err(syntax)?;
+        state.effects.push(format!("comment function {}", state.functions[at].name));
         return done();
     }
     if sql.words("DROP FUNCTION") {

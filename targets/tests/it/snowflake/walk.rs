@@ -201,6 +201,102 @@ async fn half_a_change_is_put_back() {
 }
 
 #[tokio::test]
+async fn a_specification_with_dollar_signs_is_put_back() {
+    for sign in ["$", "$$"] {
+        let mut world = World::new().await;
+        world.update().await;
+        // As Snowflake may write it back: with the characters themselves.
+        for service in world.account.state().services.values_mut() {
+            service.specification = service.specification.replace("\\u0024", sign);
+        }
+        let before = world.account.snapshot();
+        world.next("v2");
+        for step in [Step::Validate, Step::Push, Step::Activate] {
+            world.step(step).await.unwrap();
+        }
+        world.step(Step::Restore).await.unwrap();
+        assert_eq!(world.account.snapshot(), before);
+        assert!(world.found()["specification"].as_str().unwrap().contains(&format!("a{sign}b")));
+    }
+}
+
+#[tokio::test]
+async fn a_function_stays_while_its_definition_does() {
+    let mut world = World::new().await;
+    world.service().settings.remove("grantUsageTo");
+    world.update().await;
+    world.account.state().functions[0].users.insert("BY_HAND".to_owned());
+    world.next("v2");
+    world.account.state().effects.clear();
+    assert_eq!(world.update().await.differences, []);
+    assert_eq!(world.account.state().functions[0].users.len(), 1, "its grants stay");
+    assert!(!world.account.effects().iter().any(|effect| effect.starts_with("create function")));
+    // Another definition is another function.
+    world.new_run();
+    world.service().settings.insert("maxBatchRows".into(), json!(7));
+    world.update().await;
+    assert!(world.account.effects().iter().any(|effect| effect.starts_with("create function")));
+}
+
+#[tokio::test]
+async fn an_update_finds_half_of_an_earlier_one() {
+    let mut world = World::new().await;
+    world.update().await;
+    let before = world.account.snapshot();
+    world.next("v2");
+    for step in [Step::Validate, Step::Push] {
+        world.step(step).await.unwrap();
+    }
+    world.server.arm("POST /api/v2/statements", 2, Kind::Status(422, None));
+    world.failure(Step::Activate).await;
+    assert_ne!(world.account.snapshot(), before);
+    // The mark says v1 still; back to it.
+    world.next("v1");
+    assert_eq!(world.update().await.differences, []);
+    assert_eq!(world.account.snapshot(), before);
+}
+
+#[tokio::test]
+async fn what_is_cleared_is_unset() {
+    let mut world = World::new().await;
+    world.update().await;
+    let found = world.found();
+    assert_eq!((&found["warehouse"], &found["integrations"]), (&json!("WH"), &json!(["OUTSIDE"])));
+    world.settings().remove("warehouse");
+    world.settings().remove("externalAccessIntegrations");
+    world.new_run();
+    let receipt = world.update().await;
+    assert_eq!(receipt.differences, []);
+    let found = world.found();
+    assert_eq!((&found["warehouse"], &found["integrations"]), (&Value::Null, &json!([])));
+    // Nothing to unset is nothing said: an empty list is no value.
+    world.next("v2");
+    world.account.state().effects.clear();
+    world.update().await;
+    assert!(!world.account.effects().iter().any(|effect| effect.starts_with("unset")));
+    for service in world.account.state().services.values_mut() {
+        service.warehouse = Some("OTHER".to_owned());
+    }
+    let drift = world.target().drift(world.look(), &receipt).await.unwrap();
+    assert!(drift.iter().any(|one| one.what == "the query warehouse"), "{drift:?}");
+
+    // And put back, also after the first of the statements alone.
+    let mut world = World::new().await;
+    world.update().await;
+    let before = world.account.snapshot();
+    world.settings().remove("warehouse");
+    world.next("v2");
+    for step in [Step::Validate, Step::Push] {
+        world.step(step).await.unwrap();
+    }
+    world.server.arm("POST /api/v2/statements", 2, Kind::Status(422, None));
+    world.failure(Step::Activate).await;
+    assert_eq!(world.found()["warehouse"], Value::Null);
+    world.step(Step::Restore).await.unwrap();
+    assert_eq!(world.account.snapshot(), before);
+}
+
+#[tokio::test]
 async fn all_problems_at_once() {
     let mut world = World::new().await;
     world.settings().insert("schema".into(), json!("a; drop"));
@@ -245,6 +341,25 @@ async fn all_problems_at_once() {
 }
 
 #[tokio::test]
+async fn what_a_deployment_sets_wrong_is_told_when_it_is_saved() {
+    let world = World::new().await;
+    let target = world.target();
+    let own = json!({
+        "arguments": [{"name": "a", "type": "NOTHING"}], "functionName": "f;", "grantUsageTo": ["a b"], "minInstances": 9,
+        "environment": {"SLIPWAY_SPECIFICATION": "x"},
+    });
+    let told = |own: Value| -> Vec<String> {
+        let own = own.as_object().unwrap().clone();
+        let problems = target.services().unwrap().problems(&world.spec.infrastructure.settings, &own);
+        problems.into_iter().map(|(path, _)| path).collect()
+    };
+    let paths =
+        ["environment.SLIPWAY_SPECIFICATION", "functionName", "arguments[0].type", "grantUsageTo[0]", "maxInstances"];
+    assert_eq!(told(own), paths);
+    assert_eq!(told(json!({"arguments": [{"name": "a"}]})), [""; 0]);
+}
+
+#[tokio::test]
 async fn each_privilege_by_its_name() {
     let mut world = World::new().await;
     world.settings().insert("publicEndpoint".into(), json!(true));
@@ -285,9 +400,18 @@ async fn queries() {
     };
     let answer = ask(&world, json!({"features": {"age": 4.5, "city": "x'; DROP TABLE y; --"}})).await.unwrap();
     assert_eq!(answer.status, 200);
-    assert_eq!(answer.body, json!({"asked": {"age": "4.5", "city": "x'; DROP TABLE y; --"}}));
+    assert_eq!(answer.body, json!({"result": {"asked": {"age": "4.5", "city": "x'; DROP TABLE y; --"}}}));
     let answer = ask(&world, json!({"features": {"age": null}})).await.unwrap();
-    assert_eq!(answer.body, json!({"asked": {"age": null, "city": null}}));
+    assert_eq!(answer.body, json!({"result": {"asked": {"age": null, "city": null}}}));
+    // Several at once, as an API node takes them.
+    let many = json!({"items": [{"features": {"age": 1}}, {"features": {"city": "x"}}]});
+    let results = json!([{"asked": {"age": "1", "city": null}}, {"asked": {"age": null, "city": "x"}}]);
+    assert_eq!(ask(&world, many).await.unwrap().body, json!({"results": results}));
+    assert_eq!(ask(&world, json!({"items": []})).await.unwrap().body, json!({"results": []}));
+    let over = json!({"items": vec![json!({"features": {}}); 101]});
+    assert_eq!(codes(&ask(&world, over).await.unwrap_err()), "SETTING_INVALID");
+    let wrong = json!({"items": [{"features": {"agee": 1}}]});
+    assert_eq!(codes(&ask(&world, wrong).await.unwrap_err()), "SETTING_INVALID");
     let answer = ask(&world, json!({"features": {"city": "break"}})).await.unwrap();
     assert_eq!(answer.status, 422);
     assert!(answer.body["message"].as_str().unwrap().contains("remote service error"), "{answer:?}");
@@ -299,7 +423,7 @@ async fn queries() {
     world.update().await;
     let body = json!({"features": {"any": [1]}});
     let answer = ask(&world, body.clone()).await.unwrap();
-    assert_eq!(answer.body, json!({"asked": {"FEATURES": body.to_string()}}));
+    assert_eq!(answer.body, json!({"result": {"asked": {"FEATURES": body.to_string()}}}));
 }
 
 #[tokio::test]
