@@ -10,7 +10,7 @@
 //! * [`gcp`]: Google Cloud's APIs and connections; [`vertex_ai`]: Vertex AI.
 //! * `caller`: calling a service oneself. `managed`: what platforms that run our containers have in common.
 //! * [`automation`]: Dataiku's Automation node; [`api_static`]: its API nodes.
-//! * `service_package`: a service version as it is delivered.
+//! * `service_package`: a service version as it is delivered. `report`: a node's answer of 200 that holds an error.
 //! * [`k8s`]: Kubernetes clusters.
 //! * [`sagemaker`]: Amazon SageMaker, by way of [`aws`].
 //! * [`governance`]: asking somebody else whether a bundle may be deployed.
@@ -38,6 +38,7 @@ mod managed;
 pub mod on_node;
 pub mod query_log;
 pub mod registry;
+mod report;
 pub mod sagemaker;
 pub mod secret_ref;
 pub mod service;
