@@ -16,6 +16,7 @@
 //! * [`governance`]: asking somebody else whether a bundle may be deployed.
 //! * [`snowflake`]: the connection to Snowflake; [`snowpark`]: Snowpark Container Services.
 //! * [`query_log`]: events of queries, on their way to an Event Server, Kafka or log files.
+//! * [`copy_exec`]: the supervisor of a copy command.
 //! * [`connections`]: the credentials with which platforms are reached.
 //! * [`image`]: images: a base image and one layer, pushed to a registry.
 //! * [`codes`]: the failure codes of this crate, each with a page in `docs/errors`.
@@ -28,6 +29,7 @@ pub mod azure_ml;
 mod caller;
 pub mod codes;
 pub mod connections;
+pub mod copy_exec;
 pub mod gcp;
 pub mod governance;
 pub mod http;
