@@ -4,6 +4,7 @@ use engine::{db::Tx, secrets::Keyring};
 use serde_json::{Map, Value};
 use targets::{
     TargetType,
+    http::BlockList,
     target::{Half, Target},
 };
 
@@ -16,7 +17,7 @@ use crate::{
     error::{Error, Problems, Result},
     schema::{self, Document, Prepared},
     sealed,
-    services::QUERY_LOG,
+    services::{QUERY_LOG, checks},
     viewer::Viewer,
 };
 
@@ -31,6 +32,7 @@ pub(super) fn prepare(
     target: &dyn Target,
     old: &Settings,
     patch: &SettingsPatch,
+    blocked: &BlockList,
     problems: &mut Problems,
 ) -> Result<Documents> {
     let described = target.describe();
@@ -55,7 +57,7 @@ pub(super) fn prepare(
             }
             None
         }
-        Some(document) => Some(query_log(&old.query_log, document.clone(), "queryLog", problems)?),
+        Some(document) => Some(query_log(&old.query_log, document.clone(), "queryLog", blocked, problems)?),
         None => None,
     };
     Ok(Documents { platform, query_log })
@@ -66,6 +68,7 @@ pub(crate) fn query_log(
     old: &Map<String, Value>,
     new: Document,
     field: &str,
+    blocked: &BlockList,
     problems: &mut Problems,
 ) -> Result<Prepared> {
     if new.0.is_empty() {
@@ -76,6 +79,7 @@ pub(crate) fn query_log(
         let message = "Variables that begin with SLIPWAY_ are Slipway's own. Name another one.";
         problems.add("SETTING_INVALID", format!("{field}.keyVariable"), message);
     }
+    checks::query_log(&new.0, field, blocked, problems);
     Ok(schema::take(&*schema::of(QUERY_LOG)?, old, new, field, problems))
 }
 
