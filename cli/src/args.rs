@@ -111,6 +111,13 @@ pub(crate) enum Command {
     /// Supervises one hook. Started by a worker, not by people.
     #[command(hide = true)]
     HookExec,
+    /// Supervises one copy command. Started by a worker, not by people.
+    #[command(hide = true)]
+    CopyExec {
+        /// The program and its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
 }
 
 #[derive(Args)]

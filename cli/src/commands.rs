@@ -72,7 +72,7 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<ExitCode, Fa
         #[cfg(feature = "lab")]
         Command::Hook(HookCommand::Test(args)) => return hook::test(args, &config).await,
         // Run without a configuration, before this.
-        Command::Client(_) | Command::Front(_) | Command::Image(_) | Command::HookExec => {}
+        Command::Client(_) | Command::Front(_) | Command::Image(_) | Command::HookExec | Command::CopyExec { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -35,6 +35,9 @@ fn main() -> ExitCode {
         // Single-threaded, and before anything else starts: see the supervisor.
         return worker::hook_exec::main();
     }
+    if let Command::CopyExec { words } = &cli.command {
+        return targets::copy_exec::main(words);
+    }
     let is_client = matches!(cli.command, Command::Client(_));
     match run(cli) {
         Ok(code) => code,

@@ -44,7 +44,9 @@ impl Parts {
             tracing::warn!(keys = ?unknown, "SECRET_KEY_UNKNOWN: secrets are sealed with master keys that are not here");
         }
         let packages = package_store(config).await?;
-        let targets = Targets::on_host(config.nodes.http()?, config.targets.clone())
+        let mut host = config.targets.clone();
+        host.copy_supervisor = ["/proc/self/exe", "copy-exec", "--"].map(str::to_owned).to_vec();
+        let targets = Targets::on_host(config.nodes.http()?, host)
             .map_err(|error| Failure::new("INTERNAL", error.to_string()))?;
         let (queue, bell) = match redis {
             Some(redis) => {

@@ -32,6 +32,7 @@ use crate::{
     deployments::Settings,
     error::{Error, Result},
     halves,
+    live::Standing,
     paging::{Listing, Page},
     rights::{self, Right},
     sealed,
@@ -276,10 +277,10 @@ pub(crate) async fn delete_of(
     act.before(&tx).await?;
     // The right may have gone while we waited.
     rights::require_published_project(&*tx, viewer, &key.project_key, Right::Write, parent).await?;
-    if deployment_uses(&tx, key).await? || unfinished_run_uses(&tx, key).await? {
+    if deployment_uses(&tx, half, key).await? || unfinished_run_uses(&tx, key).await? {
         let package = halves::package(half);
         let message = format!(
-            "A deployment, or an update that has not ended, uses this {package}. Deploy another one first, or wait."
+            "A deployment is set to this {package} or live with it, or an update that has not ended uses it. Deploy another one first, or wait."
         );
         return Err(Error::field("IN_USE", own, message));
     }
@@ -343,8 +344,8 @@ pub(crate) async fn hold_content(tx: &Tx, sha256: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether a deployment is set to this package; one of several versions counts as well.
-async fn deployment_uses(tx: &Tx, key: &BundleKey) -> Result<bool> {
+/// Whether a deployment is set to this package, or is live with this version of a service; one of several versions counts as well.
+async fn deployment_uses(tx: &Tx, half: Half, key: &BundleKey) -> Result<bool> {
     let of_same = deployment::Entity::find().filter(deployment::Column::ProjectKey.eq(&key.project_key));
     for row in of_same.all(&**tx).await? {
         let settings = Settings::read(&row.settings)?;
@@ -352,8 +353,18 @@ async fn deployment_uses(tx: &Tx, key: &BundleKey) -> Result<bool> {
         if row.bundle_id == key.bundle_id || versions.any(|share| share.version == key.bundle_id) {
             return Ok(true);
         }
+        // What answers is looked at, and asked with its own test queries.
+        let live = if half == Half::Api { Standing::read(&**tx, &row.id).await?.live } else { None };
+        if live.is_some_and(|live| live.kind.deploys() && deploys(&live.body, &key.bundle_id)) {
+            return Ok(true);
+        }
     }
     Ok(false)
+}
+
+fn deploys(body: &DeploySpec, package: &str) -> bool {
+    let mut versions = body.service.iter().flat_map(|service| &service.versions);
+    body.package.bundle_id == package || versions.any(|one| one.version == package)
 }
 
 async fn unfinished_run_uses(tx: &Tx, key: &BundleKey) -> Result<bool> {
@@ -373,8 +384,7 @@ async fn unfinished_run_uses(tx: &Tx, key: &BundleKey) -> Result<bool> {
     let ids: Vec<_> = unfinished.into_iter().map(engine::ids::RunId).collect();
     for loaded in runs::load_many(&**tx, &ids).await? {
         let spec: DeploySpec = serde_json::from_value(loaded.state.spec.body.clone())?;
-        let mut versions = spec.service.iter().flat_map(|service| &service.versions);
-        if spec.package.bundle_id == key.bundle_id || versions.any(|one| one.version == key.bundle_id) {
+        if deploys(&spec, &key.bundle_id) {
             return Ok(true);
         }
     }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use engine::{
-    db::{Db, sql_with},
+    db::{Db, Tx, sql_with},
     failure::{Code, Failure, StepError},
 };
 use entities::{node_import, package_binding};
@@ -38,21 +38,27 @@ impl Imports {
         node_import::Entity::find_by_id(key).one(self.db.pool()).await
     }
 
+    /// Binds a package's id to its content, unless it is bound already; to another one, that is refused.
+    async fn bound(&self, tx: &Tx, bundle_id: &str, sha256: &str, at: i64) -> Result<(), Refused> {
+        let values = [self.published_project.clone().into(), bundle_id.into(), sha256.into(), at.into()];
+        let bind = "INSERT INTO package_binding (project_key, bundle_id, sha256, bound_at) VALUES ($1, $2, $3, $4) \
+                    ON CONFLICT (project_key, bundle_id) DO NOTHING";
+        tx.execute_raw(sql_with(&**tx, bind, values)).await?;
+        let bound = package_binding::Entity::find_by_id((self.published_project.clone(), bundle_id.to_owned()))
+            .one(&**tx)
+            .await?;
+        if bound.is_none_or(|bound| bound.sha256 != sha256) {
+            return Err(Refused::Differs);
+        }
+        Ok(())
+    }
+
     /// Writes the import, and with an intent the binding, in one transaction.
     async fn write(&self, import: &Written<'_>) -> Result<(), Refused> {
         let tx = self.db.begin().await?;
         let at = tx.now().await?;
         // The binding first: whoever comes second waits for the first's commit, and then sees what it bound.
-        let values = [self.published_project.clone().into(), import.bundle_id.into(), import.sha256.into(), at.into()];
-        let bind = "INSERT INTO package_binding (project_key, bundle_id, sha256, bound_at) VALUES ($1, $2, $3, $4) \
-                    ON CONFLICT (project_key, bundle_id) DO NOTHING";
-        tx.execute_raw(sql_with(&*tx, bind, values)).await?;
-        let bound = package_binding::Entity::find_by_id((self.published_project.clone(), import.bundle_id.to_owned()))
-            .one(&*tx)
-            .await?;
-        if bound.is_none_or(|bound| bound.sha256 != import.sha256) {
-            return Err(Refused::Differs);
-        }
+        self.bound(&tx, import.bundle_id, import.sha256, at).await?;
         // What the node was seen to have is never taken back by an intent, and never becomes another content.
         let values = [
             import.node_url.into(),
@@ -123,6 +129,17 @@ impl ImportLedger for Imports {
 
     async fn intend(&self, node_url: &str, project_key: &str, bundle_id: &str, sha256: &str) -> Result<(), StepError> {
         Ok(self.write(&Written { node_url, project_key, bundle_id, sha256, confirmed: false }).await?)
+    }
+
+    async fn bind(&self, package_id: &str, sha256: &str) -> Result<(), StepError> {
+        let bind = async {
+            let tx = self.db.begin().await?;
+            let at = tx.now().await?;
+            self.bound(&tx, package_id, sha256, at).await?;
+            tx.commit().await?;
+            Ok::<_, Refused>(())
+        };
+        Ok(bind.await?)
     }
 
     async fn withdraw(

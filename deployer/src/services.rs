@@ -3,9 +3,10 @@
 //!
 //! * [`list`], [`by_ids`], [`create`], [`update`], [`delete`]: services.
 //! * [`versions`]: what can be deployed. [`upload`](versions::upload): taking one in.
-//! * `frozen`: what an update deploys of one.
+//! * `frozen`: what an update deploys of one. `checks`: what the schemas can't say.
 //! * [`QUERY_LOG`], [`AUTHORIZATION`]: the schemas of two settings that deployments on every platform have.
 
+pub(crate) mod checks;
 pub(crate) mod frozen;
 pub mod open_api;
 pub mod query;

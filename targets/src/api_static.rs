@@ -25,6 +25,8 @@ mod turn_off;
 mod validate;
 mod verify;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use engine::failure::{Failure, StepResult};
 use serde_json::{Map, Value};
@@ -44,12 +46,13 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct StaticNodes {
     tools: Tools,
+    silent: Arc<query::Silent>,
 }
 
 impl StaticNodes {
     /// With what every target is made with.
     pub fn new(tools: &Tools) -> Self {
-        Self { tools: tools.clone() }
+        Self { tools: tools.clone(), silent: Arc::default() }
     }
 }
 
@@ -148,6 +151,6 @@ impl Services for StaticNodes {
     }
 
     async fn query(&self, look: Look<'_>, query: &ServiceQuery) -> Result<ServiceAnswer, Failure> {
-        query::query(&self.tools, look, query).await
+        query::query(&self.tools, &self.silent, look, query).await
     }
 }

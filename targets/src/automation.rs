@@ -1,7 +1,6 @@
 //! Dataiku's Automation node.
 //!
 //! * `client`, `calls`: the node's API, typed as far as we rely on it; unknown keys are kept.
-//! * `report`: the node's own verdicts inside a success.
 //! * [`notes`]: what a run remembers; `flight`: calls whose answer may be lost.
 //! * `goal`: what the node should show at the end of an update, or of a restore.
 //! * One file per step: `validate`, `push` (with `import`, `folders`, `settings`, `container`, `permissions`), `activate`, `run_as` (with `webapps`, `switches`), `verify`.
@@ -24,7 +23,6 @@ mod permissions;
 mod personal_key;
 mod preview;
 mod push;
-mod report;
 mod restore;
 mod run_as;
 mod session;

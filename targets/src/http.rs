@@ -18,9 +18,8 @@ mod url;
 
 pub use address::{AddressForbidden, BlockList, Network, NetworkInvalid};
 pub(crate) use client::header::HeaderName;
-pub(crate) use client::is_certificates;
 pub(crate) use client::{Auth, Body, Method, Node, Request, Tls, Upload, header};
-pub use client::{Http, HttpSettings, SetupError, install_crypto_provider};
+pub use client::{Http, HttpSettings, SetupError, install_crypto_provider, is_certificates};
 pub(crate) use exchange::{Exchange, Opened, Said};
 pub(crate) use text::Scrubber;
 pub use text::unseen;

@@ -10,12 +10,13 @@
 //! * [`gcp`]: Google Cloud's APIs and connections; [`vertex_ai`]: Vertex AI.
 //! * `caller`: calling a service oneself. `managed`: what platforms that run our containers have in common.
 //! * [`automation`]: Dataiku's Automation node; [`api_static`]: its API nodes.
-//! * `service_package`: a service version as it is delivered.
+//! * `service_package`: a service version as it is delivered. `report`: a node's answer of 200 that holds an error.
 //! * [`k8s`]: Kubernetes clusters.
 //! * [`sagemaker`]: Amazon SageMaker, by way of [`aws`].
 //! * [`governance`]: asking somebody else whether a bundle may be deployed.
 //! * [`snowflake`]: the connection to Snowflake; [`snowpark`]: Snowpark Container Services.
 //! * [`query_log`]: events of queries, on their way to an Event Server, Kafka or log files.
+//! * [`copy_exec`]: the supervisor of a copy command.
 //! * [`connections`]: the credentials with which platforms are reached.
 //! * [`image`]: images: a base image and one layer, pushed to a registry.
 //! * [`codes`]: the failure codes of this crate, each with a page in `docs/errors`.
@@ -28,6 +29,7 @@ pub mod azure_ml;
 mod caller;
 pub mod codes;
 pub mod connections;
+pub mod copy_exec;
 pub mod gcp;
 pub mod governance;
 pub mod http;
@@ -38,6 +40,7 @@ mod managed;
 pub mod on_node;
 pub mod query_log;
 pub mod registry;
+mod report;
 pub mod sagemaker;
 pub mod secret_ref;
 pub mod service;

@@ -75,7 +75,10 @@ impl Looks {
 
 fn late() -> Failure {
     let seconds = WITHIN.as_secs();
-    Failure::new(codes::NODE_TIMED_OUT, format!("The node did not tell within {seconds} seconds how the project is."))
+    Failure::new(
+        codes::NODE_TIMED_OUT,
+        format!("The node did not tell within {seconds} seconds how what is deployed is."),
+    )
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::{
     azure_ml::AzureMl,
     connections::{self, Connection},
     governance::{self, Question, Verdict},
-    http::{Http, HttpSettings, NodeUrl, NodeUrlError, SetupError},
+    http::{BlockList, Http, HttpSettings, NodeUrl, NodeUrlError, SetupError},
     k8s::K8s,
     looks::Looks,
     sagemaker::SageMaker,
@@ -178,6 +178,11 @@ impl Targets {
     /// Looks at deployed projects, kept for a moment.
     pub fn looks(&self) -> &Looks {
         &self.looks
+    }
+
+    /// Where no node may be.
+    pub fn blocked(&self) -> &BlockList {
+        &self.tools.http.settings().blocked
     }
 
     /// What targets are given to work with.

@@ -21,7 +21,7 @@ pub struct ServiceSpec {
     /// In place of what the versions say of who may call; None leaves that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization: Option<Authorization>,
-    /// Where queries are logged; None logs none.
+    /// Where queries are logged; None leaves what the versions say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auditing: Option<Auditing>,
     /// What the target wants to know of a deployment, as its deployment schema describes it.
@@ -101,6 +101,8 @@ pub struct OAuth2 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE", tag = "type", rename_all_fields = "camelCase")]
 pub enum Auditing {
+    /// Nowhere, whatever the versions say themselves.
+    None,
     /// To an Event Server.
     EventServer {
         /// Its URL.
@@ -155,6 +157,7 @@ impl Auditing {
     /// As an API node's settings say it: `{"routingKey", "targets": [{"type", …}]}`, without keys (wire contract, section 6).
     pub fn node_settings(&self) -> Value {
         let (routing_key, target) = match self {
+            Self::None => return json!({"targets": []}),
             Self::EventServer { url, routing_key, trust_all_certificates, .. } => {
                 let trusting = trust_all_certificates.then_some(true);
                 (routing_key, json!({"type": "EVENT_SERVER", "url": url, "trustAllCertificates": trusting}))
@@ -187,7 +190,7 @@ impl Auditing {
     pub fn key_variable(&self) -> Option<&str> {
         match self {
             Self::EventServer { key_variable, .. } | Self::Kafka { key_variable, .. } => key_variable.as_deref(),
-            Self::LogFiles { .. } => None,
+            Self::None | Self::LogFiles { .. } => None,
         }
     }
 
@@ -201,7 +204,7 @@ impl Auditing {
         match self {
             Self::EventServer { key, .. } => key.as_ref().map(|key| ("authKey", key)),
             Self::Kafka { password, .. } => password.as_ref().map(|password| ("password", password)),
-            Self::LogFiles { .. } => None,
+            Self::None | Self::LogFiles { .. } => None,
         }
     }
 }

@@ -23,7 +23,7 @@ use engine::{
     step::StepContext,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio_util::io::ReaderStream;
 
@@ -217,6 +217,26 @@ fn hashed(file: &mut File) -> io::Result<(String, u64)> {
         }
         hasher.update(&piece[..read]);
         size += read as u64;
+    }
+}
+
+/// What the version's manifest says, for whoever must know more than its spec holds; nothing where it can't be read.
+pub(crate) async fn manifest(
+    packages: &PackageStore,
+    version: &ServiceVersionSpec,
+    scratch: &Path,
+) -> Result<Map<String, Value>, StepError> {
+    let key = PackageKey::of(&version.sha256).map_err(package_failed)?;
+    let original = downloaded(packages, &key, scratch).await?;
+    let read = tokio::task::spawn_blocking(move || {
+        let source = File::open(original.path()).map_err(archive::AmendError::Disk)?;
+        archive::manifest(source)
+    });
+    match read.await {
+        Ok(Ok(manifest)) => Ok(manifest),
+        Ok(Err(archive::AmendError::Archive(_))) => Ok(Map::new()),
+        Ok(Err(archive::AmendError::Disk(error))) => Err(disk_failed(&error)),
+        Err(error) => Err(disk_failed(&io::Error::other(error))),
     }
 }
 

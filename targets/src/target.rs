@@ -40,6 +40,12 @@ pub trait ImportLedger: Send + Sync {
     /// Notes the intent before the call, and binds the package's id to its SHA-256 for good. Repeating it is harmless.
     async fn intend(&self, node_url: &str, project_key: &str, bundle_id: &str, sha256: &str) -> Result<(), StepError>;
 
+    /// Binds a package's own id to its SHA-256 for good, where it is sent under another name. A ledger that keeps no bindings does nothing.
+    async fn bind(&self, package_id: &str, sha256: &str) -> Result<(), StepError> {
+        let _ = (package_id, sha256);
+        Ok(())
+    }
+
     /// Takes an intent back: the call ended, and the node does not have it. What was confirmed, or meant another content, stays, and so does the binding.
     async fn withdraw(&self, node_url: &str, project_key: &str, bundle_id: &str, sha256: &str)
     -> Result<(), StepError>;

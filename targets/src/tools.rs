@@ -26,6 +26,9 @@ pub struct HostSettings {
     pub front: PathBuf,
     /// Ways to copy a package to an API node's disk, by name: a program and its arguments, in which `{file}`, `{host}` and `{target}` are replaced. No shell reads them.
     pub copy_commands: BTreeMap<String, Vec<String>>,
+    /// The program, and its first arguments, under which copy commands are run, so that none outlives this process; empty runs them alone. No setting of an operator's.
+    #[serde(skip)]
+    pub copy_supervisor: Vec<String>,
     /// Folders that API nodes share with this process, by name: the folder as this process sees it.
     pub shared_folders: BTreeMap<String, PathBuf>,
     /// Whether connections may use the cloud identity of the machine itself (its environment, credentials files, web identity, container or instance role). Off: who

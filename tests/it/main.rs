@@ -7,6 +7,7 @@ mod backlog;
 mod backup;
 mod buckets;
 mod ci;
+mod copies;
 mod database;
 mod enrolment;
 mod events;

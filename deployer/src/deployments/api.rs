@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use engine::{db::Tx, secrets::Keyring};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use targets::target::{Target, VersionShare};
+use targets::{
+    http::BlockList,
+    target::{Target, VersionShare},
+};
 
 use crate::{
     error::{Problems, Result},
@@ -13,7 +16,7 @@ use crate::{
     names,
     schema::{self, Document, Prepared},
     sealed,
-    services::AUTHORIZATION,
+    services::{AUTHORIZATION, checks},
 };
 
 /// So many versions share the queries of one deployment at most.
@@ -75,6 +78,7 @@ pub(super) fn prepare(
     place: &infrastructures::Settings,
     old: &ApiSettings,
     change: &ApiChange,
+    blocked: &BlockList,
     problems: &mut Problems,
 ) -> Result<PreparedApi> {
     let mut settings = old.clone();
@@ -86,6 +90,10 @@ pub(super) fn prepare(
         settings.endpoint = endpoint.clone().filter(|endpoint| !endpoint.is_empty());
         if let Some(endpoint) = &settings.endpoint {
             names::check(endpoint, "endpoint", problems);
+            if !target.describe().one_endpoint {
+                let message = "This platform serves all endpoints of a version. Leave it out.";
+                problems.add("SETTING_INVALID", "endpoint", message);
+            }
         }
     }
     if let Some(groups) = &change.query_groups {
@@ -96,6 +104,7 @@ pub(super) fn prepare(
         Some(document) if document.0.is_empty() => Some(Prepared::default()),
         Some(document) => {
             let schema = schema::of(AUTHORIZATION)?;
+            checks::authorization(&document.0, "authorization", problems);
             Some(schema::take(&schema, &old.authorization, document.clone(), "authorization", problems))
         }
         None => None,
@@ -108,7 +117,7 @@ pub(super) fn prepare(
                     "Only the infrastructure's query log names a variable of the container. Leave it out here.";
                 problems.add("SETTING_INVALID", "queryLog.keyVariable", message);
             }
-            Some(query_log(&old.query_log, document.clone(), "queryLog", problems)?)
+            Some(query_log(&old.query_log, document.clone(), "queryLog", blocked, problems)?)
         }
         None => None,
     };

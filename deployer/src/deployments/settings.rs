@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use engine::plan::OnFailure;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use targets::spec::{CodeEnvsBehavior, ConnectionRemapping, Remapping};
+use targets::{
+    spec::{CodeEnvsBehavior, ConnectionRemapping, Remapping},
+    target::Half,
+};
 
 use super::api::{ApiChange, ApiSettings};
 use crate::{
@@ -107,11 +110,40 @@ pub struct SettingsChange {
 }
 
 impl SettingsChange {
-    /// Notes what contradicts itself.
-    pub(crate) fn check(&self, problems: &mut Problems) {
+    /// Notes what contradicts itself, or is of the other half.
+    pub(crate) fn check(&self, half: Half, problems: &mut Problems) {
+        if half == Half::Api {
+            self.refuse_for_projects(problems);
+        }
         for index in &self.repeated_scenarios {
             let message = "This scenario is there twice. Keep one of the two.";
             problems.add("TEXT_INVALID", format!("scenarios[{index}].id"), message);
+        }
+    }
+}
+
+impl SettingsChange {
+    /// Notes what only projects have. Nothing in its place, as clients send it along, says nothing.
+    fn refuse_for_projects(&self, problems: &mut Problems) {
+        fn some<T>(list: &Option<Vec<T>>) -> bool {
+            list.as_ref().is_some_and(|list| !list.is_empty())
+        }
+        for (field, set) in [
+            ("connectionRemapping", some(&self.connection_remapping)),
+            ("codeEnvRemapping", some(&self.code_env_remapping)),
+            ("containerExecRemapping", some(&self.container_exec_remapping)),
+            ("mergeInfrastructureRemapping", self.merge_infrastructure_remapping == Some(true)),
+            ("codeEnvsBehavior", matches!(self.code_envs_behavior, Some(Some(_)))),
+            ("localVariables", matches!(&self.local_variables, Some(Some(variables)) if !variables.is_empty())),
+            ("scenarios", self.scenarios.as_ref().is_some_and(|scenarios| !scenarios.is_empty())),
+            ("projectFolder", matches!(self.project_folder, Some(Some(_)))),
+            ("disableAutomaticTriggers", self.disable_automatic_triggers == Some(true)),
+        ] {
+            if set {
+                let message =
+                    "Only deployments of projects have this. What a deployed API service can have set is in service.";
+                problems.add("NOT_FOR_API_SERVICES", field, message);
+            }
         }
     }
 }

@@ -97,9 +97,16 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment, a
     names::check(&new.bundle_id, bundles::field(half), &mut problems);
     names::check(&deployed, deployed_field(half), &mut problems);
     settings.check(&mut problems);
-    new.settings.check(&mut problems);
+    new.settings.check(half, &mut problems);
     let api = match &settings.api {
-        Some(api) => Some(api::prepare(target.as_ref(), &place, api, &new.settings.api, &mut problems)?),
+        Some(api) => Some(api::prepare(
+            target.as_ref(),
+            &place,
+            api,
+            &new.settings.api,
+            deployer.targets.blocked(),
+            &mut problems,
+        )?),
         None => None,
     };
     problems.check()?;
@@ -220,7 +227,7 @@ async fn update_once(
             wanted.versions = Some(Vec::new());
         }
         let place = infrastructures::Settings::read(&place.settings)?;
-        let api = api::prepare(target.as_ref(), &place, old, &wanted, &mut problems)?;
+        let api = api::prepare(target.as_ref(), &place, old, &wanted, deployer.targets.blocked(), &mut problems)?;
         problems.check()?;
         settings.api = Some(put_api(deployer, &tx, &row.project_key, id, api).await?);
     }
@@ -315,8 +322,8 @@ fn changed(row: &deployment::Model, change: &Change) -> Result<Settings> {
     let settings = Settings::read(&row.settings)?.with(&change.settings);
     let mut problems = Problems::default();
     settings.check(&mut problems);
-    change.settings.check(&mut problems);
     let half = halves::half_of(&row.project_key);
+    change.settings.check(half, &mut problems);
     if let Some(bundle_id) = &change.bundle_id {
         names::check(bundle_id, bundles::field(half), &mut problems);
     }

@@ -127,7 +127,7 @@ async fn look_at(
         Ok(Err(failure)) => Err(Failure { message: said(&failure.message), ..failure }),
         Err(_) => {
             let seconds = WITHIN.as_secs();
-            let message = format!("The node did not tell within {seconds} seconds how the project is.");
+            let message = format!("The node did not tell within {seconds} seconds how what is deployed is.");
             Err(Failure::new(codes::NODE_TIMED_OUT, said(&message)))
         }
     })

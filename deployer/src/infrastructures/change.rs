@@ -144,7 +144,7 @@ async fn create_once(
     documents::refuse_other_half(new.kind, &settings, &patch, &mut problems);
     let target = deployer.targets.find(new.kind);
     let target = target.ok_or_else(|| Error::fault(format!("this build lacks {}", new.kind)))?;
-    let entered = documents::prepare(target.as_ref(), &none, &new_settings, &mut problems)?;
+    let entered = documents::prepare(target.as_ref(), &none, &new_settings, deployer.targets.blocked(), &mut problems)?;
     let permissions = permission_rows(&new.permissions, &mut problems);
     problems.check()?;
     if names::is_reserved(&new.id) {
@@ -246,7 +246,8 @@ async fn update_once(
     }
     let target = platform::target_of(deployer, &row)?;
     documents::refuse_other_half(platform::kind_of(&row)?, &new, &patch, &mut problems);
-    let documents = documents::prepare(target.as_ref(), &old, &entered_settings, &mut problems)?;
+    let documents =
+        documents::prepare(target.as_ref(), &old, &entered_settings, deployer.targets.blocked(), &mut problems)?;
     let list = patch.nodes.as_deref();
     nodes::check_keys(&old, &refs, list.unwrap_or_default(), &new.nodes, &mut problems);
     let entered = list.unwrap_or_default().iter().filter(|node| node.admin_key.is_some());

@@ -6,6 +6,7 @@ use sea_orm::{ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilt
 use serde_json::{Map, Value};
 use targets::{
     TargetType,
+    http::BlockList,
     target::{Half, Target},
 };
 
@@ -18,7 +19,7 @@ use crate::{
     error::{Error, Problems, Result},
     schema::{self, Document, Prepared},
     sealed,
-    services::QUERY_LOG,
+    services::{QUERY_LOG, checks},
     viewer::Viewer,
 };
 
@@ -33,6 +34,7 @@ pub(super) fn prepare(
     target: &dyn Target,
     old: &Settings,
     patch: &SettingsPatch,
+    blocked: &BlockList,
     problems: &mut Problems,
 ) -> Result<Documents> {
     let described = target.describe();
@@ -57,7 +59,7 @@ pub(super) fn prepare(
             }
             None
         }
-        Some(document) => Some(query_log(&old.query_log, document.clone(), "queryLog", problems)?),
+        Some(document) => Some(query_log(&old.query_log, document.clone(), "queryLog", blocked, problems)?),
         None => None,
     };
     Ok(Documents { platform, query_log })
@@ -68,6 +70,7 @@ pub(crate) fn query_log(
     old: &Map<String, Value>,
     new: Document,
     field: &str,
+    blocked: &BlockList,
     problems: &mut Problems,
 ) -> Result<Prepared> {
     if new.0.is_empty() {
@@ -78,6 +81,7 @@ pub(crate) fn query_log(
         let message = "Variables that begin with SLIPWAY_ are Slipway's own. Name another one.";
         problems.add("SETTING_INVALID", format!("{field}.keyVariable"), message);
     }
+    checks::query_log(&new.0, field, blocked, problems);
     Ok(schema::take(&*schema::of(QUERY_LOG)?, old, new, field, problems))
 }
 

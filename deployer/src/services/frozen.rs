@@ -3,12 +3,16 @@
 use entities::{bundle, deployment};
 use sea_orm::ConnectionTrait;
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 use targets::{
     spec::{Auditing, Authorization, ServiceSpec, ServiceVersionSpec},
     target::VersionShare,
 };
 
-use super::versions::{self, Contents};
+use super::{
+    checks,
+    versions::{self, Contents},
+};
 use crate::{
     deployments::ApiSettings,
     error::{Error, Result},
@@ -26,9 +30,11 @@ pub(crate) async fn service<C: ConnectionTrait>(
     let only = [VersionShare { version: package.bundle_id.clone(), probability: 1.0 }];
     let shares = if api.versions.is_empty() { &only[..] } else { &api.versions };
     let mut all = Vec::with_capacity(shares.len());
+    let mut logs_itself = false;
     for share in shares {
         let found = versions::row(db, &row.project_key, &share.version).await?;
         let (version, contents) = found.ok_or_else(|| unknown(&share.version))?;
+        logs_itself |= versions::may_log_itself(&version)?;
         all.push(version_spec(version, contents, share.probability));
     }
     Ok(ServiceSpec {
@@ -37,7 +43,8 @@ pub(crate) async fn service<C: ConnectionTrait>(
         endpoint: api.endpoint.clone().or_else(|| only_endpoint(&all).map(str::to_owned)),
         versions: all,
         authorization: authorization(&api.authorization)?,
-        auditing: logged(api, place, &row.id)?,
+        // A version that logs nothing itself is delivered as it was uploaded.
+        auditing: logged(api, place, &row.id)?.filter(|log| logs_itself || *log != Auditing::None),
         settings: api.platform.clone(),
     })
 }
@@ -74,7 +81,8 @@ fn authorization(document: &Map<String, Value>) -> Result<Option<Authorization>>
     Ok(Some(serde_json::from_value(Value::Object(document.clone()))?))
 }
 
-/// Where the queries of a deployment are logged: an empty document of its own leaves what its infrastructure says, one of type NONE logs none.
+/// Where the queries of a deployment are logged: an empty document of its own leaves what its infrastructure says, and an empty one there what the versions say; one of
+/// type NONE logs none.
 pub(crate) fn logged(
     api: &ApiSettings,
     place: &infrastructures::Settings,
@@ -85,13 +93,34 @@ pub(crate) fn logged(
 
 /// Where queries are logged. The routing key of a deployment is its id, unless one is set.
 pub(crate) fn auditing(document: &Map<String, Value>, deployment: &str) -> Result<Option<Auditing>> {
-    let none = document.get("type").and_then(Value::as_str).is_none_or(|kind| kind == "NONE");
-    if none {
-        return Ok(None);
+    match document.get("type").and_then(Value::as_str) {
+        None => return Ok(None),
+        Some("NONE") => return Ok(Some(Auditing::None)),
+        Some(_) => {}
     }
     let mut document = document.clone();
-    document.entry("routingKey").or_insert_with(|| deployment.into());
+    document.entry("routingKey").or_insert_with(|| routing_key(deployment).into());
     Ok(Some(serde_json::from_value(Value::Object(document))?))
+}
+
+/// So many characters of an id that is too long begin its routing key.
+const KEPT_OF_ID: usize = 180;
+
+/// The routing key of a deployment: its id. One that no folder of the Event Server could be called is cut, and told from others by a checksum.
+fn routing_key(deployment: &str) -> String {
+    if checks::folder_length(deployment) <= checks::LONGEST_FOLDER {
+        return deployment.to_owned();
+    }
+    let mut key = String::new();
+    for letter in deployment.chars() {
+        key.push(letter);
+        if checks::folder_length(&key) > KEPT_OF_ID {
+            key.pop();
+            break;
+        }
+    }
+    let digest: String = Sha256::digest(deployment).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    format!("{key}-{digest}")
 }
 
 #[cfg(test)]
@@ -103,6 +132,14 @@ mod tests {
 
     fn map(value: Value) -> Map<String, Value> {
         value.as_object().cloned().unwrap()
+    }
+
+    #[test]
+    fn every_id_has_a_routing_key_that_the_event_server_takes() {
+        assert_eq!(routing_key("fraud-prod"), "fraud-prod");
+        let (one, other) = (format!("{}a", "ä".repeat(99)), format!("{}b", "ä".repeat(99)));
+        assert!(checks::folder_length(&routing_key(&one)) <= checks::LONGEST_FOLDER);
+        assert_ne!(routing_key(&one), routing_key(&other));
     }
 
     #[test]
@@ -124,7 +161,8 @@ mod tests {
             trust_all_certificates: false,
         };
         assert_eq!(log, Some(expected));
-        assert_eq!(auditing(&map(json!({"type": "NONE"})), "d").unwrap(), None);
+        assert_eq!(auditing(&map(json!({"type": "NONE"})), "d").unwrap(), Some(Auditing::None));
+        assert_eq!(auditing(&Map::new(), "d").unwrap(), None);
         let kafka =
             json!({"type": "KAFKA", "brokers": ["b:9092"], "topic": "t", "sasl": "SCRAM_SHA_512", "routingKey": "r"});
         assert!(

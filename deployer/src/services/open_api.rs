@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use targets::{
-    spec::{EndpointSpec, ServiceSpec},
+    spec::{Authorization, EndpointSpec, ServiceSpec},
     target::{Calling, Framing},
 };
 
@@ -42,6 +42,30 @@ pub async fn document(deployer: &Deployer, viewer: &Viewer, deployment_id: &str)
     })
 }
 
+/// How callers of an API node prove who they are: the scheme's name, and the scheme. None where everybody may call, or nobody knows.
+fn security(service: &ServiceSpec) -> Option<Vec<(&'static str, Value)>> {
+    let says = |method: &str| service.versions.iter().any(|one| one.auth_method.as_deref() == Some(method));
+    let (keys, tokens) = match &service.authorization {
+        Some(Authorization::Public) => return None,
+        Some(Authorization::ApiKeys { .. }) => (true, false),
+        Some(Authorization::Oauth2(_)) => (false, true),
+        None => (says("API_KEYS"), says("OAUTH2")),
+    };
+    let mut schemes = Vec::new();
+    if keys {
+        let said = "An API key, as the user name; without a password.";
+        schemes.push(("apiKey", json!({"type": "http", "scheme": "basic", "description": said})));
+        let said = "An API key.";
+        schemes.push(("apiKeyBearer", json!({"type": "http", "scheme": "bearer", "description": said})));
+    }
+    if tokens {
+        let said = "A token of the issuer that the service trusts.";
+        schemes
+            .push(("token", json!({"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": said})));
+    }
+    Some(schemes).filter(|schemes| !schemes.is_empty())
+}
+
 fn of<'a>(service: &ServiceSpec, endpoints: &[EndpointSpec], urls: impl Iterator<Item = &'a str>) -> Value {
     let base = format!("/public/api/v1/{}", service.service_id);
     let mut paths = Map::new();
@@ -63,12 +87,19 @@ fn of<'a>(service: &ServiceSpec, endpoints: &[EndpointSpec], urls: impl Iterator
     }
     let servers: Vec<_> = urls.map(|url| json!({"url": format!("{url}{base}")})).collect();
     let servers = if servers.is_empty() { vec![json!({"url": base})] } else { servers };
-    json!({
+    let mut document = json!({
         "openapi": "3.0.3",
         "info": {"title": service.service_id, "version": versions(service)},
         "servers": servers,
         "paths": paths,
-    })
+    });
+    if let Some(schemes) = security(service) {
+        // One of them is enough.
+        document["security"] = schemes.iter().map(|(name, _)| json!({*name: []})).collect();
+        let schemes: Map<_, _> = schemes.into_iter().map(|(name, scheme)| (name.to_owned(), scheme)).collect();
+        document["components"] = json!({"securitySchemes": schemes});
+    }
+    document
 }
 
 fn versions(service: &ServiceSpec) -> String {
@@ -101,6 +132,16 @@ fn through_gate<'a>(
     let name = endpoint.map_or("", |endpoint| endpoint.id.as_str());
     let base = |url: &'a str| url.strip_suffix(path).unwrap_or(url);
     let servers: Vec<_> = urls.map(|url| json!({"url": base(url)})).collect();
+    if framing == Framing::Rows && servers.is_empty() {
+        return json!({
+            "openapi": "3.0.3",
+            "info": {
+                "title": service.service_id, "version": versions(service),
+                "description": "Called through its SQL function: it has no address that callers reach over HTTP.",
+            },
+            "paths": {},
+        });
+    }
     json!({
         "openapi": "3.0.3",
         "info": {
@@ -151,6 +192,42 @@ mod tests {
         let paths: Vec<_> = document["paths"].as_object().unwrap().keys().cloned().collect();
         assert_eq!(paths, ["/f/run", "/score/predict", "/score/predict-multi", "/x/predict", "/x/predict-multi"]);
         assert_eq!(document["servers"][0]["url"], "http://n:12000/public/api/v1/s");
+    }
+
+    #[test]
+    fn it_is_said_how_callers_prove_who_they_are() {
+        let document = |service: Value| {
+            let mut whole = json!({"publishedServiceId": "s", "serviceId": "s", "versions": []});
+            whole.as_object_mut().unwrap().extend(service.as_object().cloned().unwrap());
+            let endpoint = EndpointSpec { id: "f".to_owned(), kind: None };
+            of(&serde_json::from_value(whole).unwrap(), &[endpoint], std::iter::empty())
+        };
+        let version =
+            |method: &str| json!([{"version": "v", "sha256": "", "size": 0, "probability": 1.0, "authMethod": method}]);
+        for open in [
+            json!({"authorization": {"method": "PUBLIC"}, "versions": version("API_KEYS")}),
+            json!({}),
+            json!({"versions": version("PUBLIC")}),
+        ] {
+            assert!(document(open.clone()).get("security").is_none(), "{open}");
+        }
+        let keys = document(json!({"versions": version("API_KEYS")}));
+        assert_eq!(keys["components"]["securitySchemes"]["apiKey"]["scheme"], "basic");
+        assert_eq!(keys["security"], json!([{"apiKey": []}, {"apiKeyBearer": []}]));
+        let tokens = document(json!({"authorization": {"method": "OAUTH2", "issuer": "i"}}));
+        assert_eq!(tokens["components"]["securitySchemes"]["token"]["bearerFormat"], "JWT");
+        assert_eq!(tokens["security"], json!([{"token": []}]));
+    }
+
+    #[test]
+    fn what_only_sql_reaches_has_no_path() {
+        let service: ServiceSpec =
+            serde_json::from_value(json!({"publishedServiceId": "s", "serviceId": "s", "versions": []})).unwrap();
+        let endpoint = [EndpointSpec { id: "f".to_owned(), kind: None }];
+        let document = through_gate(&service, &endpoint, "/predict", Framing::Rows, std::iter::empty());
+        assert_eq!((&document["paths"], document.get("servers")), (&json!({}), None));
+        let document = through_gate(&service, &endpoint, "/predict", Framing::Rows, ["https://x"].into_iter());
+        assert!(document["paths"].get("/predict").is_some());
     }
 
     #[test]

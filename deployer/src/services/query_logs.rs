@@ -43,7 +43,7 @@ impl QueryLogs {
 
     /// The log of what is deployed; None where queries are not logged. One that can't be opened is told in the process's own log, and never stands in a query's way.
     pub(super) async fn of(&self, deployer: &Deployer, spec: &DeploySpec) -> Option<Arc<Emitter>> {
-        let to = spec.service.as_ref()?.auditing.as_ref()?;
+        let to = spec.service.as_ref()?.auditing.as_ref().filter(|to| **to != Auditing::None)?;
         if let Some(emitter) = self.known(&spec.deployment, to) {
             return Some(emitter);
         }

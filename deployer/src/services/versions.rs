@@ -35,6 +35,9 @@ const MOST_ENDPOINTS: usize = 1_000;
 /// The most keys that a version names for its callers.
 const MOST_KEYS: usize = 100;
 
+/// Under which it is kept whether a manifest says where queries are logged.
+const LOGS_ITSELF: &str = "logsItself";
+
 /// One immutable version of a published service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Version {
@@ -303,7 +306,7 @@ async fn publish(
     Ok(row)
 }
 
-/// What is kept of a manifest beside the archive: its endpoints and their test queries. All else, secrets among it, is in the archive alone.
+/// What is kept of a manifest beside the archive: its endpoints and their test queries, and whether it logs queries. All else, secrets among it, is in the archive alone.
 fn kept(manifest: &Value) -> Value {
     let endpoints = manifest.get("endpoints").and_then(Value::as_array).into_iter().flatten();
     let kept = endpoints.filter_map(Value::as_object).map(|endpoint| {
@@ -311,7 +314,14 @@ fn kept(manifest: &Value) -> Value {
         let fields = names.filter_map(|name| Some((name.to_owned(), endpoint.get(name)?.clone())));
         Value::Object(fields.collect())
     });
-    json!({"endpoints": kept.collect::<Vec<_>>()})
+    let logs = manifest.get("auditing").is_some_and(|auditing| !auditing.is_null());
+    json!({"endpoints": kept.collect::<Vec<_>>(), LOGS_ITSELF: logs})
+}
+
+/// Whether the version says itself where its queries are logged; of one that came in before that was noted, nobody knows.
+pub(crate) fn may_log_itself(row: &bundle::Model) -> Result<bool> {
+    let manifest: Value = serde_json::from_str(&row.manifest)?;
+    Ok(manifest.get(LOGS_ITSELF).and_then(Value::as_bool).unwrap_or(true))
 }
 
 /// The row of a version, for what acts in the deployer's own name.

@@ -150,6 +150,8 @@ fn of_live(verdict: &mut Verdict, facts: &Facts<'_>, live: &Success) -> Result<(
     for (name, looked) in &facts.nodes {
         let mut of_this = Verdict { health: Health::Healthy, messages: Vec::new() };
         match looked {
+            // That it still can't be asked is why it was left out: what to do is the same.
+            Err(failure) if is_left_out(live, name.as_deref()) => left_out(&mut of_this, Some((failure, facts.admin))),
             Err(failure) => {
                 of_this.add(Health::Error, Message::of(failure, "The node can't be asked", facts.admin));
             }
@@ -174,12 +176,26 @@ fn warned(verdict: &mut Verdict, live: &Success) {
     }
 }
 
+/// Whether the last update did not get to one of several nodes.
+fn is_left_out(live: &Success, node: Option<&str>) -> bool {
+    node.is_some() && live.receipt(node).is_none()
+}
+
+fn left_out(verdict: &mut Verdict, still: Option<(&Failure, bool)>) {
+    let said = "The last update did not deploy here: the node failed and was left out, or is new. Start an update.";
+    let mut message = Message::new(Warning, "NODE_LEFT_OUT", "Not on all nodes", said);
+    if let Some((failure, admin)) = still {
+        let now = Message::of(failure, "", admin);
+        message.message = format!("{said} It can't be asked now: {}", now.message);
+        message.details = now.details;
+    }
+    verdict.add(Health::OutOfSync, message);
+}
+
 fn of_node(verdict: &mut Verdict, facts: &Facts<'_>, live: &Success, node: Option<&str>, there: &OnNode) {
     let receipt = live.receipt(node);
-    if receipt.is_none() && node.is_some() {
-        let said = "The last update did not deploy here: the node failed and was left out, or is new. Start an update.";
-        verdict.add(Health::OutOfSync, Message::new(Warning, "NODE_LEFT_OUT", "Not on all nodes", said));
-        return;
+    if is_left_out(live, node) {
+        return left_out(verdict, None);
     }
     if live.body.service.is_some() {
         return service::of_service(verdict, facts, live, node, there);
@@ -346,6 +362,35 @@ mod tests {
             admin: true,
         };
         judge(&facts).unwrap().1.into_iter().map(|message| (message.code, message.details)).collect()
+    }
+
+    #[test]
+    fn a_node_that_was_left_out_and_is_still_away_is_out_of_sync() {
+        let away = || Err(Failure::new(targets::codes::NODE_UNREACHABLE, "It could not be reached."));
+        let judged = |left_out: bool| {
+            let mut live = success(1, false);
+            live.receipts[0].0 = Some("one".to_owned());
+            if !left_out {
+                live.receipts.push((Some("two".to_owned()), live.receipts[0].1.clone()));
+            }
+            let standing = Standing { unfinished: None, last: None, live: Some(live) };
+            let there = OnNode { exists: true, active_bundle: Some("v1".to_owned()), ..OnNode::default() };
+            let facts = Facts {
+                standing: &standing,
+                now: None,
+                nodes: vec![(Some("one".to_owned()), Ok(there)), (Some("two".to_owned()), away())],
+                refused: None,
+                drift: None,
+                earlier: Vec::new(),
+                disabled: false,
+                pending_off: false,
+                admin: true,
+            };
+            let (health, messages) = judge(&facts).unwrap();
+            (health, messages.into_iter().map(|message| message.code).collect::<Vec<_>>())
+        };
+        assert_eq!(judged(true), (Health::OutOfSync, vec!["NODE_LEFT_OUT".to_owned()]));
+        assert_eq!(judged(false), (Health::Error, vec!["NODE_UNREACHABLE".to_owned()]));
     }
 
     #[test]

@@ -75,8 +75,12 @@ impl<'a> Purpose<'a> {
         let settings = Settings::read(&row.settings)?;
         let disabled = settings.disabled;
         match self {
-            // An API service that is set to be off is switched off by its updates.
-            Self::Update(_) if disabled && settings.api.is_some() => Ok(()),
+            // An API service that is set to be off is switched off by its updates; whoever names a version wants it to answer.
+            Self::Update(None) if disabled && settings.api.is_some() => Ok(()),
+            Self::Update(_) | Self::Restore(_) if disabled && settings.api.is_some() => {
+                let message = "This deployment is disabled: its updates switch the service off. Enable it (its setting enabled, or enableDeployment), and name the version then.";
+                Err(Error::field("DEPLOYMENT_DISABLED", "deploymentId", message))
+            }
             Self::Update(_) | Self::Restore(_) if disabled => Err(disabled_refusal()),
             Self::Enable if !disabled => {
                 let message = "This deployment is not disabled. If the update that enabled it did not succeed, retry that one, or start a new one.";

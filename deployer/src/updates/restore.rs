@@ -11,7 +11,7 @@ use sea_orm::{ActiveModelTrait as _, ActiveValue::Set, EntityTrait as _};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use targets::{
-    spec::{DeploySpec, ServiceSpec, ServiceVersionSpec},
+    spec::{Auditing, DeploySpec, ServiceSpec, ServiceVersionSpec},
     target::VersionShare,
 };
 
@@ -124,6 +124,8 @@ async fn agree_on_service(
     let inherited = frozen::auditing(&place.query_log, &row.id)?;
     let query_log = match &service.auditing {
         same if *same == inherited => Map::new(),
+        // Versions that log nothing themselves go the same way under both.
+        None if inherited == Some(Auditing::None) => Map::new(),
         // Only the infrastructure names a variable of the container, and it names another one now, or none.
         Some(auditing) if auditing.key_variable().is_some() => now.query_log.clone(),
         Some(auditing) => document(auditing)?,

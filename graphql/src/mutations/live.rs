@@ -61,7 +61,8 @@ impl LiveDeployments {
     }
 
     /// Disables a deployment: an update (of type DISABLE) switches every scenario off and stops every web app on the node, and notes what was on. The project,
-    /// its bundle and its data stay. From now on the deployment takes no update but the one that enables it. Needs the right to deploy on both.
+    /// its bundle and its data stay. From now on the deployment takes no update but the one that enables it. Of an API service it switches the service off;
+    /// further updates keep it off, and refuse a version that is named, until it is enabled. Needs the right to deploy on both.
     async fn disable_deployment(
         &self,
         ctx: &Context<'_>,
@@ -73,8 +74,8 @@ impl LiveDeployments {
         StartUpdatePayload::of(updates::disable(&session.deployer, &session.viewer(), &deployment_id, key).await)
     }
 
-    /// Enables a disabled deployment: an update (of type ENABLE) deploys it as it is set, with scenarios and web apps as they were before it was disabled.
-    /// Needs the right to deploy on both.
+    /// Enables a disabled deployment: an update (of type ENABLE) deploys it as it is set, with scenarios and web apps as they were before it was disabled;
+    /// an API service answers again. Needs the right to deploy on both.
     async fn enable_deployment(
         &self,
         ctx: &Context<'_>,

@@ -161,3 +161,72 @@ async fn a_group_that_is_deleted_may_query_no_more() {
     assert_eq!(deleted["deleteGroup"]["refusals"], json!([]));
     assert_eq!(world.admin(groups, json!({})).await["deployment"]["service"]["queryGroups"], json!([]));
 }
+
+async fn save(world: &World, settings: Value) -> Value {
+    let of = "query { deployment(id: \"fraud-test\") { version } }";
+    let version = world.admin(of, json!({})).await["deployment"]["version"].clone();
+    let document = "mutation($input: UpdateDeploymentSettingsInput!) { updateDeploymentSettings(input: $input) { refusals { code field message } } }";
+    let input = json!({"id": "fraud-test", "expectedVersion": version, "settings": settings});
+    world.admin(document, json!({"input": input})).await["updateDeploymentSettings"]["refusals"].clone()
+}
+
+#[tokio::test]
+async fn a_version_that_is_named_is_not_deployed_while_the_service_is_off() {
+    let world = services().await;
+    assert_eq!(save(&world, json!({"service": {"enabled": false}})).await, json!([]));
+    let refused = start(&world, "fraud-test", Some("v2")).await;
+    assert_eq!(refused["refusals"], json!([{"code": "DEPLOYMENT_DISABLED", "field": "deploymentId"}]));
+    // The client's way: the setting, and an update that makes it so.
+    assert_eq!(start(&world, "fraud-test", None).await["refusals"], json!([]));
+    assert_eq!(save(&world, json!({"service": {"enabled": true}})).await, json!([]));
+    assert_eq!(start(&world, "fraud-test", Some("v2")).await["refusals"], json!([]));
+}
+
+#[tokio::test]
+async fn what_only_projects_have_is_refused() {
+    let world = services().await;
+    for (settings, field) in [
+        (json!({"projectFolder": "there"}), "projectFolder"),
+        (json!({"localVariables": {"a": 1}}), "localVariables"),
+        (json!({"connectionRemapping": [{"source": "a", "target": "b"}]}), "connectionRemapping"),
+        (json!({"disableAutomaticTriggers": true}), "disableAutomaticTriggers"),
+    ] {
+        let refused = save(&world, settings).await;
+        assert_eq!(
+            (&refused[0]["code"], &refused[0]["field"]),
+            (&json!("NOT_FOR_API_SERVICES"), &json!(field)),
+            "{refused}"
+        );
+    }
+    assert_eq!(save(&world, json!({"connectionRemapping": [], "tags": ["a"]})).await, json!([]), "nothing is nothing");
+    let refused = save(&world, json!({"service": {"endpoint": "score"}})).await;
+    assert_eq!(
+        (&refused[0]["code"], &refused[0]["field"]),
+        (&json!("SETTING_INVALID"), &json!("endpoint")),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn settings_of_a_service_are_refused_in_words() {
+    let world = services().await;
+    let fields = |refused: &Value| -> Vec<String> {
+        refused.as_array().unwrap().iter().map(|one| one["field"].as_str().unwrap().to_owned()).collect()
+    };
+    let kafka = json!({"type": "KAFKA", "brokers": ["k:65536"], "topic": "t", "sasl": "PLAIN"});
+    let refused = save(&world, json!({"service": {"queryLog": kafka}})).await;
+    assert_eq!(fields(&refused), ["queryLog.brokers[0]", "queryLog.username", "queryLog.password"], "{refused}");
+    let log = json!({"type": "EVENT_SERVER", "url": "http://169.254.169.254/"});
+    assert_eq!(fields(&save(&world, json!({"service": {"queryLog": log}})).await), ["queryLog.url"]);
+    let keys = json!({"method": "API_KEYS", "keys": ["a:b", "x", "x"]});
+    let refused = save(&world, json!({"service": {"authorization": keys}})).await;
+    assert_eq!(fields(&refused), ["authorization.keys[0]", "authorization.keys[2]"]);
+    for jwt in [json!({}), json!({"jwks": {"keys": []}}), json!({"jwks": {"keys": [{"kty": "RSA"}]}})] {
+        let mut whole = json!({"method": "OAUTH2"});
+        whole.as_object_mut().unwrap().extend(jwt.as_object().cloned().unwrap());
+        let refused = save(&world, json!({"service": {"authorization": whole}})).await;
+        assert!(!fields(&refused).is_empty());
+        let told = refused.to_string();
+        assert!(!told.contains("schema") && !told.contains('^'), "{told}");
+    }
+}

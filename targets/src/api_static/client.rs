@@ -9,12 +9,15 @@ use super::notes::Share;
 use crate::{
     codes,
     http::{Body, CallError, Effect, Http, Method, Node, NodeUrl, Request, Said},
+    report::Report,
     spec::NodeSpec,
 };
 
 /// The longest list that we read, and the longest name in one, in characters.
 const MAX_ITEMS: usize = 10_000;
 const MAX_NAME_CHARS: usize = 300;
+/// A node that lives says so within this: whoever waits longer waits for one that hangs.
+const PROMPTLY: Duration = Duration::from_secs(10);
 
 /// The admin API of one node.
 pub(super) struct Api {
@@ -87,8 +90,14 @@ impl Api {
 
     /// Whether it says that it is alive. Says nothing of services.
     pub(super) async fn is_alive(&self) -> Result<bool, CallError> {
+        self.is_alive_within(PROMPTLY).await
+    }
+
+    /// The same for whoever has less time.
+    pub(super) async fn is_alive_within(&self, within: Duration) -> Result<bool, CallError> {
         let doing = "asking whether the node is alive";
-        let exchange = self.node.exchange(Request::new(Method::GET, &["isAlive", ""], doing)).await?;
+        let request = Request { timeout: Some(within), ..Request::new(Method::GET, &["isAlive", ""], doing) };
+        let exchange = self.node.exchange(request).await?;
         match exchange.status {
             200..300 => Ok(true),
             500 | 503 => Ok(false),
@@ -160,7 +169,19 @@ impl Api {
     pub(super) async fn import(&self, service: &str, path_there: &str) -> Result<(), CallError> {
         let path = ["admin", "api", "services", service, "generations", "actions", "importFromArchive"];
         let query = [("filePath", path_there)];
-        self.act(Request { query: &query, ..Request::new(Method::POST, &path, "importing the package") }).await
+        let request = Request { query: &query, ..Request::new(Method::POST, &path, "importing the package") };
+        self.act(request).await.map_err(|error| {
+            // A path that is wrong looks like a right that is missing.
+            let refused = [codes::NODE_FORBIDDEN, codes::NODE_REFUSED].iter().any(|code| error.is(code));
+            if !refused {
+                return error;
+            }
+            let message = format!(
+                "{} The file is {path_there} on the node's own disk: check that nodePath of the delivery is that folder as the node sees it, and that the node may read it.",
+                error.failure.message
+            );
+            CallError { failure: Failure { message, ..error.failure }, ..error }
+        })
     }
 
     pub(super) async fn preload(&self, service: &str, generation: &str) -> Result<(), CallError> {
@@ -192,9 +213,12 @@ impl Api {
         self.act(Request::new(Method::DELETE, &path, "cleaning up unused generations")).await
     }
 
-    /// A call that blocks for as long as it takes, and whose answer says nothing.
+    /// A call that blocks for as long as it takes, and whose answer says nothing, unless it is a report with an error.
     async fn act(&self, request: Request<'_>) -> Result<(), CallError> {
-        self.node.any(Request { timeout: Some(self.blocking), ..request }).await.map(drop)
+        let doing = request.doing;
+        let answer = self.node.any(Request { timeout: Some(self.blocking), ..request }).await?;
+        let report = answer.map(|answer| Report::within(&answer, &|text| self.clean(text))).unwrap_or_default();
+        report.verdict_in_full(doing).map(drop).map_err(CallError::reported)
     }
 }
 

@@ -30,7 +30,7 @@ async fn ask(place: &Place<'_>, opener: Opener<'_>) -> Result<Vec<String>, StepE
         let bare = probe::probe(place, version, endpoint, None).await?;
         match (probe::door(place, version), bare) {
             (_, Shown::Silent(status)) => return Err(silent(name, status)),
-            (Door::Locked, Shown::Answers) => {
+            (Door::Locked, Shown::Answers | Shown::Fails) => {
                 let message = format!(
                     "Version {name} answers callers without credentials, and should not. Look at how the node is set up."
                 );
@@ -42,11 +42,12 @@ async fn ask(place: &Place<'_>, opener: Opener<'_>) -> Result<Vec<String>, StepE
                 );
                 return Err(Failure::new(codes::SERVICE_AUTH_DIFFERS, message).permanent());
             }
-            (Door::Open | Door::Unknown, Shown::Answers) | (Door::Locked | Door::Unknown, Shown::Refuses) => {}
+            (Door::Open | Door::Unknown, Shown::Answers | Shown::Fails)
+            | (Door::Locked | Door::Unknown, Shown::Refuses) => {}
         }
         if let Some(key) = &key {
             match probe::probe(place, version, endpoint, Some(key)).await? {
-                Shown::Answers => {}
+                Shown::Answers | Shown::Fails => {}
                 Shown::Silent(status) => return Err(silent(name, status)),
                 Shown::Refuses => {
                     let message = format!(
@@ -62,7 +63,8 @@ async fn ask(place: &Place<'_>, opener: Opener<'_>) -> Result<Vec<String>, StepE
 
 fn silent(version: &str, status: u16) -> StepError {
     let message = format!(
-        "The node does not answer queries of version {version} (status {status}), though it shows it as active. Look at the node's log."
+        "The node does not answer queries of version {version} ({}), though it shows it as active. Look at the node's log.",
+        probe::said(status)
     );
     Failure::new(codes::SERVICE_NOT_ANSWERING, message).retryable(None)
 }

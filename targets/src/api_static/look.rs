@@ -1,10 +1,14 @@
 //! Looks outside a run: the check of an infrastructure, previews, health, drift. They change nothing.
 
+use std::{net::SocketAddr, time::Duration};
+
 use engine::failure::{Failure, StepError};
 use serde_json::{Value, json};
+use url::Url;
 
 use super::{
     activate::shows,
+    client::Api,
     notes::Prior,
     session::{Place, node, of_look},
     settings::Settings,
@@ -19,6 +23,9 @@ use crate::{
     target::{Difference, Look, NodeReport, Preview, Receipt, Secrets},
     tools::Tools,
 };
+
+/// A name that is not resolved within this leads nowhere.
+const RESOLVING: Duration = Duration::from_secs(2);
 
 /// Reaches the node, proves its key, and asks the agent beside it, if there is one.
 pub(super) async fn check(
@@ -47,11 +54,45 @@ pub(super) async fn check(
         }
         Err(error) => problems.push(of_look(error).message),
     }
+    problems.extend(other_names(tools, &settings, at, &api, opener).await);
     if settings.quorum.is_some_and(|quorum| quorum as usize > settings.api_nodes.len()) {
         problems.push("The quorum is more than there are nodes: no node may fail.".to_owned());
     }
     let identity = "an administrator key of the API node".to_owned();
     Ok(NodeReport { node_id: None, node_type: Some("API".to_owned()), version, identity, is_admin: true, problems })
+}
+
+/// Nodes before this one in the settings that seem to be the same node under another URL: at the same address and port, with the same services.
+async fn other_names(tools: &Tools, settings: &Settings, at: usize, api: &Api, opener: Opener<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    let Some(mine) = settings.api_nodes.get(at) else { return found };
+    let here = addresses(&mine.url).await;
+    for (named, other) in settings.nodes().into_iter().zip(&settings.api_nodes).take(at) {
+        let shared = addresses(&other.url).await.into_iter().find(|address| here.contains(address));
+        let Some(shared) = shared else { continue };
+        let there = async { node(tools, settings, &named.node, opener).await.ok()?.0.services().await.ok() };
+        if let (Ok((mine, _)), Some((theirs, _))) = (api.services().await, there.await)
+            && mine == theirs
+        {
+            found.push(format!(
+                "This node and node {} seem to be one node under two URLs: both are at {shared}, with the same services. Take one of them out, unless a proxy tells them apart by name.",
+                named.name
+            ));
+        }
+    }
+    found
+}
+
+/// Where a URL leads; nowhere if that can't be found out in time.
+async fn addresses(url: &str) -> Vec<SocketAddr> {
+    let url = Url::parse(url.trim()).ok();
+    let place =
+        url.as_ref().and_then(|url| Some((url.host_str()?.trim_matches(['[', ']']), url.port_or_known_default()?)));
+    let Some(place) = place else { return Vec::new() };
+    match tokio::time::timeout(RESOLVING, tokio::net::lookup_host(place)).await {
+        Ok(Ok(found)) => found.collect(),
+        _ => Vec::new(),
+    }
 }
 
 async fn place<'a>(tools: &'a Tools, look: Look<'a>) -> Result<Place<'a>, StepError> {

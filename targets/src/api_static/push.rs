@@ -1,17 +1,21 @@
 //! Step `push_bundle`: every version is on the node as a generation, imported and preloaded. What answers queries does not change.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use engine::failure::{Failure, StepError, StepOutcome, StepResult};
 use serde_json::json;
 
 use super::{
+    client::Generations,
     deliver::{self, Way},
     flight::{self, Doing, Flown, check_in, remaining},
     notes::{self, CLEANED, CREATED, PRELOADED},
     session::Session,
 };
 use crate::{codes, http::Effect, service::ServiceVersionSpec, service_package};
+
+/// So long after an update brought something to a node, it may still be at work: it waits for other nodes, repeats calls, or puts back.
+const QUIET: Duration = Duration::from_secs(6 * 3_600);
 
 pub(super) async fn push(session: &Session<'_>) -> StepResult {
     clean_unused(session).await?;
@@ -24,14 +28,38 @@ pub(super) async fn push(session: &Session<'_>) -> StepResult {
     }
 }
 
-/// Once a run, and before anything is brought: what is active stays, so a restore of this run finds it.
+/// Once a run, and before anything is brought: what is active stays, so a restore of this run finds it. The node cleans up all of its services or none, so nothing is
+/// cleaned up where another update may be between its push and its end: what it brought, or would put back, is unused until then.
 async fn clean_unused(session: &Session<'_>) -> Result<(), StepError> {
     if !session.place.settings.clean_unused_generations || notes::read(session.run(), CLEANED) == Some(true) {
         return Ok(());
     }
+    let busy = recently_brought(session).await?;
     notes::write(session.run(), CLEANED, &true).await?;
+    if let Some(service) = busy {
+        let hours = QUIET.as_secs() / 3_600;
+        let service = session.api().clean(&service);
+        session
+            .log(format!("Unused generations stay on the node for now: an update of service {service} was at work there within the last {hours} hours."))
+            .await;
+        return Ok(());
+    }
     session.api().clean_unused().await?;
     Ok(())
+}
+
+/// Another service to which an update brought something a short while ago, by our own record.
+async fn recently_brought(session: &Session<'_>) -> Result<Option<String>, StepError> {
+    let (api, imports, now) = (session.api(), session.work.imports, session.run().now().await?);
+    for (service, _) in api.services().await?.0.into_iter().filter(|(service, _)| service != session.id()) {
+        for one in api.generations(&service).await?.unwrap_or_default().items {
+            let record = imports.find(api.url(), &service, &one.name).await?;
+            if record.is_some_and(|record| remaining(record.at, QUIET, now).is_some()) {
+                return Ok(Some(service));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Sees to it that the node has every generation, and that they are ours.
@@ -39,11 +67,26 @@ pub(super) async fn ensure_all(session: &Session<'_>) -> Result<Flown, StepError
     ensure_service(session).await?;
     let mut way = None;
     for version in &session.place.service.versions {
-        if let wait @ Flown::Wait(_) = ensure(session, version, &mut way).await? {
-            return Ok(wait);
+        match ensure(session, version, &mut way).await {
+            Ok(Flown::Done) => {}
+            Ok(wait) => return Ok(wait),
+            Err(error) => return Err(unless_gone(session, error).await),
         }
     }
     Ok(Flown::Done)
+}
+
+/// A service that went while it was filled, as a clean-up of the node takes it, is made again by the next attempt.
+async fn unless_gone(session: &Session<'_>, error: StepError) -> StepError {
+    match error {
+        StepError::Permanent(failure)
+            if failure.code == codes::NODE_NOT_FOUND
+                && matches!(session.api().service(session.id()).await, Ok(None)) =>
+        {
+            failure.retryable(None)
+        }
+        other => other,
+    }
 }
 
 /// The service is there, and is ours: it is empty, or has a generation that we brought.
@@ -66,9 +109,14 @@ async fn ensure_service(session: &Session<'_>) -> Result<(), StepError> {
     if found.items.is_empty() || created || session.trusts_foreign() || is_ours(session).await? {
         return Ok(());
     }
-    let message = format!(
-        "The node has a service {id} with generations that Slipway did not bring. Deploy under another id, delete that service, or let the infrastructure trust what is there."
-    );
+    let message = match brought_as(session, &found).await? {
+        Some(other) => format!(
+            "The node has a service {id} with generations that Slipway brought to {other}: the two URLs seem to lead to one node. Take one of them out of the infrastructure."
+        ),
+        None => format!(
+            "The node has a service {id} with generations, and Slipway has no record that it brought one of them there under this URL. Deploy under another id, delete that service, or let the infrastructure trust what is there."
+        ),
+    };
     Err(Failure::new(codes::SERVICE_NAME_TAKEN, message).permanent())
 }
 
@@ -81,6 +129,19 @@ pub(super) async fn is_ours(session: &Session<'_>) -> Result<bool, StepError> {
         }
     }
     Ok(false)
+}
+
+/// The URL of another node of the infrastructure to which our own record says that these generations were brought.
+async fn brought_as(session: &Session<'_>, found: &Generations) -> Result<Option<String>, StepError> {
+    for node in session.place.settings.nodes() {
+        let url = node.node.url;
+        for one in found.items.iter().filter(|_| url != session.api().url()) {
+            if session.work.imports.find(&url, session.id(), &one.name).await?.is_some() {
+                return Ok(Some(url));
+            }
+        }
+    }
+    Ok(None)
 }
 
 async fn ensure(
@@ -122,6 +183,9 @@ async fn ensure(
             return Err(flight::effect_missing("importing the package").retryable(None));
         }
     }
+    if name != version.version {
+        imports.bind(&version.version, &version.sha256).await?;
+    }
     imports.intend(api.url(), id, &name, &version.sha256).await?;
     imports.confirm(api.url(), id, &name, &version.sha256).await?;
     preload(session, &name).await
@@ -148,6 +212,8 @@ async fn bring(session: &Session<'_>, version: &ServiceVersionSpec, way: &mut Op
     let name = deliver::file_name(place.spec, place.service, version);
     let path = way.put(&name, &package, &session.scratch()).await?;
     let (url, id) = (session.api().url(), session.id());
+    // Amended, it is another generation; the version's own id means this content all the same.
+    session.work.imports.bind(&version.version, &version.sha256).await?;
     session.work.imports.intend(url, id, &package.generation, &version.sha256).await?;
     let flown = flight::perform(session, Doing::Import(&path), &package.generation).await;
     if flown.is_err() && notes::read::<Option<serde_json::Value>>(session.run(), notes::IMPORT).flatten().is_none() {
@@ -170,6 +236,11 @@ async fn preload(session: &Session<'_>, name: &str) -> Result<Flown, StepError> 
     }
     let flown = flight::perform(session, Doing::Preload, name).await?;
     if flown == Flown::Done {
+        // Some nodes don't tell.
+        let there = session.api().generations(session.id()).await?.unwrap_or_default();
+        if there.find(name).and_then(|found| found.preloaded) == Some(false) {
+            return Err(flight::effect_missing("preloading the generation").retryable(None));
+        }
         done.insert(name.to_owned());
         notes::write(session.run(), PRELOADED, &done).await?;
     }

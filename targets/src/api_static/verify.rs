@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use engine::failure::{Failure, StepError, StepOutcome, StepResult};
+use engine::{
+    failure::{Failure, StepError, StepOutcome, StepResult},
+    secrets::Secret,
+};
 use serde_json::json;
 
 use super::{
@@ -13,7 +16,10 @@ use super::{
     session::{Place, Session},
 };
 use crate::{
-    codes, service_package,
+    caller, codes,
+    managed::opener::Opener,
+    service::{EndpointSpec, ServiceVersionSpec},
+    service_package,
     target::{Difference, Receipt, ServiceReceipt, VersionShare},
 };
 
@@ -42,18 +48,50 @@ pub(super) async fn verify(session: &Session<'_>) -> StepResult {
         None => warnings
             .push("The node does not tell which generations answer: it was told, and was not read back.".to_owned()),
     }
+    let key = caller::key(place.service, Opener::Run(session.run())).await?;
     for version in &place.service.versions {
         let Some(endpoint) = probe::harmless(version) else { continue };
-        if let Shown::Silent(status) = probe::probe(place, version, endpoint, None).await? {
-            let message = format!(
-                "The node does not answer queries of version {} (status {status}). Look at the node's log.",
-                version.version
-            );
-            return Err(Failure::new(codes::SERVICE_NOT_ANSWERING, message).retryable(None));
-        }
+        warnings.extend(answers(session, version, endpoint, key.as_ref()).await?);
     }
     warnings.extend(clean_up(session).await?);
     Ok(StepOutcome::Done { output: json!(receipt(place, &found)), warnings })
+}
+
+/// Asks a generation for an answer, with a key where one is known. Answers what could not be found out.
+async fn answers(
+    session: &Session<'_>,
+    version: &ServiceVersionSpec,
+    endpoint: &EndpointSpec,
+    key: Option<&Secret>,
+) -> Result<Option<String>, StepError> {
+    let (place, name) = (&session.place, &version.version);
+    let broken = |message: String| Err(Failure::new(codes::SERVICE_NOT_ANSWERING, message).retryable(None));
+    let silent = |status: u16| {
+        let said = probe::said(status);
+        broken(format!("The node does not answer queries of version {name} ({said}). Look at the node's log."))
+    };
+    match probe::probe(place, version, endpoint, key).await? {
+        Shown::Answers | Shown::Refuses => return Ok(None),
+        Shown::Silent(status) => return silent(status),
+        Shown::Fails => {}
+    }
+    // Its code may be unable to do without features: that is no proof that it can do with them.
+    let Some(query) = probe::test_query(session.work, place, version, endpoint).await? else {
+        return Ok(Some(format!(
+            "On node {}, endpoint {} of version {name} failed (status 500) when it was asked without features, and the version brings no test queries: whether it answers was not seen.",
+            place.node.name(),
+            endpoint.id
+        )));
+    };
+    match probe::put(place, version, endpoint, query, key).await? {
+        Shown::Answers | Shown::Refuses => Ok(None),
+        Shown::Silent(status) => silent(status),
+        Shown::Fails => broken(format!(
+            "On node {}, endpoint {} of version {name} fails (status 500) at the first test query that the version brings along. Look at the node's log.",
+            place.node.name(),
+            endpoint.id
+        )),
+    }
 }
 
 /// What there is now, and how it differs from the spec.

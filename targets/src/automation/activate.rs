@@ -11,10 +11,9 @@ use super::{
     container::Container,
     flight::{EffectCall, Flight, Flown, unknown},
     notes::{self, State, States},
-    report::Report,
     session::Session,
 };
-use crate::http::CallError;
+use crate::{http::CallError, report::Report};
 
 /// A scenario's run-as field.
 pub(super) const RUN_AS_USER: &str = "runAsUser";

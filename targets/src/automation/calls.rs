@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    client::{Api, As, id, list, object, unexpected},
-    report::Report,
-};
+use super::client::{Api, As, id, list, object, unexpected};
 use crate::{
     codes,
     http::{CallError, Effect, Upload},
+    report::Report,
 };
 
 /// One item of the node's list of projects.
@@ -107,7 +105,7 @@ impl Api {
 
     pub(super) async fn preload(&self, key: &str, bundle: &str) -> Result<Report, CallError> {
         let path = ["projects", key, "bundles", "imported", bundle, "actions", "preload"];
-        Ok(Report::read(&self.blocking(&path, None, "preloading the bundle").await?, self))
+        Ok(Report::read(&self.blocking(&path, None, "preloading the bundle").await?, &|text| self.clean(text)))
     }
 
     /// Activates with every one of `off` switched off.
@@ -115,7 +113,7 @@ impl Api {
         let path = ["projects", key, "bundles", "imported", bundle, "actions", "activate"];
         let switches: Map<_, _> = off.iter().map(|id| (id.clone(), Value::Bool(false))).collect();
         let body = if switches.is_empty() { json!({}) } else { json!({"scenariosActiveOnActivation": switches}) };
-        Ok(Report::read(&self.blocking(&path, Some(body), "activating the bundle").await?, self))
+        Ok(Report::read(&self.blocking(&path, Some(body), "activating the bundle").await?, &|text| self.clean(text)))
     }
 
     pub(super) async fn settings(&self, key: &str) -> Result<Map<String, Value>, CallError> {

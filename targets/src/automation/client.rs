@@ -5,10 +5,10 @@ use std::time::Duration;
 use engine::{failure::Failure, secrets::Secret};
 use serde_json::{Map, Value};
 
-use super::report::Report;
 use crate::{
     codes,
     http::{Body, CallError, Effect, Http, Method, Node, NodeUrl, Request, Upload},
+    report::Report,
     spec::NodeSpec,
 };
 
@@ -165,7 +165,7 @@ impl Api {
     async fn silent(&self, request: Request<'_>) -> Result<(), CallError> {
         let doing = request.doing.to_owned();
         let answer = self.node.any(request).await?;
-        let report = answer.map(|answer| Report::within(&answer, self)).unwrap_or_default();
+        let report = answer.map(|answer| Report::within(&answer, &|text| self.clean(text))).unwrap_or_default();
         match report.verdict(&doing) {
             Ok(_) => Ok(()),
             Err(failure) => Err(CallError::reported(failure)),

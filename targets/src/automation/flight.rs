@@ -13,10 +13,11 @@ use engine::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{notes, report::Report};
+use super::notes;
 use crate::{
     codes,
     http::{CallError, Effect},
+    report::Report,
 };
 
 /// Looks while a call may still be in flight are at least and at most so far apart.

@@ -11,12 +11,12 @@ use super::{
     calls::FromBundle,
     flight::{EffectCall, Flight, Flown, check_in, remaining},
     notes::{self, Created},
-    report::Report,
     session::Session,
 };
 use crate::{
     codes,
     http::{CallError, Effect, Upload},
+    report::Report,
     spec::PermissionsPropagation,
 };
 

@@ -11,11 +11,10 @@ use super::{
     import::ensure_imported,
     notes::{self, Prior},
     permissions,
-    report::Report,
     session::Session,
     settings,
 };
-use crate::http::CallError;
+use crate::{http::CallError, report::Report};
 
 pub(super) async fn push(session: &Session<'_>) -> StepResult {
     note_prior(session).await?;

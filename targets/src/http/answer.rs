@@ -73,7 +73,7 @@ impl Answer {
         CallError::permanent(
             codes::NODE_ANSWER_NOT_JSON,
             format!(
-                "What answered while {doing} is no Automation node's API: no JSON came back (a login page, or a proxy?). Check the URL in the infrastructure's settings."
+                "What answered while {doing} is no node's API: no JSON came back (a login page, or a proxy?). Check the URL in the infrastructure's settings."
             ),
             Effect::Ended,
         )

@@ -71,7 +71,7 @@ fn certificates(pem: &[u8]) -> Option<Vec<Certificate>> {
 }
 
 /// Whether a text is a certificate in PEM form, or several of them.
-pub(crate) fn is_certificates(pem: &[u8]) -> bool {
+pub fn is_certificates(pem: &[u8]) -> bool {
     certificates(pem).is_some()
 }
 

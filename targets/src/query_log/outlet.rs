@@ -94,6 +94,7 @@ impl Surroundings<'_> {
                 .transpose()
         };
         Ok(match auditing {
+            Auditing::None => return Err(invalid("auditing.type", "it logs nowhere")),
             Auditing::EventServer { url, key, routing_key, trust_all_certificates, .. } => {
                 let key = opened(key, "auditing.key")?;
                 let outlet = EventServer::new(self.http, url, key, *trust_all_certificates)?;

@@ -55,7 +55,12 @@ pub(super) fn amend(source: File, target: &mut File, edit: &Edit) -> Result<(), 
     out.finish()?.flush().map_err(AmendError::Disk)
 }
 
-fn amended(archive: &mut ZipArchive<BufReader<File>>, edit: &Edit) -> Result<Vec<u8>, AmendError> {
+/// The manifest of an archive. Blocks.
+pub(super) fn manifest(source: File) -> Result<Map<String, Value>, AmendError> {
+    read(&mut ZipArchive::new(BufReader::new(source))?)
+}
+
+fn read(archive: &mut ZipArchive<BufReader<File>>) -> Result<Map<String, Value>, AmendError> {
     let entry =
         archive.by_name(MANIFEST).map_err(|_| AmendError::Archive("its archive has no readable service.json"))?;
     let mut bytes = Vec::new();
@@ -69,8 +74,11 @@ fn amended(archive: &mut ZipArchive<BufReader<File>>, edit: &Edit) -> Result<Vec
     if bytes.len() as u64 > MANIFEST_LIMIT {
         return Err(AmendError::Archive("its service.json is too large"));
     }
-    let mut manifest: Map<String, Value> =
-        serde_json::from_slice(&bytes).map_err(|_| AmendError::Archive("its service.json is no JSON object"))?;
+    serde_json::from_slice(&bytes).map_err(|_| AmendError::Archive("its service.json is no JSON object"))
+}
+
+fn amended(archive: &mut ZipArchive<BufReader<File>>, edit: &Edit) -> Result<Vec<u8>, AmendError> {
+    let mut manifest = read(archive)?;
     if manifest.get("serviceId").and_then(Value::as_str) != Some(&edit.service) {
         return Err(AmendError::Archive("its service.json is another service's"));
     }

@@ -19,7 +19,11 @@ impl Edit {
             fields.extend(authorized(authorization, run).await?);
         }
         if let Some(auditing) = &service.auditing {
-            fields.push(("auditing", Some(audited(auditing, run).await?)));
+            let told = match auditing {
+                Auditing::None => None,
+                somewhere => Some(audited(somewhere, run).await?),
+            };
+            fields.push(("auditing", told));
         }
         Ok(Self { fields, service: service.published_service_id.clone() })
     }

@@ -77,21 +77,42 @@ pub(super) async fn run(command: DeploymentCommand) -> Result<(), Failure> {
         DeploymentCommand::List { infrastructure, project, stage, output, connect } => {
             let client = Client::of(&Login::find(&connect)?)?;
             let document = "query($filter: DeploymentFilter, $after: String) { deployments(first: 100, filter: $filter, after: $after) {
-  nodes { id kind projectKey infrastructureId bundleId deployedProjectKey version latestUpdate { id number status bundleId endedAt } }
+  nodes { id kind projectKey infrastructureId bundleId deployedProjectKey version service { versions { version probability } } latestUpdate { id number status bundleId endedAt } }
   pageInfo { hasNextPage endCursor } } }";
             let filter = json!({ "infrastructure": infrastructure, "project": project, "stage": stage });
             let found = list::all(&client, document, &json!({ "filter": filter, "after": null })).await?;
             if output.json {
                 return found.iter().try_for_each(say_json);
             }
+            let services = found.iter().any(|one| Half::of(one) == Half::Service);
+            let projects = found.iter().any(|one| Half::of(one) == Half::Project);
             let row = |one: &Value| {
                 let newest = &one["latestUpdate"]["status"];
-                let cells = ["id", "projectKey", "infrastructureId", "bundleId"].map(|name| &one[name]);
-                let [id, project, infrastructure, bundle] = cells.map(text);
-                [id, project, infrastructure, bundle, text(newest)]
+                let cells = ["id", "projectKey", "infrastructureId"].map(|name| &one[name]);
+                let [id, parent, infrastructure] = cells.map(text);
+                [id, parent, infrastructure, packages(one), text(newest)]
             };
-            list::table(["DEPLOYMENT", "PROJECT", "INFRASTRUCTURE", "BUNDLE", "NEWEST UPDATE"], found.iter().map(row))
+            let (parent, package) = match (projects, services) {
+                (true, true) => ("PROJECT OR SERVICE", "BUNDLE OR VERSION"),
+                (false, true) => ("SERVICE", "VERSION"),
+                _ => ("PROJECT", "BUNDLE"),
+            };
+            list::table(["DEPLOYMENT", parent, "INFRASTRUCTURE", package, "NEWEST UPDATE"], found.iter().map(row))
         }
+    }
+}
+
+/// What a deployment is set to: of a service with several versions each, with its share.
+fn packages(one: &Value) -> String {
+    match one["service"]["versions"].as_array().map(Vec::as_slice) {
+        Some(shares @ [_, _, ..]) => {
+            let share = |one: &Value| {
+                let percent = one["probability"].as_f64().unwrap_or_default() * 100.0;
+                format!("{} {percent:.0}%", text(&one["version"]))
+            };
+            shares.iter().map(share).collect::<Vec<_>>().join(", ")
+        }
+        _ => text(&one["bundleId"]),
     }
 }
 

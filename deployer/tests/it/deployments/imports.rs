@@ -32,3 +32,18 @@ async fn an_id_means_one_content_for_good() {
     assert!(other.intend("http://n", "K", "v1", "cc").await.is_err());
     other.intend("http://n", "K", "v2", "cc").await.unwrap();
 }
+
+#[tokio::test]
+async fn a_version_that_is_sent_under_another_name_is_bound_by_its_own() {
+    let world = world().await;
+    let ledger = Imports::new(world.deployer.db.clone(), "CHURN");
+    ledger.bind("v1", "aa").await.unwrap();
+    ledger.bind("v1", "aa").await.unwrap();
+    ledger.intend("http://n", "K", "v1~01234567", "aa").await.unwrap();
+    assert_eq!(ledger.find("http://n", "K", "v1").await.unwrap(), None, "that is no import");
+    for result in [ledger.bind("v1", "bb").await, ledger.intend("http://n", "K", "v1", "bb").await] {
+        assert!(
+            matches!(result, Err(StepError::Permanent(failure)) if failure.code.as_str() == "BUNDLE_CONTENT_DIFFERS")
+        );
+    }
+}

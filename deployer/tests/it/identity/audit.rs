@@ -303,7 +303,7 @@ fn only_acts_commit_mutations() {
         ("drift.rs", 1),
         ("drift/store.rs", 2),
         // What a worker notes of a node.
-        ("imports.rs", 2),
+        ("imports.rs", 3),
         // The last use of a key.
         ("keys.rs", 1),
         // Housekeeping.

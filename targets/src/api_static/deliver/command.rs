@@ -2,7 +2,7 @@
 //! argument, and can't become an option of their own, for a file and a target begin with `/`, and a host with a letter or digit.
 //!
 //! A command is known by its end alone, so a package that the node has not imported is copied again. A command called `<name>.remove`, if there is one, removes
-//! what was copied; it is given `{host}` and `{target}`.
+//! what was copied; it is given `{host}` and `{target}`. A supervisor ends a command whose worker was killed ([`crate::copy_exec`]).
 
 use std::{path::Path, process::Stdio, time::Duration};
 
@@ -26,6 +26,7 @@ const ENVIRONMENT: [&str; 6] = ["PATH", "HOME", "USER", "LANG", "TZ", "SSH_AUTH_
 /// A copy command to one node.
 pub(in crate::api_static) struct Copying {
     name: String,
+    supervisor: Vec<String>,
     words: Result<Vec<String>, Failure>,
     remover: Option<Vec<String>>,
     host: String,
@@ -44,7 +45,8 @@ impl Copying {
         let declared = settings.copy_commands.get(&name).filter(|words| !words.is_empty()).cloned();
         let words = declared.ok_or_else(|| undeclared("copy command", &name, &settings.copy_commands));
         let remover = settings.copy_commands.get(&format!("{name}.remove")).filter(|words| !words.is_empty()).cloned();
-        Ok(Self { name, words, remover, host: host(node_url)?, there, patience })
+        let supervisor = settings.copy_supervisor.clone();
+        Ok(Self { name, supervisor, words, remover, host: host(node_url)?, there, patience })
     }
 
     pub(super) fn problems(&self) -> Vec<Problem> {
@@ -93,12 +95,19 @@ impl Copying {
 
     async fn run(&self, words: &[String], file: &str, target: &str) -> Result<(), StepError> {
         let fill = |word: &String| filled(word, &[("{file}", file), ("{host}", &self.host), ("{target}", target)]);
-        let mut command = Command::new(&words[0]);
-        command.args(words[1..].iter().map(fill)).env_clear().current_dir("/").process_group(0);
+        // What the operator wrote is the program itself: nothing in it is replaced.
+        let program = std::iter::once(words[0].clone()).chain(words[1..].iter().map(fill));
+        let mut all = self.supervisor.iter().cloned().chain(program);
+        let mut command = Command::new(all.next().unwrap_or_default());
+        command.args(all).env_clear().current_dir("/").process_group(0);
         command.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // The supervisor hears by its input that this process is gone.
+        command.stdin(if self.supervisor.is_empty() { Stdio::null() } else { Stdio::piped() });
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let started = command.spawn().map_err(|error| self.failed("could not be started", error.to_string()))?;
         let mut group = Group { leader: started.id(), child: started };
+        // Waiting for a child closes its input.
+        let _held = group.child.stdin.take();
         let (out, err) = (group.child.stdout.take(), group.child.stderr.take());
         let ended = async {
             let (out, err, status) = tokio::join!(kept(out), kept(err), group.child.wait());

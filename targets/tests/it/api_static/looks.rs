@@ -112,20 +112,23 @@ async fn the_deployer_asks_with_the_keys_that_it_has() {
 }
 
 #[tokio::test]
-async fn a_query_goes_to_a_node_that_can_be_reached() {
+async fn one_node_under_two_urls_is_told() {
     let mut world = world().await;
-    world.update().await;
-    // The first of two is down.
-    let down = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let (key, own) = (json!({"$secret": "key-1"}), world.node.url());
-    let nodes = json!([{"url": format!("http://{down}"), "adminAPIKey": key}, {"url": own, "adminAPIKey": key}]);
+    let (key, first) = (json!({"$secret": "key-1"}), world.node.url());
+    let second = first.replace("127.0.0.1", "localhost");
+    let nodes = json!([{"url": first, "adminAPIKey": key}, {"url": second, "adminAPIKey": key}]);
     world.settings().insert("apiNodes".into(), nodes);
-    let named = targets::TargetType::Static.nodes(&world.spec.infrastructure.settings);
-    world.spec.infrastructure.node = named[0].node.clone();
-    world.spec.infrastructure.nodes = named;
-    let endpoint = world.service().versions[0].endpoints[0].clone();
-    let timeout = std::time::Duration::from_secs(10);
-    let query = ServiceQuery { endpoint, body: json!({"features": {"a": 1}}), headers: Vec::new(), timeout };
-    let answer = world.target().services().unwrap().query(world.look(), &query).await.unwrap();
-    assert_eq!(answer.status, 200);
+    world.update().await;
+    let mut place = world.spec.infrastructure.clone();
+    let report = world.target().check(&place, &OneKey(KEY)).await.unwrap();
+    assert_eq!(report.problems, [""; 0], "the first is named by the second");
+    place.node = targets::TargetType::Static.nodes(&place.settings)[1].node.clone();
+    let report = world.target().check(&place, &OneKey(KEY)).await.unwrap();
+    assert!(report.problems.len() == 1 && report.problems[0].contains("two URLs"), "{report:?}");
+    // An update says the same, and not that somebody else brought what is there.
+    world.new_run();
+    world.spec.infrastructure.node = place.node;
+    let (failure, _) = world.failure(Step::Push).await;
+    assert_eq!(failure.code.as_str(), "SERVICE_NAME_TAKEN");
+    assert!(failure.message.contains(&first) && !failure.message.contains("no record"), "{}", failure.message);
 }

@@ -199,6 +199,32 @@ async fn unused_generations_are_cleaned_up_where_that_is_wanted() {
 }
 
 #[tokio::test]
+async fn nothing_is_cleaned_up_while_another_update_may_need_it() {
+    let mut world = world().await;
+    world.service().service_id = "other".into();
+    for version in ["v1", "v2"] {
+        world.new_run();
+        world.take(&[(version, 1.0)]).await;
+        world.update().await;
+    }
+    // It was brought a moment ago, and what answered before would be put back.
+    let at = world.run.now.load(std::sync::atomic::Ordering::SeqCst);
+    for record in world.ledger.0.lock().unwrap().values_mut() {
+        record.at = at;
+    }
+    world.new_run();
+    world.service().service_id = SERVICE.into();
+    world.settings().insert("cleanUnusedGenerations".into(), true.into());
+    let left = |world: &World| world.on_node()["other"]["generations"].as_array().unwrap().len();
+    world.update().await;
+    assert_eq!((left(&world), world.effects("DELETE", "services-clean-unused")), (2, 0));
+    world.new_run();
+    world.run.advance(std::time::Duration::from_secs(6 * 3_600));
+    world.update().await;
+    assert_eq!((left(&world), world.effects("DELETE", "services-clean-unused")), (1, 1));
+}
+
+#[tokio::test]
 async fn validation_names_all_that_is_wrong_at_once() {
     let mut world = world().await;
     world.service().endpoint = Some("nowhere".into());

@@ -3,15 +3,17 @@
 use engine::failure::Failure;
 use serde_json::Value;
 
-use super::client::Api;
 use crate::codes;
 
 /// So many messages of one report are kept.
 const MAX_MESSAGES: usize = 20;
 
+/// Makes a node's words harmless.
+type Clean<'a> = &'a dyn Fn(&str) -> String;
+
 /// What the node says of a preload or an activation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Report {
+pub(crate) struct Report {
     /// The node says that it did not work.
     failed: bool,
     errors: Vec<Message>,
@@ -28,20 +30,20 @@ struct Message {
 
 impl Report {
     /// Reads the report that an answer is, at its top or one level below.
-    pub(super) fn read(answer: &Value, api: &Api) -> Self {
-        let mut report = Self::within(answer, api);
+    pub(crate) fn read(answer: &Value, clean: Clean<'_>) -> Self {
+        let mut report = Self::within(answer, clean);
         report.judge(answer);
         report
     }
 
     /// Reads a report in an answer that need not be one: it is known by its list of messages.
-    pub(super) fn within(answer: &Value, api: &Api) -> Self {
+    pub(crate) fn within(answer: &Value, clean: Clean<'_>) -> Self {
         let mut report = Self::default();
         let below = answer.as_object().into_iter().flat_map(|object| object.values());
         let parts = std::iter::once(answer).chain(below);
         for part in parts.filter(|value| value.get("messages").is_some_and(Value::is_array)) {
             report.judge(part);
-            report.add(part, api);
+            report.add(part, clean);
         }
         report
     }
@@ -52,10 +54,10 @@ impl Report {
         self.failed |= says("error") || says("fatal") || worst == Some("ERROR");
     }
 
-    fn add(&mut self, part: &Value, api: &Api) {
+    fn add(&mut self, part: &Value, clean: Clean<'_>) {
         for message in part.get("messages").and_then(Value::as_array).into_iter().flatten() {
             let text = |key: &str| {
-                message.get(key).and_then(Value::as_str).map(|text| api.clean(text)).filter(|text| !text.is_empty())
+                message.get(key).and_then(Value::as_str).map(|text| clean(text)).filter(|text| !text.is_empty())
             };
             let severity = message.get("severity").and_then(Value::as_str);
             let fatal = message.get("isFatal").and_then(Value::as_bool).unwrap_or_default();
@@ -72,8 +74,18 @@ impl Report {
         }
     }
 
+    /// The same where everybody may read the node's sentences: an API node speaks of packages, not of what runs in them.
+    pub(crate) fn verdict_in_full(self, what: &str) -> Result<Vec<String>, Failure> {
+        self.verdict(what).map_err(|failure| match &failure.detail {
+            Some(said) => {
+                Failure { message: format!("{} It said: {}", failure.message, said.replace('\n', " ")), ..failure }
+            }
+            None => failure,
+        })
+    }
+
     /// The warnings, each a line; or the failure, with the codes and titles of the errors.
-    pub(super) fn verdict(self, what: &str) -> Result<Vec<String>, Failure> {
+    pub(crate) fn verdict(self, what: &str) -> Result<Vec<String>, Failure> {
         if !self.failed {
             return Ok(self
                 .warnings
