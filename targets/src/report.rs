@@ -56,9 +56,7 @@ impl Report {
 
     fn add(&mut self, part: &Value, clean: Clean<'_>) {
         for message in part.get("messages").and_then(Value::as_array).into_iter().flatten() {
-            let text = |key: &str| {
-                message.get(key).and_then(Value::as_str).map(|text| clean(text)).filter(|text| !text.is_empty())
-            };
+            let text = |key: &str| message.get(key).and_then(Value::as_str).map(clean).filter(|text| !text.is_empty());
             let severity = message.get("severity").and_then(Value::as_str);
             let fatal = message.get("isFatal").and_then(Value::as_bool).unwrap_or_default();
             let short = [text("code"), text("title")].into_iter().flatten().collect::<Vec<_>>().join(": ");

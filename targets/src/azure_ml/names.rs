@@ -20,7 +20,7 @@ pub(super) fn endpoint(spec: &DeploySpec) -> String {
 
 /// Who made it, as a mark.
 pub(super) fn owner(spec: &DeploySpec) -> String {
-    names::hash([spec.infrastructure.id.as_str(), &spec.deployment], 32)
+    names::hash([spec.infrastructure.id.as_str(), &spec.owner()], 32)
 }
 
 /// The version of the environment that says how this image is run.

@@ -33,7 +33,7 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn of(spec: &DeploySpec, service: &ServiceSpec, overrides: &Overrides) -> Self {
-        let mark = hash(&["deployment", &spec.deployment], 32);
+        let mark = hash(&["deployment", &spec.owner()], 32);
         let short = mark[..12].to_owned();
         let endpoint = overrides.endpoint_name.clone().unwrap_or_else(|| {
             let slug = slug(&service.service_id, LONGEST - 1 - short.len());

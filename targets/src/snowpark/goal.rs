@@ -59,7 +59,7 @@ pub(super) struct Image {
 
 /// By what a deployment's things are known as its.
 pub(super) fn deployment_hash(spec: &DeploySpec) -> String {
-    mark::hash(&["deployment", &spec.deployment])
+    mark::hash(&["deployment", &spec.owner()])
 }
 
 impl Goal {

@@ -21,7 +21,7 @@ pub(super) fn endpoint_id(spec: &DeploySpec) -> String {
 
 /// Who made it, as a mark.
 pub(super) fn owner(spec: &DeploySpec) -> String {
-    names::hash([spec.infrastructure.id.as_str(), &spec.deployment], 32)
+    names::hash([spec.infrastructure.id.as_str(), &spec.owner()], 32)
 }
 
 /// The id of a version's model: another content, another id. At most 63 characters.
