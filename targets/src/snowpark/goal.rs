@@ -237,11 +237,12 @@ impl Properties<'_> {
 
     fn unset(&self, service: &str, live: &Service) -> Option<String> {
         let gone = [
-            ("QUERY_WAREHOUSE", self.warehouse.is_none() && live.warehouse().is_some()),
-            ("EXTERNAL_ACCESS_INTEGRATIONS", self.integrations.is_empty() && !live.integrations().is_empty()),
+            (", QUERY_WAREHOUSE", self.warehouse.is_none() && live.warehouse().is_some()),
+            (", EXTERNAL_ACCESS_INTEGRATIONS", self.integrations.is_empty() && !live.integrations().is_empty()),
         ];
-        let gone: Vec<_> = gone.into_iter().filter(|(_, gone)| *gone).map(|(property, _)| property).collect();
-        (!gone.is_empty()).then(|| format!("ALTER SERVICE {service} UNSET {}", gone.join(", ")))
+        let gone: String = gone.into_iter().filter(|(_, gone)| *gone).map(|(property, _)| property).collect();
+        let properties = gone.strip_prefix(", ")?;
+        Some(format!("ALTER SERVICE {service} UNSET {properties}"))
     }
 
     fn set(&self, service: &str) -> String {
