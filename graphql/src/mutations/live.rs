@@ -36,7 +36,8 @@ impl LiveDeployments {
     /// Puts back what was live before, by an update of its own (of type RESTORE): what the last successful update before the live one deployed (bundle,
     /// remapping, local variables, switches), or the one that `updateId` names. Where an update failed half-way, that is what was live before it. Run-as
     /// users, hooks and how the node is reached are as they are set now. The deployment itself is set to match, so that the next ordinary update does not
-    /// undo it. Needs the right to deploy on both.
+    /// undo it. A key of callers, of a query log or of a secret variable that was taken away since does not come back: then it is refused
+    /// (`RESTORE_KEYS_GONE`). Needs the right to deploy on both.
     async fn restore_deployment(
         &self,
         ctx: &Context<'_>,
