@@ -227,7 +227,8 @@ pub(crate) async fn read<C: ConnectionTrait>(
     let merges = settings.merge_infrastructure_remapping;
     let code_envs = (merges || settings.code_env_remapping.is_some()).then_some(remappings.code_envs);
     let container_execs = (merges || settings.container_exec_remapping.is_some()).then_some(remappings.container_execs);
-    let installation = installation::Entity::find().one(db).await?.map(|row| row.id).unwrap_or_default();
+    let installation = installation::Entity::find().one(db).await?;
+    let installation = installation.ok_or_else(|| Error::fault("the installation has no id"))?.id;
     let body = DeploySpec {
         deployment: row.id.clone(),
         installation,

@@ -38,7 +38,7 @@ pub enum EventError {
     Mismatch,
     /// A server died while it was filing this batch.
     #[error(
-        "A server died while it filed a batch with this id, and the store may still put it. Nothing was filed now. Wait as long as Retry-After says, and send it again with the same batchId."
+        "A server died while it filed a batch with this id, and the store may still put it. Nothing was filed now. Send it again with the same batchId, as long as this is the answer: about a minute."
     )]
     InDoubt,
     /// More came than can be held.

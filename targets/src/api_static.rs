@@ -146,8 +146,8 @@ impl Target for StaticNodes {
 
 #[async_trait]
 impl Services for StaticNodes {
-    fn passes_headers(&self) -> bool {
-        true
+    fn has_gate(&self) -> bool {
+        false
     }
 
     async fn query(&self, look: Look<'_>, query: &ServiceQuery) -> Result<ServiceAnswer, Failure> {

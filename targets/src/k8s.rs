@@ -153,8 +153,8 @@ impl Target for K8s {
 
 #[async_trait]
 impl Services for K8s {
-    fn passes_headers(&self) -> bool {
-        true
+    fn has_gate(&self) -> bool {
+        false
     }
 
     fn problems(&self, infrastructure: &Map<String, Value>, own: &Map<String, Value>) -> Vec<(String, String)> {

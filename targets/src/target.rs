@@ -253,9 +253,10 @@ pub trait Projects: Send + Sync {
 /// What only platforms for API services do.
 #[async_trait]
 pub trait Services: Send + Sync {
-    /// Whether headers that come with a query reach the service. A platform with a gate of its own passes none on.
-    fn passes_headers(&self) -> bool {
-        false
+    /// Whether callers come by a gate of the platform's own. It lets in whom it says, whatever a deployment says of keys and tokens, and passes no headers of callers
+    /// on.
+    fn has_gate(&self) -> bool {
+        true
     }
 
     /// What is wrong with a deployment's own settings that the schema lets through, by path; beside what the infrastructure says. Secrets are references here,
@@ -310,7 +311,7 @@ pub struct ServiceQuery {
     pub endpoint: EndpointSpec,
     /// What the API node's API takes for an endpoint of this type, such as `{"features": {…}}`.
     pub body: Value,
-    /// Sent along; checked by the caller. Empty where the platform passes none on ([`Services::passes_headers`]).
+    /// Sent along; checked by the caller. Empty where the platform passes none on ([`Services::has_gate`]).
     pub headers: Vec<(String, String)>,
     /// At most this long.
     pub timeout: Duration,

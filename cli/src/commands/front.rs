@@ -67,12 +67,12 @@ pub(crate) async fn run(args: FrontArgs) -> Result<ExitCode, Failure> {
     };
     // Nobody sends new queries to who is not ready; those under way are answered while the node still runs.
     door.send_replace(false);
-    let until = Instant::now() + plan.drain;
+    let mut until = Instant::now() + plan.drain;
     if matches!(end, Ok(None)) {
         // Whoever asks must find somebody who says so: the listener stays until then. A second signal is for at once.
         tokio::select! {
             () = noticed(&under_way, Instant::now() + plan.notice, until) => {}
-            _ = signals.next() => {}
+            _ = signals.next() => until = Instant::now(),
             _ = node.ended() => {}
             _ = &mut server => {}
         }

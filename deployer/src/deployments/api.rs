@@ -105,6 +105,11 @@ pub(super) fn prepare(
         Some(document) => {
             let schema = schema::of(AUTHORIZATION)?;
             checks::authorization(&document.0, "authorization", problems);
+            let public = document.0.get("method").and_then(Value::as_str) == Some("PUBLIC");
+            if !public && target.services().is_some_and(|services| services.has_gate()) {
+                let message = "This platform lets in callers itself, at a gate of its own: keys and tokens of the service never get through. Leave this out.";
+                problems.add("AUTHORIZATION_UNSUPPORTED", "authorization", message);
+            }
             Some(schema::take(&schema, &old.authorization, document.clone(), "authorization", problems))
         }
         None => None,

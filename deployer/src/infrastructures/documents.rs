@@ -105,7 +105,7 @@ impl Documents {
             return Ok(());
         }
         let message = format!(
-            "{updated} deployments of this infrastructure were updated already, and what they made where this says would be left behind, unwatched. Delete them first, or make another infrastructure."
+            "What this infrastructure's deployments made lies where this setting says, and would be left behind, unwatched ({updated} were updated). Delete them first, or make another infrastructure."
         );
         Err(Error::field("SETTING_FIXED", format!("platform.{first}"), message))
     }

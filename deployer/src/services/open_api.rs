@@ -1,8 +1,9 @@
 //! The OpenAPI document of a deployed service: which paths it answers, by the types of its endpoints (wire contract, section 4.2).
 
+use entities::deployment;
 use serde_json::{Map, Value, json};
 use targets::{
-    spec::{Authorization, EndpointSpec, ServiceSpec},
+    spec::{Authorization, DeploySpec, EndpointSpec, ServiceSpec},
     target::{Calling, Framing},
 };
 
@@ -25,9 +26,7 @@ pub async fn document(deployer: &Deployer, viewer: &Viewer, deployment_id: &str)
     let row = rights::require_deployment(db, viewer, deployment_id, Access::See, field).await?;
     let served = live::served(db, deployment_id).await?;
     let spec = served.ok_or_else(|| crate::drift::not_deployed(field))?.body;
-    let target = platform::of_deployment(deployer, &row).await?;
-    let calling = target.services().map_or(Ok(Calling::ApiNode), |services| services.calling(&spec));
-    let calling = calling.map_err(|failure| Error::fault(format!("what is deployed can't be read: {failure:?}")))?;
+    let calling = calling(deployer, &row, &spec).await?;
     let service = spec.service.ok_or_else(|| crate::drift::not_deployed(field))?;
     let endpoints = service.versions.first().map_or(&[][..], |version| &version.endpoints);
     if endpoints.is_empty() {
@@ -40,6 +39,27 @@ pub async fn document(deployer: &Deployer, viewer: &Viewer, deployment_id: &str)
         Calling::ApiNode => of(&service, endpoints, urls),
         Calling::Platform { path, framing } => through_gate(&service, endpoints, &path, framing, urls),
     })
+}
+
+/// The path of the platform's own gate, where callers come by one; None where they ask as they ask an API node, and where nothing is deployed.
+///
+/// # Errors
+/// `NOT_FOUND`.
+pub async fn gate(deployer: &Deployer, viewer: &Viewer, deployment_id: &str) -> Result<Option<String>> {
+    let db = deployer.db.pool();
+    let row = rights::require_deployment(db, viewer, deployment_id, Access::See, "deploymentId").await?;
+    let Some(served) = live::served(db, deployment_id).await? else { return Ok(None) };
+    Ok(match calling(deployer, &row, &served.body).await? {
+        Calling::ApiNode => None,
+        Calling::Platform { path, .. } => Some(path),
+    })
+}
+
+/// How callers ask what is deployed.
+async fn calling(deployer: &Deployer, row: &deployment::Model, spec: &DeploySpec) -> Result<Calling> {
+    let target = platform::of_deployment(deployer, row).await?;
+    let calling = target.services().map_or(Ok(Calling::ApiNode), |services| services.calling(spec));
+    calling.map_err(|failure| Error::fault(format!("what is deployed can't be read: {failure:?}")))
 }
 
 /// How callers of an API node prove who they are: the scheme's name, and the scheme. None where everybody may call, or nobody knows.

@@ -148,8 +148,8 @@ impl Asked {
 
     async fn put_all(&self, deployer: &Deployer, queries: Vec<Query>) -> Result<Vec<Answered>> {
         bound(&queries)?;
-        let passes_headers = self.target.services().is_some_and(|services| services.passes_headers());
-        if let Some(at) = queries.iter().position(|query| !passes_headers && !query.headers.is_empty()) {
+        let has_gate = self.target.services().is_none_or(|services| services.has_gate());
+        if let Some(at) = queries.iter().position(|query| has_gate && !query.headers.is_empty()) {
             let message = "This platform passes no headers of callers on to the service. Leave them out.";
             return Err(Error::field("HEADER_INVALID", format!("queries[{at}].headers"), message));
         }

@@ -53,6 +53,7 @@ pub(super) async fn spec(tx: &Tx, row: deployment::Model, to: Option<RunId>, log
         acting_user: now.acting_user,
         deployed_project_key: now.deployed_project_key,
         deployment: now.deployment,
+        installation: now.installation,
         // Of the settings that were put back, with the keys of now.
         service: now.service,
         ..before.body
@@ -124,6 +125,13 @@ async fn agree_on_service(
     let inherited = frozen::auditing(&place.query_log, &row.id)?;
     let query_log = match &service.auditing {
         same if *same == inherited => Map::new(),
+        // The infrastructure's own log, whose key was replaced since.
+        Some(auditing)
+            if now.query_log.is_empty()
+                && inherited.as_ref().map(Auditing::node_settings) == Some(auditing.node_settings()) =>
+        {
+            Map::new()
+        }
         // Versions that log nothing themselves go the same way under both.
         None if inherited == Some(Auditing::None) => Map::new(),
         // Only the infrastructure names a variable of the container, and it names another one now, or none.
@@ -131,6 +139,9 @@ async fn agree_on_service(
         Some(auditing) => document(auditing)?,
         None => document(&json!({"type": "NONE"}))?,
     };
+    // With the values that are left out, so that the same log is known as the same.
+    let spelled_out =
+        frozen::auditing(&now.query_log, &row.id)?.as_ref().map(document).transpose()?.unwrap_or_default();
     let authorization = service.authorization.as_ref().map(document).transpose()?.unwrap_or_default();
     let share = |version: &ServiceVersionSpec| VersionShare {
         version: version.version.clone(),
@@ -142,7 +153,7 @@ async fn agree_on_service(
         endpoint: service.endpoint.clone().filter(|one| frozen::only_endpoint(&service.versions) != Some(one)),
         query_groups: now.query_groups.clone(),
         authorization: with_keys("authorization", authorization, &now.authorization)?,
-        query_log: with_keys("queryLog", query_log, &now.query_log)?,
+        query_log: with_keys("queryLog", query_log, &spelled_out)?,
         platform: with_keys("platform", service.settings.clone(), &now.platform)?,
     })
 }

@@ -9,6 +9,9 @@ use crate::{
     plan::PlannedStep,
 };
 
+/// So many times the policy's attempts are made at most, however many looks were in order in between.
+const MANY: u32 = 100;
+
 /// The code of a run that got no slot in time.
 pub const SLOT_TIMED_OUT: Code = Code::new("SLOT_TIMED_OUT");
 
@@ -46,7 +49,7 @@ pub fn settle(state: &State, step: usize, attempt: u32, result: StepResult, chan
             ]);
         }
         Err(StepError::Retryable { failure, retry_after }) => {
-            let tries = in_a_row(state, step);
+            let tries = tries(state, step, retry_after.is_some(), planned.policy.retry.max_attempts);
             if let Some(delay) = planned.policy.retry.delay(tries, retry_after, chance) {
                 let failed = event(Kind::StepFailed { failure, then: Then::Retry });
                 return Settled::Events(vec![failed, NewEvent::run(Kind::Parked { delay_us: micros(delay) })]);
@@ -66,9 +69,14 @@ pub fn settle(state: &State, step: usize, attempt: u32, result: StepResult, chan
     Settled::GivesUp(failure)
 }
 
-/// How many attempts have failed in a row, this one included. A look that found everything in order ends the row: one that follows a long rollout may be refused now
-/// and then, as long as it is let through in between.
-fn in_a_row(state: &State, step: usize) -> u32 {
+/// How many attempts count against the policy's, this one included: all. But of a step that is told to come again later, those that failed in a row: a look that found
+/// everything in order ends the row, for who follows a long rollout may be told so now and then, as long as it is let through in between. Once there were [`MANY`]
+/// times as many as the policy has, all count again: a run must come to its end.
+fn tries(state: &State, step: usize, told_to_come_again: bool, most: u32) -> u32 {
+    let all = u32::try_from(state.steps[step].attempts.len()).unwrap_or(u32::MAX);
+    if !told_to_come_again || all >= most.saturating_mul(MANY) {
+        return all;
+    }
     let mut row = 0;
     for attempt in state.steps[step].attempts.iter().rev() {
         row += 1;

@@ -35,9 +35,9 @@ impl Doubt {
     pub(super) fn take_due(&mut self) -> Vec<Left> {
         let now = Instant::now();
         let due = self.waiting.extract_if(.., |(due, _)| *due <= now).map(|(_, left)| left).collect::<Vec<_>>();
-        for (id, _) in due.iter().filter_map(|left| left.open.as_ref()).flat_map(|open| &open.batches) {
-            self.batches.remove(id);
-        }
+        // A batch may be in another one's doubt, too.
+        let rest = self.waiting.iter().filter_map(|(_, left)| left.open.as_ref());
+        self.batches = rest.flat_map(|open| &open.batches).map(|(id, _)| *id).collect();
         due
     }
 }

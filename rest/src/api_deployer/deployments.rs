@@ -141,13 +141,24 @@ pub(super) async fn heavy(context: &Context<'_>, id: &str) -> Result<Value> {
     let heavy = status::heavy(context.deployer, context.viewer, id).await;
     let heavy = heavy.map_err(|error| renamed(error, &[("id", "deploymentId")]))?;
     let urls = heavy.urls.clone();
+    let gate = match urls.as_slice() {
+        [(None, _), ..] => open_api::gate(context.deployer, context.viewer, id).await?,
+        _ => None,
+    };
     let mut answer = health(heavy);
     if let Value::Object(answer) = &mut answer {
         answer.remove("monitoring");
         let tidy = |url: &str| url.trim_end_matches('/').to_owned();
         match urls.as_slice() {
             [] => {}
-            [(None, url), ..] => drop(answer.insert("publicURL".to_owned(), tidy(url).into())),
+            [(None, url), ..] => {
+                let url = match &gate {
+                    // The client appends an API node's path: behind this mark, which is sent to nobody, it does no harm.
+                    Some(path) => format!("{}{path}#", url.strip_suffix(path.as_str()).unwrap_or(&tidy(url))),
+                    None => tidy(url),
+                };
+                answer.insert("publicURL".to_owned(), url.into());
+            }
             nodes => {
                 let nodes = nodes.iter().map(|(name, url)| json!({"url": tidy(url), "id": name})).collect();
                 answer.insert("apiNodes".to_owned(), nodes);

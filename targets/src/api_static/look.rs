@@ -75,7 +75,7 @@ async fn other_names(tools: &Tools, settings: &Settings, at: usize, api: &Api, o
             && mine == theirs
         {
             found.push(format!(
-                "This node and node {} seem to be one node under two URLs: both are at {shared}, with the same services. Take one of them out, unless a proxy tells them apart by name.",
+                "This node and node {} seem to be one node under two URLs: both are at {shared}, with the same services. Take one of them out, unless a proxy tells them apart by name or path.",
                 named.name
             ));
         }

@@ -119,11 +119,17 @@ pub(super) async fn query(
 
 async fn ask(tools: &Tools, look: Look<'_>, query: &ServiceQuery, left: Duration, is_last: bool) -> Asked {
     match put(tools, look, query, left, is_last).await {
-        // A node that is out of order, or does not have the service any more.
-        Ok(answer) if matches!(answer.status, 404 | 503) => Asked::Unable(answer),
+        // A node that is out of order, or does not have the service any more. What would run something may have run all the same.
+        Ok(answer) if matches!(answer.status, 404 | 503) && is_repeatable(query) => Asked::Unable(answer),
         Ok(answer) => Asked::Answered(answer),
         Err(asked) => asked,
     }
+}
+
+/// Whether the query may be put twice.
+fn is_repeatable(query: &ServiceQuery) -> bool {
+    let kind = query.endpoint.kind.as_deref();
+    probe::is_harmless(kind) || kind == Some("DATASETS_LOOKUP")
 }
 
 async fn put(
@@ -140,7 +146,7 @@ async fn put(
     let url = url.map_err(|error| Asked::Failed(error.into()))?;
     let node = tools.http.caller(url, auth, place.node.trust_all_certificates);
     let kind = query.endpoint.kind.as_deref();
-    let repeatable = probe::is_harmless(kind) || kind == Some("DATASETS_LOOKUP");
+    let repeatable = is_repeatable(query);
     let began = Instant::now();
     if !repeatable && !is_last {
         lives(&place, LIVES.min(left / 2)).await?;

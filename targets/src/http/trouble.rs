@@ -85,7 +85,12 @@ impl CallError {
 
 impl From<CallError> for StepError {
     fn from(error: CallError) -> Self {
-        if error.retryable { error.failure.retryable(error.retry_after) } else { error.failure.permanent() }
+        if !error.retryable {
+            return error.failure.permanent();
+        }
+        // Who is busy asks to come again, also without saying when: after a look in order that ends no run.
+        let busy = error.failure.code == codes::NODE_BUSY;
+        error.failure.retryable(error.retry_after.or(busy.then_some(Duration::ZERO)))
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn of_settings(settings: &Map<String, Value>, blocked: &BlockList) ->
     }
     of_workload(&settings.workload, "workload", &mut all);
     if let Some(exposition) = &settings.default_service_exposition {
-        of_exposition(exposition, "defaultServiceExposition", &mut all);
+        of_exposition(exposition, "defaultServiceExposition", settings.namespace(), &mut all);
     }
     all
 }
@@ -71,11 +71,15 @@ fn of_authority(text: &str, path: &str, all: &mut Problems) {
 /// Of a deployment's settings, on an infrastructure with these.
 pub(super) fn of_deployment(infrastructure: &Map<String, Value>, own: &Map<String, Value>) -> Problems {
     // What is wrong with the infrastructure's own is told there.
-    let (Ok(settings), Ok(own)) = (Settings::read(infrastructure), DeploymentSettings::read(own)) else {
-        return Vec::new();
+    let Ok(settings) = Settings::read(infrastructure) else { return Vec::new() };
+    let own = match DeploymentSettings::read(own) {
+        Ok(own) => own,
+        Err(error) => return vec![(String::new(), error)],
     };
     let mut all = Vec::new();
-    of_workload(&own.workload, "workload", &mut all);
+    // Its lists have places of their own; numbers mean something only beside the infrastructure's.
+    let lists = Workload { autoscaling: None, disruption_budget: None, ..own.workload.clone() };
+    of_workload(&lists, "workload", &mut all);
     if all.is_empty() {
         of_workload(&settings.workload.under(&own.workload), "workload", &mut all);
     }
@@ -83,7 +87,7 @@ pub(super) fn of_deployment(infrastructure: &Map<String, Value>, own: &Map<Strin
         if exposition.kind == ExpositionType::Yaml {
             all.push(("serviceExposition.type".to_owned(), "Own YAML is the infrastructure's alone.".to_owned()));
         }
-        of_exposition(exposition, "serviceExposition", &mut all);
+        of_exposition(exposition, "serviceExposition", settings.namespace(), &mut all);
     }
     all
 }
@@ -113,7 +117,7 @@ pub(super) fn can_reach(settings: &Settings) -> bool {
 pub(super) fn of_goal(goal: &Goal<'_>) -> Problems {
     let mut all = certain(&goal.settings);
     of_workload(&goal.workload, "workload", &mut all);
-    of_exposition(&goal.exposition, "serviceExposition", &mut all);
+    of_exposition(&goal.exposition, "serviceExposition", goal.namespace(), &mut all);
     for (name, references) in config::secret_variables(goal) {
         if references.is_empty() {
             all.push((format!("authorization ({name})"), "API keys are demanded, and there is none.".to_owned()));
@@ -170,7 +174,7 @@ fn of_workload(workload: &Workload, path: &str, all: &mut Problems) {
     }
 }
 
-fn of_exposition(exposition: &Exposition, path: &str, all: &mut Problems) {
+fn of_exposition(exposition: &Exposition, path: &str, namespace: &str, all: &mut Problems) {
     let params = &exposition.params;
     let mut tell = |at: &str, said: String| all.push((format!("{path}.params.{at}"), said));
     let texts = [("host", &params.host), ("path", &params.path), ("yaml", &params.yaml)];
@@ -192,7 +196,14 @@ fn of_exposition(exposition: &Exposition, path: &str, all: &mut Problems) {
             Some(text) => {
                 let names = Names { base: "slipway-trial-00000000".to_owned(), owner: "0".repeat(16) };
                 let variables = Variables::trial(text, &names);
-                if let Err(error) = own_yaml::objects(text, &variables, "default", &Map::new(), &names) {
+                // What deployments put in for their properties may be anything: then only its form is looked at.
+                let tried = if text.contains("${deployment:") {
+                    let replaced = variables.replace(text);
+                    replaced.and_then(|text| yaml::documents(&text).map(drop).map_err(|error| error.to_string()))
+                } else {
+                    own_yaml::objects(text, &variables, namespace, &Map::new(), &names).map(drop)
+                };
+                if let Err(error) = tried {
                     tell("yaml", format!("This {error}."));
                 }
             }

@@ -32,9 +32,13 @@ pub(super) async fn verify(k8s: &K8s, work: &Work<'_>) -> StepResult {
     for id in left {
         log(work.run, format!("Deleted {id}, which an earlier version left.")).await;
     }
-    let StepOutcome::Done { output, mut warnings } = outcome(receipt)? else { return Ok(StepOutcome::done()) };
-    warnings.extend(unaddressed(&place).await?);
-    Ok(done(output, warnings))
+    match outcome(receipt)? {
+        StepOutcome::Done { output, mut warnings } => {
+            warnings.extend(unaddressed(&place).await?);
+            Ok(done(output, warnings))
+        }
+        wait @ StepOutcome::NotYet { .. } => Ok(wait),
+    }
 }
 
 /// What it says of a service that the cluster has given no address to.

@@ -111,8 +111,11 @@ def deploy():
     # The platform serves one endpoint of two, so one must be chosen.
     assert "ENDPOINT" in started(deployment, "ERROR")
     change(deployment, endpointId="score")
+    keys = {"method": "API_KEYS", "keys": ["a-callers-key"]}
+    refused(lambda: change(deployment, authorization=keys), "AUTHORIZATION_UNSUPPORTED")
     updated(deployment)
-    assert len(deployment.get_status().get_service_urls()) == 1
+    (url,) = deployment.get_status().get_service_urls()
+    assert url.split("#")[0].endswith(told["calledAt"]), url
     described = deployment.get_open_api().get()
     called = [server["url"] + path for server in described["servers"] for path in described["paths"]]
     assert len(called) == 1 and told["calledAt"] in called[0], called

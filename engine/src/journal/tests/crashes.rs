@@ -36,7 +36,7 @@ fn expected(step: &str, answer: Answer) -> (Status, Option<Code>) {
         // Hooks have one attempt.
         Answer::RetryableOnce if hook => failed,
         Answer::RetryableOnce => (Status::Succeeded, None),
-        Answer::RetryableForEver | Answer::Permanent | Answer::Unknown => failed,
+        Answer::RetryableForEver | Answer::BrokenBetweenLooks | Answer::Permanent | Answer::Unknown => failed,
     }
 }
 

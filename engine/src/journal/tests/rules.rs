@@ -236,6 +236,8 @@ fn a_look_that_found_everything_in_order_ends_a_row_of_failures() {
     let state = sim.state();
     assert_eq!(state.status(), Status::Succeeded, "{:?}", state.stopped);
     assert_eq!(sim.acted["activate"], 14, "seven attempts of two looks each, where three in a row would be the last");
-    let sim = leave().answer("activate", Answer::RetryableForEver).run();
-    assert_eq!(sim.acted["activate"], 3);
+    for (answer, acted) in [(Answer::RetryableForEver, 3), (Answer::BrokenBetweenLooks, 6)] {
+        let sim = leave().answer("activate", answer).run();
+        assert_eq!((sim.state().status(), sim.acted["activate"]), (Status::Failed, acted), "{answer:?}");
+    }
 }

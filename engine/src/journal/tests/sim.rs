@@ -60,8 +60,10 @@ pub(super) enum Answer {
     Done,
     Warned,
     NotYetOnce,
-    /// Six attempts look once and are refused at the next look.
+    /// Six attempts look once, and are told to come again later at the next look.
     RefusedBetweenLooks,
+    /// Every attempt looks once and fails then.
+    BrokenBetweenLooks,
     RetryableOnce,
     RetryableForEver,
     Permanent,
@@ -255,8 +257,11 @@ impl Sim {
         let looked = self.journal.iter().any(|event| yields(&event) && event.attempt == Some(attempt));
         let broken = || Failure::new(BROKEN, "It is broken.");
         Ok(match answer {
-            Answer::RefusedBetweenLooks if !looked => Ok(StepOutcome::NotYet { check_in: Duration::from_secs(5) }),
-            Answer::RefusedBetweenLooks if attempt <= 6 => Err(broken().retryable(None)),
+            Answer::RefusedBetweenLooks | Answer::BrokenBetweenLooks if !looked => {
+                Ok(StepOutcome::NotYet { check_in: Duration::from_secs(5) })
+            }
+            Answer::RefusedBetweenLooks if attempt <= 6 => Err(broken().retryable(Some(Duration::ZERO))),
+            Answer::BrokenBetweenLooks => Err(broken().retryable(None)),
             Answer::NotYetOnce if !yielded => Ok(StepOutcome::NotYet { check_in: Duration::from_secs(5) }),
             Answer::RetryableOnce if attempt == 1 => Err(broken().retryable(None)),
             Answer::RetryableForEver => Err(broken().retryable(Some(Duration::from_secs(2)))),
