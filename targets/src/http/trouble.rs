@@ -13,6 +13,9 @@ use crate::codes;
 /// Of a detail, this many characters are kept.
 pub(super) const DETAIL_CHARS: usize = 1_000;
 
+/// When to ask somebody again who is busy and does not say.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// What the other side is called in texts, as a sentence's beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Who(pub(crate) &'static str);
@@ -90,7 +93,7 @@ impl From<CallError> for StepError {
         }
         // Who is busy asks to come again, also without saying when: after a look in order that ends no run.
         let busy = error.failure.code == codes::NODE_BUSY;
-        error.failure.retryable(error.retry_after.or(busy.then_some(Duration::ZERO)))
+        error.failure.retryable(error.retry_after.or(busy.then_some(AGAIN)))
     }
 }
 
