@@ -9,7 +9,7 @@ use entities::{node_import, package_binding};
 use sea_orm::{ColumnTrait as _, ConnectionTrait as _, DbErr, EntityTrait as _, QueryFilter as _};
 use targets::{
     codes::BUNDLE_CONTENT_DIFFERS,
-    target::{Import, ImportLedger},
+    target::{Import, ImportLedger, ImportRecords},
 };
 
 /// The record could not be read or written: worth another attempt.
@@ -26,16 +26,6 @@ impl Imports {
     /// For a run that deploys a bundle of this published project.
     pub fn new(db: Db, published_project: impl Into<String>) -> Self {
         Self { db, published_project: published_project.into() }
-    }
-
-    async fn record(
-        &self,
-        node_url: &str,
-        project_key: &str,
-        bundle_id: &str,
-    ) -> Result<Option<node_import::Model>, DbErr> {
-        let key = (node_url.to_owned(), project_key.to_owned(), bundle_id.to_owned());
-        node_import::Entity::find_by_id(key).one(self.db.pool()).await
     }
 
     /// Binds a package's id to its content, unless it is bound already; to another one, that is refused.
@@ -120,13 +110,28 @@ fn unavailable(error: &DbErr) -> StepError {
         .retryable(None)
 }
 
+/// All of it, to be read.
+pub(crate) struct Records<'a>(pub(crate) &'a Db);
+
 #[async_trait]
-impl ImportLedger for Imports {
+impl ImportRecords for Records<'_> {
     async fn find(&self, node_url: &str, project_key: &str, bundle_id: &str) -> Result<Option<Import>, StepError> {
-        let found = self.record(node_url, project_key, bundle_id).await.map_err(|error| unavailable(&error))?;
+        let key = (node_url.to_owned(), project_key.to_owned(), bundle_id.to_owned());
+        let found = node_import::Entity::find_by_id(key).one(self.0.pool()).await;
+        let found = found.map_err(|error| unavailable(&error))?;
         Ok(found.map(|row| Import { sha256: row.sha256, confirmed: row.confirmed, at: row.at }))
     }
+}
 
+#[async_trait]
+impl ImportRecords for Imports {
+    async fn find(&self, node_url: &str, project_key: &str, bundle_id: &str) -> Result<Option<Import>, StepError> {
+        Records(&self.db).find(node_url, project_key, bundle_id).await
+    }
+}
+
+#[async_trait]
+impl ImportLedger for Imports {
     async fn intend(&self, node_url: &str, project_key: &str, bundle_id: &str, sha256: &str) -> Result<(), StepError> {
         Ok(self.write(&Written { node_url, project_key, bundle_id, sha256, confirmed: false }).await?)
     }

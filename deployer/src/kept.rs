@@ -89,11 +89,16 @@ fn no_secrets_in(value: &Value) -> Result<()> {
     }
 }
 
+/// A path inside `outer`; the empty one is `outer` itself.
+pub(crate) fn inside(outer: &str, path: &str) -> String {
+    if path.is_empty() || path.starts_with('[') { format!("{outer}{path}") } else { format!("{outer}.{path}") }
+}
+
 /// The same error of a field inside `outer`.
 pub fn below(error: Error, outer: &str) -> Error {
     let Error::Refused(mut refusals) = error else { return error };
     for field in refusals.iter_mut().filter_map(|refusal| refusal.field.as_mut()) {
-        *field = if field.starts_with('[') { format!("{outer}{field}") } else { format!("{outer}.{field}") };
+        *field = inside(outer, field);
     }
     Error::Refused(refusals)
 }

@@ -117,6 +117,15 @@ pub(crate) struct Served {
 }
 
 impl Served {
+    fn of(state: &State) -> Result<Self> {
+        let nodes = nodes::receipts(state).into_iter().map(|(name, _)| name).collect();
+        Ok(Self { body: serde_json::from_value(state.spec.body.clone())?, nodes })
+    }
+
+    fn of_success(live: Success) -> Self {
+        Self { nodes: live.receipts.into_iter().map(|(name, _)| name).collect(), body: live.body }
+    }
+
     /// Puts the nodes first that have it: others may run what was there before.
     pub(crate) fn first_of(&self, nodes: &mut [NamedNode]) {
         nodes.sort_by_key(|node| !self.nodes.iter().any(|name| name.as_deref() == Some(node.name.as_str())));
@@ -126,19 +135,35 @@ impl Served {
 /// What a deployed service is made of, for whoever asks it something now: what the newest update put there and looked at, be it that its post-hooks still run, or that one of them
 /// failed it; else what the newest success did.
 pub(crate) async fn served<C: ConnectionTrait>(db: &C, deployment: &str) -> Result<Option<Served>> {
+    let (newest, live) = newest(db, deployment).await?;
+    match newest.iter().find(|state| is_there(state)) {
+        Some(there) => Ok(Some(Served::of(there)?)),
+        None => Ok(live.map(Served::of_success)),
+    }
+}
+
+/// All that may be on one or another node: what an update that has not ended, or ended half-way, may have put there, and what the newest success did.
+pub(crate) async fn may_be_there<C: ConnectionTrait>(db: &C, deployment: &str) -> Result<Vec<Served>> {
+    let (newest, live) = newest(db, deployment).await?;
+    let deploys = |state: &State| UpdateType::of(&state.spec).deploys() && may_have_changed(state);
+    // Those after it may have changed nothing, and hide one that did.
+    let since = run::Column::RunNo.gt(live.as_ref().map_or(0, |live| live.number));
+    let half_done = first(db, deployment, since.and(run::Column::EndedAt.is_not_null()), deploys).await?;
+    let under_way = newest.into_iter().filter(|state| !state.status().is_final() && deploys(state));
+    let all: Vec<State> = under_way.chain(half_done).collect();
+    all.iter().map(Served::of).chain(live.map(|live| Ok(Served::of_success(live)))).collect()
+}
+
+/// Of updates that deploy: the first that has not ended and the newest that has; and the newest success.
+async fn newest<C: ConnectionTrait>(db: &C, deployment: &str) -> Result<(Vec<State>, Option<Success>)> {
     let standing = Standing::read(db, deployment).await?;
     let unfinished = match standing.unfinished {
         Some(id) => runs::load(db, id).await?,
         None => None,
     };
-    let newest = [unfinished, standing.last].into_iter().flatten();
-    let there = newest.map(|run| run.state).find(|state| UpdateType::of(&state.spec).deploys() && is_there(state));
-    if let Some(state) = there {
-        let nodes = nodes::receipts(&state).into_iter().map(|(name, _)| name).collect();
-        return Ok(Some(Served { body: serde_json::from_value(state.spec.body.clone())?, nodes }));
-    }
-    let live = standing.live.filter(|live| live.kind.deploys());
-    Ok(live.map(|live| Served { nodes: live.receipts.into_iter().map(|(name, _)| name).collect(), body: live.body }))
+    let newest = [unfinished, standing.last].into_iter().flatten().map(|run| run.state);
+    let newest = newest.filter(|state| UpdateType::of(&state.spec).deploys()).collect();
+    Ok((newest, standing.live.filter(|live| live.kind.deploys())))
 }
 
 /// Whether an update's last looks are taken, but for nodes that it left out, and nothing is being put back.
@@ -201,6 +226,16 @@ async fn any<C: ConnectionTrait>(
     which: impl IntoCondition,
     is_so: impl Fn(&State) -> bool,
 ) -> Result<bool> {
+    Ok(first(db, deployment, which, is_so).await?.is_some())
+}
+
+/// The newest of these updates for which this is so.
+async fn first<C: ConnectionTrait>(
+    db: &C,
+    deployment: &str,
+    which: impl IntoCondition,
+    is_so: impl Fn(&State) -> bool,
+) -> Result<Option<State>> {
     let ids: Vec<i64> = run::Entity::find()
         .select_only()
         .column(run::Column::Id)
@@ -212,11 +247,11 @@ async fn any<C: ConnectionTrait>(
         .all(db)
         .await?;
     for id in ids {
-        if runs::load(db, RunId(id)).await?.is_some_and(|run| is_so(&run.state)) {
-            return Ok(true);
+        if let Some(run) = runs::load(db, RunId(id)).await?.filter(|run| is_so(&run.state)) {
+            return Ok(Some(run.state));
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// Whether an update began with something that changes the node.

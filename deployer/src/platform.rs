@@ -1,6 +1,6 @@
 //! The platform behind an infrastructure, and how it opens the secrets that a spec names.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use engine::{
@@ -10,7 +10,7 @@ use engine::{
 use entities::{deployment, infrastructure};
 use sea_orm::EntityTrait as _;
 use targets::{
-    TargetType,
+    TargetType, codes,
     spec::{DeploySpec, InfrastructureSpec},
     target::{Projects, Secrets, Target},
 };
@@ -42,6 +42,11 @@ pub(crate) fn as_deployed(target: &dyn Target, then: &DeploySpec, now: &mut Infr
     Ok(())
 }
 
+/// The settings of an infrastructure of this kind that say how its platform is reached.
+pub(crate) fn reach(target: &Arc<dyn Target>) -> Result<Vec<String>> {
+    Ok(schema::reach(&*schema::of(target.describe().settings)?))
+}
+
 /// The infrastructure of a deployment.
 pub(crate) async fn place_of(deployer: &Deployer, row: &deployment::Model) -> Result<infrastructure::Model> {
     let place = infrastructure::Entity::find_by_id(row.infrastructure_id.clone()).one(deployer.db.pool()).await?;
@@ -51,6 +56,22 @@ pub(crate) async fn place_of(deployer: &Deployer, row: &deployment::Model) -> Re
 /// The platform behind a deployment.
 pub(crate) async fn of_deployment(deployer: &Deployer, row: &deployment::Model) -> Result<Arc<dyn Target>> {
     target_of(deployer, &place_of(deployer, row).await?)
+}
+
+/// So long a node, or a platform, has for a check or a preview: the request has its own limit, and what the others said must not be lost with it.
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// What is asked of one node or platform, for a while.
+pub(crate) async fn asked_for_a_while<T>(
+    asked: impl Future<Output = std::result::Result<T, Failure>>,
+) -> std::result::Result<T, Failure> {
+    tokio::time::timeout(WITHIN, asked).await.unwrap_or_else(|_| {
+        let message = format!(
+            "It did not answer within {} seconds. Look at it, and at the network on the way.",
+            WITHIN.as_secs()
+        );
+        Err(Failure::new(codes::NODE_TIMED_OUT, message))
+    })
 }
 
 /// What only platforms for projects do.
@@ -64,6 +85,9 @@ pub(crate) fn not_for_projects(field: &str) -> Error {
     Error::field("NOT_FOR_API_SERVICES", field, message)
 }
 
+/// A secret that a spec refers to is gone: it was replaced after the spec was read.
+pub(crate) const GONE: Code = Code::new("ADMIN_KEY_MISSING");
+
 /// Opens secrets for what acts in the deployer's own name, after the caller asked for the right.
 pub(crate) struct Opener<'a>(pub(crate) &'a Deployer);
 
@@ -74,7 +98,7 @@ impl Secrets for Opener<'_> {
             Ok(Some(secret)) => Ok(secret),
             Ok(None) => {
                 let message = "A key of this infrastructure was replaced meanwhile. Try again.";
-                Err(Failure::new(Code::new("ADMIN_KEY_MISSING"), message))
+                Err(Failure::new(GONE, message))
             }
             Err(Error::Refused(refusals)) => {
                 let first = refusals.into_iter().next();

@@ -12,6 +12,7 @@ use crate::{
     Deployer,
     error::{Error, Result},
     freeze, halves,
+    imports::Records,
     platform::{self, Opener},
     rights::{self, Access, Level},
     updates::{HookCounts, Trouble, steps::hook_name},
@@ -70,7 +71,7 @@ pub async fn preview_update(deployer: &Deployer, viewer: &Viewer, deployment_id:
         async move {
             let spec = of_node.ok_or_else(|| Error::fault("a node that the spec does not name"))?;
             let target = platform::of_deployment(deployer, row).await?;
-            let look = Look { spec: &spec, contents, secrets: &Opener(deployer) };
+            let look = Look { spec: &spec, contents, secrets: &Opener(deployer), imports: &Records(&deployer.db) };
             Ok::<_, Error>((name, ask(target.as_ref(), look, admin).await))
         }
     });
@@ -87,7 +88,7 @@ pub async fn preview_update(deployer: &Deployer, viewer: &Viewer, deployment_id:
 }
 
 async fn ask(target: &dyn Target, look: Look<'_>, admin: bool) -> PreviewOutcome {
-    match target.preview(look).await {
+    match platform::asked_for_a_while(target.preview(look)).await {
         Ok(preview) => PreviewOutcome::Found(preview),
         Err(failure) => PreviewOutcome::Failed(Trouble::of(&failure, admin)),
     }

@@ -1,7 +1,8 @@
 //! Settings that a JSON Schema describes: those of a target, of a connection, of what is logged, of who may call. A frontend draws its form from the schema; what comes
 //! in is checked against it; and what the schema marks as a secret (`writeOnly`) is taken out, sealed, and never shown again.
 //!
-//! A secret stays only while it would be sent where it was entered for: whoever changes a property that is marked `x-place` in the same object enters it again.
+//! A secret stays only while it would be sent where it was entered for: whoever changes a property that is marked `x-place` in the same object enters it again; and all secrets of the
+//! document, who changes one in the object that is marked `x-home`.
 //!
 //! * `take`: validity, with a refusal for each path.
 //! * `marks`: what may not change any more (`x-fixed`), and what says how a platform is reached.
@@ -22,7 +23,7 @@ use serde_json::{Map, Value};
 
 pub use self::secrets::MASK;
 pub(crate) use self::{
-    marks::{moved, reached_as_now},
+    marks::{moved, reach, reached_as_now},
     secrets::{Prepared, masked},
 };
 use crate::error::{Problems, Result};
@@ -77,9 +78,21 @@ pub(crate) fn take(
     field: &str,
     problems: &mut Problems,
 ) -> Prepared {
+    take_along(schema, old, new, None, field, problems)
+}
+
+/// The same of a document whose secrets go where another one's go: `moved` says why none of them stays, if that one moved.
+pub(crate) fn take_along(
+    schema: &Schema,
+    old: &Map<String, Value>,
+    new: Document,
+    moved: Option<&str>,
+    field: &str,
+    problems: &mut Problems,
+) -> Prepared {
     let Value::Object(new) = without_nulls(Value::Object(new.0)) else { return Prepared::default() };
     check(schema, &new, field, problems);
-    secrets::prepare(schema, old, new, field, problems)
+    secrets::prepare(schema, old, new, moved, field, problems)
 }
 
 fn without_nulls(value: Value) -> Value {
@@ -102,12 +115,12 @@ fn check(schema: &Schema, document: &Map<String, Value>, field: &str, problems: 
         return;
     }
     for error in schema.validator.iter_errors(&document).take(MOST_PROBLEMS) {
-        tell(&error, field, problems);
+        tell(&schema.json, &error, field, problems);
     }
 }
 
 /// Notes one thing that is wrong. Of alternatives, the one that was meant is told of.
-fn tell(error: &ValidationError<'_>, field: &str, problems: &mut Problems) {
+fn tell(root: &Value, error: &ValidationError<'_>, field: &str, problems: &mut Problems) {
     let path = path_of(field, &error.instance_path().to_string());
     if let ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } = error.kind() {
         let is_other = |one: &ValidationError<'_>| matches!(one.kind(), ValidationErrorKind::Constant { .. });
@@ -120,7 +133,7 @@ fn tell(error: &ValidationError<'_>, field: &str, problems: &mut Problems) {
         match (meant.as_slice(), constants.first()) {
             ([meant], _) => {
                 for error in meant.iter().take(MOST_PROBLEMS) {
-                    tell(error, field, problems);
+                    tell(root, error, field, problems);
                 }
                 return;
             }
@@ -142,6 +155,13 @@ fn tell(error: &ValidationError<'_>, field: &str, problems: &mut Problems) {
             ValidationErrorKind::Required { property } => {
                 let name = property.as_str().unwrap_or_default();
                 (format!("{path}.{name}"), "This is needed.".to_owned())
+            }
+            ValidationErrorKind::Pattern { pattern } => {
+                let at = error.schema_path().to_string();
+                let described =
+                    at.strip_suffix("/pattern").and_then(|at| root.pointer(at)?.get("description")?.as_str());
+                let wanted = described.map(|text| format!(" {text}")).unwrap_or_default();
+                (path, format!("This has another form than is wanted.{wanted} As a regular expression: {pattern}"))
             }
             // The value may be a secret that stands in the wrong place: the words are of what is wanted, never of what came.
             _ => (path, format!("{}.", capital(&error.masked_with("what is there").to_string()))),

@@ -31,6 +31,7 @@ use crate::{
     drift,
     error::{Error, Result},
     freeze, halves,
+    imports::Records,
     infrastructures::{self, Infrastructure},
     live::{self, Standing},
     paging::Page,
@@ -41,7 +42,7 @@ use crate::{
         self, Service,
         versions::{self, Version},
     },
-    updates::Trouble,
+    updates::{Trouble, UpdateType},
     viewer::Viewer,
 };
 
@@ -287,6 +288,7 @@ pub async fn heavy(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Hea
     let row = rights::require_deployment(db, viewer, id, Access::See, "id").await?;
     let admin = rights::infrastructure_level(db, viewer, &row.infrastructure_id).await? >= Level::Admin;
     let standing = Standing::read(db, id).await?;
+    let target = platform::of_deployment(deployer, &row).await?;
     let settings = Settings::read(&row.settings)?;
     let serving = standing.live.as_ref().is_some_and(|live| live.kind.deploys());
     // An API service is switched off by the next update; until then it is as live as before.
@@ -300,8 +302,13 @@ pub async fn heavy(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Hea
         drift: None,
         earlier: Vec::new(),
         disabled,
+        half_enabled: match &standing.live {
+            Some(live) if live.kind == UpdateType::Disable => live::half_done_since(db, id, live.number).await?,
+            _ => false,
+        },
         pending_off,
         admin,
+        reach: platform::reach(&target)?,
     };
     if let Some(live) = standing.live.as_ref().filter(|live| live.kind.deploys() && !disabled) {
         let now = present(deployer, &row, &live.requester).await;
@@ -310,7 +317,11 @@ pub async fn heavy(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Hea
             let places = now.infrastructure.places();
             // A service is looked at as it was deployed: what was set since is not there yet.
             let there = match now.service {
-                Some(_) => DeploySpec { infrastructure: now.infrastructure.clone(), ..live.body.clone() },
+                Some(_) => {
+                    let mut infrastructure = now.infrastructure.clone();
+                    platform::as_deployed(&*target, &live.body, &mut infrastructure)?;
+                    DeploySpec { infrastructure, ..live.body.clone() }
+                }
                 None => now.clone(),
             };
             let looks = places.iter().map(|place| look(deployer, &row, &there, *place, live.run.0));
@@ -374,8 +385,8 @@ pub(crate) async fn look(
     let there = &spec.infrastructure;
     let mark = json!([there.node, there.settings, there.connection, row.deployed_project_key, live]).to_string();
     let contents = BundleContents::default();
-    let opener = Opener(deployer);
-    let look = target.observe(Look { spec: &spec, contents: &contents, secrets: &opener });
+    let (opener, imports) = (Opener(deployer), Records(&deployer.db));
+    let look = target.observe(Look { spec: &spec, contents: &contents, secrets: &opener, imports: &imports });
     // Ids and names have no slash.
     let whose = place.name.map_or_else(|| row.id.clone(), |name| format!("{}/{name}", row.id));
     Ok(deployer.targets.looks().get(&whose, &mark, look).await.map(|there| (*there).clone()))

@@ -2,7 +2,7 @@
 
 use deployer::{
     error::{Error, Result},
-    updates::{self, Filter, Update},
+    updates::{self, Filter, Update, UpdateType},
 };
 use engine::{ids::RunId, journal::Status};
 use serde_json::{Value, json};
@@ -100,6 +100,13 @@ fn state_of(update: &Update, has_result: bool) -> Value {
 }
 
 fn live(update: &Update) -> String {
+    match (update.kind, update.half) {
+        (UpdateType::Disable, _) => {
+            return format!("What deployment {} deployed is switched off.", update.deployment_id);
+        }
+        (UpdateType::Delete, _) => return format!("What deployment {} deployed is gone.", update.deployment_id),
+        _ => {}
+    }
     match update.half {
         Half::Project => format!("Bundle {} is active in project {}.", update.bundle_id, update.deployed_project_key),
         Half::Api => format!("Version {} of service {} is live.", update.bundle_id, update.deployed_project_key),

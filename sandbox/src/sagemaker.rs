@@ -111,8 +111,18 @@ impl SageMaker {
     /// Puts a base image, of a single empty layer, into a repository. Its reference.
     pub fn add_base_image(&self, repository: &str, tag: &str) -> String {
         let mut state = self.core.state();
-        images::add_base(&mut state, repository, tag);
+        images::add_base(&mut state, repository, tag, "/node");
         format!("{}/{repository}:{tag}", state.registry)
+    }
+
+    /// What its registry holds: layers and configurations.
+    pub fn blobs(&self) -> Vec<Vec<u8>> {
+        self.core.state().blobs.values().cloned().collect()
+    }
+
+    /// The base image of this tag is another one from now on.
+    pub fn mend_base_image(&self, repository: &str, tag: &str) {
+        images::add_base(&mut self.core.state(), repository, tag, "/mended");
     }
 
     /// The next creation or update of an endpoint fails with this reason: a creation ends Failed, an update is rolled back.
@@ -153,6 +163,16 @@ impl SageMaker {
     /// Changes an endpoint's weights past everybody, as somebody with rights could.
     pub fn set_weight(&self, endpoint: &str, variant: &str, weight: f64) {
         self.core.state().set_weight(endpoint, variant, weight);
+    }
+
+    /// What a model is now, as somebody with rights could delete one and make another of its name; null takes it away.
+    pub fn replace_model(&self, name: &str, model: Value) {
+        let mut state = self.core.state();
+        if model.is_null() {
+            state.models.remove(name);
+        } else {
+            state.models.insert(name.to_owned(), model);
+        }
     }
 
     /// Makes an endpoint that is somebody else's.

@@ -1,7 +1,7 @@
 //! Static API nodes: Dataiku's API nodes that somebody else runs, each with an admin key.
 //!
 //! * `settings`: what an infrastructure says; `session`: one node, one service.
-//! * `client`: the admin API; `probe`: the query API; `notes`: what a run remembers; `flight`: calls whose answer may be lost.
+//! * `client`: the admin API; `probe`: the query API; `notes`: what a run remembers; `flight`: calls whose answer may be lost; `foreign`: what lies there under our names.
 //! * `deliver`: how a package reaches a node's disk: shared folder, copy command, agent.
 //! * One file per step: `validate`, `push`, `activate`, `enforce`, `verify`, `turn_off` (with removing), `restore`.
 //! * `look`: check, preview, health, drift; `query`: queries through the deployer.
@@ -13,6 +13,7 @@ mod client;
 mod deliver;
 mod enforce;
 mod flight;
+mod foreign;
 mod look;
 mod notes;
 mod probe;

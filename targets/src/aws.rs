@@ -24,6 +24,7 @@ pub(crate) use connection::{is_root, judge};
 pub(crate) use ecr::{Login, Repository};
 pub(crate) use place::Service;
 pub(crate) use settings::AwsSettings;
+pub(crate) use sts::Caller;
 pub(crate) use words::{AwsError, Kind};
 
 /// The type of connection.

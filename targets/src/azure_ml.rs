@@ -29,7 +29,11 @@ use serde_json::{Map, Value};
 use self::session::Session;
 use crate::{
     azure::connection::{Azure, KIND},
-    managed::opener::{Opener, told},
+    managed::{
+        Flow,
+        opener::{Opener, told},
+        patience, ready,
+    },
     on_node::OnNode,
     spec::{DeploySpec, InfrastructureSpec},
     target::{
@@ -60,8 +64,9 @@ impl AzureMl {
         Session::open(&self.azure, look.spec, Opener::Look(look.secrets)).await.map_err(told)
     }
 
-    async fn step<'a>(&self, work: &'a Work<'a>) -> Result<Session<'a>, engine::failure::StepError> {
-        Session::open(&self.azure, work.spec, Opener::Run(work.run)).await
+    async fn step<'a>(&self, work: &'a Work<'a>) -> Result<Flow<Session<'a>>, engine::failure::StepError> {
+        let session = Session::open(&self.azure, work.spec, Opener::Run(work.run)).await;
+        patience::opened(work.run, patience::follows(work.run), session).await
     }
 }
 
@@ -80,6 +85,10 @@ impl Target for AzureMl {
 
     fn services(&self) -> Option<&dyn Services> {
         Some(self)
+    }
+
+    fn problems(&self, settings: &Map<String, Value>) -> Vec<(String, String)> {
+        settings::taken(settings)
     }
 
     async fn check(&self, place: &InfrastructureSpec, secrets: &dyn Secrets) -> Result<NodeReport, Failure> {
@@ -103,38 +112,46 @@ impl Target for AzureMl {
     }
 
     async fn push(&self, work: &Work<'_>) -> StepResult {
-        push::push(&self.azure, &self.step(work).await?, work).await
+        let s = ready!(self.step(work).await?);
+        patience::attempted(work.run, &s.changing, push::push(&self.azure, &s, work).await).await
     }
 
     async fn activate(&self, work: &Work<'_>) -> StepResult {
-        activate::activate(&self.step(work).await?, work.run).await
+        let s = ready!(self.step(work).await?);
+        patience::attempted(work.run, &s.changing, activate::activate(&s, work.run).await).await
     }
 
     async fn enforce(&self, work: &Work<'_>) -> StepResult {
-        activate::enforce(&self.step(work).await?, work.run).await
+        let s = ready!(self.step(work).await?);
+        patience::attempted(work.run, &s.changing, activate::enforce(&s, work.run).await).await
     }
 
     async fn verify(&self, work: &Work<'_>) -> StepResult {
-        verify::verify(&self.step(work).await?, work.run).await
+        let s = ready!(self.step(work).await?);
+        patience::attempted(work.run, &s.changing, verify::verify(&s, work.run).await).await
     }
 
     async fn switch_off(&self, work: &Work<'_>) -> StepResult {
-        off::switch_off(&self.step(work).await?, work.run).await
+        let s = ready!(self.step(work).await?);
+        patience::attempted(work.run, &s.changing, off::switch_off(&s, work.run).await).await
     }
 
     async fn remove(&self, work: &Work<'_>) -> StepResult {
-        off::remove(&self.azure, &self.step(work).await?, work.run).await
+        let s = ready!(self.step(work).await?);
+        patience::attempted(work.run, &s.changing, off::remove(&self.azure, &s, work.run).await).await
     }
 
     async fn restore(&self, work: &Work<'_>) -> StepResult {
-        restore::restore(&self.step(work).await?, work.run).await
+        let s = ready!(self.step(work).await?);
+        patience::attempted(work.run, &s.changing, restore::restore(&s, work.run).await).await
     }
 }
 
 #[async_trait]
 impl Services for AzureMl {
     fn problems(&self, _: &Map<String, Value>, own: &Map<String, Value>) -> Vec<(String, String)> {
-        settings::unreadable(own).map(|failure| (String::new(), failure.message)).into_iter().collect()
+        let unreadable = settings::unreadable(own).map(|failure| (String::new(), failure.message));
+        unreadable.into_iter().chain(settings::taken(own)).collect()
     }
 
     fn calling(&self, _: &DeploySpec) -> Result<Calling, Failure> {

@@ -1,6 +1,7 @@
 //! How a service is called where Slipway itself is the caller: with which key, and by which last part of the path (wire contract, section 4.2).
 
 use engine::{failure::StepError, secrets::Secret};
+use serde_json::Value;
 
 use crate::{
     http::HeaderName,
@@ -22,6 +23,17 @@ pub(crate) fn verb(kind: Option<&str>) -> &'static str {
         "DATASETS_LOOKUP" => "lookup",
         "SQL_QUERY" => "query",
         _ => "predict",
+    }
+}
+
+/// The last part of the path of this query: many in one (`items`) go where the node takes many.
+pub(crate) fn verb_of(query: &ServiceQuery) -> &'static str {
+    let many = query.body.get("items").is_some_and(Value::is_array);
+    match verb(query.endpoint.kind.as_deref()) {
+        "predict" if many => "predict-multi",
+        "predict-effect" if many => "predict-effect-multi",
+        "lookup" if many => "lookup-multi",
+        one => one,
     }
 }
 

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use engine::failure::Failure;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::{
     aws::AwsConnection,
     azure::connection::AzureConnection,
+    codes,
     gcp::connection::GcpConnection,
     snowflake::Snowflake,
     spec::ConnectionSpec,
@@ -47,4 +50,30 @@ pub fn all() -> &'static [Constructor] {
         |tools| Arc::new(GcpConnection::new(tools)),
         |tools| Arc::new(Snowflake::new(tools)),
     ]
+}
+
+/// The connection of an infrastructure, which must be of this type.
+///
+/// # Errors
+/// `CONNECTION_UNFIT` where there is none, or one of another type.
+pub(crate) fn of_kind<'a>(connection: Option<&'a ConnectionSpec>, kind: &str) -> Result<&'a ConnectionSpec, Failure> {
+    let message = match connection {
+        Some(connection) if connection.kind == kind => return Ok(connection),
+        None => format!("This infrastructure has no connection. Choose one of type {kind} in its settings."),
+        Some(connection) => {
+            format!("Connection {} is of type {}, and one of type {kind} is needed.", connection.id, connection.kind)
+        }
+    };
+    Err(Failure::new(codes::CONNECTION_UNFIT, message))
+}
+
+/// The settings of a connection. What its schema lets through can be read.
+///
+/// # Errors
+/// `CONNECTION_UNFIT` where they are another build's.
+pub(crate) fn settings<T: DeserializeOwned>(connection: &ConnectionSpec) -> Result<T, Failure> {
+    serde_json::from_value(Value::Object(connection.settings.clone())).map_err(|error| {
+        let message = format!("The settings of connection {} can't be read. Enter them again.", connection.id);
+        Failure::new(codes::CONNECTION_UNFIT, message).detail(error.to_string())
+    })
 }

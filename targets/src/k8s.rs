@@ -3,7 +3,8 @@
 //! * `settings`, `problems`: what administrators say; `access`, `kubeconfig`, `yaml`: how the cluster is reached; `api`: the API server, over the one HTTP client.
 //! * `names`, `objects`, `offered`: what our objects are called, and in which version of its API each is written. `manifests`: the objects, pure functions, one kind a
 //!   file; `own_yaml`, `variables`: those that an administrator wrote.
-//! * `place`: one deployment on one cluster; `notes`: what a run remembers. `apply`, `prune`, `differences`: never over another manager's head, never what is not ours.
+//! * `place`: one deployment on one cluster; `notes`: what a run remembers. `apply`, `prune`, `differences`, `strays`: never over another manager's head,
+//!   never what is not ours.
 //! * One file a step: `validate` (with `rights`), `push`, `activate` (with `rollout`), `enforce`, `verify` (with `urls`), `restore`, `turn_off`.
 //! * `check`, `preview`, `observe`, `query`: looks.
 
@@ -32,6 +33,7 @@ mod restore;
 mod rights;
 mod rollout;
 mod settings;
+mod strays;
 mod turn_off;
 mod urls;
 mod validate;

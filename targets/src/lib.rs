@@ -51,5 +51,6 @@ pub mod spec;
 pub mod target;
 pub mod tools;
 pub mod vertex_ai;
+mod warnings;
 
 pub use registry::{TargetType, Targets, all};

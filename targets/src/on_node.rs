@@ -31,7 +31,7 @@ pub struct OnService {
     pub enabled: bool,
     /// Its versions and their shares.
     pub versions: Vec<VersionShare>,
-    /// Where it is called: base URLs, without the API's path.
+    /// Where it is called: base URLs, without the API's path; where the platform has a gate of its own, whole addresses.
     pub urls: Vec<String>,
     /// What the platform says of it that is not well; empty is well.
     pub troubles: Vec<ServiceTrouble>,

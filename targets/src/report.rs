@@ -72,16 +72,6 @@ impl Report {
         }
     }
 
-    /// The same where everybody may read the node's sentences: an API node speaks of packages, not of what runs in them.
-    pub(crate) fn verdict_in_full(self, what: &str) -> Result<Vec<String>, Failure> {
-        self.verdict(what).map_err(|failure| match &failure.detail {
-            Some(said) => {
-                Failure { message: format!("{} It said: {}", failure.message, said.replace('\n', " ")), ..failure }
-            }
-            None => failure,
-        })
-    }
-
     /// The warnings, each a line; or the failure, with the codes and titles of the errors.
     pub(crate) fn verdict(self, what: &str) -> Result<Vec<String>, Failure> {
         if !self.failed {
@@ -97,6 +87,16 @@ impl Report {
         let details: Vec<_> =
             self.errors.into_iter().map(|message| message.long).filter(|long| !long.is_empty()).collect();
         Err(if details.is_empty() { failure } else { failure.detail(details.join("\n")) })
+    }
+
+    /// The same where everybody may read the node's sentences: an API node speaks of packages, not of what runs in them.
+    pub(crate) fn verdict_in_full(self, what: &str) -> Result<Vec<String>, Failure> {
+        self.verdict(what).map_err(|failure| match &failure.detail {
+            Some(said) => {
+                Failure { message: format!("{} It said: {}", failure.message, said.replace('\n', " ")), ..failure }
+            }
+            None => failure,
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! What one run deploys of an API service.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -60,6 +62,36 @@ pub struct EndpointSpec {
     /// Its type, such as `STD_PREDICTION`; None when the manifest does not say.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
+}
+
+impl ServiceSpec {
+    /// The endpoints of all versions, each once: of one id, the first that has it.
+    pub fn endpoints(&self) -> Vec<&EndpointSpec> {
+        let mut all: Vec<&EndpointSpec> = Vec::new();
+        for endpoint in self.versions.iter().flat_map(|version| &version.endpoints) {
+            if all.iter().all(|one| one.id != endpoint.id) {
+                all.push(endpoint);
+            }
+        }
+        all
+    }
+
+    /// A warning, where several versions share the queries and not all of them have the same endpoints.
+    pub(crate) fn endpoints_of_some(&self) -> Option<String> {
+        let has = |version: &ServiceVersionSpec, id: &str| version.endpoints.iter().any(|one| one.id == id);
+        // Of a version that names none, nobody knows.
+        if self.versions.iter().any(|version| version.endpoints.is_empty()) {
+            return None;
+        }
+        let all: BTreeSet<&str> =
+            self.versions.iter().flat_map(|version| &version.endpoints).map(|one| one.id.as_str()).collect();
+        let lack = |id: &&str| self.versions.iter().any(|version| !has(version, id));
+        let some: Vec<&str> = all.into_iter().filter(lack).collect();
+        let said = some.join(", ");
+        (!some.is_empty()).then(|| {
+            format!("Not all versions have the endpoint {said}: a query for it is answered by some of them alone, and by chance.")
+        })
+    }
 }
 
 /// Who may call a service.
@@ -241,6 +273,22 @@ pub struct ConnectionSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn endpoints_that_not_all_versions_have_are_told() {
+        let version = |endpoints: &[&str]| {
+            let endpoints: Vec<_> = endpoints.iter().map(|id| json!({"id": id})).collect();
+            json!({"version": "v", "sha256": "0", "size": 1, "probability": 0.5, "endpoints": endpoints})
+        };
+        let told = |versions: &[&[&str]]| {
+            let versions: Vec<_> = versions.iter().map(|one| version(one)).collect();
+            let spec = json!({"publishedServiceId": "s", "serviceId": "s", "versions": versions});
+            serde_json::from_value::<ServiceSpec>(spec).unwrap().endpoints_of_some()
+        };
+        assert_eq!(told(&[&["a", "b"], &["b", "a"]]), None);
+        assert_eq!(told(&[&["a"], &[]]), None, "nobody knows");
+        assert!(told(&[&["a", "b"], &["b", "c"]]).unwrap().contains("the endpoint a, c:"));
+    }
 
     #[test]
     fn a_container_is_told_where_its_key_is_and_never_the_key() {

@@ -13,7 +13,7 @@ mod edit;
 use std::{
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
@@ -31,6 +31,7 @@ use crate::{
     codes,
     service::{ServiceSpec, ServiceVersionSpec},
     target::Work,
+    tools::own_folder,
 };
 
 /// The longest name of a generation, in characters.
@@ -110,7 +111,7 @@ pub(crate) async fn prepare(
     }
     let edit = edit::Edit::of(service, &generation, run).await?;
     let original = downloaded(packages, &key, scratch).await?;
-    let folder = folder(scratch);
+    let folder = own_folder(scratch);
     let written = tokio::task::spawn_blocking(move || {
         let (file, mut target) = TempFile::create(&folder).map_err(archive::AmendError::Disk)?;
         let source = File::open(original.path()).map_err(archive::AmendError::Disk)?;
@@ -190,7 +191,7 @@ fn skipping(stream: PackageStream, offset: u64) -> PackageStream {
 /// The package in a scratch file.
 async fn downloaded(packages: &PackageStore, key: &PackageKey, scratch: &Path) -> Result<TempFile, StepError> {
     let (_, mut content) = packages.open_package(key).await.map_err(package_failed)?;
-    let folder = folder(scratch);
+    let folder = own_folder(scratch);
     let created = tokio::task::spawn_blocking(move || TempFile::create(&folder)).await;
     let (kept, file) = created.map_err(io::Error::other).and_then(|made| made).map_err(|e| disk_failed(&e))?;
     let mut file = tokio::fs::File::from_std(file);
@@ -199,11 +200,6 @@ async fn downloaded(packages: &PackageStore, key: &PackageKey, scratch: &Path) -
     }
     tokio::io::AsyncWriteExt::flush(&mut file).await.map_err(|e| disk_failed(&e))?;
     Ok(kept)
-}
-
-/// The folder of these files: of mode 0700, this program's alone.
-fn folder(scratch: &Path) -> PathBuf {
-    scratch.join("slipway-packages")
 }
 
 fn hashed(file: &mut File) -> io::Result<(String, u64)> {

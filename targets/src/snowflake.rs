@@ -22,6 +22,7 @@ use self::{
     vault::Vault,
 };
 use crate::{
+    codes,
     connections::{Connection, ConnectionDescription},
     http::Http,
     spec::ConnectionSpec,
@@ -54,6 +55,10 @@ impl Connection for Snowflake {
             .await
             .map_err(vault::failure)?;
         let who = api.whoami(&Context::default()).await?;
+        if who.user.is_empty() {
+            let message = "What answers at the account's address does not say who signs in, so it may be no Snowflake. Check account and accountUrl.";
+            return Err(Failure::new(codes::NODE_ANSWER_UNEXPECTED, message));
+        }
         let mut problems = Vec::new();
         if who.role.is_empty() {
             problems.push(format!("The user {} has no default role, as which the REST API runs.", who.user));

@@ -33,10 +33,14 @@ pub struct Work<'a> {
 
 /// Which node imported which package, across runs: a package id on a node is ours only if this says so.
 #[async_trait]
-pub trait ImportLedger: Send + Sync {
+pub trait ImportRecords: Send + Sync {
     /// The record of this id on this node's project, if there is one. `node_url` is [`crate::http::NodeUrl::as_str`] everywhere.
     async fn find(&self, node_url: &str, project_key: &str, bundle_id: &str) -> Result<Option<Import>, StepError>;
+}
 
+/// The same, and writing them: for a run.
+#[async_trait]
+pub trait ImportLedger: ImportRecords {
     /// Notes the intent before the call, and binds the package's id to its SHA-256 for good. Repeating it is harmless.
     async fn intend(&self, node_url: &str, project_key: &str, bundle_id: &str, sha256: &str) -> Result<(), StepError>;
 
@@ -81,6 +85,8 @@ pub struct Look<'a> {
     pub contents: &'a BundleContents,
     /// Opens the secrets that the spec names.
     pub secrets: &'a dyn Secrets,
+    /// What Slipway itself brought to nodes.
+    pub imports: &'a dyn ImportRecords,
 }
 
 /// What can be deployed to a platform.
@@ -101,7 +107,7 @@ pub struct Description {
     /// What can be deployed to it.
     pub half: Half,
     /// The JSON Schema (draft 2020-12) of an infrastructure's settings. `writeOnly` marks secrets; `x-place` marks properties that say where the secrets of
-    /// the same object are sent: whoever changes one must enter those secrets again. `x-fixed`, at the top, marks what says where deployments live: it stays as it
+    /// the same object are sent: whoever changes one must enter those secrets again, and where the object is marked `x-home`, every secret. `x-fixed`, at the top, marks what says where deployments live: it stays as it
     /// is once one was updated.
     pub settings: &'static str,
     /// The JSON Schema of what a deployment may set.
@@ -483,7 +489,7 @@ pub struct ServiceReceipt {
     pub enabled: bool,
     /// Its versions and their shares.
     pub versions: Vec<VersionShare>,
-    /// Where it is called: base URLs, without the API's path.
+    /// Where it is called, as [`crate::on_node::OnService`] says it.
     pub urls: Vec<String>,
     /// What else was read back, by name, such as an image's digest. Never a secret.
     pub facts: BTreeMap<String, Value>,

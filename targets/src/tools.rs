@@ -1,6 +1,10 @@
 //! What every target is made with: the one HTTP client, and what the operator of this process says.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -58,4 +62,9 @@ impl HostSettings {
     pub fn scratch(&self) -> PathBuf {
         if self.scratch.as_os_str().is_empty() { std::env::temp_dir() } else { self.scratch.clone() }
     }
+}
+
+/// Where scratch files lie in a scratch folder: a folder of mode 0700, this program's alone, from which what dead processes left is removed.
+pub(crate) fn own_folder(scratch: &Path) -> PathBuf {
+    scratch.join("slipway-packages")
 }

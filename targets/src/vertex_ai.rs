@@ -29,7 +29,11 @@ use serde_json::{Map, Value};
 use self::session::Session;
 use crate::{
     gcp::connection::{Gcp, KIND},
-    managed::opener::{Opener, told},
+    managed::{
+        Flow,
+        opener::{Opener, told},
+        patience, ready,
+    },
     on_node::OnNode,
     spec::{DeploySpec, InfrastructureSpec},
     target::{
@@ -58,8 +62,9 @@ impl VertexAi {
         Session::open(&self.gcp, look.spec, Opener::Look(look.secrets)).await.map_err(told)
     }
 
-    async fn step<'a>(&self, work: &'a Work<'a>) -> Result<Session<'a>, StepError> {
-        Session::open(&self.gcp, work.spec, Opener::Run(work.run)).await
+    async fn step<'a>(&self, work: &'a Work<'a>) -> Result<Flow<Session<'a>>, StepError> {
+        let session = Session::open(&self.gcp, work.spec, Opener::Run(work.run)).await;
+        patience::opened(work.run, patience::follows(work.run), session).await
     }
 }
 
@@ -78,6 +83,10 @@ impl Target for VertexAi {
 
     fn services(&self) -> Option<&dyn Services> {
         Some(self)
+    }
+
+    fn problems(&self, settings: &Map<String, Value>) -> Vec<(String, String)> {
+        settings::contradicted(settings)
     }
 
     async fn check(&self, place: &InfrastructureSpec, secrets: &dyn Secrets) -> Result<NodeReport, Failure> {
@@ -101,31 +110,38 @@ impl Target for VertexAi {
     }
 
     async fn push(&self, work: &Work<'_>) -> StepResult {
-        push::push(&self.gcp, &self.step(work).await?, work).await
+        let s = ready!(self.step(work).await?);
+        patience::attempted(work.run, &s.changing, push::push(&self.gcp, &s, work).await).await
     }
 
     async fn activate(&self, work: &Work<'_>) -> StepResult {
-        activate::activate(&self.step(work).await?, work.run).await
+        let s = ready!(self.step(work).await?);
+        patience::attempted(work.run, &s.changing, activate::activate(&s, work.run).await).await
     }
 
     async fn enforce(&self, work: &Work<'_>) -> StepResult {
-        activate::enforce(&self.step(work).await?, work.run).await
+        let s = ready!(self.step(work).await?);
+        patience::attempted(work.run, &s.changing, activate::enforce(&s, work.run).await).await
     }
 
     async fn verify(&self, work: &Work<'_>) -> StepResult {
-        verify::verify(&self.step(work).await?, work.run).await
+        let s = ready!(self.step(work).await?);
+        patience::attempted(work.run, &s.changing, verify::verify(&s, work.run).await).await
     }
 
     async fn switch_off(&self, work: &Work<'_>) -> StepResult {
-        off::switch_off(&self.step(work).await?, work.run).await
+        let s = ready!(self.step(work).await?);
+        patience::attempted(work.run, &s.changing, off::switch_off(&s, work.run).await).await
     }
 
     async fn remove(&self, work: &Work<'_>) -> StepResult {
-        off::remove(&self.gcp, &self.step(work).await?, work.run).await
+        let s = ready!(self.step(work).await?);
+        patience::attempted(work.run, &s.changing, off::remove(&self.gcp, &s, work.run).await).await
     }
 
     async fn restore(&self, work: &Work<'_>) -> StepResult {
-        restore::restore(&self.step(work).await?, work.run).await
+        let s = ready!(self.step(work).await?);
+        patience::attempted(work.run, &s.changing, restore::restore(&s, work.run).await).await
     }
 }
 
@@ -137,9 +153,7 @@ impl Services for VertexAi {
 
     fn calling(&self, spec: &DeploySpec) -> Result<Calling, Failure> {
         let settings = settings::Settings::read(spec)?;
-        let (project, location) = (&settings.project, &settings.location);
-        let endpoint = bodies::endpoint_id(spec);
-        let path = format!("/v1/projects/{project}/locations/{location}/endpoints/{endpoint}:predict");
+        let path = bodies::predict_path(&settings, &bodies::endpoint_id(spec));
         Ok(Calling::Platform { path, framing: Framing::Instances })
     }
 

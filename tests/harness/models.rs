@@ -59,10 +59,9 @@ impl Models {
             .chain(besides.iter().copied())
             .map(|url| json!({"url": url, "adminAPIKey": KEY}))
             .collect();
-        settings["platform"] = json!({
-            "apiNodes": nodes,
-            "delivery": {"mode": "SHARED_FOLDER", "folder": "models", "nodePath": self.folder},
-        });
+        let delivery = json!({"mode": "SHARED_FOLDER", "folder": "models", "nodePath": self.folder});
+        settings["platform"]["apiNodes"] = json!(nodes);
+        settings["platform"]["delivery"] = delivery;
         let input = json!({"id": "nodes", "kind": "STATIC", "stage": "Test", "settings": settings});
         let document = "mutation($input: CreateInfrastructureInput!) { createInfrastructure(input: $input) { refusals { code field message } } }";
         api.ask(document, json!({"input": input})).await;

@@ -27,8 +27,12 @@ mod policies;
 mod redis;
 mod rest;
 mod retention;
+mod services;
 mod slots;
 mod soak;
 mod tidy;
 mod upgrade;
 mod walk;
+#[path = "../../targets/tests/it/wire.rs"]
+#[expect(dead_code, reason = "the targets' own tests use the rest")]
+mod wire;

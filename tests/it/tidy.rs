@@ -129,6 +129,7 @@ const NO_CODES: &[&str] = &[
     // Types of endpoints, and of what logs queries.
     "DATASETS_LOOKUP",
     "EVENT_SERVER",
+    "AS_PACKAGED",
     "LOG_FILES",
     "PY_FUNCTION",
     "R_FUNCTION",

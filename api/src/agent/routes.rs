@@ -105,11 +105,11 @@ async fn put(agent: &Arc<Agent>, name: Name, headers: &HeaderMap, body: Body) ->
         let message = "X-Slipway-Sha256 is wanted: the checksum of the whole file, 64 hexadecimal digits.";
         refusal(StatusCode::BAD_REQUEST, "CHECKSUM_INVALID", message)
     })?;
-    let taken = agent.take(&name)?;
-    let shared = Arc::clone(agent);
-    if let Some(there) = blocking(move || Ok(shared.held(&name)?)).await?.filter(|held| held.complete) {
-        return Ok(shown(there));
+    let (shared, there) = (Arc::clone(agent), name.clone());
+    if blocking(move || Ok(shared.has(&there, range.size, &sha256)?)).await? {
+        return Ok(shown(Held { received: range.size, complete: true }));
     }
+    let taken = agent.take(&name)?;
     let mut writing = blocking(move || taken.open(range)).await?;
     let mut pieces = body.into_bytes_stream().map_err(io::Error::other);
     loop {

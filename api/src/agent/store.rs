@@ -156,6 +156,15 @@ impl Agent {
         Ok(size(self.part(name))?.map(|received| Held { received, complete: false }))
     }
 
+    /// Whether a file is there with this content, to the last byte: disks and people change files. Blocks.
+    pub(super) fn has(&self, name: &Name, size: u64, sha256: &[u8; 32]) -> io::Result<bool> {
+        match self.held(name)? {
+            Some(held) if held.complete && held.received == size => {}
+            _ => return Ok(false),
+        }
+        Ok(hashed(&mut File::open(self.place(name))?)? == *sha256)
+    }
+
     /// Removes a file, whole or not. Whether there was one. Blocks.
     pub(super) fn remove(&self, name: &Name) -> io::Result<bool> {
         let mut found = false;

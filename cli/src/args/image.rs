@@ -12,7 +12,7 @@ const BASE_EXAMPLE: &str = "Example, beside a copy of the slipway binary:
 
 const BUILD_EXAMPLE: &str = "Example:
   slipway image build --base registry.example.com/slipway/practice-api-node:1 \\
-    --service v1.zip --service-id churn --to registry.example.com/team/churn
+    --service v1.zip --to registry.example.com/team/churn
 
 The login for the registry to push to may stand in SLIPWAY_REGISTRY_USER and SLIPWAY_REGISTRY_PASSWORD. Every other login is
 taken from Docker's file of logins, as `docker login` and `skopeo login` write it.";
@@ -42,19 +42,19 @@ pub(crate) struct ImageBuild {
     /// The service's package.
     #[arg(long, value_name = "ZIP")]
     pub(crate) service: PathBuf,
-    /// What the node calls the service.
+    /// The service that the package must be of [default: whichever it is].
     #[arg(long, value_name = "ID")]
-    pub(crate) service_id: String,
-    /// What the node calls the version [default: the package's file name].
+    pub(crate) service_id: Option<String>,
+    /// What the node calls the version [default: what the package calls it].
     #[arg(long, value_name = "ID")]
     pub(crate) generation: Option<String>,
     /// Adds a front that speaks this platform's contract, and makes it the image's entrypoint.
-    #[arg(long, value_enum, requires_all = ["endpoint", "endpoint_type"])]
+    #[arg(long, value_enum, requires = "endpoint")]
     pub(crate) front: Option<FrontPlatform>,
     /// The endpoint behind the front.
     #[arg(long, value_name = "ID")]
     pub(crate) endpoint: Option<String>,
-    /// Its type, such as STD_PREDICTION or PY_FUNCTION.
+    /// Its type, such as STD_PREDICTION or PY_FUNCTION [default: what the package says].
     #[arg(long, value_name = "TYPE")]
     pub(crate) endpoint_type: Option<String>,
     /// The names of arguments that come by place (Snowflake), parted by commas.

@@ -7,6 +7,7 @@ use std::{
     process::ExitCode,
 };
 
+use deployer::archive;
 use serde_json::json;
 use targets::{
     http::{CallError, Http, HttpSettings},
@@ -88,7 +89,7 @@ async fn build(args: ImageBuild) -> Result<(), Failure> {
     };
     let (base, target) = (image(&base, base.registry() == target.registry()), image(&target, true));
     let folder = tempfile::tempdir()?;
-    let mut layers = vec![service(&args)?.make(folder.path()).await.map_err(told)?];
+    let mut layers = vec![service(&args).await?.make(folder.path()).await.map_err(told)?];
     let mut changes = Changes::default();
     if let Some(front) = args.front {
         let binary = match &args.binary {
@@ -116,17 +117,38 @@ async fn build(args: ImageBuild) -> Result<(), Failure> {
     say(format!("{} bytes sent of {}", pushed.sent, pushed.size))
 }
 
-/// The layer with the package.
-fn service(args: &ImageBuild) -> Result<LayerPlan, Failure> {
-    let stem = || args.service.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let generation = args.generation.clone().or_else(stem).unwrap_or_default();
-    let mut deployment = ServedDeployment::single(&args.service_id, &generation);
-    if let (Some(id), Some(kind)) = (&args.endpoint, &args.endpoint_type) {
+/// The layer with the package. What is wrong with it would only show when the image runs, so it is read.
+async fn service(args: &ImageBuild) -> Result<LayerPlan, Failure> {
+    readable(&args.service)?;
+    let read = archive::read_service(&args.service, archive::Limits::default()).await;
+    let package = read.map_err(|error| Failure::refused(error.code(), error.to_string()).about(Some("--service")))?;
+    if args.service_id.as_ref().is_some_and(|id| *id != package.service_id) {
+        return Err(wrong("--service-id", &format!("the package is of service {}", package.service_id)));
+    }
+    let generation = args.generation.clone().unwrap_or(package.generation);
+    let mut deployment = ServedDeployment::single(&package.service_id, &generation);
+    if let Some(id) = &args.endpoint {
+        let all = &package.manifest.endpoints;
+        let named = all.iter().find(|one| one.id == *id);
+        // One that names none may have any.
+        if named.is_none() && !all.is_empty() {
+            let known: Vec<_> = all.iter().map(|one| one.id.as_str()).collect();
+            return Err(wrong(
+                "--endpoint",
+                &format!("the package has no such endpoint. It has: {}", known.join(", ")),
+            ));
+        }
+        let kind = match (&args.endpoint_type, named.and_then(|named| named.kind.as_ref())) {
+            (Some(given), Some(own)) if given != own => {
+                return Err(wrong("--endpoint-type", &format!("the package says {own}")));
+            }
+            (Some(kind), _) | (None, Some(kind)) => kind,
+            (None, None) => return Err(wrong("--endpoint-type", "the package does not say it, so it is needed")),
+        };
         let kind = serde_json::from_value(kind.as_str().into());
-        let kind = kind.map_err(|_| wrong("--endpoint-type", "there is no such type"))?;
+        let kind = kind.map_err(|_| wrong("--endpoint-type", "a front serves no endpoint of this type"))?;
         deployment.endpoint = Some(ServedEndpoint { id: id.clone(), kind, arguments: args.arguments.clone() });
     }
-    readable(&args.service)?;
     let mut plan = LayerPlan::default();
     let package = Content::File(PathBuf::from(&args.service));
     deployment

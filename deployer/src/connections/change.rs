@@ -13,7 +13,7 @@ use crate::{
     accounts::changes::{inserted, lock_administrators, lock_groups},
     audit::{Object, ObjectKind, act::Act},
     error::{Error, Problems, Result},
-    infrastructures::{Permission, Settings, bound_permissions, permission_rows},
+    infrastructures::{Permission, Settings, bound_permissions, documents::refuse_left_behind, permission_rows},
     names,
     rights::{self, Level, connections},
     schema::{self, Document, Schema},
@@ -137,6 +137,12 @@ async fn update_once(
     let prepared = patch.settings.map(|document| schema::take(&schema, &old, document, "settings", &mut problems));
     let permissions = patch.permissions.as_ref().map(|given| permission_rows(given, &mut problems));
     problems.check()?;
+    let moved = prepared.as_ref().map(|prepared| schema::moved(&schema, &old, &prepared.draft())).unwrap_or_default();
+    if let Some(first) = moved.first() {
+        let users = users_of(&tx, id).await?;
+        let users: Vec<&str> = users.iter().map(String::as_str).collect();
+        refuse_left_behind(&tx, &users, &format!("settings.{first}")).await?;
+    }
     if let Some(permissions) = &permissions {
         lock_administrators(&tx, &names_of(permissions)).await?;
     }
@@ -185,11 +191,9 @@ async fn delete_once(deployer: &Deployer, viewer: &Viewer, id: &str, act: &Act<'
     let tx = deployer.db.begin().await?;
     lock(&tx, viewer, id).await?;
     act.before(&tx).await?;
-    for row in infrastructure::Entity::find().all(&*tx).await? {
-        if Settings::read(&row.settings)?.connection.as_deref() == Some(id) {
-            let message = "An infrastructure uses this connection. Let it use another one first.";
-            return Err(Error::field("IN_USE", "id", message));
-        }
+    if !users_of(&tx, id).await?.is_empty() {
+        let message = "An infrastructure uses this connection. Let it use another one first.";
+        return Err(Error::field("IN_USE", "id", message));
     }
     connection_permission::Entity::delete_many()
         .filter(connection_permission::Column::ConnectionId.eq(id))
@@ -198,6 +202,17 @@ async fn delete_once(deployer: &Deployer, viewer: &Viewer, id: &str, act: &Act<'
     sealed::forget_owner(&tx, &sealed::connection_owner_of(id)).await?;
     connection::Entity::delete_by_id(id).exec(&*tx).await?;
     act.commit(tx).await
+}
+
+/// The infrastructures that use it.
+async fn users_of(tx: &Tx, id: &str) -> Result<Vec<String>> {
+    let mut users = Vec::new();
+    for row in infrastructure::Entity::find().all(&**tx).await? {
+        if Settings::read(&row.settings)?.connection.as_deref() == Some(id) {
+            users.push(row.id);
+        }
+    }
+    Ok(users)
 }
 
 /// Locks the row and asks again: the right may have gone while we waited.
@@ -211,7 +226,7 @@ async fn lock(tx: &Tx, viewer: &Viewer, id: &str) -> Result<connection::Model> {
 /// Keeps a connection that an infrastructure is to use until the transaction's end, if the viewer may use it and it is of this type.
 ///
 /// # Errors
-/// `NOT_FOUND`, `FORBIDDEN` without Deploy on `connection`; `CONNECTION_TYPE_DIFFERS_HERE`.
+/// `NOT_FOUND`, `FORBIDDEN` without Deploy on `connection`; `CONNECTION_NOT_FITTING`.
 pub(crate) async fn hold(tx: &Tx, viewer: &Viewer, id: &str, kind: &str) -> Result<()> {
     if text::storable(id) {
         tx.lock("connection", "id = $1", id).await?;

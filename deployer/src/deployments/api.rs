@@ -12,7 +12,11 @@ use targets::{
 
 use crate::{
     error::{Problems, Result},
-    infrastructures::{self, documents::query_log},
+    infrastructures::{
+        self,
+        documents::{Logged, query_log},
+    },
+    kept::inside,
     names,
     schema::{self, Document, Prepared},
     sealed,
@@ -122,7 +126,8 @@ pub(super) fn prepare(
                     "Only the infrastructure's query log names a variable of the container. Leave it out here.";
                 problems.add("SETTING_INVALID", "queryLog.keyVariable", message);
             }
-            Some(query_log(&old.query_log, document.clone(), "queryLog", blocked, problems)?)
+            let before = Logged { old: &old.query_log, moved: None };
+            Some(query_log(target, &before, document.clone(), "queryLog", blocked, problems)?)
         }
         None => None,
     };
@@ -134,7 +139,7 @@ pub(super) fn prepare(
             // What the schema refuses, the target can't read.
             if let Some(services) = target.services().filter(|_| problems.count() == before) {
                 for (path, message) in services.problems(&place.platform, &prepared.draft()) {
-                    problems.add("SETTING_INVALID", format!("platform.{path}"), message);
+                    problems.add("SETTING_INVALID", inside("platform", &path), message);
                 }
             }
             Some(prepared)

@@ -7,7 +7,8 @@ use engine::db::{Db, Tx, clock_sql, sql_with};
 use engine::{ids::RunId, journal::Status, runs};
 use entities::{api_key, deployment, drift, idempotency_key, removal, run};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _, QuerySelect as _, sea_query::Query,
+    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _, QueryResult, QuerySelect as _,
+    sea_query::Query,
 };
 
 use super::write;
@@ -129,7 +130,10 @@ pub async fn delete_wholly(
 /// Waits until an update has ended, or is stuck; answers how, and why.
 async fn ended(deployer: &Deployer, run: RunId) -> Result<(Status, String)> {
     loop {
-        let loaded = runs::load(deployer.db.pool(), run).await?.ok_or_else(|| Error::not_found("id"))?;
+        // It goes with its deployment, once it succeeded.
+        let Some(loaded) = runs::load(deployer.db.pool(), run).await? else {
+            return Ok((Status::Succeeded, String::new()));
+        };
         let status = loaded.state.status();
         if !matches!(status, Status::Queued | Status::Running | Status::Waiting) {
             let failure = loaded.state.stopped.as_ref();
@@ -151,8 +155,24 @@ pub async fn sweep(db: &Db) -> Result<u64> {
         "SELECT m.deployment_id AS id FROM removal m JOIN run r ON r.id = m.run_id \
          WHERE r.status IN ('SUCCEEDED', 'WARNING') AND r.ended_at <= {clock} - $1 ORDER BY r.ended_at, r.id LIMIT 100"
     );
+    let due = pool.query_all_raw(sql_with(pool, sql, [GRACE.into()])).await?;
+    remove_all(db, due).await
+}
+
+/// Removes at once what keeps a new deployment from its names, though its deletion has done its work: whoever makes one anew need not wait for those who watch.
+pub(super) async fn make_way(db: &Db, id: &str, infrastructure: &str, deployed: &str) -> Result<()> {
+    let pool = db.pool();
+    let sql = "SELECT m.deployment_id AS id FROM removal m JOIN run r ON r.id = m.run_id JOIN deployment d ON d.id = m.deployment_id \
+               WHERE r.status IN ('SUCCEEDED', 'WARNING') AND (d.id = $1 OR (d.infrastructure_id = $2 AND d.deployed_project_key = $3))";
+    let values = [id.into(), infrastructure.into(), deployed.into()];
+    let due = pool.query_all_raw(sql_with(pool, sql, values)).await?;
+    remove_all(db, due).await?;
+    Ok(())
+}
+
+async fn remove_all(db: &Db, due: Vec<QueryResult>) -> Result<u64> {
     let mut gone = 0;
-    for row in pool.query_all_raw(sql_with(pool, sql, [GRACE.into()])).await? {
+    for row in due {
         let id: String = row.try_get("", "id")?;
         match remove(db, &id).await {
             Ok(true) => gone += 1,

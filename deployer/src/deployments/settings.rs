@@ -120,9 +120,7 @@ impl SettingsChange {
             problems.add("TEXT_INVALID", format!("scenarios[{index}].id"), message);
         }
     }
-}
 
-impl SettingsChange {
     /// Notes what only projects have. Nothing in its place, as clients send it along, says nothing.
     fn refuse_for_projects(&self, problems: &mut Problems) {
         fn some<T>(list: &Option<Vec<T>>) -> bool {

@@ -4,7 +4,7 @@ use engine::{
     db::{DbErr, Tx},
     runs::request::is_duplicate,
 };
-use entities::{deployment, infrastructure, run};
+use entities::{bundle, deployment, infrastructure, run};
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _,
     IntoActiveModel as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _, sea_query::ExprTrait as _,
@@ -15,7 +15,7 @@ use super::{
     Deployment,
     api::{self, ApiChange, ApiSettings, PreparedApi},
     list::{get, views},
-    removal::erase,
+    removal::{self, erase},
     settings::{Change, Settings, SettingsChange},
 };
 use crate::{
@@ -32,6 +32,9 @@ use crate::{
     sealed, services, versions,
     viewer::Viewer,
 };
+
+/// So many endpoints are named in a sentence.
+const MOST_NAMED: usize = 20;
 
 /// A deployment to make.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -56,7 +59,7 @@ pub struct NewDeployment {
 ///
 /// # Errors
 /// `NOT_FOUND` by field for a project or infrastructure that is hidden or absent; `FORBIDDEN` without Deploy on both; all that is wrong with
-/// the settings at once; `BUNDLE_UNKNOWN`; `ID_NOT_AVAILABLE`; `DEPLOYED_PROJECT_KEY_TAKEN`; `GOVERNANCE_WARNING`, `PROJECT_STANDARDS_WARNING`
+/// the settings at once; `BUNDLE_UNKNOWN`; `ENDPOINT_MISSING`; `ID_NOT_AVAILABLE`; `DEPLOYED_PROJECT_KEY_TAKEN`; `GOVERNANCE_WARNING`, `PROJECT_STANDARDS_WARNING`
 /// unless warnings are ignored.
 pub async fn create(deployer: &Deployer, viewer: &Viewer, new: NewDeployment) -> Result<Deployment> {
     let object = Object::new(ObjectKind::Deployment, &new.id).on(&new.infrastructure_id, &new.project_key);
@@ -113,6 +116,10 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment, a
     if names::is_reserved(&new.id) {
         return Err(Error::id_not_available("id"));
     }
+    let package = (new.project_key.clone(), new.bundle_id.clone());
+    if bundle::Entity::find_by_id(package).one(deployer.db.pool()).await?.is_some() {
+        removal::make_way(&deployer.db, &new.id, &new.infrastructure_id, &deployed).await?;
+    }
     if !new.ignore_warnings {
         let bundles = deployed_by(&new.bundle_id, settings.api.as_ref(), &new.settings.api);
         let (deployment_id, project_key) = (&*new.id, &*new.project_key);
@@ -129,6 +136,7 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewDeployment, a
         settings.api = Some(put_api(deployer, &tx, &new.project_key, &new.id, api).await?);
     }
     refuse_left_out(&new.bundle_id, settings.api.as_ref())?;
+    require_endpoint(&tx, &new.project_key, &new.bundle_id, settings.api.as_ref()).await?;
     let now = tx.now().await?;
     let row = deployment::ActiveModel {
         id: Set(new.id.clone()),
@@ -178,7 +186,7 @@ async fn sides<C: ConnectionTrait>(db: &C, viewer: &Viewer, new: &NewDeployment)
 /// Changes what is deployed, and how. The next update makes it so.
 ///
 /// # Errors
-/// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `VERSION_CONFLICT`; all that is wrong at once; `BUNDLE_UNKNOWN`; `DEPLOYED_PROJECT_KEY_FIXED`
+/// `NOT_FOUND`, `FORBIDDEN` without Deploy on both; `VERSION_CONFLICT`; all that is wrong at once; `BUNDLE_UNKNOWN`; `ENDPOINT_MISSING`; `DEPLOYED_PROJECT_KEY_FIXED`
 /// once an update was requested; `DEPLOYED_PROJECT_KEY_TAKEN`; `GOVERNANCE_WARNING`, `PROJECT_STANDARDS_WARNING` unless warnings are ignored.
 pub async fn update_settings(deployer: &Deployer, viewer: &Viewer, id: &str, change: Change) -> Result<Deployment> {
     let act = &act(deployer, viewer, "updateDeploymentSettings", id);
@@ -242,6 +250,12 @@ async fn update_once(
     };
     if let Some(bundle_id) = bundle_id.as_ref().filter(|bundle| **bundle != row.bundle_id) {
         require_bundle(&tx, &row.project_key, bundle_id).await?;
+    }
+    let deployed = bundle_id.as_ref().unwrap_or(&row.bundle_id);
+    let served = |api: &Option<ApiSettings>| api.as_ref().map(|api| (api.endpoint.clone(), api.versions.clone()));
+    // What is stored as it is now keeps nobody from saving something else.
+    if *deployed != row.bundle_id || served(&settings.api) != served(&Settings::read(&row.settings)?.api) {
+        require_endpoint(&tx, &row.project_key, deployed, settings.api.as_ref()).await?;
     }
     let mut row = counted(row, &viewer.login, tx.now().await?);
     if let Some(bundle_id) = bundle_id {
@@ -399,6 +413,32 @@ async fn require_package(tx: &Tx, key: &str, package: &str, field: &str) -> Resu
         let message = format!("The {} has no {} with this id.", halves::noun(half), halves::package(half));
         Error::field("BUNDLE_UNKNOWN", field, message)
     })
+}
+
+/// The endpoint is one of all the versions: no update could serve it, else.
+///
+/// # Errors
+/// `ENDPOINT_MISSING`.
+async fn require_endpoint(tx: &Tx, key: &str, bundle_id: &str, api: Option<&ApiSettings>) -> Result<()> {
+    let Some((api, endpoint)) = api.and_then(|api| Some((api, api.endpoint.as_deref()?))) else { return Ok(()) };
+    let shared = api.versions.iter().map(|share| share.version.as_str());
+    let only = Some(bundle_id).filter(|_| api.versions.is_empty());
+    for version in shared.chain(only) {
+        let Some((_, contents)) = services::versions::row(&**tx, key, version).await? else { continue };
+        let ids: Vec<_> = contents.endpoints.iter().map(|one| one.id.as_str()).collect();
+        if !ids.contains(&endpoint) {
+            let told = ids.iter().take(MOST_NAMED).copied().collect::<Vec<_>>().join(", ");
+            let more = ids.len().saturating_sub(MOST_NAMED);
+            let has = match more {
+                0 if ids.is_empty() => "names none".to_owned(),
+                0 => format!("has {told}"),
+                _ => format!("has {told} and {more} more"),
+            };
+            let message = format!("Version {version} has no endpoint {endpoint}; it {has}. Choose one of its own.");
+            return Err(Error::field("ENDPOINT_MISSING", "endpoint", message));
+        }
+    }
+    Ok(())
 }
 
 /// Seals what was entered of an API service. What it names must be there when we commit.

@@ -17,6 +17,7 @@ use crate::{
     Deployer, contents,
     error::Result,
     freeze,
+    imports::Records,
     live::{Standing, Success},
     platform::{self, Opener},
     status,
@@ -118,7 +119,7 @@ async fn look_at(
         platform::as_deployed(&*target, &live.body, &mut spec.infrastructure)?;
     }
     (spec.infrastructure.node, spec.infrastructure.nodes) = (place.node.clone(), Vec::new());
-    let look = Look { spec: &spec, contents, secrets: &Opener(deployer) };
+    let look = Look { spec: &spec, contents, secrets: &Opener(deployer), imports: &Records(&deployer.db) };
     let looking = target.drift(look, receipt);
     Ok(match tokio::time::timeout(WITHIN, looking).await {
         Ok(Ok(differences)) => {

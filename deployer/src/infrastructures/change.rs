@@ -141,7 +141,7 @@ async fn create_once(
         nodes: Some(new.nodes.clone()),
         ..InfrastructurePatch::default()
     };
-    documents::refuse_other_half(new.kind, &settings, &patch, &mut problems);
+    documents::refuse_other_half(new.kind, &none, &settings, &patch, &mut problems);
     let target = deployer.targets.find(new.kind);
     let target = target.ok_or_else(|| Error::fault(format!("this build lacks {}", new.kind)))?;
     let entered = documents::prepare(target.as_ref(), &none, &new_settings, deployer.targets.blocked(), &mut problems)?;
@@ -245,7 +245,7 @@ async fn update_once(
         validate::key(key, "governanceKey", &mut problems);
     }
     let target = platform::target_of(deployer, &row)?;
-    documents::refuse_other_half(platform::kind_of(&row)?, &new, &patch, &mut problems);
+    documents::refuse_other_half(platform::kind_of(&row)?, &old, &new, &patch, &mut problems);
     let documents =
         documents::prepare(target.as_ref(), &old, &entered_settings, deployer.targets.blocked(), &mut problems)?;
     let list = patch.nodes.as_deref();
@@ -255,25 +255,23 @@ async fn update_once(
     nodes::check_managed(&old, &new, &entered, &mut problems);
     refuse_lone_key(&new, matches!(patch.admin_key, Some(Some(_))), &mut problems);
     if patch.keeps_key && (row.key_ref.is_none() || another_place(&old, &new)) {
-        problems.add(
-            "ADMIN_KEY_MASKED",
-            "adminKey",
-            "The stored key cannot be kept: there is none, or this changes the node's scheme, host, port or certificate trust. Enter the node's key itself.",
-        );
+        problems.add("ADMIN_KEY_MASKED", "adminKey", nodes::not_kept(row.key_ref.is_some()));
     }
     if patch.keeps_governance_key && (row.governance_key_ref.is_none() || another_source(&old, &new)) {
-        problems.add(
-            "ADMIN_KEY_MASKED",
-            "governanceKey",
-            "The stored key cannot be kept: there is none, or this changes the governance source's address. Enter the key itself.",
-        );
+        let message = match row.governance_key_ref {
+            None => "There is no stored key. Enter the key itself.",
+            Some(_) => {
+                "The governance source's address changed, so the stored key would go somewhere else. Enter the key itself."
+            }
+        };
+        problems.add("ADMIN_KEY_MASKED", "governanceKey", message);
     }
     let permissions = patch.permissions.as_ref().map(|given| permission_rows(given, &mut problems));
     problems.check()?;
     if old.multi_node != new.multi_node {
         refuse_disabled(&tx, id).await?;
     }
-    documents.refuse_moved(&tx, id, target.as_ref(), &old).await?;
+    documents.refuse_moved(&tx, id, target.as_ref(), &old, &new).await?;
     if let Some(permissions) = &permissions {
         lock_administrators(&tx, &names_of(permissions)).await?;
     }

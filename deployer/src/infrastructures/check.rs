@@ -60,7 +60,7 @@ async fn ask(deployer: &Deployer, viewer: &Viewer, id: &str) -> Result<Vec<Check
     let one = async |place: NodePlace<'_>| {
         let (node, nodes) = (place.node.clone(), Vec::new());
         let there = InfrastructureSpec { node, nodes, ..spec.clone() };
-        let outcome = match target.check(&there, &Opener(deployer)).await {
+        let outcome = match platform::asked_for_a_while(target.check(&there, &Opener(deployer))).await {
             Ok(mut report) => {
                 report.problems.extend(problems.iter().map(|problem| (*problem).to_owned()));
                 CheckOutcome::Reached(report)

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use targets::{
     TargetType,
     http::BlockList,
+    spec::SecretRef,
     target::{Half, Target},
 };
 
@@ -17,6 +18,7 @@ use super::{
 use crate::{
     connections,
     error::{Error, Problems, Result},
+    kept::inside,
     schema::{self, Document, Prepared},
     sealed,
     services::{QUERY_LOG, checks},
@@ -46,12 +48,13 @@ pub(super) fn prepare(
             // What the schema refuses, the target can't read.
             let readable = problems.count() == before;
             for (path, message) in readable.then(|| target.problems(&prepared.draft())).into_iter().flatten() {
-                problems.add("SETTING_INVALID", format!("platform.{path}"), message);
+                problems.add("SETTING_INVALID", inside("platform", &path), message);
             }
             Some(prepared)
         }
         None => None,
     };
+    let moved = platform.as_ref().and_then(|platform| platform.moved.as_deref());
     let query_log = match &patch.query_log {
         Some(document) if described.half == Half::Project => {
             if !document.0.is_empty() {
@@ -59,15 +62,35 @@ pub(super) fn prepare(
             }
             None
         }
-        Some(document) => Some(query_log(&old.query_log, document.clone(), "queryLog", blocked, problems)?),
-        None => None,
+        Some(document) => {
+            let before = Logged { old: &old.query_log, moved };
+            Some(query_log(target, &before, document.clone(), "queryLog", blocked, problems)?)
+        }
+        None => {
+            // A container gets the log's key, too: it goes where everything goes.
+            if let Some(why) = moved {
+                for (name, _) in old.query_log.iter().filter(|(_, value)| SecretRef::read(value).is_some()) {
+                    let message = format!("{why} Enter the secret itself.");
+                    problems.add("ADMIN_KEY_MASKED", format!("queryLog.{name}"), message);
+                }
+            }
+            None
+        }
     };
     Ok(Documents { platform, query_log })
 }
 
+/// A query log that is stored.
+pub(crate) struct Logged<'a> {
+    pub(crate) old: &'a Map<String, Value>,
+    /// Why its secret does not stay, where everything goes elsewhere.
+    pub(crate) moved: Option<&'a str>,
+}
+
 /// Checks where queries are to be logged, on an infrastructure or a deployment. Empty is nowhere.
 pub(crate) fn query_log(
-    old: &Map<String, Value>,
+    target: &dyn Target,
+    before: &Logged<'_>,
     new: Document,
     field: &str,
     blocked: &BlockList,
@@ -82,7 +105,15 @@ pub(crate) fn query_log(
         problems.add("SETTING_INVALID", format!("{field}.keyVariable"), message);
     }
     checks::query_log(&new.0, field, blocked, problems);
-    Ok(schema::take(&*schema::of(QUERY_LOG)?, old, new, field, problems))
+    if variable.is_empty() && target.services().is_some_and(|services| services.has_gate()) {
+        for key in ["key", "password"] {
+            if new.0.get(key).and_then(Value::as_str).is_some_and(|text| !text.trim().is_empty()) {
+                let message = "On this platform a key would be readable in the image or the endpoint's settings. Leave it out; or let the infrastructure's query log name in keyVariable an environment variable of the container that you fill yourself, as from a secret of Snowflake.";
+                problems.add("SETTING_INVALID", format!("{field}.{key}"), message);
+            }
+        }
+    }
+    Ok(schema::take_along(&*schema::of(QUERY_LOG)?, before.old, new, before.moved, field, problems))
 }
 
 impl Documents {
@@ -90,24 +121,27 @@ impl Documents {
     ///
     /// # Errors
     /// `SETTING_FIXED`.
-    pub(super) async fn refuse_moved(&self, tx: &Tx, id: &str, target: &dyn Target, old: &Settings) -> Result<()> {
-        let Some(platform) = &self.platform else { return Ok(()) };
-        let schema = schema::of(target.describe().settings)?;
-        let Some(first) = schema::moved(&schema, &old.platform, &platform.draft()).into_iter().next() else {
-            return Ok(());
+    pub(super) async fn refuse_moved(
+        &self,
+        tx: &Tx,
+        id: &str,
+        target: &dyn Target,
+        old: &Settings,
+        new: &Settings,
+    ) -> Result<()> {
+        // Whose credentials they are says in whose account it lies.
+        let another = old.connection.is_some() && old.connection != new.connection;
+        let field = match &self.platform {
+            _ if another => "connection".to_owned(),
+            None => return Ok(()),
+            Some(platform) => {
+                let schema = schema::of(target.describe().settings)?;
+                let moved = schema::moved(&schema, &old.platform, &platform.draft());
+                let Some(first) = moved.into_iter().next() else { return Ok(()) };
+                inside("platform", &first)
+            }
         };
-        let updated = deployment::Entity::find()
-            .filter(deployment::Column::InfrastructureId.eq(id))
-            .filter(deployment::Column::LastRunNo.gt(0))
-            .count(&**tx)
-            .await?;
-        if updated == 0 {
-            return Ok(());
-        }
-        let message = format!(
-            "What this infrastructure's deployments made lies where this setting says, and would be left behind, unwatched ({updated} were updated). Delete them first, or make another infrastructure."
-        );
-        Err(Error::field("SETTING_FIXED", format!("platform.{first}"), message))
+        refuse_left_behind(tx, &[id], &field).await
     }
 
     /// Seals what was entered and puts it into the settings.
@@ -123,9 +157,29 @@ impl Documents {
     }
 }
 
-/// Notes settings that are for the other half.
+/// Refuses a change of where deployments of these infrastructures live, once one of them was updated.
+///
+/// # Errors
+/// `SETTING_FIXED`.
+pub(crate) async fn refuse_left_behind(tx: &Tx, infrastructures: &[&str], field: &str) -> Result<()> {
+    let updated = deployment::Entity::find()
+        .filter(deployment::Column::InfrastructureId.is_in(infrastructures.iter().copied()))
+        .filter(deployment::Column::LastRunNo.gt(0))
+        .count(&**tx)
+        .await?;
+    if updated == 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "What deployments made lies where this setting says, and would be left behind, unwatched ({updated} were updated). Delete them first, or make another infrastructure."
+    );
+    Err(Error::field("SETTING_FIXED", field, message))
+}
+
+/// Notes settings that are for the other half; `old` are those of before, or the defaults.
 pub(super) fn refuse_other_half(
     kind: TargetType,
+    old: &Settings,
     settings: &Settings,
     patch: &InfrastructurePatch,
     problems: &mut Problems,
@@ -138,7 +192,16 @@ pub(super) fn refuse_other_half(
     }
     let key = matches!(&patch.admin_key, Some(Some(_)));
     let nodes = patch.nodes.as_ref().is_some_and(|nodes| !nodes.is_empty());
+    // What is stored as it is now keeps nobody from saving something else.
     for (field, set) in [
+        ("trustAllCertificates", settings.trust_all_certificates != old.trust_all_certificates),
+        ("auditing", settings.auditing != old.auditing),
+        ("logging", settings.logging != old.logging),
+        ("permissionsPropagation", settings.permissions_propagation != old.permissions_propagation),
+        ("projectStandardsPolicy", settings.project_standards_policy != old.project_standards_policy),
+        ("runAsScenarios", settings.run_as_scenarios != old.run_as_scenarios),
+        ("runAsWebapps", settings.run_as_webapps != old.run_as_webapps),
+        ("webappRunAsField", settings.webapp_run_as_field != old.webapp_run_as_field),
         ("nodeUrl", !settings.node_url.is_empty()),
         ("adminKey", key),
         ("multiNode", settings.multi_node),
@@ -148,8 +211,7 @@ pub(super) fn refuse_other_half(
         ("containerExecRemapping", !settings.container_exec_remapping.is_empty()),
     ] {
         if set {
-            let message =
-                "Only infrastructures for projects have this. What this one's platform needs is set in platform.";
+            let message = "Only infrastructures for projects have this. What this one's platform needs is set in platform, where queries are logged in queryLog.";
             problems.add("SETTING_INVALID", field, message);
         }
     }

@@ -197,9 +197,17 @@ pub(super) fn check_keys(old: &Settings, refs: &KeyRefs, list: &[NodePatch], new
             validate::key(key, &field, problems);
         }
         if patch.keeps_key && !stays(old, refs, node) {
-            let message = "The stored key cannot be kept: there is none, or this changes the node's scheme, host, port or certificate trust. Enter the node's key itself.";
-            problems.add("ADMIN_KEY_MASKED", field, message);
+            problems.add("ADMIN_KEY_MASKED", field, not_kept(refs.contains_key(&node.name)));
         }
+    }
+}
+
+/// Why a mask does not keep a node's key.
+pub(super) fn not_kept(stored: bool) -> &'static str {
+    if stored {
+        "The node's scheme, host, port or certificate trust changed, so the stored key would go somewhere else. Enter the node's key itself."
+    } else {
+        "There is no stored key. Enter the node's key itself."
     }
 }
 

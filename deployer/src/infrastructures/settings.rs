@@ -78,7 +78,7 @@ pub struct Settings {
     pub platform: Map<String, Value>,
     /// The connection that its target reaches the platform with.
     pub connection: Option<String>,
-    /// Where the queries of services deployed here are logged, as [`crate::services::QUERY_LOG`] describes it; empty logs none.
+    /// Where the queries of services deployed here are logged, as [`crate::services::QUERY_LOG`] describes it; empty leaves it to what each version's package says.
     pub query_log: Map<String, Value>,
     /// What clients keep here that means nothing to us: answered as it was given.
     pub other: Map<String, Value>,

@@ -103,7 +103,7 @@ pub(super) fn fleet_json(kept: &Map<String, Value>, field: &str, problems: &mut 
     kept_json(kept, field, problems);
     if let Err(Error::Refused(refusals)) = kept::no_secrets(kept) {
         for refusal in refusals {
-            problems.add(refusal.code, format!("{field}.{}", refusal.field.unwrap_or_default()), refusal.message);
+            problems.add(refusal.code, kept::inside(field, &refusal.field.unwrap_or_default()), refusal.message);
         }
     }
 }

@@ -1,8 +1,8 @@
-//! What a schema's marks say of whole settings: which of them say where deployments live (`x-fixed`), and which say how a platform is reached.
+//! What a schema's marks say of whole settings: which of them say where deployments live (`x-fixed`), and which how a platform is reached (`x-reach`).
 
 use serde_json::{Map, Value};
 
-use super::{DEEPEST, Schema};
+use super::Schema;
 
 /// The properties, marked `x-fixed`, that `new` has otherwise than `old`. What is left out, or empty, has its default.
 pub(crate) fn moved(schema: &Schema, old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<String> {
@@ -19,35 +19,24 @@ pub(crate) fn moved(schema: &Schema, old: &Map<String, Value>, new: &Map<String,
     fixed.filter(differs).map(|(name, _)| name.clone()).collect()
 }
 
-/// Settings as they were then, reached as they are reached now: what holds a secret, or says where secrets are sent, is that of now.
+/// The properties, marked `x-reach`, that say how a platform is reached, and nothing of what is to be there.
+pub(crate) fn reach(schema: &Schema) -> Vec<String> {
+    let properties = schema.json.get("properties").and_then(Value::as_object);
+    let marked = |property: &Value| property.get("x-reach") == Some(&true.into());
+    properties.into_iter().flatten().filter(|(_, property)| marked(property)).map(|(name, _)| name.clone()).collect()
+}
+
+/// Settings as they were then, reached as they are reached now.
 pub(crate) fn reached_as_now(
     schema: &Schema,
     then: &Map<String, Value>,
     now: &Map<String, Value>,
 ) -> Map<String, Value> {
-    let properties = schema.json.get("properties").and_then(Value::as_object);
-    let of_now = |name: &str| {
-        properties.and_then(|all| all.get(name)).is_none_or(|property| says_how(&schema.json, property, 0))
-    };
+    let reach = reach(schema);
+    let of_now = |name: &String| reach.contains(name);
     let kept = then.iter().filter(|(name, _)| !of_now(name));
     let fresh = now.iter().filter(|(name, _)| of_now(name));
     kept.chain(fresh).map(|(name, value)| (name.clone(), value.clone())).collect()
-}
-
-fn says_how(root: &Value, schema: &Value, deep: usize) -> bool {
-    match schema {
-        _ if deep > 2 * DEEPEST => true,
-        Value::Object(object) => object.iter().any(|(name, value)| match (name.as_str(), value) {
-            ("writeOnly" | "x-place", Value::Bool(marked)) => *marked,
-            ("$ref", Value::String(target)) => target
-                .strip_prefix('#')
-                .and_then(|pointer| root.pointer(pointer))
-                .is_none_or(|target| says_how(root, target, deep + 1)),
-            (_, inside) => says_how(root, inside, deep + 1),
-        }),
-        Value::Array(items) => items.iter().any(|item| says_how(root, item, deep + 1)),
-        _ => false,
-    }
 }
 
 #[cfg(test)]
@@ -56,16 +45,14 @@ mod tests {
 
     use super::{super::of, *};
 
-    const SCHEMA: &str = r##"{
+    const SCHEMA: &str = r#"{
         "type": "object", "additionalProperties": false,
         "properties": {
             "namespace": {"type": "string", "x-fixed": true, "default": "default"},
             "exposition": {"type": "object"},
-            "cluster": {"$ref": "#/$defs/cluster"},
-            "variables": {"type": "array", "items": {"properties": {"value": {"type": "string", "writeOnly": true}}}}
-        },
-        "$defs": {"cluster": {"type": "object", "properties": {"url": {"type": "string", "x-place": true}}}}
-    }"##;
+            "cluster": {"type": "object", "x-reach": true}
+        }
+    }"#;
 
     fn map(value: Value) -> Map<String, Value> {
         value.as_object().cloned().unwrap()
@@ -83,9 +70,10 @@ mod tests {
     #[test]
     fn ways_are_of_now_and_all_else_is_of_then() {
         let schema = of(SCHEMA).unwrap();
-        let then = json!({"namespace": "a", "exposition": {"x": 1}, "cluster": {"url": "u"}, "variables": [1]});
-        let now = json!({"namespace": "b", "exposition": {"x": 2}, "cluster": {"url": "v"}});
-        let wanted = json!({"namespace": "a", "exposition": {"x": 1}, "cluster": {"url": "v"}});
+        let then = json!({"namespace": "a", "exposition": {"key": {"$secret": "1"}}, "cluster": {"url": "u"}});
+        let now = json!({"namespace": "b", "exposition": {"key": {"$secret": "2"}}, "cluster": {"url": "v"}});
+        let wanted = json!({"namespace": "a", "exposition": {"key": {"$secret": "1"}}, "cluster": {"url": "v"}});
         assert_eq!(reached_as_now(&schema, &map(then), &map(now)), map(wanted));
+        assert_eq!(reach(&schema), ["cluster"]);
     }
 }

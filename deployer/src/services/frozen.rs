@@ -81,8 +81,8 @@ fn authorization(document: &Map<String, Value>) -> Result<Option<Authorization>>
     Ok(Some(serde_json::from_value(Value::Object(document.clone()))?))
 }
 
-/// Where the queries of a deployment are logged: an empty document of its own leaves what its infrastructure says, and an empty one there what the versions say; one of
-/// type NONE logs none.
+/// Where the queries of a deployment are logged: an empty document of its own leaves what its infrastructure says, and an empty one there what the versions say, as one of type
+/// AS_PACKAGED does; one of type NONE logs none.
 pub(crate) fn logged(
     api: &ApiSettings,
     place: &infrastructures::Settings,
@@ -94,7 +94,7 @@ pub(crate) fn logged(
 /// Where queries are logged. The routing key of a deployment is its id, unless one is set.
 pub(crate) fn auditing(document: &Map<String, Value>, deployment: &str) -> Result<Option<Auditing>> {
     match document.get("type").and_then(Value::as_str) {
-        None => return Ok(None),
+        None | Some("AS_PACKAGED") => return Ok(None),
         Some("NONE") => return Ok(Some(Auditing::None)),
         Some(_) => {}
     }
@@ -163,6 +163,7 @@ mod tests {
         assert_eq!(log, Some(expected));
         assert_eq!(auditing(&map(json!({"type": "NONE"})), "d").unwrap(), Some(Auditing::None));
         assert_eq!(auditing(&Map::new(), "d").unwrap(), None);
+        assert_eq!(auditing(&map(json!({"type": "AS_PACKAGED"})), "d").unwrap(), None);
         let kafka =
             json!({"type": "KAFKA", "brokers": ["b:9092"], "topic": "t", "sasl": "SCRAM_SHA_512", "routingKey": "r"});
         assert!(

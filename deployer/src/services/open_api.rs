@@ -28,7 +28,7 @@ pub async fn document(deployer: &Deployer, viewer: &Viewer, deployment_id: &str)
     let spec = served.ok_or_else(|| crate::drift::not_deployed(field))?.body;
     let calling = calling(deployer, &row, &spec).await?;
     let service = spec.service.ok_or_else(|| crate::drift::not_deployed(field))?;
-    let endpoints = service.versions.first().map_or(&[][..], |version| &version.endpoints);
+    let endpoints: Vec<_> = service.endpoints().into_iter().cloned().collect();
     if endpoints.is_empty() {
         let message = "The deployed version names no endpoints, so nothing is known of its API.";
         return Err(Error::field("NOT_FOUND", field, message));
@@ -36,8 +36,8 @@ pub async fn document(deployer: &Deployer, viewer: &Viewer, deployment_id: &str)
     let heavy = status::heavy(deployer, viewer, deployment_id).await?;
     let urls = heavy.urls.iter().map(|(_, url)| url.trim_end_matches('/'));
     Ok(match calling {
-        Calling::ApiNode => of(&service, endpoints, urls),
-        Calling::Platform { path, framing } => through_gate(&service, endpoints, &path, framing, urls),
+        Calling::ApiNode => of(&service, &endpoints, urls),
+        Calling::Platform { path, framing } => through_gate(&service, &endpoints, &path, framing, urls),
     })
 }
 

@@ -11,6 +11,7 @@ use entities::{bundle, deployment};
 use sea_orm::EntityTrait as _;
 use serde_json::Value;
 use targets::{
+    codes,
     spec::{Auditing, BundleContents, DeploySpec, EndpointSpec},
     target::{Look, ServiceAnswer, ServiceQuery, Target},
 };
@@ -20,7 +21,9 @@ use crate::{
     Deployer,
     deployments::{ApiSettings, Settings},
     error::{Error, Result},
-    freeze, infrastructures,
+    freeze,
+    imports::Records,
+    infrastructures,
     live::{self, Served},
     platform::{self, Opener},
     rights::{self, Access, Level},
@@ -36,6 +39,10 @@ const ALL_WITHIN: Duration = Duration::from_secs(45);
 const LARGEST: usize = 1 << 20;
 /// So many headers go along with a query.
 const MOST_HEADERS: usize = 20;
+/// So often a query is put with other keys, while an update changes them.
+const MOST_KEYS: usize = 12;
+/// After all of them, there is a pause.
+const BETWEEN_KEYS: Duration = Duration::from_millis(50);
 /// So many queries stand in one request.
 pub const MOST: usize = 100;
 
@@ -198,18 +205,75 @@ impl Asked {
             ));
         };
         let Query { body, headers } = query;
-        let query = ServiceQuery { endpoint: self.endpoint.clone(), body, headers, timeout };
+        let end = Instant::now() + timeout;
+        let mut query = ServiceQuery { endpoint: self.endpoint.clone(), body, headers, timeout };
         // Of several nodes, the target asks another one only where the query never arrived at the first.
         let (contents, secrets) = (BundleContents::default(), Opener(deployer));
-        let look = Look { spec: &self.spec, contents: &contents, secrets: &secrets };
-        match services.query(look, &query).await {
+        let imports = Records(&deployer.db);
+        let look = |spec| Look { spec, contents: &contents, secrets: &secrets, imports: &imports };
+        let mut answer = services.query(look(&self.spec), &query).await;
+        if is_locked(&answer) {
+            let others = self.others(deployer).await;
+            for (at, spec) in others.iter().cycle().take(MOST_KEYS).enumerate() {
+                if at > 0 && at % others.len() == 0 {
+                    tokio::time::sleep(BETWEEN_KEYS).await;
+                }
+                query.timeout = end.saturating_duration_since(Instant::now());
+                if query.timeout.is_zero() {
+                    break;
+                }
+                let next = services.query(look(spec), &query).await;
+                if !is_locked(&next) {
+                    answer = next;
+                    break;
+                }
+            }
+        }
+        match answer {
             Ok(answer) => Answered::Service(answer),
             Err(failure) => self.failed(&failure),
         }
     }
 
+    /// While an update changes who may call, one node or container has it already and another has not, and what was read a moment ago may be old: all that may be
+    /// there, in turn. Nothing where only this may be there.
+    async fn others(&self, deployer: &Deployer) -> Vec<DeploySpec> {
+        let read = async {
+            let db = deployer.db.pool();
+            let row = deployment::Entity::find_by_id(self.spec.deployment.clone()).one(db).await?;
+            let row = row.ok_or_else(|| Error::not_found("deploymentId"))?;
+            let api = Settings::read(&row.settings)?.api.unwrap_or_default();
+            let mut all = Vec::new();
+            for served in live::may_be_there(db, &row.id).await? {
+                all.push(now(deployer, &row, &api, served).await?);
+            }
+            Ok::<_, Error>(all)
+        };
+        match read.await {
+            Ok(all) if all.iter().any(|spec| self.differs(spec)) => all,
+            Ok(_) => Vec::new(),
+            Err(error) => {
+                tracing::warn!(deployment.id = self.spec.deployment, ?error, "what else may be deployed was not read");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Whether another one is served, or it is reached otherwise.
+    fn differs(&self, spec: &DeploySpec) -> bool {
+        spec.service != self.spec.service || spec.infrastructure != self.spec.infrastructure
+    }
+
     fn failed(&self, failure: &Failure) -> Answered {
         Answered::Failed(Trouble::of(failure, self.admin))
+    }
+}
+
+/// Whether the service wants other credentials, or those that were read are gone by now: it has not looked at the query.
+fn is_locked(answer: &std::result::Result<ServiceAnswer, Failure>) -> bool {
+    match answer {
+        Ok(answer) => matches!(answer.status, 401 | 403),
+        Err(failure) => [platform::GONE, codes::QUERY_CREDENTIALS_MISSING].contains(&failure.code),
     }
 }
 
@@ -235,17 +299,20 @@ async fn now(deployer: &Deployer, row: &deployment::Model, api: &ApiSettings, se
 /// The endpoint that is asked.
 fn choose(spec: &DeploySpec, wanted: Option<&str>) -> Result<EndpointSpec> {
     let Some(service) = &spec.service else { return Err(Error::fault("a deployed service without one")) };
-    let all = service.versions.first().map_or(&[][..], |version| &version.endpoints);
+    // One that some versions lack is answered by the others: the update warned of that.
+    let all = service.endpoints();
     let wanted = wanted.filter(|endpoint| !endpoint.is_empty()).or(service.endpoint.as_deref());
-    match (wanted, all) {
-        (Some(wanted), all) => all.iter().find(|endpoint| endpoint.id == wanted).cloned().ok_or_else(|| {
-            let known: Vec<_> = all.iter().map(|endpoint| endpoint.id.as_str()).collect();
-            let message = format!("The deployed version has no such endpoint. It has: {}.", known.join(", "));
-            Error::field("ENDPOINT_UNKNOWN", "endpoint", message)
-        }),
-        (None, [only]) => Ok(only.clone()),
+    match (wanted, all.as_slice()) {
+        (Some(wanted), all) => {
+            all.iter().find(|endpoint| endpoint.id == wanted).map(|found| (*found).clone()).ok_or_else(|| {
+                let known: Vec<_> = all.iter().map(|endpoint| endpoint.id.as_str()).collect();
+                let message = format!("What is deployed has no such endpoint. It has: {}.", known.join(", "));
+                Error::field("ENDPOINT_UNKNOWN", "endpoint", message)
+            })
+        }
+        (None, [only]) => Ok((*only).clone()),
         (None, _) => {
-            let message = "The deployed version has several endpoints, or names none. Name the one to ask.";
+            let message = "What is deployed has several endpoints, or names none. Name the one to ask.";
             Err(Error::field("ENDPOINT_UNKNOWN", "endpoint", message))
         }
     }

@@ -1,4 +1,5 @@
-//! The log of queries that go through the deployer: the same events as an API node's, to where the deployment logs its queries.
+//! The log of queries that go through the deployer: the same events as an API node's, to where the deployment logs its queries; and, with their `status`, those that the
+//! service refused.
 
 use std::{
     collections::HashMap,

@@ -45,19 +45,29 @@ const SERVICE: &str = "service";
 /// So many changes are told.
 const MOST: usize = 500;
 
-/// What an update would deploy otherwise than the one of `live` did: `found` is as deployed, `wanted` as it is set now.
+/// What an update would deploy otherwise than the one of `live` did: `found` is as deployed, `wanted` as it is set now. `reach` are the platform's settings that say how
+/// it is reached: another key there changes nothing of what is deployed.
 ///
 /// # Errors
 /// Faults only.
-pub fn changes(live: &DeploySpec, now: &DeploySpec) -> Result<Vec<Difference>> {
+pub fn changes(live: &DeploySpec, now: &DeploySpec, reach: &[String]) -> Result<Vec<Difference>> {
     let mut found = Vec::new();
     let plain = |spec: &DeploySpec| {
         let mut whole = serde_json::to_value(spec)?;
-        // Callers' keys, and those of a log, are there themselves.
+        // Callers' keys, those of a log and those that the platform gets are there themselves.
         let service = whole.get_mut(SERVICE).map(Value::take);
+        let settings = whole.pointer_mut("/infrastructure/settings").map(Value::take);
         let mut whole = without_secrets(whole);
         if let (Some(service), Some(whole)) = (service, whole.as_object_mut()) {
             whole.insert(SERVICE.to_owned(), service);
+        }
+        if let (Some(Value::Object(settings)), Some(place)) = (settings, whole.pointer_mut("/infrastructure/settings"))
+        {
+            let each = settings.into_iter().map(|(name, value)| {
+                let value = if reach.contains(&name) { without_secrets(value) } else { value };
+                (name, value)
+            });
+            *place = Value::Object(each.collect());
         }
         Ok::<_, crate::error::Error>(by_name(whole))
     };

@@ -41,10 +41,14 @@ pub(super) struct Facts<'a> {
     pub(super) earlier: Vec<Success>,
     /// The deployment is disabled, whatever became of the update that was to do so.
     pub(super) disabled: bool,
+    /// Since it was switched off, an update that was to deploy began with its work, and did not come to its end.
+    pub(super) half_enabled: bool,
     /// It is live, and its next update switches it off.
     pub(super) pending_off: bool,
     /// The viewer administers the infrastructure.
     pub(super) admin: bool,
+    /// The infrastructure's settings that say how its platform is reached.
+    pub(super) reach: Vec<String>,
 }
 
 struct Verdict {
@@ -77,12 +81,17 @@ pub(super) fn judge(facts: &Facts<'_>) -> Result<(Health, Vec<Message>)> {
         }
         None => {}
         Some(live) if live.kind == UpdateType::Disable || facts.disabled => {
-            let said = if !facts.disabled {
-                "It is enabled, but what it deploys is still switched off on the node: no update has succeeded since. Retry the one that was to enable it, or start a new one."
-            } else if live.kind.deploys() {
-                "It takes no updates, but none has switched it off on the node. Disable it again, or enable it to go on."
-            } else {
-                "It is switched off on the node, if an update ever brought it there. Enable it to go on."
+            let said = match (facts.disabled, facts.half_enabled) {
+                (false, true) => {
+                    "It is enabled, but no update has succeeded since it was switched off on the node: what is there is as the last one left it. Retry that one, or start a new one."
+                }
+                (false, false) => {
+                    "It is enabled, but what it deploys is still switched off on the node: no update has succeeded since. Retry the one that was to enable it, or start a new one."
+                }
+                (true, _) if live.kind.deploys() => {
+                    "It takes no updates, but none has switched it off on the node. Disable it again, or enable it to go on."
+                }
+                (true, _) => "It is switched off on the node, if an update ever brought it there. Enable it to go on.",
             };
             verdict.add(Health::Unknown, Message::new(Info, "DEPLOYMENT_DISABLED", "Disabled", said));
             if !live.kind.deploys() {
@@ -120,7 +129,7 @@ fn last_failure(standing: &Standing) -> Option<(Failure, &'static str)> {
 
 fn of_live(verdict: &mut Verdict, facts: &Facts<'_>, live: &Success) -> Result<()> {
     if let Some(now) = &facts.now {
-        let mut changed = changes(&live.body, now)?;
+        let mut changed = changes(&live.body, now, &facts.reach)?;
         if facts.pending_off {
             let what = "that it takes queries".to_owned();
             changed.push(Difference { what, found: true.into(), wanted: false.into() });
@@ -358,8 +367,10 @@ mod tests {
             drift: Some((0, drift.iter().map(difference).collect())),
             earlier: all,
             disabled: false,
+            half_enabled: false,
             pending_off: false,
             admin: true,
+            reach: Vec::new(),
         };
         judge(&facts).unwrap().1.into_iter().map(|message| (message.code, message.details)).collect()
     }
@@ -383,8 +394,10 @@ mod tests {
                 drift: None,
                 earlier: Vec::new(),
                 disabled: false,
+                half_enabled: false,
                 pending_off: false,
                 admin: true,
+                reach: Vec::new(),
             };
             let (health, messages) = judge(&facts).unwrap();
             (health, messages.into_iter().map(|message| message.code).collect::<Vec<_>>())

@@ -23,7 +23,7 @@ use crate::{
     freeze, infrastructures,
     live::{self, Success},
     sealed,
-    services::frozen,
+    services::{frozen, versions},
     status::changes::changes,
 };
 
@@ -94,7 +94,8 @@ async fn choose(tx: &Tx, deployment: &str, to: Option<RunId>) -> Result<Success>
 /// Whether two updates deployed the same, wherever to.
 fn same(one: &DeploySpec, other: &DeploySpec) -> Result<bool> {
     let there = DeploySpec { infrastructure: other.infrastructure.clone(), ..one.clone() };
-    Ok(changes(&there, other)?.is_empty())
+    // Of one infrastructure, no setting of it is otherwise.
+    Ok(changes(&there, other, &[])?.is_empty())
 }
 
 /// All that the update deployed, each with its content.
@@ -132,12 +133,14 @@ async fn agree_on_service(
         {
             Map::new()
         }
-        // Versions that log nothing themselves go the same way under both.
-        None if inherited == Some(Auditing::None) => Map::new(),
         // Only the infrastructure names a variable of the container, and it names another one now, or none.
         Some(auditing) if auditing.key_variable().is_some() => now.query_log.clone(),
         Some(auditing) => document(auditing)?,
-        None => document(&json!({"type": "NONE"}))?,
+        // Versions that log nothing themselves go the same way under both.
+        None if inherited == Some(Auditing::None) && !log_themselves(tx, &row.project_key, service).await? => {
+            Map::new()
+        }
+        None => document(&json!({"type": "AS_PACKAGED"}))?,
     };
     // With the values that are left out, so that the same log is known as the same.
     let spelled_out =
@@ -156,6 +159,18 @@ async fn agree_on_service(
         query_log: with_keys("queryLog", query_log, &spelled_out)?,
         platform: with_keys("platform", service.settings.clone(), &now.platform)?,
     })
+}
+
+/// Whether one of its versions may say itself where its queries are logged.
+async fn log_themselves(tx: &Tx, project: &str, service: &ServiceSpec) -> Result<bool> {
+    for version in &service.versions {
+        let found = versions::row(&**tx, project, &version.version).await?;
+        let Some((row, _)) = found else { return Ok(true) };
+        if versions::may_log_itself(&row)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A document as it is stored: what is null is not there.

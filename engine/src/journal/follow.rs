@@ -43,10 +43,7 @@ fn follow(state: &State, epoch: i64, mut events: Vec<NewEvent>, drain: Option<&s
                 Some(reason) => NewEvent::run(Kind::released(reason)),
                 None => NewEvent::step(step, attempt, Kind::StepStarted),
             },
-            Next::Fail { step, attempt, failure } => {
-                let then = after.after_giving_up(step, &failure);
-                NewEvent::step(step, attempt, Kind::StepFailed { failure, then })
-            }
+            Next::Fail { step, attempt, failure } => NewEvent::step(step, attempt, after.giving_up(step, failure)),
             Next::Stick(failure) => NewEvent::run(Kind::Stuck { failure }),
             Next::Finish { status, failure } => NewEvent::run(Kind::Finished { status, failure }),
             Next::Resume { .. } | Next::Nothing => return events,

@@ -161,16 +161,28 @@ impl State {
         lane.is_some() && (0..self.steps.len()).filter(same).any(|index| self.steps[index].warned)
     }
 
-    /// What follows when this step is given up for good: under [`OnFailure::GoOn`] its place is left out, unless fewer than the quorum would be left, or nobody
-    /// knows what became of it there.
-    pub(super) fn after_giving_up(&self, step: usize, failure: &Failure) -> Then {
+    /// A step is given up for good, and what follows: under [`OnFailure::GoOn`] its place is left out, unless fewer than the quorum would be left (which is told), or
+    /// nobody knows what became of it there.
+    pub(super) fn giving_up(&self, step: usize, mut failure: Failure) -> Kind {
         let lane = &self.spec.plan.steps[step].lane;
-        let goes_on = self.spec.plan.on_failure == OnFailure::GoOn && lane.is_some() && self.has_quorum_without(lane);
-        if goes_on && !failure.outcome_unknown && self.cancelled_by.is_none() { Then::Warn } else { Then::Stop }
+        let may_go_on = self.spec.plan.on_failure == OnFailure::GoOn
+            && lane.is_some()
+            && !failure.outcome_unknown
+            && self.cancelled_by.is_none();
+        let (left, least, all) = self.quorum_without(lane);
+        if may_go_on && left >= least {
+            return Kind::StepFailed { failure, then: Then::Warn };
+        }
+        if may_go_on && self.spec.plan.quorum.is_some() {
+            failure.message.push_str(&format!(
+                " Without it {left} of {all} nodes are left, and the quorum is {least}: the update ends here."
+            ));
+        }
+        Kind::StepFailed { failure, then: Then::Stop }
     }
 
-    /// Whether enough places can still succeed when this one does not.
-    fn has_quorum_without(&self, lane: &Option<String>) -> bool {
+    /// How many places can still succeed when this one does not, how many must, and how many there are.
+    fn quorum_without(&self, lane: &Option<String>) -> (usize, usize, usize) {
         let lanes = |left: &dyn Fn(usize) -> bool| {
             let of = (0..self.steps.len())
                 .filter(|index| left(*index))
@@ -180,7 +192,7 @@ impl State {
         let all = lanes(&|_| true);
         let left = lanes(&|index| !self.is_left_out(index) && self.spec.plan.steps[index].lane != *lane);
         let least = self.spec.plan.quorum.map_or(1, |least| usize::try_from(least).unwrap_or(all)).clamp(1, all.max(1));
-        left >= least
+        (left, least, all)
     }
 
     /// Whether a place was left in order: a step of one of these kinds is recorded there with an output. One that was to put it back, and did not, leaves it

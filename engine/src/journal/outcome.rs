@@ -89,8 +89,7 @@ fn tries(state: &State, step: usize, told_to_come_again: bool, most: u32) -> u32
 
 /// Records that a step is given up for good: that stops the run, or leaves its place out.
 pub fn given_up(state: &State, step: usize, attempt: u32, failure: Failure) -> Vec<NewEvent> {
-    let then = state.after_giving_up(step, &failure);
-    vec![NewEvent::step(step, attempt, Kind::StepFailed { failure, then })]
+    vec![NewEvent::step(step, attempt, state.giving_up(step, failure))]
 }
 
 fn slot_failure(planned: &PlannedStep, pool: &str, waited: Duration, holders: usize, live: bool) -> Failure {

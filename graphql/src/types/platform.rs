@@ -154,7 +154,7 @@ pub(crate) struct InfrastructureType {
     /// What can be deployed to it, and which list of stages its infrastructures belong to.
     half: StageKind,
     /// The JSON Schema (draft 2020-12) of `platform` in the settings of its infrastructures. `writeOnly` marks secrets; `x-place` marks what says where the
-    /// secrets beside it are sent: whoever changes that enters them again.
+    /// secrets beside it are sent: whoever changes that enters them again; in an object that is marked `x-home`, all secrets of the infrastructure.
     settings_schema: Json<Value>,
     /// The JSON Schema of `platform` in the settings of its deployments.
     deployment_schema: Json<Value>,

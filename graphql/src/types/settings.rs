@@ -134,7 +134,7 @@ pub(crate) struct InfrastructureSettings {
     platform: Json<Value>,
     /// The id of the connection that it reaches its platform with.
     connection: Option<String>,
-    /// Where the queries of services deployed here are logged, as `serviceSchemas.queryLog` describes it; empty logs none.
+    /// Where the queries of services deployed here are logged, as `serviceSchemas.queryLog` describes it; empty leaves it to what each version's package says, and type NONE logs none.
     query_log: Json<Value>,
 }
 
@@ -239,7 +239,7 @@ pub(crate) struct InfrastructureSettingsInput {
     platform: Option<Json<DocumentInput>>,
     /// The id of a connection that you may use; null takes it away.
     connection: MaybeUndefined<String>,
-    /// Where the queries of services deployed here are logged, as `serviceSchemas.queryLog` describes it; an empty object logs none.
+    /// Where the queries of services deployed here are logged, as `serviceSchemas.queryLog` describes it; an empty object leaves it to what each version's package says, and type NONE logs none.
     #[graphql(secret)]
     query_log: Option<Json<DocumentInput>>,
 }

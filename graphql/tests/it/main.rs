@@ -10,6 +10,7 @@ mod nested;
 mod people;
 mod policies;
 mod schema;
+mod service_rights;
 mod services;
 mod walk;
 mod world;

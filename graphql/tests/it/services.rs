@@ -1,5 +1,6 @@
 //! API services: what is hidden, and what is kept straight between deployments, groups and versions.
 
+use futures_util::stream;
 use serde_json::{Value, json};
 
 use crate::world::{World, world};
@@ -129,6 +130,121 @@ async fn a_variable_of_the_container_is_the_infrastructures_to_name() {
 }
 
 #[tokio::test]
+async fn a_query_logs_key_that_anybody_could_read_is_refused() {
+    let world = services().await;
+    let document = "mutation($input: CreateInfrastructureInput!) { createInfrastructure(input: $input) { infrastructure { version } refusals { code field } } }";
+    let log = json!({"type": "EVENT_SERVER", "url": "https://events.example.com", "key": "k"});
+    let kafka = json!({"type": "KAFKA", "brokers": ["b:9092"], "topic": "q", "sasl": "PLAIN", "username": "u", "password": "p"});
+    let create = async |id: &str, kind: &str, log: &Value| {
+        let input = json!({"id": id, "kind": kind, "stage": "Test", "settings": {"queryLog": log}});
+        world.admin(document, json!({"input": input})).await["createInfrastructure"]["refusals"].clone()
+    };
+    for kind in ["SAGEMAKER", "AZURE_ML", "VERTEX_AI", "SNOWPARK"] {
+        for (log, field) in [(&log, "queryLog.key"), (&kafka, "queryLog.password")] {
+            assert_eq!(create(kind, kind, log).await, json!([{"code": "SETTING_INVALID", "field": field}]));
+        }
+        let mut named = log.clone();
+        named["keyVariable"] = json!("EVENTS_KEY");
+        assert_eq!(create(kind, kind, &named).await, json!([]));
+        // What a deployment logs to is checked the same way.
+        let id = format!("on-{kind}");
+        let made = json!({"input": {"id": id, "serviceId": "fraud", "infrastructureId": kind, "version": "v1"}});
+        let document = "mutation($input: CreateServiceDeploymentInput!) { createServiceDeployment(input: $input) { deployment { version } refusals { code } } }";
+        let made = world.admin(document, made).await["createServiceDeployment"].clone();
+        assert_eq!(made["refusals"], json!([]));
+        let change = json!({"id": id, "expectedVersion": made["deployment"]["version"], "settings": {"service": {"queryLog": log}}});
+        let document = "mutation($input: UpdateDeploymentSettingsInput!) { updateDeploymentSettings(input: $input) { refusals { code field } } }";
+        let refused = world.admin(document, json!({"input": change})).await;
+        let refused = &refused["updateDeploymentSettings"]["refusals"];
+        assert_eq!(*refused, json!([{"code": "SETTING_INVALID", "field": "queryLog.key"}]));
+    }
+    assert_eq!(create("PLACE", "K8S", &log).await, json!([]), "there it is in a Secret");
+}
+
+#[tokio::test]
+async fn lists_come_in_pages() {
+    let world = world().await;
+    world.service("b", &["v1", "v2", "v3"]).await;
+    for id in ["a", "c"] {
+        let (service, connection) = (
+            format!("mutation {{ createPublishedService(id: \"{id}\") {{ refusals {{ code }} }} }}"),
+            format!(
+                "mutation {{ createConnection(input: {{id: \"{id}\", type: \"AWS\", settings: {{}}}}) {{ refusals {{ code }} }} }}"
+            ),
+        );
+        world.admin(&service, json!({})).await;
+        world.admin(&connection, json!({})).await;
+    }
+    for (list, id, all) in [
+        ("publishedServices", "id", json!(["a", "b", "c"])),
+        ("connections", "id", json!(["a", "c"])),
+        ("versions", "version", json!(["v3", "v2", "v1"])),
+    ] {
+        let (mut found, mut after) = (Vec::new(), Value::Null);
+        for _ in 0..4 {
+            let page =
+                format!("{list}(first: 1, after: $after) {{ nodes {{ {id} }} pageInfo {{ hasNextPage endCursor }} }}");
+            let page = if list == "versions" { format!("publishedService(id: \"b\") {{ {page} }}") } else { page };
+            let told = world.admin(&format!("query($after: String) {{ {page} }}"), json!({"after": after})).await;
+            let told = if list == "versions" { &told["publishedService"][list] } else { &told[list] };
+            assert_eq!(told["nodes"].as_array().unwrap().len(), 1, "{told}");
+            found.push(told["nodes"][0][id].clone());
+            if told["pageInfo"]["hasNextPage"] == false {
+                break;
+            }
+            after = told["pageInfo"]["endCursor"].clone();
+        }
+        assert_eq!(json!(found), all, "{list}");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_a_version_lacks_is_refused() {
+    let world = services().await;
+    let document =
+        "mutation($input: CreateInfrastructureInput!) { createInfrastructure(input: $input) { refusals { code } } }";
+    let place = json!({"input": {"id": "CLOUD", "kind": "SAGEMAKER", "stage": "Test", "settings": {}}});
+    assert_eq!(world.admin(document, place).await["createInfrastructure"]["refusals"], json!([]));
+    let create = async |id: &str, endpoint: &str| {
+        let document = "mutation($input: CreateServiceDeploymentInput!) { createServiceDeployment(input: $input) { refusals { code field message } } }";
+        let settings = json!({"service": {"endpoint": endpoint}});
+        let input =
+            json!({"id": id, "serviceId": "fraud", "infrastructureId": "CLOUD", "version": "v1", "settings": settings});
+        world.admin(document, json!({"input": input})).await["createServiceDeployment"]["refusals"].clone()
+    };
+    let unknown = |version: &str| {
+        let message = format!("Version {version} has no endpoint nope; it has score. Choose one of its own.");
+        json!([{"code": "ENDPOINT_MISSING", "field": "endpoint", "message": message}])
+    };
+    assert_eq!(create("fraud-cloud", "nope").await, unknown("v1"));
+    assert_eq!(world.admin("{ deployment(id: \"fraud-cloud\") { id } }", json!({})).await["deployment"], json!(null));
+    assert_eq!(create("fraud-cloud", "score").await, json!([]));
+    let save = async |service: Value| {
+        let input = json!({"id": "fraud-cloud", "expectedVersion": 1, "settings": {"service": service}});
+        let document = "mutation($input: UpdateDeploymentSettingsInput!) { updateDeploymentSettings(input: $input) { refusals { code field message } } }";
+        world.admin(document, json!({"input": input})).await["updateDeploymentSettings"]["refusals"].clone()
+    };
+    let versions = json!([{"version": "v2", "probability": 1.0}]);
+    assert_eq!(save(json!({"endpoint": "nope", "versions": versions})).await, unknown("v2"));
+    assert_eq!(save(json!({"versions": versions, "queryGroups": ["other"]})).await, json!([]), "v2 has it, too");
+    // Whichever of the two changes, they must fit; what is stored keeps nobody from saving something else.
+    let other = sandbox::ServiceSpec::new("fraud", "v3")
+        .with("endpoints", json!([{"id": "explain", "type": "STD_PREDICTION"}]));
+    let pieces = stream::iter([Ok::<_, std::io::Error>(sandbox::sample_service(&other).into())]);
+    let (deployer, admin) = (&world.deployer, &world.admin);
+    deployer::services::versions::upload(deployer, admin, Some("fraud"), "v3.zip", pieces, 1 << 20).await.unwrap();
+    let change = json!({"id": "fraud-cloud", "expectedVersion": 2, "settings": {"service": {"versions": [{"version": "v3", "probability": 1.0}]}}});
+    let document = "mutation($input: UpdateDeploymentSettingsInput!) { updateDeploymentSettings(input: $input) { refusals { code field message } } }";
+    let refused = world.admin(document, json!({"input": change})).await;
+    let refused = &refused["updateDeploymentSettings"]["refusals"];
+    let message = "Version v3 has no endpoint score; it has explain. Choose one of its own.";
+    assert_eq!(*refused, json!([{"code": "ENDPOINT_MISSING", "field": "endpoint", "message": message}]));
+    let same = json!({"id": "fraud-cloud", "expectedVersion": 2, "settings": {"tags": ["a"], "service": {"endpoint": "score"}}});
+    let saved = world.admin(document, json!({"input": same})).await;
+    assert_eq!(saved["updateDeploymentSettings"]["refusals"], json!([]));
+}
+
+#[tokio::test]
 async fn settings_are_checked_with_the_secrets_that_are_entered() {
     let world = world().await;
     let document = "mutation($input: CreateInfrastructureInput!) { createInfrastructure(input: $input) { infrastructure { settings { platform } } refusals { code field } } }";
@@ -150,6 +266,53 @@ async fn settings_are_checked_with_the_secrets_that_are_entered() {
     let platform = &made["infrastructure"]["settings"]["platform"];
     assert_eq!(platform["registryPassword"], "**********");
     assert_eq!(platform["workload"]["secretEnv"][0]["value"], "**********");
+
+    // All of it goes to the cluster: whoever leads it to another one enters all of it again, the key of the query log, too.
+    let save = async |platform: Value, query_log: Option<Value>| {
+        let seen = world.admin("{ infrastructure(id: \"CLUSTER\") { version } }", json!({})).await;
+        let mut settings = json!({"platform": platform});
+        if let Some(log) = query_log {
+            settings["queryLog"] = log;
+        }
+        let input =
+            json!({"id": "CLUSTER", "expectedVersion": seen["infrastructure"]["version"], "settings": settings});
+        let document = "mutation($input: UpdateInfrastructureInput!) { updateInfrastructure(input: $input) { refusals { code field } } }";
+        let saved = world.admin(document, json!({"input": input})).await;
+        let refusals = saved["updateInfrastructure"]["refusals"].as_array().unwrap().clone();
+        let fields = refusals.iter().map(|one| {
+            assert_eq!(one["code"], "ADMIN_KEY_MASKED", "{one}");
+            one["field"].as_str().unwrap().to_owned()
+        });
+        let mut fields: Vec<_> = fields.collect();
+        fields.sort();
+        fields
+    };
+    let log = |key: &str| json!({"type": "EVENT_SERVER", "url": "https://events.example.com", "key": key});
+    let with = |cluster: Value| {
+        let mut whole = platform.clone();
+        whole["cluster"] = cluster;
+        whole
+    };
+    let there = json!({"access": "KUBECONFIG", "kubeconfig": "of-a-cluster"});
+    let mut first = with(there);
+    first["registryPassword"] = json!("of-a-robot");
+    first["workload"]["secretEnv"][0]["value"] = json!("of-a-database");
+    assert_eq!(save(first, Some(log("of-events"))).await, [""; 0]);
+    let kept = json!({"access": "KUBECONFIG", "kubeconfig": "**********"});
+    assert_eq!(save(with(kept.clone()), None).await, [""; 0], "it is the same cluster");
+    let fields = ["platform.registryPassword", "platform.workload.secretEnv[0].value", "queryLog.key"];
+    for elsewhere in [
+        json!({"access": "KUBECONFIG", "kubeconfig": "of-another"}),
+        json!({"access": "TOKEN", "apiServer": "https://other.example.com", "token": "mine"}),
+    ] {
+        assert_eq!(save(with(elsewhere.clone()), None).await, fields);
+        assert_eq!(save(with(elsewhere), Some(log("**********"))).await, fields);
+    }
+    let mut other_context = kept;
+    other_context["context"] = json!("other");
+    let mut all = vec!["platform.cluster.kubeconfig".to_owned()];
+    all.extend(fields.map(str::to_owned));
+    assert_eq!(save(with(other_context), None).await, all);
 }
 
 #[tokio::test]

@@ -92,15 +92,20 @@ pub(super) async fn light(context: &Context<'_>, id: &str) -> Result<Value> {
 
 pub(super) async fn create(context: &Context<'_>, call: &Call) -> Result<Value> {
     let mut document = Document::of(call.json()?)?;
+    let infrastructure_id = document.required("infraId")?;
+    // What the client says of it: ignored where the platform serves all endpoints.
+    let place = infrastructures::get(context.deployer, context.viewer, &infrastructure_id).await?;
+    let target = place.and_then(|place| context.deployer.targets.find(place.kind.parse().ok()?));
+    let serves_all = target.is_some_and(|target| !target.describe().one_endpoint);
     let api = ApiChange {
-        endpoint: document.named("endpointId")?,
+        endpoint: document.named("endpointId")?.filter(|_| !serves_all),
         query_groups: documents::query_groups(&mut document)?,
         ..ApiChange::default()
     };
     let new = NewDeployment {
         id: document.required("deploymentId")?,
         project_key: services::key_of(&document.required("publishedServiceId")?),
-        infrastructure_id: document.required("infraId")?,
+        infrastructure_id,
         bundle_id: document.required("version")?,
         deployed_project_key: document.text("deployedServiceId")?.filter(|id| !id.is_empty()),
         ignore_warnings: call.flag("ignoreWarnings")?.unwrap_or(false),

@@ -76,6 +76,11 @@ impl Azure {
         self.workspace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What its registry holds: layers and configurations.
+    pub fn blobs(&self) -> Vec<bytes::Bytes> {
+        self.images().blobs()
+    }
+
     fn images(&self) -> MutexGuard<'_, Images> {
         self.images.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -83,6 +88,11 @@ impl Azure {
     /// The next deployment that is made fails with this code and sentence, after its container said `log`.
     pub fn fail_next(&self, code: &str, message: &str, log: &str) {
         self.lock().fail_next(code, message, log);
+    }
+
+    /// The next change of an endpoint's traffic takes effect, and is said to have failed with this code and sentence.
+    pub fn fail_next_traffic(&self, code: &str, message: &str) {
+        self.lock().fail_next_traffic(code, message);
     }
 
     /// What others did: the resource under this path (from the workspace on) is this now; null takes it away.
@@ -138,7 +148,7 @@ impl StandIn for Azure {
                 Some(closed) => closed,
                 None => self.images().answer(asked),
             },
-            ["score", endpoint] if asked.method == "POST" => self.lock().score(endpoint, asked),
+            [endpoint, "score"] if asked.method == "POST" => self.lock().score(endpoint, asked),
             _ if asked.bearer() != Some(TOKEN) => {
                 refused(401, "InvalidAuthenticationToken", "The access token is invalid.")
             }

@@ -71,6 +71,11 @@ impl Google {
         self.vertex.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What its registry holds: layers and configurations.
+    pub fn blobs(&self) -> Vec<bytes::Bytes> {
+        self.images().blobs()
+    }
+
     fn images(&self) -> MutexGuard<'_, Images> {
         self.images.lock().unwrap_or_else(PoisonError::into_inner)
     }

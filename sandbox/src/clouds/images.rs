@@ -54,6 +54,11 @@ impl Images {
         images
     }
 
+    /// Layers and configurations.
+    pub(crate) fn blobs(&self) -> Vec<Bytes> {
+        self.blobs.values().cloned().collect()
+    }
+
     /// What was pushed, for comparing.
     pub(crate) fn effects(&self) -> Value {
         let pushed = self.manifests.keys().filter(|(repository, _)| repository != BASE);
@@ -86,8 +91,22 @@ impl Images {
                 Some(blob) => Reply::raw(200, "application/octet-stream", blob.clone()),
                 None => refused(404, "BLOB_UNKNOWN"),
             },
+            ("GET", [repository @ .., "tags", "list"]) => self.tags(&repository.join("/"), asked),
             (_, [repository @ .., "manifests", tag]) => self.manifest(asked, repository.join("/"), tag),
             _ => refused(404, "NAME_UNKNOWN"),
+        }
+    }
+
+    /// One a page, so that whoever reads lists has to turn pages.
+    fn tags(&self, repository: &str, asked: &Asked) -> Reply {
+        let last = asked.parameter("last").unwrap_or_default();
+        let of = |(of, tag): &&(String, String)| of == repository && !tag.contains(':');
+        let mut after = self.manifests.keys().filter(of).map(|(_, tag)| tag).filter(|tag| tag.as_str() > last);
+        let page: Vec<_> = after.by_ref().take(1).collect();
+        let reply = Reply::json(200, json!({"name": repository, "tags": page}));
+        match after.next() {
+            Some(_) => reply.with("link", format!("</v2/{repository}/tags/list?n=1&last={}>; rel=\"next\"", page[0])),
+            None => reply,
         }
     }
 

@@ -28,6 +28,16 @@ pub(super) fn answer(state: &mut State, operation: &str, body: &Object) -> Resul
             let tags = state.tags.get(text(body, "ResourceArn")?).cloned().unwrap_or_else(|| json!([]));
             Ok(json!({"Tags": tags}))
         }
+        "AddTags" => {
+            only(body, &["ResourceArn", "Tags"], &[])?;
+            let given = body.get("Tags").and_then(Value::as_array).cloned().unwrap_or_default();
+            let tags = state.tags.entry(text(body, "ResourceArn")?.to_owned()).or_insert_with(|| json!([]));
+            let mut all = tags.as_array().cloned().unwrap_or_default();
+            all.retain(|one| given.iter().all(|new| new["Key"] != one["Key"]));
+            all.extend(given);
+            *tags = all.into();
+            Ok(json!({"Tags": tags}))
+        }
         "ListModels" => list(body, state.models.keys(), "Models", "ModelName"),
         "ListEndpointConfigs" => list(body, state.configs.keys(), "EndpointConfigs", "EndpointConfigName"),
         "ListEndpoints" => list(body, state.endpoints.keys(), "Endpoints", "EndpointName"),

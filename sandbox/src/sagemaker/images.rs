@@ -103,8 +103,8 @@ fn put(state: &mut State, name: &str, tag: &str, heard: &Heard) -> Finished {
     told(StatusCode::CREATED, &[("docker-content-digest", &found)], Vec::new())
 }
 
-/// A base image: a configuration with an entrypoint, and one empty layer.
-pub(super) fn add_base(state: &mut State, repository: &str, tag: &str) {
+/// A base image: a configuration with this entrypoint, and one empty layer.
+pub(super) fn add_base(state: &mut State, repository: &str, tag: &str, entrypoint: &str) {
     // An empty tar archive, compressed: two blocks of zeros.
     let layer: Vec<u8> = vec![
         0x1f, 0x8b, 0x08, 0, 0, 0, 0, 0, 0, 0xff, 0x63, 0x60, 0x18, 0x05, 0xa3, 0x60, 0x14, 0x8c, 0x54, 0x00, 0x00,
@@ -113,7 +113,7 @@ pub(super) fn add_base(state: &mut State, repository: &str, tag: &str) {
     let config = json!({
         "os": "linux",
         "architecture": "amd64",
-        "config": {"Entrypoint": ["/node"]},
+        "config": {"Entrypoint": [entrypoint]},
         "rootfs": {"type": "layers", "diff_ids": [digest(&[0; 1024])]},
         "history": [],
     });

@@ -176,9 +176,9 @@ impl Api {
             if !refused {
                 return error;
             }
+            let said = error.failure.message.trim_end_matches('.');
             let message = format!(
-                "{} The file is {path_there} on the node's own disk: check that nodePath of the delivery is that folder as the node sees it, and that the node may read it.",
-                error.failure.message
+                "{said}. The file is {path_there} on the node's own disk: check that nodePath of the delivery is that folder as the node sees it, and that the node may read it."
             );
             CallError { failure: Failure { message, ..error.failure }, ..error }
         })

@@ -137,7 +137,7 @@ fn failed(message: impl Into<String>, detail: String) -> Failure {
     Failure::new(codes::DELIVERY_FAILED, message).detail(detail)
 }
 
-fn problem(failure: Failure) -> Problem {
+pub(super) fn problem(failure: Failure) -> Problem {
     Problem { code: failure.code.as_str().to_owned(), message: failure.message }
 }
 

@@ -130,7 +130,8 @@ pub(super) async fn preview(tools: &Tools, look: Look<'_>) -> Result<Preview, Fa
         }
     }
     let active = verify::receipt(&place, &found).bundle;
-    let problems = validate::problems(&place, Opener::Look(look.secrets), false).await.map_err(of_look)?;
+    let problems =
+        validate::problems(&place, Opener::Look(look.secrets), look.imports, false).await.map_err(of_look)?;
     Ok(Preview {
         active_bundle: active,
         bundle: look.spec.package.bundle_id.clone(),

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use engine::failure::{Failure, StepError, StepOutcome, StepResult};
+use engine::failure::{StepError, StepOutcome, StepResult};
 use serde_json::json;
 
 use super::{
-    client::Generations,
     deliver::{self, Way},
     flight::{self, Doing, Flown, check_in, remaining},
+    foreign,
     notes::{self, CLEANED, CREATED, PRELOADED},
     session::Session,
 };
@@ -105,43 +105,11 @@ async fn ensure_service(session: &Session<'_>) -> Result<(), StepError> {
             None => Err(flight::effect_missing("creating the service").retryable(None)),
         };
     };
-    let created = notes::read(session.run(), CREATED) == Some(true);
-    if found.items.is_empty() || created || session.trusts_foreign() || is_ours(session).await? {
+    if notes::read(session.run(), CREATED) == Some(true) {
         return Ok(());
     }
-    let message = match brought_as(session, &found).await? {
-        Some(other) => format!(
-            "The node has a service {id} with generations that Slipway brought to {other}: the two URLs seem to lead to one node. Take one of them out of the infrastructure."
-        ),
-        None => format!(
-            "The node has a service {id} with generations, and Slipway has no record that it brought one of them there under this URL. Deploy under another id, delete that service, or let the infrastructure trust what is there."
-        ),
-    };
-    Err(Failure::new(codes::SERVICE_NAME_TAKEN, message).permanent())
-}
-
-/// Whether our own record knows a generation of the service there.
-pub(super) async fn is_ours(session: &Session<'_>) -> Result<bool, StepError> {
-    let (api, id) = (session.api(), session.id());
-    for one in api.generations(id).await?.unwrap_or_default().items {
-        if session.work.imports.find(api.url(), id, &one.name).await?.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// The URL of another node of the infrastructure to which our own record says that these generations were brought.
-async fn brought_as(session: &Session<'_>, found: &Generations) -> Result<Option<String>, StepError> {
-    for node in session.place.settings.nodes() {
-        let url = node.node.url;
-        for one in found.items.iter().filter(|_| url != session.api().url()) {
-            if session.work.imports.find(&url, session.id(), &one.name).await?.is_some() {
-                return Ok(Some(url));
-            }
-        }
-    }
-    Ok(None)
+    let foreign = foreign::service(&session.place, session.work.imports, &found).await?;
+    foreign.map_or(Ok(()), |failure| Err(failure.permanent()))
 }
 
 async fn ensure(
@@ -153,17 +121,8 @@ async fn ensure(
     let name = service_package::generation(session.place.service, version);
     let listed = api.generations(id).await?.unwrap_or_default().find(&name).is_some();
     let record = imports.find(api.url(), id, &name).await?;
-    if record.as_ref().is_some_and(|record| record.sha256 != version.sha256) {
-        let message = format!(
-            "The node got another content as generation {name} before. Upload the version anew under another name."
-        );
-        return Err(Failure::new(codes::BUNDLE_CONTENT_DIFFERS, message).permanent());
-    }
-    if listed && record.is_none() && !session.trusts_foreign() {
-        let message = format!(
-            "The node has a generation {name} of {id} that Slipway did not bring, so nobody knows what it holds. Upload the version under another name, or let the infrastructure trust what is there."
-        );
-        return Err(Failure::new(codes::GENERATION_FOREIGN, message).permanent());
+    if let Some(failure) = foreign::generation(&session.place, version, &name, record.as_ref(), listed) {
+        return Err(failure.permanent());
     }
     if !listed {
         // An import of an earlier run may still be going on; of this run, the note of its call tells.

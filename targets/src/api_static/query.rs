@@ -95,7 +95,10 @@ pub(super) async fn query(
                 return Ok(answer);
             }
             Asked::Failed(failure) => {
-                silent.note(url, failure.code != codes::NODE_TIMED_OUT);
+                // What fails before the node was asked says nothing of it.
+                if failure.code == codes::NODE_TIMED_OUT {
+                    silent.note(url, false);
+                }
                 return Err(failure);
             }
             Asked::Unable(answer) => {
@@ -145,7 +148,6 @@ async fn put(
     let url = NodeUrl::parse(&place.spec.infrastructure.node.url, &tools.http.settings().blocked);
     let url = url.map_err(|error| Asked::Failed(error.into()))?;
     let node = tools.http.caller(url, auth, place.node.trust_all_certificates);
-    let kind = query.endpoint.kind.as_deref();
     let repeatable = is_repeatable(query);
     let began = Instant::now();
     if !repeatable && !is_last {
@@ -153,7 +155,7 @@ async fn put(
     }
     let left = left.saturating_sub(began.elapsed());
     let patience = if repeatable && !is_last { FIRST_ANSWER.min(left / 2) } else { left };
-    let path = ["public", "api", "v1", place.id(), &query.endpoint.id, caller::verb(kind)];
+    let path = ["public", "api", "v1", place.id(), &query.endpoint.id, caller::verb_of(query)];
     let headers = caller::headers(query);
     let request = Request {
         body: Body::Json(query.body.clone()),

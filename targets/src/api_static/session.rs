@@ -120,10 +120,6 @@ impl<'a> Session<'a> {
         Duration::from_millis(self.work.spec.infrastructure.node.settle_ms)
     }
 
-    pub(super) fn trusts_foreign(&self) -> bool {
-        self.place.settings.trust_foreign_generations || self.work.spec.infrastructure.trust_foreign_bundles
-    }
-
     pub(super) fn scratch(&self) -> PathBuf {
         self.place.tools.host.scratch()
     }

@@ -7,7 +7,7 @@ use super::{
     activate::note_prior,
     deliver,
     flight::{self, Doing, check_in, effect_missing},
-    push::is_ours,
+    foreign,
     session::Session,
 };
 use crate::{codes, http::Effect};
@@ -48,7 +48,11 @@ pub(super) async fn remove(session: &Session<'_>) -> StepResult {
     let generations = api.generations(id).await?;
     let deleted = match generations {
         None => false,
-        Some(all) if !all.items.is_empty() && !session.trusts_foreign() && !is_ours(session).await? => {
+        Some(all)
+            if !all.items.is_empty()
+                && !foreign::is_trusted(&session.place)
+                && !foreign::is_ours(&session.place, session.work.imports, &all).await? =>
+        {
             let message = format!(
                 "The service {id} on the node has generations that Slipway did not bring, and none that it did. Delete it there, if it is this deployment's."
             );

@@ -6,14 +6,21 @@ use engine::{
     failure::{Code, Failure, StepError, StepOutcome, StepResult},
     packages::PackageKey,
 };
+use serde_json::Value;
 
 use super::{
     deliver::problem_of,
+    foreign,
     session::{Place, Session},
 };
 use crate::{
     managed::opener::Opener,
-    {codes, service::Authorization, service_package::package_failed, target::Problem},
+    {
+        codes,
+        service::Authorization,
+        service_package::package_failed,
+        target::{ImportRecords, Problem},
+    },
 };
 
 /// The longest id that a path of an API node takes, in characters.
@@ -22,10 +29,13 @@ const LONGEST: usize = 100;
 const NEAR: f64 = 1e-6;
 
 pub(super) async fn validate(session: &Session<'_>) -> StepResult {
-    let mut found = problems(&session.place, Opener::Run(session.run()), true).await?;
+    let mut found = problems(&session.place, Opener::Run(session.run()), session.work.imports, true).await?;
     found.extend(archives(session).await?);
     found.dedup();
-    let Some(first) = found.first() else { return Ok(StepOutcome::done()) };
+    let Some(first) = found.first() else {
+        let warnings = session.place.service.endpoints_of_some().into_iter().collect();
+        return Ok(StepOutcome::Done { output: Value::Null, warnings });
+    };
     let codes: BTreeSet<_> = found.iter().map(|problem| problem.code.as_str()).collect();
     let code = match codes::ALL.iter().find(|known| **known == first.code) {
         Some(known) if codes.len() == 1 => Code::new(known),
@@ -63,6 +73,7 @@ async fn archives(session: &Session<'_>) -> Result<Vec<Problem>, StepError> {
 pub(super) async fn problems(
     place: &Place<'_>,
     opener: Opener<'_>,
+    imports: &dyn ImportRecords,
     on_worker: bool,
 ) -> Result<Vec<Problem>, StepError> {
     let mut found = of_spec(place);
@@ -71,6 +82,7 @@ pub(super) async fn problems(
         found.push(problem_of(&codes::API_NODE_NOT_ALIVE, message));
     }
     place.api.services().await?;
+    found.extend(foreign::problems(place, imports).await?);
     let largest = place.service.versions.iter().map(|version| version.size).max().unwrap_or_default();
     match place.way(opener).await {
         Ok(way) => found.extend(way.problems(largest, on_worker).await?),

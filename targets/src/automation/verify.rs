@@ -21,9 +21,6 @@ use crate::{
 
 /// So many scenarios, web apps and differences stand in a receipt; all are compared.
 pub(super) const MAX_LISTED: usize = 500;
-/// So many differences are warned of by name.
-const MAX_WARNED: usize = 50;
-
 pub(super) async fn verify(session: &Session<'_>) -> StepResult {
     let states: States = notes::read(session.run(), notes::STATES).unwrap_or_default();
     outcome(receipt(session, &Goal::update(session.spec(), states)).await?)
@@ -31,14 +28,7 @@ pub(super) async fn verify(session: &Session<'_>) -> StepResult {
 
 /// The receipt as the step's output, its differences as warnings.
 pub(super) fn outcome(receipt: Receipt) -> StepResult {
-    let told = |difference: &Difference| {
-        format!("After the update, {} is {}, and should be {}.", difference.what, difference.found, difference.wanted)
-    };
-    let mut warnings: Vec<_> = receipt.differences.iter().take(MAX_WARNED).map(told).collect();
-    let more = receipt.differences.len().saturating_sub(MAX_WARNED);
-    if more > 0 {
-        warnings.push(format!("{more} more differences are in the receipt."));
-    }
+    let warnings = receipt.warnings();
     Ok(StepOutcome::Done { output: json!(receipt), warnings })
 }
 

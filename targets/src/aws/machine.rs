@@ -258,7 +258,10 @@ mod tests {
         net::TcpListener,
     };
 
-    use super::{super::Aws, *};
+    use super::{
+        super::{Aws, Kind},
+        *,
+    };
     use crate::{
         spec::ConnectionSpec,
         tools::{HostSettings, Tools},
@@ -270,15 +273,24 @@ mod tests {
     }
 
     fn account() -> Account {
+        account_at(None)
+    }
+
+    /// With AWS' services at this address.
+    fn account_at(url: Option<&str>) -> Account {
         let http = Http::new(HttpSettings::default()).unwrap();
-        let settings = json!({"region": "eu-west-1", "authentication": "WORKLOAD_IDENTITY"});
+        let mut settings = json!({"region": "eu-west-1", "authentication": "WORKLOAD_IDENTITY"});
+        if let Some(url) = url {
+            settings["endpointUrl"] = json!(url);
+        }
         let settings = settings.as_object().unwrap().clone();
         let connection = ConnectionSpec { id: "c".into(), kind: "AWS".into(), settings };
-        let host = HostSettings { ambient_cloud_credentials: true, ..HostSettings::default() };
+        let ambient_endpoints = url.map(str::to_owned).into_iter().collect();
+        let host = HostSettings { ambient_cloud_credentials: true, ambient_endpoints, ..HostSettings::default() };
         Aws::new(&Tools { http, host: Arc::new(host) }).account(&connection, BTreeMap::new()).unwrap()
     }
 
-    /// Answers one call after the other, and tells their heads.
+    /// Answers one call after the other, and tells their heads and bodies.
     async fn service(
         answers: &'static [(&'static str, &'static str)],
     ) -> (String, tokio::task::JoinHandle<Vec<String>>) {
@@ -292,7 +304,12 @@ mod tests {
                 while !head.ends_with(b"\r\n\r\n") {
                     head.push(stream.read_u8().await.unwrap());
                 }
-                heads.push(String::from_utf8(head).unwrap().to_ascii_lowercase());
+                let mut told = String::from_utf8(head).unwrap().to_ascii_lowercase();
+                let length = told.lines().find_map(|line| line.strip_prefix("content-length: "));
+                let mut sent = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+                stream.read_exact(&mut sent).await.unwrap();
+                told.push_str(&String::from_utf8(sent).unwrap());
+                heads.push(told);
                 let length = body.len();
                 let answer =
                     format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
@@ -311,6 +328,37 @@ mod tests {
         let error = machine.workload(&account()).await.unwrap_err().error;
         assert_eq!(error.failure.code, codes::AWS_IDENTITY_NOT_LENT);
         assert_eq!(machine.profile("default").await.unwrap_err().failure.code, codes::AWS_IDENTITY_NOT_LENT);
+    }
+
+    #[tokio::test]
+    async fn a_web_identity_is_exchanged_for_a_session() {
+        const SESSION: &str = "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>ASIA</AccessKeyId><SecretAccessKey>s3</SecretAccessKey><SessionToken>t0</SessionToken><Expiration>2026-01-02T03:04:05Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>";
+        let (url, task) =
+            service(&[("200 OK", SESSION), ("403 Forbidden", "<Error><Code>AccessDenied</Code></Error>")]).await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, "w3b.identity\n").unwrap();
+        let given = [
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", file.to_str().unwrap()),
+            ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/pod"),
+        ];
+        let machine = machine(true, &given);
+        let keys = machine.workload(&account_at(Some(&url))).await.unwrap();
+        assert_eq!((keys.id.as_str(), keys.token.unwrap().expose()), ("ASIA", "t0"));
+        assert_eq!(keys.expires, Some(1_767_323_045_000_000));
+        // The token file is replaced every hour: it is read anew.
+        std::fs::write(&file, "an0ther.identity").unwrap();
+        let refused = machine.workload(&account_at(Some(&url))).await.unwrap_err();
+        assert_eq!(refused.kind, Kind::Denied);
+        assert!(!format!("{:?}", refused.error).contains("an0ther"), "{:?}", refused.error);
+        let asked = task.await.unwrap();
+        for (asked, token) in asked.iter().zip(["w3b.identity", "an0ther.identity"]) {
+            let body = asked.rsplit("\r\n\r\n").next().unwrap();
+            let sent: BTreeMap<_, _> = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+            assert_eq!(sent["Action"], "AssumeRoleWithWebIdentity");
+            assert_eq!((sent["WebIdentityToken"].as_str(), sent["RoleSessionName"].as_str()), (token, "slipway"));
+            assert!(!asked.contains("authorization:"), "such a call is not signed");
+        }
     }
 
     #[tokio::test]

@@ -11,7 +11,8 @@ use serde::Deserialize;
 
 use super::place::{Partition, Service, own_domains};
 use crate::{
-    codes, managed::ambient, secret_ref::SecretRef, spec::ConnectionSpec, target::Secrets, tools::HostSettings,
+    codes, connections, managed::ambient, secret_ref::SecretRef, spec::ConnectionSpec, target::Secrets,
+    tools::HostSettings,
 };
 
 pub(crate) const SCHEMA: &str = include_str!("connection.json");
@@ -53,9 +54,7 @@ pub(crate) type Opened = BTreeMap<String, Secret>;
 impl AwsSettings {
     /// Reads them. What the schema lets through can be read.
     pub(crate) fn read(connection: &ConnectionSpec) -> Result<Self, Failure> {
-        serde_json::from_value(connection.settings.clone().into()).map_err(|error| {
-            Failure::new(codes::SETTING_INVALID, "The connection's settings can't be read.").detail(error.to_string())
-        })
+        connections::settings(connection)
     }
 
     fn references(&self) -> impl Iterator<Item = &SecretRef> {

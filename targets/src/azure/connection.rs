@@ -5,12 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use engine::failure::{Failure, StepError};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{arm::Arm, registry::Registry, sign_in::SignIn};
 use crate::{
     codes,
-    connections::{Connection, ConnectionDescription},
+    connections::{self, Connection, ConnectionDescription},
     http::NodeUrl,
     managed::{
         ambient,
@@ -29,7 +28,8 @@ pub const KIND: &str = "AZURE";
 
 const AUTHORITY: &str = "https://login.microsoftonline.com";
 const MANAGEMENT: &str = "https://management.azure.com";
-/// The clouds' own domains: where a machine's identity may go. Not `azure.com` and its like, under which anybody can have an address.
+/// The clouds' own domains: where a machine's identity may go. Not `azure.com` and its like, under which anybody can have an
+/// address that they answer at themselves; anybody can have a registry under `azurecr.io`, and Microsoft answers there.
 const DOMAINS: [&str; 10] = [
     "microsoftonline.com",
     "microsoftonline.us",
@@ -90,21 +90,7 @@ impl AzureSettings {
     /// # Errors
     /// `CONNECTION_UNFIT` where it is of another type, or another build's.
     pub fn read(connection: Option<&ConnectionSpec>) -> Result<Self, Failure> {
-        let Some(connection) = connection else {
-            let message = "This infrastructure has no connection. Choose one of the type Azure in its settings.";
-            return Err(Failure::new(codes::CONNECTION_UNFIT, message));
-        };
-        if connection.kind != KIND {
-            let message = format!(
-                "Connection {} is of type {}, and one of type {KIND} is needed.",
-                connection.id, connection.kind
-            );
-            return Err(Failure::new(codes::CONNECTION_UNFIT, message));
-        }
-        serde_json::from_value(Value::Object(connection.settings.clone())).map_err(|error| {
-            let message = format!("The settings of connection {} can't be read. Enter them again.", connection.id);
-            Failure::new(codes::CONNECTION_UNFIT, message).detail(error.to_string())
-        })
+        connections::settings(connections::of_kind(connection, KIND)?)
     }
 
     /// What is missing.

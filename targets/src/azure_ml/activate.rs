@@ -24,6 +24,9 @@ pub(super) struct Prior {
     pub(super) exists: bool,
     /// Its traffic.
     pub(super) traffic: Traffic,
+    /// How it let callers in; null where that was not looked at.
+    #[serde(default)]
+    pub(super) gate: Value,
     /// Its deployments, with traffic or without, by their names.
     #[serde(default)]
     pub(super) deployments: Vec<String>,
@@ -32,17 +35,17 @@ pub(super) struct Prior {
 pub(super) async fn activate(s: &Session<'_>, run: &dyn StepContext) -> StepResult {
     note_prior(s, run).await?;
     let plan = s.plan(run)?;
-    ready!(endpoint(s, run, None).await?);
+    ready!(made(s, run).await?);
     for one in &plan {
         ready!(deployment(s, run, one).await?);
     }
-    ready!(endpoint(s, run, Some(&traffic(&plan))).await?);
+    ready!(moved(s, run, &Resource::endpoint(s), &Value::Null, &traffic(&plan)).await?);
     Ok(StepOutcome::done())
 }
 
 pub(super) async fn enforce(s: &Session<'_>, run: &dyn StepContext) -> StepResult {
     let traffic = traffic(&s.plan(run)?);
-    ready!(endpoint(s, run, Some(&traffic)).await?);
+    ready!(endpoint(s, run, &traffic).await?);
     Ok(StepOutcome::done())
 }
 
@@ -56,7 +59,8 @@ pub(super) async fn note_prior(s: &Session<'_>, run: &dyn StepContext) -> Result
         Some(endpoint) => {
             let deployments = s.deployments().await?;
             let names = deployments.iter().filter_map(|one| one["name"].as_str().map(str::to_owned));
-            Prior { exists: true, traffic: bodies::traffic(&endpoint), deployments: names.collect() }
+            let (gate, traffic) = (bodies::gate(&endpoint), bodies::traffic(&endpoint));
+            Prior { exists: true, traffic, gate, deployments: names.collect() }
         }
     };
     notes::write(run, PRIOR, &prior).await
@@ -71,26 +75,49 @@ pub(super) fn traffic(plan: &[Planned<'_>]) -> Traffic {
     traffic
 }
 
-/// The endpoint is there and as the settings say; its traffic is `traffic`, or as it was.
-pub(super) async fn endpoint(
-    s: &Session<'_>,
-    run: &dyn StepContext,
-    traffic: Option<&Traffic>,
-) -> Result<Flow<Value>, StepError> {
-    let body = |there: Option<&Value>| Some(bodies::endpoint(s.spec, &s.settings, there, traffic));
-    let holds = |there: &Value| bodies::endpoint_holds(s.spec, &s.settings, there, traffic);
+/// The endpoint is there. How it lets callers in, where it is not new, changes once the new versions answer.
+async fn made(s: &Session<'_>, run: &dyn StepContext) -> Result<Flow<Value>, StepError> {
+    let body = |there: Option<&Value>| Some(bodies::endpoint(s.spec, &s.settings, there, None));
+    bring(s, run, &Resource::endpoint(s), body, |_| true).await
+}
+
+/// The endpoint is as the settings say, with this traffic.
+async fn endpoint(s: &Session<'_>, run: &dyn StepContext, traffic: &Traffic) -> Result<Flow<Value>, StepError> {
+    let body = |there: Option<&Value>| Some(bodies::endpoint(s.spec, &s.settings, there, Some(traffic)));
+    let holds = |there: &Value| bodies::endpoint_holds(s.spec, &s.settings, there, Some(traffic));
     bring(s, run, &Resource::endpoint(s), body, holds).await
 }
 
-/// Nobody gets a query any more. An endpoint that is not there, or goes while we look, is not made for that.
-pub(super) async fn silence(s: &Session<'_>, run: &dyn StepContext) -> Result<Flow<Value>, StepError> {
-    let none = Traffic::new();
-    let body =
-        |there: Option<&Value>| there.map(|there| bodies::endpoint(s.spec, &s.settings, Some(there), Some(&none)));
-    bring(s, run, &Resource::endpoint(s), body, |there| bodies::traffic(there).is_empty()).await
+/// The endpoint has this traffic, and this gate unless that is null. One that is not there, or goes while we look, is not made for that.
+async fn moved(
+    s: &Session<'_>,
+    run: &dyn StepContext,
+    endpoint: &Resource<'_>,
+    gate: &Value,
+    traffic: &Traffic,
+) -> Result<Flow<Value>, StepError> {
+    let body = |there: Option<&Value>| there.map(|there| bodies::endpoint_as(there, gate, traffic));
+    let holds = |there: &Value| bodies::traffic(there) == *traffic && bodies::has_gate(there, gate);
+    bring(s, run, endpoint, body, holds).await
 }
 
-/// A version runs. One of this name has this content: it is never changed.
+/// Traffic and gate are as they were before this run.
+pub(super) async fn endpoint_before(
+    s: &Session<'_>,
+    run: &dyn StepContext,
+    prior: &Prior,
+) -> Result<Flow<Value>, StepError> {
+    moved(s, run, &Resource::endpoint_before(s), &prior.gate, &prior.traffic).await
+}
+
+/// Nobody gets a query any more.
+pub(super) async fn silence(s: &Session<'_>, run: &dyn StepContext) -> Result<Flow<Value>, StepError> {
+    moved(s, run, &Resource::endpoint(s), &Value::Null, &Traffic::new()).await
+}
+
+/// A version runs. One of this name has this content; where somebody changed that, it is put right.
 async fn deployment(s: &Session<'_>, run: &dyn StepContext, one: &Planned<'_>) -> Result<Flow<Value>, StepError> {
-    bring(s, run, &Resource::deployment(s, &one.name), |_| Some(one.body.clone()), |_| true).await
+    let holds = |there: &Value| bodies::otherwise(there, &one.body).is_empty();
+    let body = |there: Option<&Value>| Some(bodies::with_what_is_there(&one.body, there));
+    bring(s, run, &Resource::deployment(s, &one.name), body, holds).await
 }

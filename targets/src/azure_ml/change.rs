@@ -18,7 +18,7 @@ use crate::{
     azure::arm::{Operation, Progress},
     codes,
     http::Said,
-    managed::{Flow, check_in, names, notes},
+    managed::{Flow, check_in, flowing, names, notes, patience},
 };
 
 /// The tail of a log in a failure's sentence, in lines and characters.
@@ -56,6 +56,11 @@ impl<'a> Resource<'a> {
         Self { path: s.endpoint_path(), what, note: "endpoint".to_owned(), logs: None }
     }
 
+    /// The same for putting back: what became of another step's change is no reason not to.
+    pub(super) fn endpoint_before(s: &'a Session<'_>) -> Self {
+        Self { note: "endpoint.before".to_owned(), ..Self::endpoint(s) }
+    }
+
     pub(super) fn deployment(s: &'a Session<'_>, name: &'a str) -> Self {
         let what = format!("deployment {name}");
         Self { path: s.deployment_path(name), what, note: format!("deployment.{name}"), logs: Some(name) }
@@ -77,16 +82,19 @@ pub(super) async fn bring(
     holds: impl Fn(&Value) -> bool,
 ) -> Result<Flow<Value>, StepError> {
     let noted = asked(run, &resource.note);
-    if let Some(wait) = followed(s, run, resource, noted.as_ref()).await? {
-        return Ok(Flow::Wait(wait));
-    }
-    let there = s.arm.get(&resource.path, API_VERSION, &format!("reading {}", resource.what)).await?;
+    let there = flowing!(look(s, run, resource, noted.as_ref()).await?);
     if let Some(there) = &there {
         if !s.is_ours(there) {
             return Err(s.taken(kind(&resource.what), resource.path.last().unwrap_or(&"")).permanent());
         }
         match state(there) {
-            State::AtWork => return Ok(Flow::Wait(check_in(None))),
+            State::AtWork => {
+                // Perhaps for us, and the answer was lost.
+                if noted.is_some() {
+                    patience::begun(run).await?;
+                }
+                return Ok(Flow::Wait(check_in(None)));
+            }
             State::Failed if noted.is_some() => return Err(failed(s, run, resource, &Said::default()).await),
             State::Ready if holds(there) => return Ok(Flow::Ready(there.clone())),
             State::Ready | State::Failed => {}
@@ -105,10 +113,12 @@ pub(super) async fn bring(
     notes::write(run, &resource.note, &asked).await?;
     let verb = if there.is_some() { "changing" } else { "making" };
     run.log(Audience::Everyone, format!("Now {verb} {}.", resource.what)).await;
-    let operation = s.arm.put(&resource.path, API_VERSION, body, &format!("{verb} {}", resource.what)).await?;
+    let doing = format!("{verb} {}", resource.what);
+    let operation = s.changing.by(s.arm.put(&resource.path, API_VERSION, body, &doing)).await?;
     let wait = operation.retry_after.map(Duration::from_secs);
     asked.operation = Some(operation);
     notes::write(run, &resource.note, &asked).await?;
+    patience::begun(run).await?;
     // Some are there at once; those that are not say so.
     match s.arm.get(&resource.path, API_VERSION, &format!("reading {}", resource.what)).await? {
         Some(there) if state(&there) == State::Ready && holds(&there) => Ok(Flow::Ready(there)),
@@ -124,24 +134,20 @@ pub(super) async fn away(s: &Session<'_>, run: &dyn StepContext, resource: &Reso
     let doing = format!("deleting {}", resource.what);
     let deleting =
         Resource { note: note.clone(), what: resource.what.clone(), path: resource.path.clone(), logs: None };
-    if let Some(wait) = followed(s, run, &deleting, noted.as_ref()).await? {
-        return Ok(Flow::Wait(wait));
-    }
-    let Some(there) = s.arm.get(&resource.path, API_VERSION, &format!("reading {}", resource.what)).await? else {
-        return Ok(Flow::Ready(()));
-    };
+    let Some(there) = flowing!(look(s, run, &deleting, noted.as_ref()).await?) else { return Ok(Flow::Ready(())) };
     if state(&there) == State::AtWork {
         return Ok(Flow::Wait(check_in(None)));
     }
     let mut asked = Asked { run: run.run(), purpose: GONE.to_owned(), operation: None };
     notes::write(run, &note, &asked).await?;
     run.log(Audience::Everyone, format!("Now {doing}.")).await;
-    let Some(operation) = s.arm.delete(&resource.path, API_VERSION, &doing).await? else {
+    let Some(operation) = s.changing.by(s.arm.delete(&resource.path, API_VERSION, &doing)).await? else {
         return Ok(Flow::Ready(()));
     };
     let wait = operation.retry_after.map(Duration::from_secs);
     asked.operation = Some(operation);
     notes::write(run, &note, &asked).await?;
+    patience::begun(run).await?;
     match s.arm.get(&resource.path, API_VERSION, &format!("reading {}", resource.what)).await? {
         None => Ok(Flow::Ready(())),
         Some(_) => Ok(Flow::Wait(check_in(wait))),
@@ -151,6 +157,19 @@ pub(super) async fn away(s: &Session<'_>, run: &dyn StepContext, resource: &Reso
 /// What this run asked for; what an earlier one did is told by the resource itself.
 fn asked(run: &dyn StepContext, note: &str) -> Option<Asked> {
     notes::read::<Asked>(run, note).filter(|asked| asked.run == run.run())
+}
+
+/// The resource as it is, once what this run asked for it is over.
+async fn look(
+    s: &Session<'_>,
+    run: &dyn StepContext,
+    resource: &Resource<'_>,
+    noted: Option<&Asked>,
+) -> Result<Flow<Option<Value>>, StepError> {
+    Ok(match followed(s, run, resource, noted).await? {
+        Some(wait) => Flow::Wait(wait),
+        None => Flow::Ready(s.arm.get(&resource.path, API_VERSION, &format!("reading {}", resource.what)).await?),
+    })
 }
 
 /// Follows the operation that was noted: a wait while it goes on, a failure where it failed.

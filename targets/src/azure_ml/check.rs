@@ -1,10 +1,8 @@
 //! Whether the platform can be reached, and which rights are missing.
 
-use std::time::Duration;
-
 use engine::failure::{Failure, StepError};
 
-use super::{API_VERSION, names, settings::Settings};
+use super::{API_VERSION, names, push, settings::Settings};
 use crate::{
     azure::{
         arm::Arm,
@@ -12,9 +10,7 @@ use crate::{
         rights,
     },
     codes,
-    image::front::Front,
     managed::{
-        image::Place,
         opener::{Opener, told},
         problems::Problems,
     },
@@ -81,16 +77,10 @@ pub(super) async fn base(
     problems: &mut Problems,
 ) -> Result<(), StepError> {
     let found = async {
-        let place = Place {
-            tools: &azure.tools,
-            front: Front::AzureMl,
-            base: &settings.base_image,
-            registry: &connection.registry,
-            url: &connection.registry_url(),
-            repository: &settings.repository_prefix,
-            login: azure.registry(connection, opener).await?.login(),
-            transfer: Duration::from_millis(patience_ms),
-        };
+        let login = azure.registry(connection, opener).await?.login();
+        let url = connection.registry_url();
+        let named = (url.as_str(), settings.repository_prefix.as_str());
+        let place = push::place(azure, (settings, connection), login, named, patience_ms);
         Ok::<_, StepError>(place.check_base().await?)
     };
     match found.await {
@@ -158,4 +148,21 @@ pub(super) async fn rights(
         Err(error) => return Err(error),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_page_lists_the_same_actions() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/targets/AZURE_ML.md");
+        let page = std::fs::read_to_string(page).unwrap_or_default();
+        let quoted =
+            page.lines().filter_map(|line| line.trim().trim_end_matches(',').strip_prefix('"')?.strip_suffix('"'));
+        let role: BTreeSet<_> = quoted.filter(|line| line.starts_with("Microsoft.")).collect();
+        assert_eq!(role, ACTIONS.into_iter().collect());
+    }
 }

@@ -55,7 +55,7 @@ pub(super) async fn observe(s: &Session<'_>) -> Result<OnNode, Failure> {
         if !live.contains_key(name) {
             let version = s.arm.clean(there["tags"][names::VERSION].as_str().unwrap_or_default(), 100);
             let message = format!(
-                "Deployment {} of version {version} is there, costs, and gets no queries. The next update that succeeds deletes it.",
+                "Deployment {} of version {version} is there, costs, and gets no queries. The next update that succeeds gives it some, or deletes it.",
                 s.arm.clean(name, 100)
             );
             trouble(false, codes::PLATFORM_LEFT_RUNNING, message);
@@ -84,10 +84,10 @@ pub(super) fn versions(endpoint: &Value, deployments: &[Value]) -> Vec<VersionSh
     all
 }
 
-/// Where it is called, without the path.
+/// Where it is called.
 pub(super) fn service_urls(endpoint: &Value) -> Vec<String> {
     let uri = endpoint["properties"]["scoringUri"].as_str().and_then(|uri| url::Url::parse(uri).ok());
-    uri.filter(|uri| uri.has_host()).map(|uri| uri.origin().ascii_serialization()).into_iter().collect()
+    uri.filter(|uri| uri.has_host()).map(String::from).into_iter().collect()
 }
 
 pub(super) async fn drift(s: &Session<'_>, receipt: &Receipt) -> Result<Vec<Difference>, Failure> {
@@ -105,24 +105,32 @@ pub(super) async fn drift(s: &Session<'_>, receipt: &Receipt) -> Result<Vec<Diff
     };
     let wanted = left.facts.get("deployments").cloned().unwrap_or_default();
     differ("the traffic", json!(bodies::traffic(&endpoint)), wanted);
-    differ(
-        "the authentication of queries",
-        endpoint["properties"]["authMode"].clone(),
-        json!(s.settings.auth_mode.as_str()),
-    );
+    for (what, seen, wanted) in bodies::endpoint_otherwise(s.spec, &s.settings, &endpoint) {
+        differ(what, seen, wanted);
+    }
     for there in s.deployments().await? {
         let name = there["name"].as_str().unwrap_or_default();
         if !bodies::traffic(&endpoint).contains_key(name) {
             continue;
         }
         differ(&format!("deployment {name}"), there["properties"]["provisioningState"].clone(), json!("Succeeded"));
-        differ(
-            &format!("the instances of deployment {name}"),
-            there["sku"]["capacity"].clone(),
-            json!(s.settings.instances),
-        );
+        if !s.is_ours(&there) {
+            continue;
+        }
+        // Which environment it was left with; earlier receipts do not say.
+        let environment = left.facts.get("environments").and_then(|all| all.get(name)).and_then(Value::as_str);
+        for (what, seen, wanted) in otherwise(s, &there, environment) {
+            differ(&format!("{what} of deployment {name}"), seen, wanted);
+        }
     }
     Ok(found)
+}
+
+/// What of one of our deployments is not as the settings say; its environment stays as it is, or is `environment`.
+fn otherwise(s: &Session<'_>, there: &Value, environment: Option<&str>) -> Vec<(&'static str, Value, Value)> {
+    let version = there["tags"][names::VERSION].as_str().unwrap_or_default();
+    let environment = environment.or(there["properties"]["environmentId"].as_str()).unwrap_or_default();
+    bodies::otherwise(there, &bodies::deployment(s.spec, &s.settings, version, environment))
 }
 
 pub(super) async fn preview(azure: &Azure, look: Look<'_>) -> Result<Preview, Failure> {
@@ -139,25 +147,36 @@ pub(super) async fn preview(azure: &Azure, look: Look<'_>) -> Result<Preview, Fa
         Err(error) => return Err(error.into()),
     };
     preview.creates_project = endpoint.is_none();
-    let now = match &endpoint {
-        Some(endpoint) => versions(endpoint, &s.deployments().await?),
-        None => Vec::new(),
-    };
+    let deployments = if endpoint.is_some() { s.deployments().await? } else { Vec::new() };
+    let now = endpoint.as_ref().map(|endpoint| versions(endpoint, &deployments)).unwrap_or_default();
     preview.active_bundle = now.first().map(|one| one.version.clone());
-    let wanted = &s.service.versions;
-    let percents = shares::percents(&wanted.iter().map(|one| one.probability).collect::<Vec<_>>()).unwrap_or_default();
-    let share = |version: &str| now.iter().find(|one| one.version == version).map_or(0.0, |one| one.probability);
-    let mut differ = |version: &str, found: f64, wanted: f64| {
-        if (found - wanted).abs() > 1e-9 {
-            let what = format!("the share of version {version}");
-            preview.changes.push(Difference { what, found: json!(found), wanted: json!(wanted) });
-        }
-    };
-    for (version, percent) in wanted.iter().zip(percents) {
-        differ(&version.version, share(&version.version), f64::from(percent) / 100.0);
+    preview.changes = shares::changes(endpoint.as_ref().map(|_| &*s.endpoint), &s.endpoint, &now, &s.service.versions);
+    for (what, found, wanted) in
+        endpoint.iter().flat_map(|there| bodies::endpoint_otherwise(s.spec, &s.settings, there))
+    {
+        preview.changes.push(Difference { what: what.to_owned(), found, wanted });
     }
-    for gone in now.iter().filter(|one| !wanted.iter().any(|version| version.version == one.version)) {
-        differ(&gone.version, gone.probability, 0.0);
+    let live = endpoint.as_ref().map(bodies::traffic).unwrap_or_default();
+    for there in &deployments {
+        let version = there["tags"][names::VERSION].as_str().unwrap_or_default();
+        let stays = s.service.versions.iter().any(|one| one.version == version);
+        if !stays || !s.is_ours(there) || !there["name"].as_str().is_some_and(|name| live.contains_key(name)) {
+            continue;
+        }
+        let told = otherwise(&s, there, None);
+        // Its name says its content: whatever else is set otherwise is told of as one.
+        let environment = there["properties"]["environmentId"].as_str().unwrap_or_default();
+        // Azure may write ids in its own case.
+        let last = environment.rsplit('/').next().unwrap_or_default();
+        let environment = format!("/{}", s.environment_path(last).join("/"));
+        let content = bodies::deployment(s.spec, &s.settings, version, &environment);
+        if told.is_empty() && there["name"] != names::deployment(&content).as_str() {
+            let what = format!("the settings of version {version}");
+            preview.changes.push(Difference { what, found: json!("as deployed"), wanted: json!("as set now") });
+        }
+        for (what, found, wanted) in told {
+            preview.changes.push(Difference { what: format!("{what} of version {version}"), found, wanted });
+        }
     }
     Ok(preview)
 }

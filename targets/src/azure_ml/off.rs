@@ -2,21 +2,23 @@
 
 use engine::{
     failure::{Failure, StepError, StepOutcome, StepResult},
-    step::{Audience, StepContext},
+    step::StepContext,
 };
+use serde_json::Value;
 
 use super::{
     API_VERSION,
     activate::{note_prior, silence},
-    change::{Resource, away},
-    push::{place, repository},
+    bodies,
+    change::{Resource, State, away, state},
+    push::{of_session, repository},
     session::Session,
     verify::clear,
 };
 use crate::{
     azure::connection::Azure,
     codes,
-    managed::{Flow, flowing, ready},
+    managed::{Flow, flowing, image, ready},
 };
 
 pub(super) async fn switch_off(s: &Session<'_>, run: &dyn StepContext) -> StepResult {
@@ -44,10 +46,12 @@ pub(super) async fn remove(azure: &Azure, s: &Session<'_>, run: &dyn StepContext
 
 /// No traffic, then no deployments. A deployment with traffic can't be deleted.
 async fn stop(s: &Session<'_>, run: &dyn StepContext) -> Result<Flow, StepError> {
-    if s.endpoint().await?.is_none() {
-        return Ok(Flow::Ready(()));
-    }
-    let there = flowing!(silence(s, run).await?);
+    let there = match s.endpoint().await? {
+        None => return Ok(Flow::Ready(())),
+        // One that Azure failed to make takes no changes, and has nothing to be silenced.
+        Some(there) if state(&there) == State::Failed && bodies::traffic(&there).is_empty() => there,
+        Some(_) => flowing!(silence(s, run).await?),
+    };
     clear(s, run, Some(&there), &s.deployments().await?, &[]).await
 }
 
@@ -56,13 +60,24 @@ async fn environments(azure: &Azure, s: &Session<'_>, run: &dyn StepContext) -> 
     let path = s.path(&["environments", &s.endpoint, "versions"]);
     let all = s.arm.list(&path, API_VERSION, "listing the environment's versions").await?;
     let foreign = all.iter().any(|there| !s.is_ours(there));
-    for there in all.iter().filter(|there| s.is_ours(there)) {
-        if let Some(image) = there["properties"]["image"].as_str() {
-            delete_image(azure, s, run, image).await?;
+    let of = |there: &Value| there["properties"]["image"].as_str().map(str::to_owned);
+    let images = image::to_go(run, all.iter().filter(|there| s.is_ours(there)).filter_map(of).collect()).await?;
+    let mut waits = Vec::new();
+    for version in all.iter().filter(|there| s.is_ours(there)).filter_map(|there| there["name"].as_str()) {
+        if let Flow::Wait(wait) = away(s, run, &Resource::environment(s, version)).await? {
+            waits.push(wait);
         }
-        if let Some(version) = there["name"].as_str() {
-            flowing!(away(s, run, &Resource::environment(s, version)).await?);
+    }
+    if let Some(wait) = waits.into_iter().min() {
+        return Ok(Flow::Wait(wait));
+    }
+    let (url, repository) = (s.connection.registry_url(), repository(s));
+    match azure.registry(&s.connection, s.opener).await {
+        Ok(registry) => {
+            let place = of_session(azure, s, registry.login(), (&url, &repository));
+            s.changing.by(place.delete_all(run, &images)).await?;
         }
+        Err(error) => image::kept(run, &repository, error).await?,
     }
     // What holds the versions goes with the last of them. It has no marks, but a name that only this deployment has.
     if foreign {
@@ -71,14 +86,4 @@ async fn environments(azure: &Azure, s: &Session<'_>, run: &dyn StepContext) -> 
     let what = format!("environment {}", s.endpoint);
     let container = s.path(&["environments", &s.endpoint]);
     away(s, run, &Resource { path: container, what, note: "environment".to_owned(), logs: None }).await
-}
-
-/// A registry that keeps what it has is told of, and stops nothing.
-async fn delete_image(azure: &Azure, s: &Session<'_>, run: &dyn StepContext, image: &str) -> Result<(), StepError> {
-    let (url, repository) = (s.connection.registry_url(), repository(s));
-    let login = azure.registry(&s.connection, s.opener).await?.login();
-    if let Some(failure) = place(azure, s, login, &url, &repository).delete(image).await? {
-        run.log(Audience::Everyone, format!("The image {image} stays: {}", failure.message)).await;
-    }
-    Ok(())
 }

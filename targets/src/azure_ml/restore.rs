@@ -7,7 +7,7 @@ use engine::{
 use serde_json::{Value, json};
 
 use super::{
-    activate::{PRIOR, Prior, endpoint},
+    activate::{PRIOR, Prior, endpoint_before},
     bodies,
     change::{State, state},
     observe,
@@ -16,19 +16,25 @@ use super::{
 };
 use crate::{
     codes,
-    managed::{Flow, notes, opener::internal, ready},
+    managed::{Flow, check_in, notes, opener::internal, ready},
     target::{Receipt, ServiceReceipt},
 };
 
 pub(super) async fn restore(s: &Session<'_>, run: &dyn StepContext) -> StepResult {
     let Some(prior) = notes::read::<Prior>(run, PRIOR) else { return Ok(StepOutcome::output(Value::Null)) };
     if prior.traffic.is_empty() {
+        // What this run let answer answers no more.
+        if let Some(there) = s.endpoint().await?
+            && !(bodies::traffic(&there).is_empty() && bodies::has_gate(&there, &prior.gate))
+        {
+            ready!(endpoint_before(s, run, &prior).await?);
+        }
         ready!(clear_own(s, run, &prior).await?);
         return Ok(StepOutcome::output(Value::Null));
     }
     let there = s.deployments().await?;
-    let runs = |name: &str| there.iter().any(|one| one["name"] == name && state(one) == State::Ready);
-    let gone: Vec<&str> = prior.traffic.keys().map(String::as_str).filter(|name| !runs(name)).collect();
+    let before = |name: &str| there.iter().find(|one| one["name"] == name);
+    let gone: Vec<&str> = prior.traffic.keys().map(String::as_str).filter(|name| before(name).is_none()).collect();
     if !gone.is_empty() {
         let message = format!(
             "What was live before does not run any more in Azure: {}. Update to a version that works.",
@@ -36,14 +42,24 @@ pub(super) async fn restore(s: &Session<'_>, run: &dyn StepContext) -> StepResul
         );
         return Err(Failure::new(codes::PLATFORM_RESOURCE_MISSING, message).permanent());
     }
-    let live = ready!(endpoint(s, run, Some(&prior.traffic)).await?);
+    // What this run, or somebody, changed of them is awaited; whether one that failed takes queries is Azure's to say.
+    if prior.traffic.keys().filter_map(|name| before(name)).any(|one| state(one) == State::AtWork) {
+        return Ok(StepOutcome::NotYet { check_in: check_in(None) });
+    }
+    let live = ready!(endpoint_before(s, run, &prior).await?);
     ready!(clear_own(s, run, &prior).await?);
+    let environment = |name: &String| Some((name.clone(), before(name)?["properties"]["environmentId"].clone()));
+    let environments = prior.traffic.keys().filter_map(environment);
     let service = ServiceReceipt {
         service_id: s.service.service_id.clone(),
         enabled: true,
         versions: observe::versions(&live, &there),
         urls: observe::service_urls(&live),
-        facts: [("deployments".to_owned(), json!(bodies::traffic(&live)))].into(),
+        facts: [
+            ("deployments".to_owned(), json!(bodies::traffic(&live))),
+            ("environments".to_owned(), Value::Object(environments.collect())),
+        ]
+        .into(),
     };
     let receipt = Receipt {
         project_key: s.spec.deployed_project_key.clone(),

@@ -14,13 +14,11 @@ use crate::{
     },
     codes,
     http::CallError,
-    managed::{notes, opener::Opener, shares},
+    managed::{image, notes, opener::Opener, patience::Changing, shares},
     service::{ServiceSpec, ServiceVersionSpec},
     spec::DeploySpec,
 };
 
-/// The note of each version's image, by version.
-pub(super) const IMAGES: &str = "images";
 /// Of a container's log, so many lines are asked for.
 const LOG_LINES: u32 = 100;
 
@@ -34,6 +32,7 @@ pub(super) struct Session<'a> {
     pub(super) opener: Opener<'a>,
     pub(super) endpoint: String,
     pub(super) owner: String,
+    pub(super) changing: Changing,
 }
 
 /// A version as it is to run.
@@ -66,7 +65,7 @@ impl<'a> Session<'a> {
         }
         let arm = azure.arm(&connection, opener).await?;
         let (endpoint, owner) = (names::endpoint(spec), names::owner(spec));
-        Ok(Self { arm, settings, connection, spec, service, opener, endpoint, owner })
+        Ok(Self { arm, settings, connection, spec, service, opener, endpoint, owner, changing: Changing::default() })
     }
 
     /// The path of something in the workspace.
@@ -120,7 +119,7 @@ impl<'a> Session<'a> {
 
     /// The versions as they are to run, once their images are there.
     pub(super) fn plan(&self, run: &dyn StepContext) -> Result<Vec<Planned<'a>>, Failure> {
-        let images: std::collections::BTreeMap<String, String> = notes::read(run, IMAGES).unwrap_or_default();
+        let images: std::collections::BTreeMap<String, String> = notes::read(run, image::IMAGES).unwrap_or_default();
         let probabilities: Vec<f64> = self.service.versions.iter().map(|one| one.probability).collect();
         let percents = shares::percents(&probabilities).ok_or_else(|| {
             Failure::new(

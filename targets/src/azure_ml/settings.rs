@@ -128,6 +128,18 @@ impl Settings {
     }
 }
 
+/// Variables and tags that are Slipway's own, by path.
+pub(super) fn taken(settings: &serde_json::Map<String, Value>) -> Vec<(String, String)> {
+    let mut wrong = Vec::new();
+    for (field, begin) in [("environmentVariables", "SLIPWAY_"), ("tags", "slipway-")] {
+        let names = settings.get(field).and_then(Value::as_object).into_iter().flat_map(|all| all.keys());
+        let ours = names.filter(|name| name.to_lowercase().starts_with(&begin.to_lowercase()));
+        let message = format!("What begins with {begin} is Slipway's own. Take it away.");
+        wrong.extend(ours.map(|name| (format!("{field}.{name}"), message.clone())));
+    }
+    wrong
+}
+
 /// Why a deployment's own settings can't be read, if they can't.
 pub(super) fn unreadable(own: &serde_json::Map<String, Value>) -> Option<Failure> {
     read::<Overrides>(own, "deployment").err()

@@ -14,7 +14,11 @@ use super::{
     session::{Planned, Session},
 };
 use crate::{
-    managed::{Flow, opener::internal, ready},
+    managed::{
+        Flow, is_left,
+        opener::{internal, told},
+        ready,
+    },
     target::{Difference, Receipt, ServiceReceipt, VersionShare},
 };
 
@@ -23,20 +27,20 @@ pub(super) async fn verify(s: &Session<'_>, run: &dyn StepContext) -> StepResult
     let endpoint = s.endpoint().await?;
     let deployments = s.deployments().await?;
     let differences = differences(&plan, endpoint.as_ref(), &deployments);
-    let mut warnings: Vec<String> =
-        differences.iter().map(|one| format!("{} is not as it should be.", one.what)).collect();
-    if differences.is_empty() {
+    let receipt = receipt(s, &plan, endpoint.as_ref(), differences);
+    let mut warnings = receipt.warnings();
+    if receipt.differences.is_empty() {
         let keep: Vec<&str> = plan.iter().map(|one| one.name.as_str()).collect();
         match clear(s, run, endpoint.as_ref(), &deployments, &keep).await {
             Ok(flow) => ready!(flow),
             // What is live is right; what is left over only costs.
-            Err(StepError::Permanent(failure)) => {
+            Err(error) if is_left(run, &error) => {
+                let failure = told(error);
                 warnings.push(format!("What an earlier update left could not be deleted: {}", failure.message));
             }
             Err(error) => return Err(error),
         }
     }
-    let receipt = receipt(s, &plan, endpoint.as_ref(), differences);
     let output = serde_json::to_value(&receipt).map_err(|error| internal(&error.to_string()).permanent())?;
     Ok(StepOutcome::Done { output, warnings })
 }
@@ -55,11 +59,9 @@ fn differences(plan: &[Planned<'_>], endpoint: Option<&Value>, deployments: &[Va
             let what = format!("version {}", one.version.version);
             found.push(Difference { what, found: seen, wanted: json!("Succeeded") });
         }
-        let environment = there.map_or(&Value::Null, |there| &there["properties"]["environmentId"]);
-        let wanted = one.body["properties"]["environmentId"].as_str().unwrap_or_default();
-        if !environment.as_str().is_none_or(|id| id.eq_ignore_ascii_case(wanted)) {
-            let what = format!("the environment of version {}", one.version.version);
-            found.push(Difference { what, found: environment.clone(), wanted: json!(wanted) });
+        for (what, seen, wanted) in there.map(|there| bodies::otherwise(there, &one.body)).unwrap_or_default() {
+            let what = format!("{what} of version {}", one.version.version);
+            found.push(Difference { what, found: seen, wanted });
         }
     }
     found
@@ -71,11 +73,14 @@ fn receipt(s: &Session<'_>, plan: &[Planned<'_>], endpoint: Option<&Value>, diff
         .map(|one| VersionShare { version: one.version.version.clone(), probability: f64::from(one.percent) / 100.0 });
     let images: serde_json::Map<String, Value> =
         plan.iter().map(|one| (one.version.version.clone(), json!(one.image))).collect();
+    let environment = |one: &Planned<'_>| (one.name.clone(), one.body["properties"]["environmentId"].clone());
+    let environments: serde_json::Map<String, Value> = plan.iter().map(environment).collect();
     let facts = [
         ("endpoint", json!(s.endpoint)),
         ("workspace", json!(s.settings.workspace)),
         ("images", Value::Object(images)),
         ("deployments", json!(traffic(plan))),
+        ("environments", Value::Object(environments)),
     ];
     let service = ServiceReceipt {
         service_id: s.service.service_id.clone(),

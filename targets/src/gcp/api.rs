@@ -76,6 +76,13 @@ impl Google {
         }
     }
 
+    /// Whether the API answers there, whatever it says of a page that it does not have.
+    pub(crate) async fn answers(&self) -> Result<(), CallError> {
+        let doing = "asking whether it is there";
+        let got = self.exchange(Method::GET, &["v1"], &[], None, doing).await?;
+        if got.succeeded() || matches!(got.status, 400 | 403..=405) { Ok(()) } else { Err(refused(&got, doing)) }
+    }
+
     /// A call that changes something. A null is no body.
     pub(crate) async fn call(
         &self,

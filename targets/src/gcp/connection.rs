@@ -5,7 +5,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use engine::failure::{Failure, StepError};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{
     api::Google,
@@ -13,8 +12,8 @@ use super::{
 };
 use crate::{
     codes,
-    connections::{Connection, ConnectionDescription},
-    http::{Http, NodeUrl},
+    connections::{self, Connection, ConnectionDescription},
+    http::{Auth, Http, Method, NodeUrl, Request, Said},
     image::registry::Login,
     managed::{
         ambient,
@@ -73,21 +72,7 @@ impl GcpSettings {
     /// # Errors
     /// `CONNECTION_UNFIT` where it is of another type, or another build's.
     pub fn read(connection: Option<&ConnectionSpec>) -> Result<Self, Failure> {
-        let Some(connection) = connection else {
-            let message = "This infrastructure has no connection. Choose one of the type Google Cloud in its settings.";
-            return Err(Failure::new(codes::CONNECTION_UNFIT, message));
-        };
-        if connection.kind != KIND {
-            let message = format!(
-                "Connection {} is of type {}, and one of type {KIND} is needed.",
-                connection.id, connection.kind
-            );
-            return Err(Failure::new(codes::CONNECTION_UNFIT, message));
-        }
-        serde_json::from_value(Value::Object(connection.settings.clone())).map_err(|error| {
-            let message = format!("The settings of connection {} can't be read. Enter them again.", connection.id);
-            Failure::new(codes::CONNECTION_UNFIT, message).detail(error.to_string())
-        })
+        connections::settings(connections::of_kind(connection, KIND)?)
     }
 
     /// What is missing.
@@ -184,6 +169,32 @@ impl Gcp {
         Ok(Login { user: "oauth2accesstoken".to_owned(), password: self.tokens.anew(&way).await? })
     }
 
+    /// Whether a registry answers where the connection says: with a challenge, as nobody signs in.
+    async fn registry_answers(&self, settings: &GcpSettings) -> Result<(), StepError> {
+        self.may_go(settings, &settings.registry_url())?;
+        let url = self.url(&settings.registry_url())?;
+        let registry = self.http().platform("The container registry", url, Auth::None);
+        let doing = "asking whether it is there";
+        let got = registry.exchange(Request::new(Method::GET, &["v2", ""], doing)).await?;
+        match got.status {
+            401 => Ok(()),
+            404 => {
+                let message = "There is no container registry at the address that the connection names.";
+                Err(Failure::new(codes::NODE_NOT_FOUND, message).permanent())
+            }
+            _ if got.succeeded() => Ok(()),
+            _ => Err(got.refused(doing, &Said::default()).into()),
+        }
+    }
+
+    /// Whether Vertex AI answers where the connection says; its own address is of a region, which infrastructures name.
+    async fn vertex_answers(&self, settings: &GcpSettings, opener: Opener<'_>) -> Result<(), StepError> {
+        if settings.vertex_endpoint.is_empty() {
+            return Ok(());
+        }
+        Ok(self.vertex(settings, "", opener).await?.answers().await?)
+    }
+
     /// Who signs in.
     pub(crate) async fn identity(&self, settings: &GcpSettings, opener: Opener<'_>) -> Result<String, StepError> {
         sign_in::identity(self, settings, opener).await
@@ -225,9 +236,15 @@ impl Connection for GcpConnection {
         let mut identity = String::new();
         if problems.0.is_empty() {
             let opener = Opener::Look(secrets);
+            let gcp = self.0.afresh();
             // What it may do is a matter of projects, which infrastructures name.
-            self.0.afresh().resource_manager(&settings, opener).await.map_err(told)?;
-            identity = self.0.identity(&settings, opener).await.map_err(told)?;
+            let manager = gcp.resource_manager(&settings, opener).await.map_err(told)?;
+            identity = gcp.identity(&settings, opener).await.map_err(told)?;
+            let (manager, vertex, registry) =
+                tokio::join!(manager.answers(), gcp.vertex_answers(&settings, opener), gcp.registry_answers(&settings));
+            for error in [manager.err().map(StepError::from), vertex.err(), registry.err()].into_iter().flatten() {
+                problems.take(told(error));
+            }
         }
         Ok(NodeReport {
             node_id: None,

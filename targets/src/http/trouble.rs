@@ -127,8 +127,13 @@ pub(super) fn transport(error: reqwest::Error, doing: &str, scrubber: &Scrubber,
         CallError::permanent(
             codes::NODE_TLS_FAILED,
             format!(
-                "No secure connection to {} while {doing}. Check its certificate and that the URL's scheme is right; an infrastructure of nodes may be set to accept any certificate.",
-                who.inside()
+                "No secure connection to {} while {doing}. Check its certificate, {}, and that the URL's scheme is right.",
+                who.inside(),
+                if who == Who::NODE {
+                    "whether the infrastructure is to accept any"
+                } else {
+                    "the authorities that the settings trust"
+                }
             ),
             effect,
         )
@@ -136,7 +141,12 @@ pub(super) fn transport(error: reqwest::Error, doing: &str, scrubber: &Scrubber,
         CallError::retryable(
             codes::NODE_UNREACHABLE,
             format!(
-                "{who} could not be reached while {doing}. Check that it runs, and the URL in the infrastructure's settings."
+                "{who} could not be reached while {doing}. Check that it runs, and {}.",
+                if who == Who::NODE {
+                    "the URL in the infrastructure's settings"
+                } else {
+                    "the address in the settings"
+                }
             ),
             Effect::None,
         )

@@ -21,6 +21,8 @@ use crate::{
 
 /// Of a manifest's digest, so many characters make a tag.
 const TAG_CHARS: usize = 40;
+/// Tags of images that got theirs from their content begin so.
+pub(crate) const TAG_PREFIX: &str = "slipway-";
 
 /// An image and how its registry is reached.
 #[derive(Clone, Debug)]
@@ -113,7 +115,7 @@ impl Build<'_> {
         let digest = Digest::of(&body);
         let tag = match self.target.reference.tag() {
             Some(tag) => tag.to_owned(),
-            None => format!("slipway-{}", digest.hex().get(..TAG_CHARS).unwrap_or_default()),
+            None => format!("{TAG_PREFIX}{}", digest.hex().get(..TAG_CHARS).unwrap_or_default()),
         };
         let reference = self.target.reference.at(digest.clone());
         let mut pushed = Pushed { reference, tag, digest, size: manifest.size(), sent: 0 };
@@ -124,7 +126,7 @@ impl Build<'_> {
         let same = self.base.reference.api_host() == self.target.reference.api_host();
         let mount = (same && base.repository() != target.repository()).then_some(&base);
         let from_base = Source::Registry(base.clone());
-        let added = self.layers.iter().map(|layer| (Source::File(layer.file.to_path_buf()), None));
+        let added = self.layers.iter().map(|layer| (Source::File(layer.file.path().to_owned()), None));
         let sources = below.layers.iter().map(|_| (from_base.clone(), mount)).chain(added);
         let of_config = (manifest.config.clone(), (Source::Bytes(config), None));
         let contents: Vec<(Descriptor, (Source, Option<&Registry>))> =

@@ -11,19 +11,19 @@ use std::{
 use bytes::{Buf as _, Bytes};
 use engine::{
     failure::{Code, Failure},
-    packages::{PackageError, PackageStream},
+    packages::{PackageError, PackageStream, TempFile},
 };
 use flate2::{Compression, GzBuilder, write::GzEncoder};
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 use tar::{EntryType, Header};
-use tempfile::TempPath;
 use tokio::runtime::Handle;
 
 use super::digest::Digest;
 use crate::{
     codes,
     http::{CallError, Effect},
+    tools::own_folder,
 };
 
 /// More entries are refused.
@@ -67,7 +67,7 @@ pub struct LayerPlan(BTreeMap<String, (Mode, Content)>);
 /// A layer in a file that goes with it.
 #[derive(Debug)]
 pub struct Layer {
-    pub(crate) file: TempPath,
+    pub(crate) file: TempFile,
     /// Of the compressed file, in bytes.
     pub size: u64,
     /// Of the compressed file: its name in a registry.
@@ -148,7 +148,7 @@ impl LayerPlan {
         Ok(())
     }
 
-    /// Makes the layer, in a new file in `folder`.
+    /// Makes the layer, in a new file under the scratch folder `folder`.
     ///
     /// # Errors
     /// [`LayerError`], by what went wrong. No file is left then.
@@ -159,9 +159,8 @@ impl LayerPlan {
     }
 
     fn write(self, folder: &Path, here: &Handle) -> Result<Layer, LayerError> {
-        let file = tempfile::Builder::new().prefix("layer-").tempfile_in(folder).map_err(LayerError::Io)?;
-        let (file, path) = file.into_parts();
-        let compressed = Hashed::new(BufWriter::with_capacity(BUFFER, file));
+        let (file, writer) = TempFile::create(&own_folder(folder)).map_err(LayerError::Io)?;
+        let compressed = Hashed::new(BufWriter::with_capacity(BUFFER, writer));
         // No name and no time, which would differ.
         let gzip = GzBuilder::new().mtime(0).operating_system(255).write(compressed, COMPRESSION);
         let mut archive = tar::Builder::new(Hashed::new(gzip));
@@ -184,7 +183,7 @@ impl LayerPlan {
         let (gzip, diff_id, _) = archive.finish();
         let (mut compressed, digest, size) = gzip.finish().map_err(LayerError::Io)?.finish();
         compressed.flush().map_err(LayerError::Io)?;
-        Ok(Layer { file: path, size, digest, diff_id })
+        Ok(Layer { file, size, digest, diff_id })
     }
 }
 
@@ -359,7 +358,7 @@ mod tests {
         let one = plan().make(folder.path()).await.unwrap();
         let two = plan().make(folder.path()).await.unwrap();
         assert_eq!((&one.digest, &one.diff_id, one.size), (&two.digest, &two.diff_id, two.size));
-        let compressed = std::fs::read(&one.file).unwrap();
+        let compressed = std::fs::read(one.file.path()).unwrap();
         assert_eq!((Digest::of(&compressed), compressed.len() as u64), (one.digest.clone(), one.size));
         let mut plain = Vec::new();
         GzDecoder::new(compressed.as_slice()).read_to_end(&mut plain).unwrap();
@@ -387,7 +386,8 @@ mod tests {
         let expected = expected.map(|(path, mode, content)| (path.to_owned(), mode, content.to_owned()));
         assert_eq!(seen, expected);
         drop((one, two));
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a layer's file goes with it");
+        let left = std::fs::read_dir(own_folder(folder.path())).unwrap().count();
+        assert_eq!(left, 0, "a layer's file goes with it");
     }
 
     #[tokio::test]
@@ -405,7 +405,7 @@ mod tests {
         plan.add("a/b", Mode::Data, Content::Stream { size: 3, content: broken.boxed() }).unwrap();
         let error = plan.make(folder.path()).await.unwrap_err();
         assert_eq!(error.code().as_str(), "PACKAGE_CORRUPT");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(own_folder(folder.path())).unwrap().count(), 0);
     }
 
     #[test]

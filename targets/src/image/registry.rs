@@ -71,6 +71,8 @@ impl Default for Access {
 pub struct Registry {
     http: Http,
     url: NodeUrl,
+    /// As a reference names it.
+    host: String,
     repository: String,
     access: Arc<Access>,
     keys: Arc<Mutex<Keys>>,
@@ -97,12 +99,23 @@ impl Registry {
             http.clone()
         };
         let repository = reference.repository().to_owned();
-        Ok(Self { http, url, repository, access: Arc::new(access), keys: Arc::default() })
+        let host = reference.registry().to_owned();
+        Ok(Self { http, url, host, repository, access: Arc::new(access), keys: Arc::default() })
     }
 
     /// Its name in the registry.
     pub fn repository(&self) -> &str {
         &self.repository
+    }
+
+    /// The same error, and which registry it is of: two may be asked for one image.
+    fn named(&self, mut error: CallError) -> CallError {
+        if error.failure.message.contains(&self.host) {
+            return error;
+        }
+        let name = format!("he registry {}", self.host);
+        error.failure.message = error.failure.message.replacen("he registry", &name, 1);
+        error
     }
 
     /// A path below this repository.
@@ -125,28 +138,28 @@ impl Registry {
     /// Makes a call that can be made twice, and reads the whole answer. A key that was not taken is asked for anew, once.
     async fn exchange<'a>(&self, scope: &Scope, request: impl Fn() -> Request<'a>) -> Result<Exchange, CallError> {
         let node = self.let_in(scope).await?;
-        let answer = node.exchange(request()).await.map_err(of_registry)?;
+        let answer = node.exchange(request()).await.map_err(|error| self.named(of_registry(error)))?;
         if answer.status != 401 || !self.challenged(&answer.headers).await {
             return Ok(answer);
         }
-        self.let_in(scope).await?.exchange(request()).await.map_err(of_registry)
+        self.let_in(scope).await?.exchange(request()).await.map_err(|error| self.named(of_registry(error)))
     }
 
     /// The same, where only a success is an answer.
     async fn answered<'a>(&self, scope: &Scope, request: impl Fn() -> Request<'a>) -> Result<Exchange, CallError> {
         let doing = request().doing.to_owned();
         let answer = self.exchange(scope, request).await?;
-        if answer.succeeded() { Ok(answer) } else { Err(refused(&answer, &doing)) }
+        if answer.succeeded() { Ok(answer) } else { Err(self.named(refused(&answer, &doing))) }
     }
 
     /// Makes a call whose answer is read piece by piece.
     async fn open<'a>(&self, scope: &Scope, request: impl Fn() -> Request<'a>) -> Result<Opened, CallError> {
         let node = self.let_in(scope).await?;
-        let answer = node.open(request()).await.map_err(of_registry)?;
+        let answer = node.open(request()).await.map_err(|error| self.named(of_registry(error)))?;
         if answer.status != 401 || !self.challenged(&answer.headers).await {
             return Ok(answer);
         }
-        self.let_in(scope).await?.open(request()).await.map_err(of_registry)
+        self.let_in(scope).await?.open(request()).await.map_err(|error| self.named(of_registry(error)))
     }
 
     /// Whether the registry can be reached and takes the login, for reading this repository.
@@ -156,7 +169,7 @@ impl Registry {
     pub async fn check(&self) -> Result<(), CallError> {
         let doing = "asking the registry whether it is one";
         let answer = self.exchange(&self.pull(), || Request::new(Method::GET, &["v2", ""], doing)).await?;
-        if answer.succeeded() { Ok(()) } else { Err(refused(&answer, doing)) }
+        if answer.succeeded() { Ok(()) } else { Err(self.named(refused(&answer, doing))) }
     }
 }
 

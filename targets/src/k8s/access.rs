@@ -133,3 +133,30 @@ pub(super) fn missing(path: &str) -> StepError {
 fn invalid(message: String) -> StepError {
     Failure::new(codes::K8S_ACCESS_INVALID, message).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pods_service_account_reaches_its_own_cluster() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = |host: Option<&str>| Inside {
+            host: host.map(str::to_owned),
+            port: Some("443".to_owned()),
+            folder: folder.path().to_owned(),
+        };
+        let outside = in_cluster(&inside(Some("10.0.0.1"))).await;
+        assert!(matches!(outside, Err(StepError::Permanent(failure)) if failure.code == codes::K8S_ACCESS_INVALID));
+        std::fs::write(folder.path().join("ca.crt"), "CA").unwrap();
+        for (host, url) in [("10.0.0.1", "https://10.0.0.1:443"), ("fd00::1", "https://[fd00::1]:443")] {
+            // It is replaced while Slipway runs: each look reads it anew.
+            std::fs::write(folder.path().join("token"), format!("of-{host}\n")).unwrap();
+            let reach = in_cluster(&inside(Some(host))).await.unwrap();
+            assert_eq!((reach.url.as_str(), reach.tls.authorities.as_deref()), (url, Some(&b"CA"[..])));
+            assert!(!reach.tls.trust_all);
+            assert!(matches!(reach.auth, Auth::Bearer(token) if token.expose() == format!("of-{host}")));
+        }
+        assert!(in_cluster(&inside(None)).await.is_err(), "no Pod");
+    }
+}

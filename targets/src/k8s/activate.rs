@@ -15,19 +15,23 @@ use super::{
     notes::{self, Prior, Watch},
     place::{Place, done, image, invalid, log},
     prune::{only, prune},
-    rollout::{Patience, Standing, judge},
+    rollout::{Limits, Standing, judge},
 };
-use crate::{codes, target::Work};
+use crate::{
+    codes,
+    managed::{Flow, patience, ready},
+    target::Work,
+};
 
 /// Looks at a rollout are so far apart.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 pub(super) async fn activate(k8s: &K8s, work: &Work<'_>) -> StepResult {
-    let place = Place::of_work(k8s, work).await?;
+    let noted: Option<Watch> = notes::read(work.run, notes::ROLLOUT).filter(|watch: &Watch| watch.is_of(work.run));
+    let place = ready!(opened(k8s, work, noted.as_ref()).await?);
     let image = image(work.run)?;
     let (_, revision) = pods::template(&place.goal, &image);
-    let noted: Option<Watch> = notes::read(work.run, notes::ROLLOUT);
-    if noted.is_none_or(|watch| watch.run != work.run.run().0 || watch.revision != revision) {
+    if noted.is_none_or(|watch| watch.revision != revision) {
         let live = place.deployment().await?;
         note_prior(&place, work.run).await?;
         put(&place, work.run, &image, replicas(live.as_ref())).await?;
@@ -82,7 +86,7 @@ async fn put(place: &Place<'_>, run: &dyn StepContext, image: &str, live: Option
     let manifests = place.goal.manifests(image, live).map_err(invalid)?;
     // An autoscaler that is not wanted any more would undo the number of Pods.
     let autoscalers = only(place.goal.offered.kinds(), "HorizontalPodAutoscaler");
-    for id in prune(place, &autoscalers, |id| place.goal.wants(&manifests, id)).await? {
+    for id in prune(place, &autoscalers, &[], |id| place.goal.wants(&manifests, id)).await? {
         log(run, format!("Deleted {id}.")).await;
     }
     for manifest in place.secrets().await?.iter().chain(&manifests) {
@@ -92,16 +96,26 @@ async fn put(place: &Place<'_>, run: &dyn StepContext, image: &str, live: Option
     Ok(())
 }
 
+/// The place; while a rollout goes on there, with the patience of who follows it.
+pub(super) async fn opened<'a>(
+    k8s: &K8s,
+    work: &'a Work<'a>,
+    watch: Option<&Watch>,
+) -> Result<Flow<Place<'a>>, StepError> {
+    patience::opened(work.run, watch.is_some(), Place::of_work(k8s, work).await).await
+}
+
 /// Looks at the rollout of this note.
 pub(super) async fn follow(place: &Place<'_>, run: &dyn StepContext, note: &str) -> StepResult {
     let Some(mut watch) = notes::read::<Watch>(run, note) else { return Ok(StepOutcome::done()) };
-    let Some(deployment) = place.deployment().await? else {
+    let look = async { Ok((place.deployment().await?, place.pods().await?)) };
+    let (Some(deployment), pods) = ready!(patience::looked(run, look.await).await?) else {
         let message = format!("The {} was deleted while it was rolled out.", place.deployment_id());
         return Err(Failure::new(codes::K8S_OBJECT_MISSING, message).permanent());
     };
-    let (pods, now) = (place.pods().await?, run.now().await?);
+    let now = run.now().await?;
     let before = watch.clone();
-    let standing = judge(&deployment, &pods, &watch.revision.clone(), patience(place), now, &mut watch);
+    let standing = judge(&deployment, &pods, &watch.revision.clone(), limits(place), now, &mut watch);
     match standing {
         Standing::Complete => {
             log(run, format!("The {} is rolled out.", place.deployment_id())).await;
@@ -125,9 +139,9 @@ pub(super) async fn follow(place: &Place<'_>, run: &dyn StepContext, note: &str)
     }
 }
 
-pub(super) fn patience(place: &Place<'_>) -> Patience {
+pub(super) fn limits(place: &Place<'_>) -> Limits {
     let workload = &place.goal.workload;
-    Patience {
+    Limits {
         progress: workload.progress_deadline(),
         failing: workload.failing_pod(),
         unplaced: workload.unschedulable(),

@@ -190,17 +190,26 @@ impl Api {
 
     /// Sets how many Pods run, and nothing else.
     pub(super) async fn scale(&self, id: &Id, replicas: u32) -> Result<(), CallError> {
-        let doing = format!("scaling {id} to {replicas}");
+        let body = json!({"spec": {"replicas": replicas}});
+        self.patched(id, &format!("scaling {id} to {replicas}"), "application/merge-patch+json", &body).await
+    }
+
+    /// Takes out what others have set, by a strategic merge patch.
+    pub(super) async fn patch(&self, id: &Id, body: &Value) -> Result<(), CallError> {
+        let doing = format!("taking out of {id} what others set");
+        self.patched(id, &doing, "application/strategic-merge-patch+json", body).await
+    }
+
+    async fn patched(&self, id: &Id, doing: &str, kind: &'static str, body: &Value) -> Result<(), CallError> {
         let path = id.path(&self.namespace);
         let path = refs(&path);
-        let body = json!({"spec": {"replicas": replicas}});
         let request = Request {
             query: &[("fieldManager", MANAGER)],
-            body: Body::Bytes("application/merge-patch+json", Bytes::from(body.to_string())),
-            ..Request::new(Method::PATCH, &path, &doing)
+            body: Body::Bytes(kind, Bytes::from(body.to_string())),
+            ..Request::new(Method::PATCH, &path, doing)
         };
         let answer = self.node.exchange(request).await?;
-        self.read(answer, &doing).map(drop)
+        self.read(answer, doing).map(drop)
     }
 
     /// Deletes this very object, with what hangs on it. One that is gone, or another by now, is fine.

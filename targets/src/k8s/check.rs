@@ -3,7 +3,7 @@
 use engine::failure::{Failure, StepError};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{K8s, api::failure, offered::Offered, place, problems, push, rights, settings::Settings};
+use super::{K8s, api::failure, offered::Offered, place, problems, push, rights, settings::Settings, validate};
 use crate::{
     codes,
     managed::opener::Opener,
@@ -57,6 +57,9 @@ async fn asked(k8s: &K8s, infrastructure: &InfrastructureSpec, secrets: &dyn Sec
     all.extend(
         denied.into_iter().map(|right| format!("The credentials may not {right} in namespace {}.", api.namespace)),
     );
+    let account = settings.workload.service_account_name.as_deref();
+    let absent = validate::absent(&api, account, &settings.image_pull_secrets).await?;
+    all.extend(absent.into_iter().map(|id| format!("The {id} is not in namespace {}.", api.namespace)));
     for version in ["apps/v1", "authorization.k8s.io/v1"] {
         if !offered.has(version) {
             all.push(format!("The cluster does not offer {version}."));

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::{
     api::{Api, Applied, How},
     manifests::{Manifest, config},
-    names::APPLIED,
+    names::{APPLIED, KINDS, VERSIONS},
     place::Place,
+    strays,
 };
 use crate::target::Difference;
 
@@ -41,8 +42,15 @@ async fn of_one(place: &Place<'_>, manifest: &Manifest, into: &mut Vec<Differenc
         into.push(presence(manifest.id.to_string()));
         return Ok(());
     };
+    into.extend(strays::of(&place.goal, manifest, &live).paths.into_iter().map(|path| Difference {
+        what: format!("{} {}", manifest.id, place.api.clean(&path)),
+        // A variable's value may be a secret.
+        found: json!("set by somebody else"),
+        wanted: json!("absent"),
+    }));
     let would = place.api.apply(&manifest.body, How { force: true, dry: true }).await?;
-    let Applied::Done(would) = would else { return Ok(()) };
+    let Applied::Done(mut would) = would else { return Ok(()) };
+    forget_new_marks(&live, &mut would);
     let mut found = Vec::new();
     compare(&live, &would, &mut String::new(), &mut found);
     into.extend(found.into_iter().take(MOST).map(|(path, found, wanted)| Difference {
@@ -71,6 +79,25 @@ fn is_bookkeeping(path: &str) -> bool {
     OWN.contains(&path) || path.strip_prefix("/metadata/annotations/") == Some(APPLIED)
         // The Deployment's controller counts its rollouts there.
         || path == "/metadata/annotations/deployment.kubernetes.io/revision"
+}
+
+/// Marks that an earlier build did not set come with the next update, and are nobody's change.
+fn forget_new_marks(live: &Value, would: &mut Value) {
+    for (place, mark) in [("/spec/template/metadata", VERSIONS), ("/metadata", KINDS)] {
+        let at = format!("{place}/annotations");
+        if live.pointer(&at).and_then(|all| all.get(mark)).is_some() {
+            continue;
+        }
+        let absent = live.pointer(&at).is_none();
+        let Some(all) = would.pointer_mut(&at).and_then(Value::as_object_mut) else { continue };
+        all.remove(mark);
+        if all.is_empty()
+            && absent
+            && let Some(metadata) = would.pointer_mut(place).and_then(Value::as_object_mut)
+        {
+            metadata.remove("annotations");
+        }
+    }
 }
 
 fn compare(live: &Value, would: &Value, path: &mut String, into: &mut Vec<(String, Value, Value)>) {
@@ -113,6 +140,23 @@ fn shown(api: &Api, value: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn marks_of_a_later_build_are_no_difference() {
+        let live = json!({"metadata": {"annotations": {"a": "1"}}, "spec": {"template": {"metadata": {"labels": {}}}}});
+        let mut would = live.clone();
+        would["metadata"]["annotations"][KINDS] = json!("Ingress");
+        would["spec"]["template"]["metadata"]["annotations"] = json!({VERSIONS: "v1=1"});
+        forget_new_marks(&live, &mut would);
+        assert_eq!(would, live);
+        // Where they are, they count.
+        let (mut live, mut would) = (live.clone(), live);
+        live["metadata"]["annotations"][KINDS] = json!("Ingress");
+        would["metadata"]["annotations"][KINDS] = json!("HTTPRoute");
+        let wanted = would.clone();
+        forget_new_marks(&live, &mut would);
+        assert_eq!(would, wanted);
+    }
 
     #[test]
     fn differences_are_leaves() {

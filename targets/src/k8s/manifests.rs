@@ -11,14 +11,14 @@ pub(super) mod ingress;
 pub(super) mod pods;
 pub(super) mod service;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
 use super::{
-    names::{APPLIED, DEPLOYMENT_ID, Names, is_own},
+    names::{APPLIED, DEPLOYMENT_ID, KINDS, Names, is_own},
     objects::Id,
-    offered::Offered,
+    offered::{Offered, is_optional},
     own_yaml::{self, Hints},
     settings::{Exposition, ExpositionType, Settings, Workload},
     variables::{Given, Variables},
@@ -104,12 +104,24 @@ impl Goal<'_> {
         Ok((bodies.into_iter().filter_map(Manifest::restorable).collect(), hints))
     }
 
+    /// The kinds beside the usual ones of which there is to be something.
+    pub(super) fn optional_kinds(&self) -> Vec<String> {
+        let exposing = self.exposing().map(|(manifests, _)| manifests).unwrap_or_default();
+        let kinds = exposing.into_iter().map(|manifest| manifest.id.kind).filter(is_optional).map(|kind| kind.name);
+        kinds.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     /// Everything but what is secret, in the order in which it is applied.
     pub(super) fn manifests(&self, image: &str, live_replicas: Option<u64>) -> Result<Vec<Manifest>, String> {
         let mut all: Vec<Manifest> = config::variables(self).into_iter().filter_map(Manifest::plain).collect();
         all.extend(self.exposing()?.0);
         all.extend(budget::manifest(self)?.and_then(Manifest::restorable));
-        all.extend(Manifest::restorable(deployment::manifest(self, image, live_replicas)));
+        let mut deployment = deployment::manifest(self, image, live_replicas);
+        let optional = self.optional_kinds();
+        if !optional.is_empty() {
+            deployment["metadata"]["annotations"][KINDS] = json!(optional.join(" "));
+        }
+        all.extend(Manifest::restorable(deployment));
         all.extend(autoscaler::manifest(self)?.and_then(Manifest::restorable));
         Ok(all)
     }

@@ -19,9 +19,17 @@ pub(super) const APPLIED: &str = "slipway/applied";
 pub(super) const DEPLOYMENT_ID: &str = "slipway/deployment-id";
 /// The annotation of the Deployment with its versions and their shares.
 pub(super) const VERSIONS: &str = "slipway/versions";
+/// The annotation of the Deployment with the kinds beside the usual ones of which this deployment has objects: somebody may take the right to them away.
+pub(super) const KINDS: &str = "slipway/kinds";
 
 /// Of a name that people gave, so many characters stay readable.
 const READABLE: usize = 30;
+
+/// The kinds that a Deployment names in [`KINDS`].
+pub(super) fn kinds_of(deployment: &Value) -> Vec<String> {
+    let named = deployment.pointer("/metadata/annotations").and_then(|all| all.get(KINDS)?.as_str());
+    named.unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+}
 
 /// The names of one deployment's objects.
 #[derive(Clone, Debug, PartialEq, Eq)]

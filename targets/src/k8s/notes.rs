@@ -1,5 +1,6 @@
 //! What a run remembers of the cluster, as notes in its journal.
 
+use engine::step::StepContext;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -79,6 +80,11 @@ impl Watch {
     pub(super) fn new(run: i64, revision: &str, now: i64) -> Self {
         let said = String::new();
         Self { run, revision: revision.to_owned(), since: now, failing_since: None, unplaced_since: None, said }
+    }
+
+    /// Whether this run follows it.
+    pub(super) fn is_of(&self, run: &dyn StepContext) -> bool {
+        self.run == run.run().0
     }
 }
 

@@ -52,7 +52,7 @@ impl Offered {
     }
 }
 
-/// Kinds that only an infrastructure's own YAML makes: without a right to them we can't have made any.
+/// Kinds that not every infrastructure makes, and for which it needs no rights then.
 pub(super) fn is_optional(kind: &Kind) -> bool {
     matches!(kind.name.as_str(), "HTTPRoute" | "NetworkPolicy" | "Ingress")
 }

@@ -39,7 +39,7 @@ async fn found(k8s: &K8s, look: Look<'_>) -> Result<Preview, StepError> {
     let image = live.as_ref().and_then(live_image).unwrap_or(validate::ANY_IMAGE);
     let manifests = place.goal.manifests(image, replicas(live.as_ref())).map_err(invalid)?;
     preview.changes = differences::all(&place, &manifests, true).await?;
-    for (id, _) in ours(&place, &place.goal.offered.kinds()).await? {
+    for (id, _) in ours(&place, &place.goal.offered.kinds(), &[]).await? {
         if !place.goal.wants(&manifests, &id) {
             preview.changes.push(Difference { what: id.to_string(), found: json!("present"), wanted: json!("absent") });
         }

@@ -72,6 +72,7 @@ fn of_authority(text: &str, path: &str, all: &mut Problems) {
 pub(super) fn of_deployment(infrastructure: &Map<String, Value>, own: &Map<String, Value>) -> Problems {
     // What is wrong with the infrastructure's own is told there.
     let Ok(settings) = Settings::read(infrastructure) else { return Vec::new() };
+    let untyped = own.get("serviceExposition").is_some_and(|exposition| exposition.get("type").is_none());
     let own = match DeploymentSettings::read(own) {
         Ok(own) => own,
         Err(error) => return vec![(String::new(), error)],
@@ -82,6 +83,10 @@ pub(super) fn of_deployment(infrastructure: &Map<String, Value>, own: &Map<Strin
     of_workload(&lists, "workload", &mut all);
     if all.is_empty() {
         of_workload(&settings.workload.under(&own.workload), "workload", &mut all);
+    }
+    if untyped {
+        let said = "This is needed: a deployment's own exposition replaces all that the infrastructure says of it.";
+        all.push(("serviceExposition.type".to_owned(), said.to_owned()));
     }
     if let Some(exposition) = &own.service_exposition {
         if exposition.kind == ExpositionType::Yaml {

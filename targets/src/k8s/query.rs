@@ -30,14 +30,7 @@ async fn asked(k8s: &K8s, look: Look<'_>, query: &ServiceQuery) -> Result<Servic
         Some(_) => false,
         None => of_versions.into_iter().all(|method| method == "PUBLIC"),
     };
-    let tail = [
-        "public",
-        "api",
-        "v1",
-        service.service_id.as_str(),
-        query.endpoint.id.as_str(),
-        caller::verb(query.endpoint.kind.as_deref()),
-    ];
+    let tail = ["public", "api", "v1", service.service_id.as_str(), query.endpoint.id.as_str(), caller::verb_of(query)];
     let doing = "querying the service";
     let given = caller::headers(query);
     let request = |path| Request {

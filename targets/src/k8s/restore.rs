@@ -5,17 +5,20 @@ use serde_json::{Value, json};
 
 use super::{
     K8s,
-    activate::{follow, replicas},
+    activate::{follow, opened, replicas},
     apply::apply,
     manifests::Manifest,
-    names::REVISION,
+    names::{REVISION, kinds_of},
     notes::{self, Prior, Watch},
     objects::Id,
     place::{Place, done, log},
     prune::{only, prune},
     verify,
 };
-use crate::target::Work;
+use crate::{
+    managed::{patience, ready},
+    target::Work,
+};
 
 /// A restore that fails leaves the service between two states: a human must look.
 pub(super) async fn restore(k8s: &K8s, work: &Work<'_>) -> StepResult {
@@ -38,18 +41,21 @@ async fn put_back(k8s: &K8s, work: &Work<'_>) -> StepResult {
             None => Ok(nothing()),
         };
     };
-    let place = Place::of_work(k8s, work).await?;
-    let live = replicas(place.deployment().await?.as_ref());
+    let noted: Option<Watch> = notes::read(run, notes::RESTORE).filter(|watch: &Watch| watch.is_of(run));
+    let place = ready!(opened(k8s, work, noted.as_ref()).await?);
+    let now = ready!(patience::opened(run, noted.is_some(), place.deployment().await).await?);
+    let (live, mut made) = (replicas(now.as_ref()), now.as_ref().map(kinds_of).unwrap_or_default());
+    // Those of the update that failed, also once the Deployment is the earlier one again.
+    made.extend(place.goal.optional_kinds());
     let manifests: Vec<_> = prior.scaled(live).into_iter().filter_map(Manifest::plain).collect();
     let deployment = manifests.iter().find(|manifest| manifest.id.kind.name == "Deployment");
     let (Some(deployment), true) = (deployment, prior.served()) else { return Ok(nothing()) };
     let revision =
         deployment.body.pointer("/spec/template/metadata/labels").and_then(|labels| labels.get(REVISION)?.as_str());
     let revision = revision.unwrap_or_default();
-    let noted: Option<Watch> = notes::read(run, notes::RESTORE);
-    if noted.is_none_or(|watch| watch.run != run.run().0) {
+    if noted.is_none() {
         let kept = |id: &Id| manifests.iter().any(|manifest| manifest.id.is(id));
-        prune(&place, &only(place.goal.offered.kinds(), "HorizontalPodAutoscaler"), kept).await?;
+        prune(&place, &only(place.goal.offered.kinds(), "HorizontalPodAutoscaler"), &[], kept).await?;
         for manifest in &manifests {
             apply(&place, manifest, false).await?;
             log(run, format!("Put back {}.", manifest.id)).await;
@@ -64,7 +70,7 @@ async fn put_back(k8s: &K8s, work: &Work<'_>) -> StepResult {
                 manifests.iter().any(|manifest| manifest.id.is(id))
                     || (matches!(id.kind.name.as_str(), "ConfigMap" | "Secret") && read.contains(&id.name))
             };
-            prune(&place, &place.goal.offered.kinds(), kept).await?;
+            prune(&place, &place.goal.offered.kinds(), &made, kept).await?;
             match place.deployment().await? {
                 Some(live) => receipt(&place, &live, manifests).await,
                 None => Ok(nothing()),

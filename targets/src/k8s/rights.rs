@@ -61,6 +61,11 @@ pub(super) fn of(goal: &Goal<'_>) -> Vec<Right> {
     with(goal.exposition.kind, text, named)
 }
 
+/// For these kinds beside the usual ones.
+pub(super) fn of_kinds(kinds: &[String]) -> Vec<Right> {
+    each(OWN_YAML.iter().filter(|(name, _)| kinds.iter().any(|kind| kind == name)).map(|(_, right)| *right))
+}
+
 /// For this infrastructure, before a deployment says anything.
 pub(super) fn of_settings(settings: &Settings) -> Vec<Right> {
     let exposition = settings.default_service_exposition.clone().unwrap_or_default();

@@ -17,7 +17,7 @@ pub(super) enum Standing {
 
 /// So long at most, in seconds.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct Limits {
     pub(super) progress: u32,
     pub(super) failing: u32,
     pub(super) unplaced: u32,
@@ -31,7 +31,7 @@ pub(super) fn judge(
     deployment: &Value,
     pods: &[Value],
     revision: &str,
-    patience: Patience,
+    limits: Limits,
     now: i64,
     watch: &mut Watch,
 ) -> Standing {
@@ -45,13 +45,19 @@ pub(super) fn judge(
     }
     let new_pods: Vec<_> = pods.iter().filter(|pod| is_of(pod, revision) && !is_going(pod)).collect();
     let trouble = new_pods.iter().find_map(|pod| failing(pod));
-    let unplaced = new_pods.iter().find_map(|pod| unschedulable(pod));
+    // A quota or an admission rule that lets no Pod be made is no better than no room.
+    let no_pod = || replica_failure(deployment).filter(|_| new_pods.is_empty());
+    let unplaced = new_pods.iter().find_map(|pod| unschedulable(pod)).or_else(no_pod);
     watch.failing_since = trouble.as_ref().map(|_| watch.failing_since.unwrap_or(now));
     watch.unplaced_since = unplaced.as_ref().map(|_| watch.unplaced_since.unwrap_or(now));
     let latest = || {
         let words = trouble.as_ref().map(|(words, _)| words.clone());
         let unready = || new_pods.iter().find_map(|pod| unready(pod));
-        words.or_else(|| unplaced.clone()).or_else(|| replica_failure(deployment)).or_else(unready)
+        words
+            .or_else(|| unplaced.clone())
+            .or_else(|| replica_failure(deployment))
+            .or_else(unready)
+            .or_else(|| paused(deployment))
     };
     let because = |text: &str| latest().map_or_else(|| format!("{text}."), |words| format!("{text}. {words}"));
 
@@ -59,19 +65,24 @@ pub(super) fn judge(
         && condition(deployment, "Progressing")
             .is_some_and(|(status, reason, _)| status == "False" && reason == "ProgressDeadlineExceeded")
     {
-        return Standing::Failed(because(&format!("The rollout made no progress for {} seconds", patience.progress)));
+        return Standing::Failed(because(&format!("The rollout made no progress for {} seconds", limits.progress)));
     }
     if let Some((words, true)) = &trouble {
         return Standing::Failed(words.clone());
     }
-    if passed(watch.failing_since, now, patience.failing) {
-        return Standing::Failed(because(&format!("New Pods failed for {} seconds", patience.failing)));
+    if passed(watch.failing_since, now, limits.failing) {
+        return Standing::Failed(because(&format!("New Pods failed for {} seconds", limits.failing)));
     }
-    if passed(watch.unplaced_since, now, patience.unplaced) {
-        return Standing::Failed(because(&format!("New Pods found no node for {} seconds", patience.unplaced)));
+    if passed(watch.unplaced_since, now, limits.unplaced) {
+        return Standing::Failed(because(&format!("New Pods found no room for {} seconds", limits.unplaced)));
     }
-    if passed(Some(watch.since), now, patience.progress.saturating_add(NOBODY_WATCHES).saturating_mul(rounds(wanted))) {
-        return Standing::Failed(because("The rollout did not end in time, and the cluster does not say why"));
+    if passed(Some(watch.since), now, limits.progress.saturating_add(NOBODY_WATCHES).saturating_mul(rounds(wanted))) {
+        let said = if latest().is_some() {
+            "The rollout did not end in time"
+        } else {
+            "The rollout did not end in time, and the cluster does not say why"
+        };
+        return Standing::Failed(because(said));
     }
     let counted = || {
         // Until its controller has seen it, the numbers are of the generation before.
@@ -98,7 +109,7 @@ pub(super) fn is_of(pod: &Value, revision: &str) -> bool {
     pod.pointer("/metadata/labels").and_then(|labels| labels.get(REVISION)).and_then(Value::as_str) == Some(revision)
 }
 
-fn is_going(pod: &Value) -> bool {
+pub(super) fn is_going(pod: &Value) -> bool {
     pod.pointer("/metadata/deletionTimestamp").is_some()
 }
 
@@ -167,9 +178,23 @@ fn unschedulable(pod: &Value) -> Option<String> {
     (status == "False" && reason == "Unschedulable").then(|| format!("Pod {} finds no node: {message}", name(pod)))
 }
 
-/// What this Pod, which runs, lacks until it can be queried. Every Pod lacks it for a while.
+/// Who stopped the rollout on its way.
+fn paused(deployment: &Value) -> Option<String> {
+    let paused = deployment.pointer("/spec/paused") == Some(&Value::Bool(true));
+    paused.then(|| {
+        "The Deployment is paused: somebody stopped its rollouts (kubectl rollout resume lets them go on).".to_owned()
+    })
+}
+
+/// What this Pod lacks until it can be queried. Every Pod lacks it for a while.
 fn unready(pod: &Value) -> Option<String> {
-    let (status, _, message) = condition(pod, "Ready").filter(|(status, ..)| *status != "True")?;
+    let Some((status, _, message)) = condition(pod, "Ready") else {
+        let phase = pod.pointer("/status/phase").and_then(Value::as_str).unwrap_or("Pending");
+        return Some(format!("Pod {} is {phase}, and says nothing else.", name(pod)));
+    };
+    if status == "True" {
+        return None;
+    }
     let message = if message.is_empty() { format!("Ready is {status}") } else { message.to_owned() };
     let containers = pod.pointer("/status/containerStatuses").and_then(Value::as_array);
     let restarts = containers.into_iter().flatten().filter_map(|one| one.get("restartCount")?.as_u64()).sum::<u64>();
@@ -197,7 +222,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Patience = Patience { progress: 600, failing: 60, unplaced: 300 };
+    const LIMITS: Limits = Limits { progress: 600, failing: 60, unplaced: 300 };
 
     fn deployment(new: u64, fit: u64, all: u64, observed: u64) -> Value {
         json!({
@@ -222,7 +247,7 @@ mod tests {
     }
 
     fn at(deployment: &Value, pods: &[Value], seconds: i64, watch: &mut Watch) -> Standing {
-        judge(deployment, pods, "r", PATIENCE, seconds * 1_000_000, watch)
+        judge(deployment, pods, "r", LIMITS, seconds * 1_000_000, watch)
     }
 
     #[test]
@@ -231,6 +256,30 @@ mod tests {
         for (new, fit, all, observed) in [(1, 2, 2, 2), (2, 1, 2, 2), (2, 2, 3, 2), (2, 2, 2, 1)] {
             assert!(matches!(at(&deployment(new, fit, all, observed), &[], 0, &mut watch()), Standing::Going(_)));
         }
+    }
+
+    #[test]
+    fn what_lets_no_pod_be_made_is_given_its_time_and_named() {
+        let (mut stuck, mut watch) = (deployment(0, 2, 2, 2), watch());
+        let failure = json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota"}]);
+        stuck["status"]["conditions"] = failure;
+        assert!(matches!(at(&stuck, &[], 0, &mut watch), Standing::Going(said) if said.contains("exceeded quota")));
+        // Where one is made all the same, the quota is only tight.
+        assert!(matches!(at(&stuck, &[pod(json!({}))], 299, &mut watch), Standing::Going(_)));
+        assert!(matches!(at(&stuck, &[], 301, &mut watch), Standing::Going(_)));
+        let Standing::Failed(said) = at(&stuck, &[], 601, &mut watch) else { panic!() };
+        assert!(said.contains("found no room for 300 seconds") && said.contains("exceeded quota"), "{said}");
+    }
+
+    #[test]
+    fn a_pod_that_says_nothing_and_a_paused_rollout_are_named() {
+        let mut paused = deployment(0, 2, 2, 2);
+        paused["spec"]["paused"] = json!(true);
+        assert!(matches!(at(&paused, &[], 0, &mut watch()), Standing::Going(said) if said.contains("is paused")));
+        let mute = [pod(json!({"phase": "Pending"}))];
+        assert!(
+            matches!(at(&deployment(1, 2, 3, 2), &mute, 0, &mut watch()), Standing::Going(said) if said.starts_with("Pod p is Pending"))
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::{
     K8s,
     activate::replicas,
+    names::kinds_of,
     notes,
     place::{Place, done, log},
     prune::{only, ours, prune},
@@ -33,7 +34,7 @@ pub(super) async fn switch_off(k8s: &K8s, work: &Work<'_>) -> StepResult {
     let place = Place::of_work(k8s, work).await?;
     let Some(deployment) = place.deployment().await? else { return Ok(absent(&place)) };
     // It would start Pods again.
-    for id in prune(&place, &only(place.goal.offered.kinds(), "HorizontalPodAutoscaler"), |_| false).await? {
+    for id in prune(&place, &only(place.goal.offered.kinds(), "HorizontalPodAutoscaler"), &[], |_| false).await? {
         log(work.run, format!("Deleted {id}.")).await;
     }
     if replicas(Some(&deployment)) != Some(0) {
@@ -47,10 +48,11 @@ pub(super) async fn switch_off(k8s: &K8s, work: &Work<'_>) -> StepResult {
 pub(super) async fn remove(k8s: &K8s, work: &Work<'_>) -> StepResult {
     let place = Place::of_work(k8s, work).await?;
     let kinds = place.goal.offered.kinds();
-    for id in prune(&place, &kinds, |_| false).await? {
+    let made = place.deployment().await?.as_ref().map(kinds_of).unwrap_or_default();
+    for id in prune(&place, &kinds, &made, |_| false).await? {
         log(work.run, format!("Deleted {id}.")).await;
     }
-    if !ours(&place, &kinds).await?.is_empty() {
+    if !ours(&place, &kinds, &made).await?.is_empty() {
         return wait(work.run).await.map(|_| StepOutcome::NotYet { check_in: LOOK_EVERY });
     }
     ended(&place, work.run, json!({"deploymentDeleted": place.goal.names.base})).await

@@ -2,12 +2,16 @@
 
 use engine::failure::{Code, Failure, StepError, StepOutcome, StepResult};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde_json::Value;
 
 use super::{
     K8s,
     activate::replicas,
+    api::Api,
     apply::apply,
     manifests::Goal,
+    names::kinds_of,
+    objects::Id,
     offered::Offered,
     place::{self, Place, kind},
     problems, push, rights,
@@ -27,7 +31,10 @@ pub(super) async fn validate(k8s: &K8s, work: &Work<'_>) -> StepResult {
     let goal = place::goal(work.spec, Offered::default())?;
     let found = found(k8s, goal, Opener::Run(work.run)).await?.1;
     match found.as_slice() {
-        [] => Ok(StepOutcome::done()),
+        [] => {
+            let warnings = work.spec.service.iter().filter_map(|service| service.endpoints_of_some()).collect();
+            Ok(StepOutcome::Done { output: Value::Null, warnings })
+        }
         [one] => Err(Failure::new(code(&one.code), one.message.clone()).permanent()),
         several => {
             let same = several.iter().all(|one| one.code == several[0].code);
@@ -88,7 +95,11 @@ async fn found<'a>(
             ));
         }
     }
-    named_objects(&place, &mut all).await?;
+    let account = place.goal.workload.service_account_name.as_deref();
+    for id in absent(&place.api, account, &place.goal.settings.image_pull_secrets).await? {
+        let message = format!("The {id} is not in namespace {}.", place.goal.namespace());
+        all.push(problem(codes::K8S_OBJECT_MISSING, message));
+    }
     if may_try && all.is_empty() {
         tried(&place, &mut all).await?;
     }
@@ -97,7 +108,20 @@ async fn found<'a>(
 
 /// The rights that the credentials lack.
 pub(super) async fn lacking(place: &Place<'_>) -> Result<Vec<String>, StepError> {
-    let wanted = rights::of(&place.goal);
+    let mut wanted = rights::of(&place.goal);
+    let live = match place.api.metadata(&place.deployment_id()).await {
+        // The right is asked about by itself.
+        Err(error) if error.is(&codes::NODE_FORBIDDEN) => None,
+        live => live?,
+    };
+    // What an earlier version made must be found again.
+    let mut made = live.as_ref().map(kinds_of).unwrap_or_default();
+    // What the server does not know any more is not there either.
+    let offered = place.goal.offered.kinds();
+    made.retain(|name| offered.iter().any(|kind| kind.name == *name));
+    wanted.extend(rights::of_kinds(&made));
+    wanted.sort();
+    wanted.dedup();
     let asked = wanted.into_iter().map(|right| async move {
         let may = place.api.may(right.verb, right.group, right.resource).await?;
         Ok::<_, StepError>((!may).then(|| right.to_string()))
@@ -106,24 +130,22 @@ pub(super) async fn lacking(place: &Place<'_>) -> Result<Vec<String>, StepError>
     Ok(denied.into_iter().flatten().collect())
 }
 
-/// What the settings name in the namespace must be there.
-async fn named_objects(place: &Place<'_>, all: &mut Vec<Problem>) -> Result<(), StepError> {
-    let account = place.goal.workload.service_account_name.iter().filter(|name| !name.is_empty());
-    let accounts = account.map(|name| kind("v1", "ServiceAccount").named(name));
-    let secrets = place.goal.settings.image_pull_secrets.iter().map(|name| kind("v1", "Secret").named(name));
+/// What settings name in the namespace and is not there: the Pods' service account, Secrets with logins of registries.
+pub(super) async fn absent(api: &Api, account: Option<&str>, secrets: &[String]) -> Result<Vec<Id>, StepError> {
+    let account = account.filter(|name| !name.is_empty());
+    let accounts = account.into_iter().map(|name| kind("v1", "ServiceAccount").named(name));
+    let secrets = secrets.iter().map(|name| kind("v1", "Secret").named(name));
+    let mut absent = Vec::new();
     for id in accounts.chain(secrets) {
-        match place.api.metadata(&id).await {
+        match api.metadata(&id).await {
             Ok(Some(_)) => {}
-            Ok(None) => {
-                let message = format!("The {id} is not in namespace {}.", place.goal.namespace());
-                all.push(problem(codes::K8S_OBJECT_MISSING, message));
-            }
+            Ok(None) => absent.push(id),
             // The right is asked about by itself.
             Err(error) if error.is(&codes::NODE_FORBIDDEN) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
+    Ok(absent)
 }
 
 /// Every object is tried: what the API server would refuse, it refuses now. So are names that are taken, and fields that somebody else manages.

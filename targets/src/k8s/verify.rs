@@ -9,7 +9,8 @@ use super::{
     K8s,
     activate::replicas,
     differences,
-    names::{REVISION, VERSIONS},
+    names::{REVISION, VERSIONS, kinds_of},
+    notes::{self, Prior},
     place::{Place, done, image, invalid, live_image, log},
     prune::prune,
     settings::ExpositionType,
@@ -20,15 +21,14 @@ use crate::{
     target::{Difference, Receipt, ServiceReceipt, VersionShare, Work},
 };
 
-/// So many differences are warned of by name.
-const MAX_WARNED: usize = 50;
-
 pub(super) async fn verify(k8s: &K8s, work: &Work<'_>) -> StepResult {
     let place = Place::of_work(k8s, work).await?;
     let live = place.deployment().await?.ok_or_else(|| gone(&place))?;
     let manifests = place.goal.manifests(&image(work.run)?, replicas(Some(&live))).map_err(invalid)?;
     let receipt = receipt_of(&place, &live, differences::all(&place, &manifests, true).await?).await?;
-    let left = prune(&place, &place.goal.offered.kinds(), |id| place.goal.wants(&manifests, id)).await?;
+    let prior = notes::read::<Prior>(work.run, notes::PRIOR).unwrap_or_default();
+    let made: Vec<_> = prior.manifests.iter().flat_map(kinds_of).collect();
+    let left = prune(&place, &place.goal.offered.kinds(), &made, |id| place.goal.wants(&manifests, id)).await?;
     for id in left {
         log(work.run, format!("Deleted {id}, which an earlier version left.")).await;
     }
@@ -88,7 +88,7 @@ pub(super) async fn receipt_of(
     })
 }
 
-/// The versions that a live Deployment names.
+/// The versions that a live Deployment, or a Pod, names.
 pub(super) fn versions(place: &Place<'_>, live: &Value) -> Vec<VersionShare> {
     let noted = live.pointer("/metadata/annotations").and_then(|all| all.get(VERSIONS)).and_then(Value::as_str);
     let shares = noted.unwrap_or_default().split(' ').take(64).filter_map(|one| {
@@ -101,13 +101,6 @@ pub(super) fn versions(place: &Place<'_>, live: &Value) -> Vec<VersionShare> {
 
 /// The receipt as the step's output, its differences as warnings.
 pub(super) fn outcome(receipt: Receipt) -> StepResult {
-    let told = |difference: &Difference| {
-        format!("After the update, {} is {}, and should be {}.", difference.what, difference.found, difference.wanted)
-    };
-    let mut warnings: Vec<_> = receipt.differences.iter().take(MAX_WARNED).map(told).collect();
-    let more = receipt.differences.len().saturating_sub(MAX_WARNED);
-    if more > 0 {
-        warnings.push(format!("{more} more differences are in the receipt."));
-    }
+    let warnings = receipt.warnings();
     Ok(done(json!(receipt), warnings))
 }

@@ -15,7 +15,7 @@ const MOST_DOCUMENTS: usize = 20;
 pub(super) enum YamlError {
     #[error("has more than {MOST_BYTES} bytes")]
     TooLong,
-    #[error("is no YAML without anchors and tags, at most {MOST_DEPTH} levels deep{}", .0.map_or_else(String::new, |line| format!(" (line {line})")))]
+    #[error("is no YAML as it is read here, without anchors, tags and keys that stand there twice, at most {MOST_DEPTH} levels deep and of {MOST_DOCUMENTS} documents{}", .0.map_or_else(String::new, |line| format!(" (line {line})")))]
     Malformed(Option<u64>),
 }
 

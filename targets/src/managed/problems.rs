@@ -78,7 +78,7 @@ pub(crate) fn of_service(spec: &DeploySpec, gate: &str, problems: &mut Problems)
         );
     }
     if service.auditing.as_ref().is_some_and(|auditing| auditing.container_secret().is_some()) {
-        let message = "auditing: its key would be readable in the image or the endpoint's settings. Put it into a variable of the environment yourself and name that in keyVariable, or log without a key.";
+        let message = "The query log's key would be readable in the image or the endpoint's settings. Let the infrastructure's query log name in keyVariable an environment variable that you fill yourself, and leave the deployment's own out, or log without a key.";
         problems.add(&codes::SETTING_INVALID, message);
     }
     if super::shares::percents(&service.versions.iter().map(|one| one.probability).collect::<Vec<_>>()).is_none() {

@@ -1,5 +1,12 @@
 //! Probabilities as whole percents, for platforms that split traffic in percents.
 
+use serde_json::json;
+
+use crate::{
+    service::ServiceVersionSpec,
+    target::{Difference, VersionShare},
+};
+
 /// More versions can't have a percent each.
 pub(crate) const MOST: usize = 100;
 
@@ -24,6 +31,34 @@ pub(crate) fn percents(probabilities: &[f64]) -> Option<Vec<u32>> {
         whole[n] -= 1;
     }
     Some(whole)
+}
+
+/// What an update would change of an endpoint and of who answers how many of its queries. `there` is the endpoint's name, if it is there.
+pub(crate) fn changes(
+    there: Option<&str>,
+    endpoint: &str,
+    now: &[VersionShare],
+    wanted: &[ServiceVersionSpec],
+) -> Vec<Difference> {
+    let mut changes = Vec::new();
+    if there != Some(endpoint) {
+        changes.push(Difference { what: "the endpoint".to_owned(), found: json!(there), wanted: json!(endpoint) });
+    }
+    let percents = percents(&wanted.iter().map(|one| one.probability).collect::<Vec<_>>()).unwrap_or_default();
+    let share = |version: &str| now.iter().find(|one| one.version == version).map_or(0.0, |one| one.probability);
+    let mut differ = |version: &str, found: f64, wanted: f64| {
+        if (found - wanted).abs() > 1e-9 {
+            let what = format!("the share of version {version}");
+            changes.push(Difference { what, found: json!(found), wanted: json!(wanted) });
+        }
+    };
+    for (version, percent) in wanted.iter().zip(percents) {
+        differ(&version.version, share(&version.version), f64::from(percent) / 100.0);
+    }
+    for gone in now.iter().filter(|one| !wanted.iter().any(|version| version.version == one.version)) {
+        differ(&gone.version, gone.probability, 0.0);
+    }
+    changes
 }
 
 /// The first of those with the largest value.

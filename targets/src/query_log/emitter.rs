@@ -84,7 +84,7 @@ struct Queue {
     told: Option<Instant>,
 }
 
-/// Drops are told at most so often.
+/// Drops, and waiting, are told at most so often.
 const TELL: Duration = Duration::from_secs(60);
 
 impl Emitter {
@@ -276,7 +276,7 @@ async fn run(shared: Arc<Shared>, mut outlet: Box<dyn Outlet>, routing_key: Stri
 async fn deliver(shared: &Shared, outlet: &mut dyn Outlet, batch: &Batch) -> Option<&'static str> {
     let Bounds { patience, pause, longest_pause, .. } = shared.bounds;
     let give_up = Instant::now() + patience;
-    let mut next = pause;
+    let (mut next, mut told, mut tries) = (pause, None, 0_u32);
     loop {
         let undelivered = match outlet.send(batch).await {
             Ok(()) => return None,
@@ -289,6 +289,11 @@ async fn deliver(shared: &Shared, outlet: &mut dyn Outlet, batch: &Batch) -> Opt
             tracing::warn!(deployment.id = shared.name, code, detail, error = %undelivered.failure, "query events were refused");
             return Some("refused");
         }
+        // What passes at once is not worth a line.
+        if tries > 0 && told.is_none_or(|told: Instant| told.elapsed() >= TELL) {
+            told = Some(Instant::now());
+            tracing::warn!(deployment.id = shared.name, code, detail, error = %undelivered.failure, "query events wait, and are tried again");
+        }
         // Not all emitters come back at once.
         let jitter = next.mul_f64(0.5 + clock::chance() / 2.0);
         let wait = jitter.max(undelivered.retry_after.unwrap_or_default());
@@ -299,6 +304,7 @@ async fn deliver(shared: &Shared, outlet: &mut dyn Outlet, batch: &Batch) -> Opt
         shared.pause(wait).await;
         shared.metrics.retries.inc();
         next = (next * 2).min(longest_pause);
+        tries = tries.saturating_add(1);
     }
 }
 

@@ -4,12 +4,27 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::{failure::Failure, secrets::Secret};
+use serde::Deserialize;
 
 use super::{Batch, Outlet, Undelivered};
-use crate::http::{Auth, Body, Http, Method, Node, NodeUrl, Request, Tls};
+use crate::http::{Auth, Body, Http, Method, Node, NodeUrl, Request, Said, Tls};
 
 /// One batch takes this long at most: the server answers when its disk has confirmed.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What it says of a batch that it does not take.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Refused {
+    errors: Vec<Refusal>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Refusal {
+    code: String,
+    message: String,
+}
 
 /// An Event Server.
 pub(super) struct EventServer(Node);
@@ -18,7 +33,7 @@ impl EventServer {
     pub(super) fn new(http: &Http, url: &str, key: Option<Secret>, trust_all: bool) -> Result<Self, Failure> {
         let url = NodeUrl::parse(url, &http.settings().blocked)?;
         let http = if trust_all { http.with_tls(&Tls { trust_all, ..Tls::default() })? } else { http.clone() };
-        Ok(Self(http.platform("the Event Server", url, key.map_or(Auth::None, Auth::Bearer))))
+        Ok(Self(http.platform("The Event Server", url, key.map_or(Auth::None, Auth::Bearer))))
     }
 }
 
@@ -27,12 +42,18 @@ impl Outlet for EventServer {
     async fn send(&mut self, batch: &Batch) -> Result<(), Undelivered> {
         let events: Vec<String> = batch.told().collect();
         let body = format!(r#"{{"batchId":"{}","events":[{}]}}"#, batch.id, events.join(","));
+        let doing = "sending query events";
         let request = Request {
             body: Body::Bytes("application/json", body.into()),
             timeout: Some(PATIENCE),
-            ..Request::new(Method::POST, &["events"], "sending query events")
+            ..Request::new(Method::POST, &["events"], doing)
         };
-        self.0.any(request).await?;
-        Ok(())
+        let exchange = self.0.exchange(request).await?;
+        if exchange.succeeded() {
+            return Ok(());
+        }
+        let said: Refused = exchange.json(doing).unwrap_or_default();
+        let said = said.errors.into_iter().next().map(|one| Said { code: one.code, message: one.message });
+        Err(exchange.refused(doing, &said.unwrap_or_default()).into())
     }
 }

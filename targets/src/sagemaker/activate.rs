@@ -1,7 +1,7 @@
 //! Steps `activate` and `enforce_run_as`: the endpoint serves the configuration, and nothing of an earlier name goes on serving.
 
 use engine::failure::{Failure, StepError, StepOutcome, StepResult};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     api::State,
@@ -43,11 +43,12 @@ pub(super) async fn note_prior(session: &Session<'_>) -> Result<(), StepError> {
     let found = session.endpoint().await?.filter(|found| !matches!(found.state(), State::Failed | State::Deleting));
     // Where it goes while it changes is not what it serves.
     let config = found.and_then(|found| if found.status == "Creating" { None } else { found.config });
+    let others = if config.is_none() { Some(off::former_endpoints(session).await?) } else { None };
     let versions = match &config {
         Some(config) => shares(session, config).await?,
         None => Vec::new(),
     };
-    notes::write(session.run(), notes::PRIOR, &Prior { config, versions }).await
+    notes::write(session.run(), notes::PRIOR, &Prior { config, versions, others }).await
 }
 
 /// Who may query is IAM's to say. What belongs here is that no endpoint of an earlier name goes on answering, and costing.
@@ -57,6 +58,18 @@ pub(super) async fn enforce(session: &Session<'_>) -> StepResult {
         match off::delete_endpoint(session, &name).await? {
             None => deleted.push(name),
             Some(check_in) => return Ok(StepOutcome::NotYet { check_in }),
+        }
+    }
+    // Tags are sent with CreateEndpoint alone.
+    if let Some(endpoint) = session.endpoint().await? {
+        let wanted = session.endpoint_tags();
+        let there = session.account.tags(&endpoint.arn).await?;
+        let is_missing = |tag: &&Value| {
+            tag["Key"].as_str().and_then(|key| there.get(key)).is_none_or(|value| tag["Value"] != value.as_str())
+        };
+        if session.names.own(&there) && wanted.as_array().into_iter().flatten().any(|tag| is_missing(&tag)) {
+            session.log(format!("Tagging the endpoint {}.", session.names.endpoint)).await;
+            session.account.add_tags(&endpoint.arn, &wanted).await?;
         }
     }
     Ok(StepOutcome::output(json!({"formerEndpointsDeleted": deleted})))

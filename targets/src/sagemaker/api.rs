@@ -96,6 +96,7 @@ pub(super) struct Config {
     #[serde(default)]
     pub(super) production_variants: Vec<Variant>,
     pub(super) data_capture_config: Option<Value>,
+    pub(super) kms_key_id: Option<String>,
 }
 
 /// A variant of a configuration.
@@ -109,6 +110,7 @@ pub(super) struct Variant {
     pub(super) instance_type: Option<String>,
     pub(super) initial_instance_count: Option<u32>,
     pub(super) initial_variant_weight: Option<f64>,
+    pub(super) container_startup_health_check_timeout_in_seconds: Option<u32>,
 }
 
 /// A model.
@@ -118,6 +120,8 @@ pub(super) struct Model {
     #[serde(rename = "ModelArn")]
     pub(super) arn: String,
     pub(super) primary_container: Option<Container>,
+    pub(super) execution_role_arn: Option<String>,
+    pub(super) vpc_config: Option<Value>,
 }
 
 /// The container of a model.
@@ -191,6 +195,12 @@ impl Account {
             Err(error) if error.kind != Kind::Missing => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// Gives a thing tags; those of other names stay.
+    pub(super) async fn add_tags(&self, arn: &str, tags: &Value) -> Result<(), AwsError> {
+        let body = json!({"ResourceArn": arn, "Tags": tags});
+        self.said(Service::SageMaker, "AddTags", &body, "tagging a resource").await.map(drop)
     }
 
     /// The tags of a thing.

@@ -10,7 +10,7 @@ use super::{
     settings::{self, Settings},
 };
 use crate::{
-    aws::{Account, Aws, AwsError, AwsSettings, is_root, judge},
+    aws::{Account, Aws, AwsError, AwsSettings, Caller, Kind, is_root, judge},
     codes,
     managed::opener::{Opener, told},
     spec::InfrastructureSpec,
@@ -35,31 +35,49 @@ pub(super) async fn check(aws: &Aws, place: &InfrastructureSpec, secrets: &dyn S
     }
     let account = aws.afresh().account(connection, of_connection.open_with(secrets).await?)?;
     let caller = account.caller().await?;
-    rights(&account, &settings, &mut problems).await?;
+    rights(&account, &settings, &caller, &mut problems).await?;
     let base = image::check_base(&account, &settings, Opener::Look(secrets)).await.map_err(told)?;
     // A right that is missing is named above.
     problems.extend(base.filter(|base| base.code != codes::NODE_FORBIDDEN).map(|base| base.to_string()));
-    if let Some(role) = &settings.execution_role_arn
-        && role.split(':').nth(4) != Some(caller.account.as_str())
-    {
-        problems.push(format!(
-            "{}: the execution role is of another account than the credentials ({}). SageMaker takes roles of its own account.",
-            codes::SETTING_INVALID,
-            caller.account
-        ));
-    }
+    problems.extend(elsewhere(&settings, &caller).map(|failure| failure.to_string()));
     Ok(report(Some(caller.account), caller.arn, problems))
 }
 
+/// Credentials of another account than everything else is in: SageMaker takes roles of its own account alone, so the role says which that is.
+pub(super) fn elsewhere(settings: &Settings, caller: &Caller) -> Option<Failure> {
+    let role = settings.execution_role_arn.as_deref()?.split(':').nth(4)?;
+    if role == caller.account {
+        return None;
+    }
+    let message = format!(
+        "The infrastructure's setting executionRoleArn: the execution role is of account {role}, and the connection's credentials are of account {}. SageMaker takes roles of its own account.",
+        caller.account
+    );
+    Some(Failure::new(codes::SETTING_INVALID, message))
+}
+
 /// Reads one thing of each kind, of a name that nothing has.
-async fn rights(account: &Account, settings: &Settings, problems: &mut Vec<String>) -> Result<(), AwsError> {
+async fn rights(
+    account: &Account,
+    settings: &Settings,
+    caller: &Caller,
+    problems: &mut Vec<String>,
+) -> Result<(), AwsError> {
     let nothing = format!("slipway-check-{:016x}", clock::random_u64());
+    let partition = caller.arn.split(':').nth(1).unwrap_or("aws");
+    let of_nothing = format!("arn:{partition}:sagemaker:{}:{}:endpoint/{nothing}", account.region, caller.account);
+    let tags = match account.tags(&of_nothing).await {
+        // How SageMaker says that it has no such thing is not documented for tags; whoever may not ask is told so first, and what may pass meets the other calls, too.
+        Err(error) if error.kind != Kind::Denied => Ok(()),
+        tried => tried.map(drop),
+    };
     let sagemaker = [
         ("sagemaker:DescribeEndpoint", account.described::<Endpoint>(Thing::Endpoint, &nothing).await.map(drop)),
         ("sagemaker:DescribeEndpointConfig", account.described::<Config>(Thing::Config, &nothing).await.map(drop)),
         ("sagemaker:DescribeModel", account.described::<Model>(Thing::Model, &nothing).await.map(drop)),
         ("sagemaker:ListEndpointConfigs", account.named(Thing::Config, &nothing).await.map(drop)),
         ("sagemaker:ListModels", account.named(Thing::Model, &nothing).await.map(drop)),
+        ("sagemaker:ListTags", tags),
         ("ecr:GetAuthorizationToken", account.registry_login().await.map(drop)),
     ];
     for (right, tried) in sagemaker {

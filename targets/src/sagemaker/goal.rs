@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::{
+    api::Model,
     names::{ENDPOINT, SERVICE, VERSION, variant},
     session::Place,
     settings::{Rollout, StepType, Strategy},
@@ -15,6 +16,18 @@ use super::{
 pub(super) struct Made {
     pub(super) name: String,
     pub(super) body: Value,
+}
+
+impl Made {
+    /// Whether a model that is there is this one. Nobody can change one, but somebody may have made another of its name.
+    pub(super) fn is_model(&self, found: &Model) -> bool {
+        let container = found.primary_container.clone().unwrap_or_default();
+        let text = |pointer: &str| self.body.pointer(pointer).and_then(Value::as_str);
+        let environment = json!(container.environment);
+        container.image.as_deref() == text("/PrimaryContainer/Image")
+            && Some(&environment) == self.body.pointer("/PrimaryContainer/Environment")
+            && found.execution_role_arn.as_deref() == text("/ExecutionRoleArn")
+    }
 }
 
 /// The models of a spec, one a version, and the configuration that names them.
@@ -67,8 +80,7 @@ impl Place<'_> {
                 "InstanceType": self.instance_type(),
                 "InitialInstanceCount": self.instance_count(),
                 "InitialVariantWeight": version.probability,
-                "ContainerStartupHealthCheckTimeoutInSeconds":
-                    self.settings.container_startup_timeout_seconds.unwrap_or(600),
+                "ContainerStartupHealthCheckTimeoutInSeconds": self.startup_seconds(),
             })
         });
         body.insert("ProductionVariants".into(), variants.collect());
@@ -102,6 +114,10 @@ impl Place<'_> {
 
     pub(super) fn instance_count(&self) -> u32 {
         self.overrides.instance_count.or(self.settings.instance_count).unwrap_or(1)
+    }
+
+    pub(super) fn startup_seconds(&self) -> u32 {
+        self.settings.container_startup_timeout_seconds.unwrap_or(600)
     }
 
     /// What SageMaker should capture, if anything.

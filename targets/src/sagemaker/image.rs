@@ -48,14 +48,13 @@ pub(super) async fn ensure(
     let target = named(&format!("{}:{tag}", repository.uri))?;
     let target = Image { reference: target, access: access(&login) };
     let folder = session.account.aws.host.scratch();
-    let folder = tempfile::tempdir_in(folder).map_err(|error| no_folder(&error))?;
     let served = served(session, version)?;
     let (size, content) = service_package::open(session.work, version).await?;
     let mut plan = LayerPlan::default();
     served.lay(vec![Content::Stream { size, content }], &mut plan)?;
     let layers = [
-        plan.make(folder.path()).await.map_err(CallError::from)?,
-        Front::layer(&front::program(&session.account.aws.host)?, folder.path()).await.map_err(CallError::from)?,
+        plan.make(&folder).await.map_err(CallError::from)?,
+        Front::layer(&front::program(&session.account.aws.host)?, &folder).await.map_err(CallError::from)?,
     ];
     let changes = Front::SageMaker.changes();
     let platform = Platform::default();
@@ -148,11 +147,7 @@ fn served(session: &Session<'_>, version: &ServiceVersionSpec) -> Result<ServedD
 pub(super) fn endpoint(place: &Place<'_>, version: &ServiceVersionSpec) -> Result<ServedEndpoint, Failure> {
     let Some(chosen) = &place.service.endpoint else {
         let message = "SageMaker serves one endpoint of a service. Choose one in the deployment's settings.";
-        return Err(Failure::new(codes::ENDPOINT_MISSING, message));
+        return Err(Failure::new(codes::ENDPOINT_NOT_CHOSEN, message));
     };
     managed::image::endpoint(chosen, version)
-}
-
-fn no_folder(error: &std::io::Error) -> Failure {
-    Failure::new(codes::IMAGE_LAYER_FAILED, format!("The image's layer could not be written: {error}"))
 }

@@ -14,6 +14,7 @@ use crate::{
     aws::{AwsError, Kind},
     codes,
     http::Effect,
+    managed::{Flow, patience},
 };
 
 /// An endpoint that is on its way is looked at again after this.
@@ -46,10 +47,17 @@ impl Session<'_> {
         let intent: Option<Intent> = notes::read(self.run(), to.note);
         let intent = intent
             .filter(|intent| intent.is_open() && intent.config == to.config && intent.endpoint == self.names.endpoint);
-        let found = match self.endpoint().await {
+        let found = self.endpoint().await.map_err(StepError::from);
+        let found = match &intent {
+            None => found?,
+            Some(intent) if intent.end == Some(End::Taken) => {
+                match patience::looked(self.run(), found).await.map_err(unknown)? {
+                    Flow::Ready(found) => found,
+                    Flow::Wait(check_in) => return Ok(Moved::Wait(check_in)),
+                }
+            }
             // What the call came to can't be seen.
-            Err(error) if intent.is_some() => return Err(unknown(error.into())),
-            found => found?,
+            Some(_) => found.map_err(unknown)?,
         };
         let Some(found) = found else {
             return match self.rest(to, intent).await? {
@@ -87,7 +95,10 @@ impl Session<'_> {
     pub(super) async fn over(&self, note: &'static str) -> Result<Option<Duration>, StepError> {
         let intent = notes::read::<Intent>(self.run(), note).filter(Intent::is_open);
         let Some(intent) = intent.filter(|intent| intent.endpoint == self.names.endpoint) else { return Ok(None) };
-        let found = self.endpoint().await?;
+        let found = match patience::looked(self.run(), self.endpoint().await.map_err(StepError::from)).await? {
+            Flow::Ready(found) => found,
+            Flow::Wait(check_in) => return Ok(Some(check_in)),
+        };
         let is_changing = |found: &Endpoint| matches!(found.state(), State::Changing | State::Deleting);
         if found.as_ref().is_some_and(is_changing) {
             return Ok(Some(LOOK));
@@ -109,7 +120,7 @@ impl Session<'_> {
     async fn create(&self, to: &Move<'_>) -> Result<Moved, StepError> {
         let name = &self.names.endpoint;
         self.log(format!("Creating the endpoint {name}.")).await;
-        let tags = self.tags(&[(super::names::SERVICE, &self.service.published_service_id)]);
+        let tags = self.endpoint_tags();
         let body = json!({"EndpointName": name, "EndpointConfigName": to.config, "Tags": tags});
         let intent = self.intend(to, Value::Null).await?;
         let called = self.account.create(Thing::Endpoint, name, &body).await;
@@ -191,7 +202,11 @@ impl Session<'_> {
 impl Place<'_> {
     fn reason(&self, found: &Endpoint) -> String {
         let reason = found.failure_reason.as_deref().map(|reason| self.clean(reason)).unwrap_or_default();
-        if reason.is_empty() { "It gives no reason.".to_owned() } else { format!("Its reason: {reason}") }
+        if reason.is_empty() {
+            "It gives no reason.".to_owned()
+        } else {
+            format!("Its reason: {}.", reason.trim_end_matches('.'))
+        }
     }
 
     pub(super) fn failed(&self, found: &Endpoint) -> Failure {

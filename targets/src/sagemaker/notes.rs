@@ -16,6 +16,9 @@ pub(super) const MOVE: &str = "sagemaker/move";
 /// The same back to what was before.
 pub(super) const RESTORE: &str = "sagemaker/restore";
 
+/// Where images of models lie that a deletion took away.
+pub(super) const REPOSITORIES: &str = "sagemaker/repositories";
+
 /// The endpoint before this run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Prior {
@@ -24,6 +27,9 @@ pub(super) struct Prior {
     /// The versions in it.
     #[serde(default)]
     pub(super) versions: Vec<VersionShare>,
+    /// Where there was none: the endpoints of ours under earlier names. None where nobody looked.
+    #[serde(default)]
+    pub(super) others: Option<Vec<String>>,
 }
 
 /// What is ready to be made live.

@@ -1,6 +1,6 @@
 //! Steps `switch_off` and `delete_project`. Switched off, an endpoint is gone, as only machines cost; its configuration, models and images stay. Deleted, all of it goes.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use engine::failure::{StepError, StepOutcome, StepResult};
 use serde_json::json;
@@ -9,6 +9,7 @@ use super::{
     activate::note_prior,
     api::{Config, Endpoint, Model, State, Thing},
     names::ENDPOINT,
+    notes,
     session::Session,
 };
 
@@ -38,6 +39,10 @@ pub(super) async fn remove(session: &Session<'_>) -> StepResult {
     }
     let account = &session.account;
     let (mut configs, mut models) = (Vec::new(), Vec::new());
+    // Images lie where the settings say now, and where they said when a model was made.
+    let mut repositories = BTreeSet::from([session.settings.repository().to_owned()]);
+    let noted: Option<BTreeSet<String>> = notes::read(session.run(), notes::REPOSITORIES);
+    repositories.extend(noted.unwrap_or_default());
     for name in account.named(Thing::Config, &session.names.short).await? {
         let Some(found) = account.described::<Config>(Thing::Config, &name).await? else { continue };
         if session.names.own(&account.tags(&found.arn).await?) {
@@ -48,13 +53,24 @@ pub(super) async fn remove(session: &Session<'_>) -> StepResult {
     for name in account.named(Thing::Model, &session.names.short).await? {
         let Some(found) = account.described::<Model>(Thing::Model, &name).await? else { continue };
         if session.names.own(&account.tags(&found.arn).await?) {
+            let image = found.primary_container.and_then(|container| container.image).unwrap_or_default();
+            let of = image.split('@').next().and_then(|image| Some(image.split_once('/')?.1.to_owned()));
+            if of.is_some_and(|of| repositories.insert(of)) {
+                notes::write(session.run(), notes::REPOSITORIES, &repositories).await?;
+            }
             account.delete(Thing::Model, &name).await?;
             models.push(name);
         }
     }
-    let repository = session.settings.repository();
-    let images = account.image_tags(repository, &session.names.image_prefix()).await?;
-    account.delete_images(repository, &images).await?;
+    let mut images = Vec::new();
+    for repository in &repositories {
+        if account.repository(repository).await?.is_none() {
+            continue;
+        }
+        let tags = account.image_tags(repository, &session.names.image_prefix()).await?;
+        account.delete_images(repository, &tags).await?;
+        images.extend(tags);
+    }
     Ok(StepOutcome::output(json!({"configurations": configs, "models": models, "images": images})))
 }
 

@@ -52,7 +52,7 @@ async fn repository(session: &Session<'_>) -> Result<Repository, StepError> {
 
 /// Makes a thing whose name says its content: one that is there is as it should be, if it is ours.
 async fn make(session: &Session<'_>, thing: Thing, made: &Made) -> Result<(), StepError> {
-    if there(session, thing, &made.name).await? {
+    if there(session, thing, made).await? {
         return Ok(());
     }
     session.log(format!("Creating {} {}.", article(thing), made.name)).await;
@@ -60,7 +60,7 @@ async fn make(session: &Session<'_>, thing: Thing, made: &Made) -> Result<(), St
         Err(error) if error.kind == Kind::Exists => {}
         created => created?,
     }
-    if there(session, thing, &made.name).await? {
+    if there(session, thing, made).await? {
         return Ok(());
     }
     let message = format!("SageMaker answered success, but does not show {} {}.", article(thing), made.name);
@@ -75,13 +75,26 @@ fn article(thing: Thing) -> &'static str {
     }
 }
 
-/// Whether it is there and ours.
-async fn there(session: &Session<'_>, thing: Thing, name: &str) -> Result<bool, StepError> {
-    let arn = match thing {
-        Thing::Model => session.account.described::<Model>(thing, name).await?.map(|model| model.arn),
-        _ => session.account.described::<Config>(thing, name).await?.map(|config| config.arn),
+/// Whether it is there; refused if it is not ours.
+async fn there(session: &Session<'_>, thing: Thing, made: &Made) -> Result<bool, StepError> {
+    let (arn, model) = match thing {
+        Thing::Model => {
+            let found = session.account.described::<Model>(thing, &made.name).await?;
+            (found.as_ref().map(|model| model.arn.clone()), found)
+        }
+        _ => (session.account.described::<Config>(thing, &made.name).await?.map(|config| config.arn), None),
     };
     let Some(arn) = arn else { return Ok(false) };
-    session.own(&format!("{} {name}", article(thing).replacen("the", "a", 1)), &arn).await?;
-    Ok(true)
+    session.own(&format!("{} {}", article(thing).replacen("the", "a", 1), made.name), &arn).await?;
+    match model {
+        Some(model) if !made.is_model(&model) => Err(replaced(&made.name).permanent()),
+        _ => Ok(true),
+    }
+}
+
+fn replaced(model: &str) -> Failure {
+    let message = format!(
+        "The model {model} has another image, other variables or another role than Slipway made it with: somebody replaced it. Delete it in SageMaker, and disable and enable the deployment; then it is made anew."
+    );
+    Failure::new(codes::PLATFORM_NAME_TAKEN, message)
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     api::{Config, Endpoint, Model, State, Thing, Variant},
+    goal::Goal,
     names::VERSION,
     session::Place,
 };
@@ -25,6 +26,7 @@ pub(super) struct Served {
     pub(super) variant: Variant,
     pub(super) version: String,
     pub(super) image: String,
+    pub(super) model: Option<Model>,
 }
 
 /// What a configuration serves; None when it is not there.
@@ -36,13 +38,14 @@ pub(super) async fn served(place: &Place<'_>, config: &str) -> Result<Option<(Co
             Some(model) => place.account.described::<Model>(Thing::Model, model).await?,
             None => None,
         };
-        let container = model.and_then(|model| model.primary_container).unwrap_or_default();
+        let container = model.as_ref().and_then(|model| model.primary_container.clone()).unwrap_or_default();
         // A variant that we did not make is called by its own name.
         let version = container.environment.get(VERSION).unwrap_or(&variant.name);
         served.push(Served {
             version: place.clean(version),
             image: place.clean(container.image.as_deref().unwrap_or_default()),
             variant: variant.clone(),
+            model,
         });
     }
     Ok(Some((found, served)))
@@ -105,6 +108,25 @@ impl Place<'_> {
 }
 
 impl Reading {
+    /// What there should be for the spec, with the images that are there; a version that is not has none.
+    pub(super) fn goal(&self, place: &Place<'_>) -> Goal {
+        let image = |version: &crate::spec::ServiceVersionSpec| {
+            let served = self.served.iter().find(|one| one.version == place.clean(&version.version));
+            served.map(|served| served.image.clone()).unwrap_or_default()
+        };
+        place.goal(&place.service.versions.iter().map(image).collect::<Vec<_>>())
+    }
+
+    /// Models of ours that somebody replaced: the versions.
+    pub(super) fn replaced(&self, place: &Place<'_>) -> Vec<String> {
+        let goal = self.goal(place);
+        let is_other = |served: &&Served| {
+            let made = goal.models.iter().find(|made| served.variant.model.as_deref() == Some(&*made.name));
+            made.zip(served.model.as_ref()).is_some_and(|(made, found)| !made.is_model(found))
+        };
+        self.served.iter().filter(is_other).map(|served| served.version.clone()).collect()
+    }
+
     /// The receipt, against the configuration and the shares that should be there.
     pub(super) fn receipt(&self, place: &Place<'_>, config: Option<&str>, wanted: &[VersionShare]) -> Receipt {
         let status = self.endpoint.as_ref().map(|endpoint| place.clean(&endpoint.status));

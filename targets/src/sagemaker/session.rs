@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     aws::{self, Account, Aws, AwsError, AwsSettings},
-    codes,
+    codes, connections,
     managed::opener::Opener,
     spec::{ConnectionSpec, DeploySpec, InfrastructureSpec, ServiceSpec, ServiceVersionSpec},
     target::{Look, Secrets, Work},
@@ -52,10 +52,7 @@ impl<'a> std::ops::Deref for Session<'a> {
 
 /// The connection of an infrastructure.
 pub(super) fn connection(infrastructure: &InfrastructureSpec) -> Result<&ConnectionSpec, Failure> {
-    infrastructure.connection.as_ref().filter(|connection| connection.kind == aws::KIND).ok_or_else(|| {
-        let message = "The infrastructure has no connection to AWS. Choose one in its settings.";
-        Failure::new(codes::SETTING_MISSING, message)
-    })
+    connections::of_kind(infrastructure.connection.as_ref(), aws::KIND)
 }
 
 /// The account of an infrastructure, for a look.
@@ -116,6 +113,23 @@ impl<'a> Place<'a> {
     /// The platform's words, made harmless.
     pub(super) fn clean(&self, text: &str) -> String {
         self.account.clean(text, 500)
+    }
+
+    /// The same of all texts in a value.
+    pub(super) fn clean_all(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => self.clean(&text).into(),
+            Value::Array(items) => items.into_iter().map(|item| self.clean_all(item)).collect(),
+            Value::Object(fields) => {
+                fields.into_iter().map(|(name, value)| (self.clean(&name), self.clean_all(value))).collect()
+            }
+            plain => plain,
+        }
+    }
+
+    /// Those of the endpoint.
+    pub(super) fn endpoint_tags(&self) -> Value {
+        self.tags(&[(super::names::SERVICE, &self.service.published_service_id)])
     }
 
     /// Tags of something of ours.

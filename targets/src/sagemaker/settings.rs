@@ -197,10 +197,14 @@ fn reserved(
     for name in environment.keys().filter(|name| RESERVED_VARIABLES.iter().any(|prefix| name.starts_with(prefix))) {
         problems.push((format!("environment.{name}"), "Variables that begin so are not yours to set.".to_owned()));
     }
-    let is_reserved = |name: &str| RESERVED_TAGS.iter().any(|prefix| name.to_ascii_lowercase().starts_with(prefix));
-    for name in tags.keys().filter(|name| is_reserved(name)) {
+    for name in tags.keys().filter(|name| reserved_tag(name)) {
         problems.push((format!("tags.{name}"), "Tags that begin so are not yours to set.".to_owned()));
     }
+}
+
+/// Whether a tag is ours or the platform's.
+pub(super) fn reserved_tag(name: &str) -> bool {
+    RESERVED_TAGS.iter().any(|prefix| name.to_ascii_lowercase().starts_with(prefix))
 }
 
 #[cfg(test)]

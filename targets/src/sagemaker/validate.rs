@@ -4,7 +4,7 @@ use engine::failure::{Failure, StepError, StepOutcome, StepResult};
 
 use super::{
     api::State,
-    image,
+    check, image,
     session::{Place, Session},
 };
 use crate::{codes, spec::Authorization};
@@ -35,7 +35,7 @@ pub(super) async fn problems(place: &Place<'_>) -> Result<Vec<Failure>, StepErro
     let mut problems = of_settings(place);
     problems.extend(of_spec(place));
     // Fails if the credentials don't work.
-    place.account.caller().await?;
+    problems.extend(check::elsewhere(&place.settings, &place.account.caller().await?));
     if place.account.repository(place.settings.repository()).await?.is_none() && !place.settings.create_repository {
         let message = format!(
             "There is no ECR repository {}. Create it, or let Slipway do so (createRepository).",
@@ -89,7 +89,7 @@ fn of_spec(place: &Place<'_>) -> Vec<Failure> {
     unserved.dedup();
     problems.extend(unserved);
     if service.auditing.as_ref().is_some_and(|auditing| auditing.container_secret().is_some()) {
-        let message = "The infrastructure's query log wants a key, and SageMaker has no place where a container's key is not seen by whoever may describe the model. Put it into a variable of the environment yourself and name that in keyVariable, or log without a key.";
+        let message = "The query log wants a key, and SageMaker has no place where a container's key is not seen by whoever may describe the model. Let the infrastructure's query log name in keyVariable an environment variable that you fill yourself, and leave the deployment's own out, or log without a key.";
         problems.push(Failure::new(codes::SETTING_INVALID, message));
     }
     if matches!(service.authorization, Some(Authorization::ApiKeys { .. } | Authorization::Oauth2(_))) {

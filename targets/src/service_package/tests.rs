@@ -1,6 +1,7 @@
 use std::{
     collections::BTreeMap,
     io::{Cursor, Read as _, Write as _},
+    path::PathBuf,
 };
 
 use async_trait::async_trait;
@@ -100,7 +101,7 @@ impl Fixture {
     }
 
     fn left(&self) -> usize {
-        std::fs::read_dir(folder(&self.scratch)).map_or(0, Iterator::count)
+        std::fs::read_dir(own_folder(&self.scratch)).map_or(0, Iterator::count)
     }
 }
 

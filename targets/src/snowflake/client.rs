@@ -17,7 +17,7 @@ use super::{
     vault::Vault,
 };
 use crate::{
-    codes,
+    codes, connections,
     http::{Auth, Body, CallError, Effect, Exchange, HeaderName, Http, Method as Verb, Node, NodeUrl, Request, Said},
     spec::ConnectionSpec,
 };
@@ -60,19 +60,7 @@ impl<'a> Call<'a> {
 
 /// Reads the settings of a connection, and says what of them is not there.
 pub(crate) fn settings_of(connection: Option<&ConnectionSpec>) -> Result<ConnectionSettings, Failure> {
-    let invalid = |message: String| Failure::new(codes::SETTING_INVALID, message);
-    let Some(connection) = connection else {
-        let message = "connection: choose the Snowflake connection that this infrastructure uses.";
-        return Err(Failure::new(codes::SETTING_MISSING, message));
-    };
-    if connection.kind != KIND {
-        return Err(invalid(format!(
-            "connection: a connection of type {KIND} is needed, this one is {}.",
-            connection.kind
-        )));
-    }
-    let settings = ConnectionSettings::read(&connection.settings)
-        .map_err(|error| invalid(format!("The settings of the connection can't be read: {error}")))?;
+    let settings: ConnectionSettings = connections::settings(connections::of_kind(connection, KIND)?)?;
     match settings.missing().as_slice() {
         [] => Ok(settings),
         missing => {

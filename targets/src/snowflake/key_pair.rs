@@ -65,7 +65,7 @@ impl KeyPair {
 
     /// A token for this user of this account, from `now` (seconds since the epoch) on.
     pub(crate) fn token(&self, account: &str, user: &str, now: i64) -> Result<Secret, Failure> {
-        let subject = format!("{}.{}", account.to_uppercase().replace('.', "-"), user.to_uppercase());
+        let subject = format!("{}.{}", in_tokens(account), user.to_uppercase());
         let header = json!({"alg": "RS256", "typ": "JWT"});
         let claims = json!({
             "iss": format!("{subject}.{}", self.fingerprint),
@@ -81,6 +81,13 @@ impl KeyPair {
             .map_err(|_| invalid("nothing can be signed with it"))?;
         Ok(Secret::from(format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))))
     }
+}
+
+/// An account as tokens name it: a locator without its region; of a replicated account, what comes before the dash. Source: Snowflake's documentation of key-pair
+/// authentication for its SQL API.
+fn in_tokens(account: &str) -> String {
+    let end = if account.to_lowercase().contains(".global") { account.find('-') } else { account.find('.') };
+    account[..end.unwrap_or(account.len())].to_uppercase()
 }
 
 fn decrypted(document: &[u8], passphrase: &Secret) -> Result<SecretDocument, Failure> {
@@ -140,5 +147,22 @@ fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
 impl std::fmt::Debug for KeyPair {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "KeyPair({})", self.fingerprint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_as_tokens_name_them() {
+        for (account, named) in [
+            ("org-acct", "ORG-ACCT"),
+            ("xy12345.eu-central-1", "XY12345"),
+            ("acct-a1b2.global", "ACCT"),
+            ("xy12345", "XY12345"),
+        ] {
+            assert_eq!(in_tokens(account), named);
+        }
     }
 }

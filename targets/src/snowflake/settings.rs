@@ -1,7 +1,6 @@
 //! What a connection says.
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
 use crate::secret_ref::SecretRef;
 
@@ -42,11 +41,6 @@ impl Method {
 }
 
 impl ConnectionSettings {
-    /// Reads them; the path and the sentence of what can't be read.
-    pub(crate) fn read(settings: &Map<String, Value>) -> Result<Self, String> {
-        serde_json::from_value(Value::Object(settings.clone())).map_err(|error| error.to_string())
-    }
-
     /// What is missing, by path.
     pub(crate) fn missing(&self) -> Vec<&'static str> {
         let mut missing = Vec::new();
@@ -94,12 +88,12 @@ impl ConnectionSettings {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn read(value: Value) -> ConnectionSettings {
-        ConnectionSettings::read(value.as_object().unwrap()).unwrap()
+        serde_json::from_value(value).unwrap()
     }
 
     #[test]
@@ -111,9 +105,9 @@ mod tests {
                 Some(true) => json!({"$secret": "1"}),
                 _ => property["enum"].get(0).cloned().unwrap_or(json!("x")),
             };
-            ConnectionSettings::read(json!({name.as_str(): value}).as_object().unwrap()).unwrap();
+            read(json!({name.as_str(): value}));
         }
-        let known = format!("{:?}", ConnectionSettings::read(json!({"x": 1}).as_object().unwrap()));
+        let known = format!("{:?}", serde_json::from_value::<ConnectionSettings>(json!({"x": 1})));
         for name in schema["properties"].as_object().unwrap().keys() {
             assert!(known.contains(name.as_str()), "{name}: {known}");
         }

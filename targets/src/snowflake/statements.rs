@@ -187,7 +187,9 @@ impl Api {
             _ => codes::SNOWFLAKE_SQL_FAILED,
         };
         let said = self.clean(&trouble.message, SAID);
-        let numbers = self.clean(&format!("{}, SQL state {}", trouble.code, trouble.sql_state), 60);
+        let state =
+            if trouble.sql_state.is_empty() { String::new() } else { format!(", SQL state {}", trouble.sql_state) };
+        let numbers = self.clean(&format!("{}{state}", trouble.code), 60);
         let message = format!("Snowflake refused {doing}: {said} ({numbers})");
         CallError::permanent(code, message, Effect::Ended).detail(answer.seen())
     }

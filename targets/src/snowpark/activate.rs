@@ -1,25 +1,35 @@
 //! Step `activate`: the service runs the new image, and the function calls it.
 
-use engine::failure::{StepError, StepOutcome, StepResult};
+use engine::{
+    failure::{StepError, StepOutcome, StepResult},
+    ids::RunId,
+};
 use serde_json::{Value, json};
 
 use super::{
-    follow::follow,
+    follow::{State, follow, is_followed, state},
     function::Function,
     goal::auto_resume,
     mark::Mark,
     notes::{self, Prior},
     session::{Change, LOOK_EVERY, Session},
-    site::Site,
+    site::{Service, Site},
 };
-use crate::{codes, snowflake::ident::Ident};
+use crate::{
+    codes,
+    managed::{patience, ready},
+    snowflake::ident::Ident,
+};
 
 /// Looks, makes or changes the service, waits for it, then sees to the function.
 pub(super) async fn activate(session: &Session<'_>) -> StepResult {
     note_prior(session).await?;
     let (site, goal) = (&session.site, &session.site.goal);
-    let Some((service, mark)) = site.own_service().await? else {
+    let following = is_followed(session, &goal.mark.content);
+    let found = ready!(patience::opened(session.run(), following, site.own_service().await).await?);
+    let Some((service, mark)) = found else {
         session.tell(format!("Making the service {} with image {}.", goal.service, goal.image.path)).await;
+        notes::write(session.run(), notes::ALTERED, &session.run().run()).await?;
         // Made by us or by a call of ours that was lost: the next look tells.
         session.create_service().await?;
         return Ok(StepOutcome::NotYet { check_in: LOOK_EVERY });
@@ -32,6 +42,7 @@ pub(super) async fn activate(session: &Session<'_>) -> StepResult {
     let is_half = mark.content == goal.mark.content && !mended && goal.is_half(&site.place, &service);
     if mark.content != goal.mark.content || is_half {
         session.tell(format!("Changing the service {} to image {}.", goal.service, goal.image.path)).await;
+        notes::write(session.run(), notes::ALTERED, &session.run().run()).await?;
         let waited = session.changes(&goal.alter(&site.place, &service), "changing the service").await?;
         if is_half && waited == Change::Done {
             notes::write(session.run(), notes::MENDED, &true).await?;
@@ -39,6 +50,13 @@ pub(super) async fn activate(session: &Session<'_>) -> StepResult {
         return Ok(StepOutcome::NotYet {
             check_in: if let Change::Wait(check_in) = waited { check_in } else { LOOK_EVERY },
         });
+    }
+    let waited = session.finish(&goal.alter(&site.place, &service), "changing the service").await?;
+    if let Change::Wait(check_in) = waited {
+        return Ok(StepOutcome::NotYet { check_in });
+    }
+    if restarts(session, &service, following).await? {
+        return Ok(StepOutcome::NotYet { check_in: LOOK_EVERY });
     }
     // A deployment that was disabled let no query wake it up.
     if service.auto_resume == Some(false) {
@@ -66,6 +84,31 @@ pub(super) async fn activate(session: &Session<'_>) -> StepResult {
         "function": goal.function.signature(site.within()),
         "image": goal.image.path,
     })))
+}
+
+/// Where an earlier update left the service failed and there is nothing to change, it is suspended once, to be resumed: what was mended outside is tried.
+async fn restarts(session: &Session<'_>, service: &Service, following: bool) -> Result<bool, StepError> {
+    let (run, goal) = (session.run(), &session.site.goal);
+    let altered = notes::read(run, notes::ALTERED) == Some(run.run());
+    let noted = notes::read::<(RunId, bool)>(run, notes::RESTARTED).filter(|(of, _)| *of == run.run());
+    if service.is_suspended() {
+        if noted.is_some_and(|(_, rests)| !rests) {
+            notes::write(run, notes::RESTARTED, &(run.run(), true)).await?;
+        }
+        return Ok(false);
+    }
+    if altered || following || noted.is_some_and(|(_, rests)| rests) {
+        return Ok(false);
+    }
+    let State::Failed { .. } = state(&session.site, service, &goal.image.path, goal.min_instances).await? else {
+        return Ok(false);
+    };
+    if noted.is_none() {
+        session.tell(format!("The service {} had failed before: restarting it.", goal.service)).await;
+        notes::write(run, notes::RESTARTED, &(run.run(), false)).await?;
+    }
+    session.switch("suspend", "suspending the service").await?;
+    Ok(true)
 }
 
 /// Once a run: what there was before.

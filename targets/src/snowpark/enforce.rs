@@ -3,13 +3,14 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use engine::failure::{StepError, StepOutcome, StepResult};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     function::Function,
     session::{Change, Session},
+    site::Site,
 };
-use crate::snowflake::ident::Ident;
+use crate::{http::CallError, snowflake::ident::Ident};
 
 /// The roles of the setting, and they alone, may call the function; and reach the endpoint, where it is public. An empty setting leaves grants alone.
 pub(super) async fn enforce(session: &Session<'_>) -> StepResult {
@@ -26,6 +27,25 @@ pub(super) async fn enforce(session: &Session<'_>) -> StepResult {
     }
     let roles: Vec<_> = goal.grantees.iter().map(Ident::as_str).collect();
     Ok(StepOutcome::output(json!({"grants": roles})))
+}
+
+/// Where who may use the service is otherwise than the setting says: what, as it is, as it is to be.
+pub(super) async fn otherwise(
+    site: &Site,
+    function: &Function,
+) -> Result<Vec<(&'static str, Value, Value)>, CallError> {
+    let wanted = &site.goal.grantees;
+    let mut all = Vec::new();
+    if wanted.is_empty() {
+        return Ok(all);
+    }
+    let names = |roles: &[Ident]| json!(roles.iter().map(Ident::as_str).collect::<BTreeSet<_>>());
+    all.push(("the roles that may call the function", names(&site.callers(function).await?), names(wanted)));
+    if site.place.settings.public_endpoint {
+        all.push(("the roles that may reach the endpoint", names(&site.endpoint_users().await?), names(wanted)));
+    }
+    all.retain(|(_, found, wanted)| found != wanted);
+    Ok(all)
 }
 
 /// These roles, and they alone, may call the function and reach the endpoint; None leaves that alone. Some: look again after this.

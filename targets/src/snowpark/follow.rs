@@ -12,7 +12,10 @@ use super::{
     session::{Change, LOOK_EVERY, Session},
     site::{Container, Service, Site},
 };
-use crate::codes;
+use crate::{
+    codes,
+    managed::{Flow, patience},
+};
 
 /// A container that was restarted so often does not come up by itself.
 const MOST_RESTARTS: u32 = 5;
@@ -45,7 +48,8 @@ pub(super) async fn state(site: &Site, service: &Service, image: &str, instances
     }
     for one in containers.iter().filter(|one| is_of(one, image)) {
         let failed = matches!(one.status.to_uppercase().as_str(), "FAILED" | "DONE");
-        if failed || one.restart_count >= MOST_RESTARTS {
+        let ready = one.status.eq_ignore_ascii_case("READY");
+        if failed || (one.restart_count >= MOST_RESTARTS && !ready) {
             let status = site.api.clean(&one.status, 40);
             let words = said(one);
             let reason = format!("a container is {status}, after {} restarts. {words}", one.restart_count);
@@ -68,6 +72,17 @@ fn is_of(container: &Container, image: &str) -> bool {
     container.image_name.to_ascii_lowercase().ends_with(&image.to_ascii_lowercase())
 }
 
+/// Whether this run waits for containers with this content.
+pub(super) fn is_followed(session: &Session<'_>, content: &str) -> bool {
+    waiting(session, content).is_some()
+}
+
+fn waiting(session: &Session<'_>, content: &str) -> Option<Waiting> {
+    let run = session.run();
+    let ours = |noted: &Waiting| noted.run == Some(run.run()) && noted.content == content;
+    notes::read(run, notes::WAITING).filter(ours)
+}
+
 /// Waits until the service is ready with this image: [`Change::Wait`] until then; a failure with its reasons if it will not be, or not in time.
 pub(super) async fn follow(
     session: &Session<'_>,
@@ -77,16 +92,20 @@ pub(super) async fn follow(
     content: &str,
 ) -> Result<Change, StepError> {
     let (run, now) = (session.run(), session.run().now().await?);
-    let noted: Option<Waiting> = notes::read(run, notes::WAITING).filter(|noted: &Waiting| noted.content == content);
-    let since = match noted {
+    let since = match waiting(session, content) {
         Some(noted) => noted.since,
         None => {
-            notes::write(run, notes::WAITING, &Waiting { content: content.to_owned(), since: now }).await?;
+            let waiting = Waiting { run: Some(run.run()), content: content.to_owned(), since: now };
+            notes::write(run, notes::WAITING, &waiting).await?;
             now
         }
     };
     let minutes = session.site.place.settings.start_minutes;
-    match state(&session.site, service, image, instances).await? {
+    let state = match patience::looked(run, state(&session.site, service, image, instances).await).await? {
+        Flow::Ready(state) => state,
+        Flow::Wait(check_in) => return Ok(Change::Wait(check_in)),
+    };
+    match state {
         State::Ready => Ok(Change::Done),
         State::Failed { reason, container } => {
             let message = format!("The service does not come up: {}", reason.trim_end());

@@ -99,6 +99,10 @@ impl DataType {
             let read = number.parse::<u32>().ok().filter(|_| number.bytes().all(|byte| byte.is_ascii_digit()));
             numbers.push(read.filter(|read| read <= greatest).ok_or_else(wrong)?);
         }
+        // Digits after the point are some of all.
+        if *base == "NUMBER" && numbers.get(1).is_some_and(|scale| *scale > numbers[0]) {
+            return Err(wrong());
+        }
         Ok(Self { base, numbers })
     }
 
@@ -231,6 +235,7 @@ mod tests {
             "NUMBER(1,2,3)",
             "NUMBER(39)",
             "NUMBER(-1)",
+            "NUMBER(10,20)",
             "NUMBER(+1)",
             "NUMBER(1",
             "NUMBER()",

@@ -129,7 +129,13 @@ impl Goal {
     pub(super) fn is_half(&self, place: &Place, live: &Service) -> bool {
         let specification = &live.spec.spec_text;
         let other = !specification.is_empty() && !specification.contains(&self.specification_hash);
-        other || live.warehouse() != place.warehouse || live.integrations() != sorted(&place.integrations)
+        let is_other = |found: Option<u32>, wanted: u32| found.is_some_and(|found| found != wanted);
+        other
+            || live.warehouse() != place.warehouse
+            || live.integrations() != sorted(&place.integrations)
+            || is_other(live.min_instances, self.min_instances)
+            || is_other(live.max_instances, self.max_instances)
+            || is_other(live.auto_suspend_secs, place.settings.auto_suspend_seconds)
     }
 
     /// The body that makes the service.
@@ -304,7 +310,7 @@ fn may_call(service: &ServiceSpec, problems: &mut Problems) {
     if service.auditing.as_ref().is_some_and(|auditing| auditing.container_secret().is_some()) {
         problems.wrong(
             "auditing",
-            "its key would be seen in the service's specification; keep it in a secret of Snowflake (snowflakeSecrets) and name its variable in keyVariable, or log without one",
+            "the query log's key would be seen in the service's specification; keep it in a secret of Snowflake (snowflakeSecrets), let the infrastructure's query log name its variable in keyVariable, and leave the deployment's own out, or log without a key",
         );
     }
 }
@@ -316,8 +322,8 @@ fn endpoint(service: &ServiceSpec, problems: &mut Problems) -> Option<EndpointSp
         (Some(id), all) => all.iter().find(|one| one.id == *id),
         (None, [only]) => Some(only),
         (None, _) => {
-            let message = "endpoint: Snowpark serves one endpoint; choose which.";
-            problems.add(codes::SETTING_MISSING, message);
+            let message = "Snowpark serves one endpoint of a service. Choose which in the deployment's settings.";
+            problems.add(codes::ENDPOINT_NOT_CHOSEN, message);
             return None;
         }
     };
@@ -326,7 +332,11 @@ fn endpoint(service: &ServiceSpec, problems: &mut Problems) -> Option<EndpointSp
         let there = version.endpoints.iter().find(|one| one.id == *id);
         match (there, chosen) {
             (None, _) => {
-                problems.wrong("endpoint", format_args!("version {} has no endpoint {id}", version.version));
+                let message = format!(
+                    "Version {} has no endpoint {id}. Choose another one, or another version.",
+                    version.version
+                );
+                problems.add(codes::ENDPOINT_MISSING, message);
             }
             (Some(there), Some(chosen)) if there.kind != chosen.kind => {
                 let message = format_args!("endpoint {id} of version {} is of another type", version.version);

@@ -4,6 +4,7 @@ use engine::failure::StepError;
 use serde_json::{Value, json};
 
 use super::{
+    enforce,
     follow::{State, state},
     site::Site,
     validate, verify,
@@ -26,11 +27,12 @@ pub(super) async fn observe(site: &Site) -> Result<OnNode, StepError> {
     let Some((service, mark)) = found else {
         return Ok(OnNode { service: Some(OnService::default()), ..OnNode::default() });
     };
-    let image = site.place.image_path(&site.goal.image.name, &mark.tag);
+    let image = service.spec.image().unwrap_or_else(|| site.place.image_path(&site.goal.image.name, &mark.tag));
     let instances = service.min_instances.unwrap_or(1);
     let mut troubles = Vec::new();
-    let enabled = !service.is_suspended();
-    if enabled {
+    // One that dozes answers the next query.
+    let enabled = !service.is_suspended() || service.dozes();
+    if !service.is_suspended() {
         match state(site, &service, &image, instances).await? {
             State::Ready => {}
             State::Starting(words) => troubles.push(ServiceTrouble {
@@ -87,11 +89,29 @@ pub(super) async fn preview(site: &Site, spec: &DeploySpec) -> Result<Preview, S
     let max = mark.as_ref().and(there.as_ref()).and_then(|service| service.max_instances);
     differ("the least number of instances", json!(min), json!(goal.min_instances));
     differ("the greatest number of instances", json!(max), json!(goal.max_instances));
-    if mark.is_some() && there.as_ref().is_some_and(super::site::Service::is_suspended) {
+    if mark.is_some() && there.as_ref().is_some_and(|service| service.is_suspended() && !service.dozes()) {
         differ("the service's state", json!("SUSPENDED"), json!("RUNNING"));
     }
-    let before = mark.as_ref().map(|mark| mark.function.signature(site.within()));
-    differ("the function", json!(before), json!(goal.function.signature(site.within())));
+    let suspend = mark.as_ref().and(there.as_ref()).and_then(|service| service.auto_suspend_secs);
+    if suspend.is_some() {
+        differ("the seconds until it is suspended", json!(suspend), json!(site.place.settings.auto_suspend_seconds));
+    }
+    let functions = match site.functions().await {
+        // Told among the problems.
+        Err(error) if error.is(&codes::NODE_FORBIDDEN) || error.is(&codes::NODE_NOT_FOUND) => Vec::new(),
+        found => found?,
+    };
+    let live = mark.as_ref().map(|mark| &mark.function);
+    let before = live.filter(|function| Site::same(&functions, function).is_some_and(|one| one.mark.is_some()));
+    let signature = |function: &super::function::Function| function.signature(site.within());
+    differ("the function", json!(before.map(signature)), json!(signature(&goal.function)));
+    if let Some(before) = before {
+        differ("what the function returns", json!(before.returns.sql()), json!(goal.function.returns.sql()));
+        differ("the most rows of a batch", json!(before.batch), json!(goal.function.batch));
+        for (what, found, wanted) in enforce::otherwise(site, before).await? {
+            differ(what, found, wanted);
+        }
+    }
     Ok(Preview {
         active_bundle: mark.as_ref().and_then(|mark| mark.versions.first()).map(|one| one.version.clone()),
         bundle: spec.package.bundle_id.clone(),

@@ -1,5 +1,6 @@
 //! What a run remembers, as notes in its journal.
 
+use engine::ids::RunId;
 use serde::{Deserialize, Serialize};
 
 use super::{mark::Mark, site::Service};
@@ -20,6 +21,10 @@ pub(super) const PUT_BACK: &str = "putBack";
 pub(super) const MENDED: &str = "mended";
 /// True once this run asked for something that changes the service.
 pub(super) const CHANGED: &str = "changed";
+/// The run that made or changed the service.
+pub(super) const ALTERED: &str = "altered";
+/// Which run restarts a service that it found failed, and whether it rests by now.
+pub(super) const RESTARTED: &str = "restarted";
 
 /// The service before this run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -55,6 +60,9 @@ pub(super) struct Pushed {
 /// What is waited for, since when by the database's clock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Waiting {
+    /// By which run: one that inherits the note waits anew.
+    #[serde(default)]
+    pub(super) run: Option<RunId>,
     pub(super) content: String,
     pub(super) since: i64,
 }

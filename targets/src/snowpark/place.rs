@@ -119,7 +119,13 @@ impl Place {
         for (n, one) in settings.snowflake_secrets.iter().enumerate() {
             let path = format!("snowflakeSecrets[{n}]");
             if one.variable.is_empty() {
-                problems.missing(&format!("{path}.variable"), "name the variable.");
+                problems.wrong(&format!("{path}.variable"), "name the variable");
+            } else if one.variable.to_uppercase().starts_with("SLIPWAY_") {
+                problems.wrong(&format!("{path}.variable"), "variables that begin with SLIPWAY_ are Slipway's own");
+            } else if settings.environment.contains_key(&one.variable)
+                || settings.snowflake_secrets[..n].iter().any(|other| other.variable == one.variable)
+            {
+                problems.wrong(&format!("{path}.variable"), "this variable is set twice");
             }
             let name = problems.checked(&format!("{path}.secret"), Ident::parse_path(&one.secret, 1, 3));
             secrets.extend(name.map(|name| (one.variable.clone(), name)));
@@ -136,6 +142,23 @@ impl Place {
             problems.wrong("maxInstances", "must be at least minInstances, and that at least 1");
         }
         environment("environment", &settings.environment, problems);
+        for (n, role) in settings.grant_usage_to.iter().enumerate() {
+            if role.trim().is_empty() {
+                problems.wrong(&format!("grantUsageTo[{n}]"), "name a role, or take the entry away");
+            } else {
+                problems.checked(&format!("grantUsageTo[{n}]"), Ident::parse(role));
+            }
+        }
+        for (path, request, limit) in [
+            ("cpuLimit", &settings.cpu_request, &settings.cpu_limit),
+            ("memoryLimit", &settings.memory_request, &settings.memory_limit),
+        ] {
+            if let (Some(request), Some(limit)) = (amount(request), amount(limit))
+                && limit < request
+            {
+                problems.wrong(path, "must be at least what is requested");
+            }
+        }
         if problems.0.len() > before {
             return None;
         }
@@ -203,6 +226,23 @@ fn repository(
         return None;
     }
     Some(whole)
+}
+
+/// An amount of CPU or memory, as a number to compare; None for what is not set or not read.
+fn amount(text: &str) -> Option<f64> {
+    const UNITS: [(&str, f64); 8] = [
+        ("Ki", 1024.0),
+        ("Mi", 1048576.0),
+        ("Gi", 1073741824.0),
+        ("m", 0.001),
+        ("k", 1e3),
+        ("K", 1e3),
+        ("M", 1e6),
+        ("G", 1e9),
+    ];
+    let unit = UNITS.iter().find(|(unit, _)| text.ends_with(unit));
+    let number = unit.map_or(text, |(unit, _)| &text[..text.len() - unit.len()]);
+    Some(number.trim().parse::<f64>().ok()? * unit.map_or(1.0, |(_, factor)| *factor))
 }
 
 /// The container's variable that holds the hash of its specification.

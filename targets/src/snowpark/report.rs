@@ -15,6 +15,8 @@ pub(super) fn failure(problems: &[Problem]) -> Failure {
     let known = [
         codes::SETTING_MISSING,
         codes::SETTING_INVALID,
+        codes::ENDPOINT_NOT_CHOSEN,
+        codes::ENDPOINT_MISSING,
         codes::SNOWFLAKE_PRIVILEGE_MISSING,
         codes::PLATFORM_NAME_TAKEN,
     ];

@@ -6,13 +6,18 @@ use serde_json::Value;
 use super::{
     activate::functions,
     enforce::grants,
-    follow::follow,
+    follow::{follow, is_followed},
     goal::{Properties, auto_resume},
     notes::{self, Prior},
     session::{Change, LOOK_EVERY, Session},
+    turn_off::remove,
     verify,
 };
-use crate::{codes, target::Receipt};
+use crate::{
+    codes,
+    managed::{Flow, patience},
+    target::Receipt,
+};
 
 /// From the notes of this run.
 pub(super) async fn restore(session: &Session<'_>) -> StepResult {
@@ -20,7 +25,14 @@ pub(super) async fn restore(session: &Session<'_>) -> StepResult {
     let changed = session.run().note(notes::CHANGED) == Some(Value::Bool(true));
     let prior = prior.unwrap_or_default();
     let (Some(service), Some(mark)) = (&prior.service, &prior.mark) else {
-        return Ok(StepOutcome::output(Value::Null));
+        // What this run made costs, and nothing needs it.
+        return match changed.then(|| remove(session)) {
+            Some(removing) => match removing.await? {
+                StepOutcome::Done { .. } => Ok(StepOutcome::output(Value::Null)),
+                wait => Ok(wait),
+            },
+            None => Ok(StepOutcome::output(Value::Null)),
+        };
     };
     if changed {
         if let Some(outcome) = put_back(session, service, mark).await? {
@@ -48,10 +60,29 @@ async fn put_back(
 ) -> Result<Option<StepOutcome>, engine::failure::StepError> {
     let site = &session.site;
     let wait = |check_in| Ok(Some(StepOutcome::NotYet { check_in }));
-    let Some((service, now)) = site.own_service().await? else {
+    let content = format!("restore {}", mark.content);
+    let following = is_followed(session, &content);
+    let found = match patience::opened(session.run(), following, site.own_service().await).await? {
+        Flow::Ready(found) => found,
+        Flow::Wait(check_in) => return wait(check_in),
+    };
+    let Some((service, now)) = found else {
         let message = "The service was deleted meanwhile; there is nothing to put back. Update again.";
         return Err(Failure::new(codes::NODE_NOT_FOUND, message).permanent());
     };
+    // A statement of this run whose answer was lost ends first: else it could undo what is put back.
+    let goal = &site.goal;
+    let shows = |sql: &str| {
+        if sql.contains(" FROM SPECIFICATION ") {
+            service.spec.spec_text.contains(&goal.specification_hash)
+        } else {
+            now.content == goal.mark.content
+        }
+    };
+    let awaited = session.awaited(&goal.alter(&site.place, &service), shows, "changing the service").await?;
+    if let Some(check_in) = awaited {
+        return wait(check_in);
+    }
     let path = site.goal.service_path(&site.place);
     // An update may have ended between its specification and its mark. How Snowflake writes a specification is its own: it is put back for that once.
     let other = service.spec != was.spec
@@ -93,9 +124,8 @@ async fn put_back(
             session.switch("resume", "resuming the service").await?;
             return wait(LOOK_EVERY);
         }
-        let image = site.place.image_path(&site.goal.image.name, &mark.tag);
+        let image = was.spec.image().unwrap_or_else(|| site.place.image_path(&site.goal.image.name, &mark.tag));
         let instances = was.min_instances.unwrap_or(1);
-        let content = format!("restore {}", mark.content);
         if let Change::Wait(check_in) = follow(session, &service, &image, instances, &content).await? {
             return wait(check_in);
         }

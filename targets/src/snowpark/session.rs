@@ -101,6 +101,35 @@ impl<'a> Session<'a> {
         Ok(Change::Done)
     }
 
+    /// Ends a statement of these whose end nobody heard, by asking for it under its id again: it is not done twice.
+    pub(super) async fn finish(&self, all: &[String], doing: &str) -> Result<Change, StepError> {
+        let open: Option<Submitted> =
+            notes::read(self.run(), notes::STATEMENT).filter(|noted: &Submitted| !noted.ended);
+        match open.and_then(|open| all.iter().find(|sql| self.hash(sql) == open.statement)) {
+            Some(sql) => self.change(sql.clone(), doing).await,
+            None => Ok(Change::Done),
+        }
+    }
+
+    /// Waits for the end of a statement of these that another step submitted, and that nobody heard the end of. It is never submitted here: it may be what is to be
+    /// undone. `shows` says whether its effect is there. Some: look again after this.
+    pub(super) async fn awaited(
+        &self,
+        all: &[String],
+        shows: impl Fn(&str) -> bool,
+        doing: &str,
+    ) -> Result<Option<Duration>, StepError> {
+        let open: Option<Submitted> =
+            notes::read(self.run(), notes::STATEMENT).filter(|noted: &Submitted| !noted.ended);
+        let found = open.and_then(|open| Some((all.iter().find(|sql| self.hash(sql) == open.statement)?, open)));
+        let Some((sql, open)) = found else { return Ok(None) };
+        if shows(sql) {
+            self.ended(Submitted { done: true, ..open }).await?;
+            return Ok(None);
+        }
+        Ok(Some(self.settled(open, doing).await?.unwrap_or(LOOK_SOON)))
+    }
+
     /// Where a statement goes and what it says.
     fn hash(&self, sql: &str) -> String {
         mark::hash(&[self.site.api.url(), sql])

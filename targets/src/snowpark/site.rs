@@ -62,6 +62,15 @@ pub(super) struct Specification {
     pub(super) spec_text: String,
 }
 
+impl Specification {
+    /// The image of its container, as it stands there. None where Snowflake writes it in a way that we do not read.
+    pub(super) fn image(&self) -> Option<String> {
+        let line = self.spec_text.lines().map(|line| line.trim_start_matches([' ', '-', '\t']));
+        let image = line.filter_map(|line| line.strip_prefix("image:")).next()?;
+        Some(image.trim().trim_matches(['"', '\'']).to_owned()).filter(|image| !image.is_empty())
+    }
+}
+
 impl Service {
     pub(super) fn mark(&self) -> Option<Mark> {
         self.comment.as_deref().and_then(Mark::read)
@@ -80,6 +89,13 @@ impl Service {
 
     pub(super) fn is(&self, status: &str) -> bool {
         self.status.as_deref().is_some_and(|word| word.eq_ignore_ascii_case(status))
+    }
+
+    /// It rests by itself, and the next query wakes it up.
+    pub(super) fn dozes(&self) -> bool {
+        self.is_suspended()
+            && self.auto_resume == Some(true)
+            && self.auto_suspend_secs.is_some_and(|seconds| seconds > 0)
     }
 
     /// On its way to rest, or there.
@@ -130,7 +146,7 @@ impl Site {
         let (Some(place), Some(goal)) = (place, goal) else {
             return Err(report::failure(&problems.0).permanent());
         };
-        let api = Api::open(http, &place.connection, vault, patience(http, spec)).await?;
+        let api = Api::open(http, &place.connection, vault, call_timeout(http, spec)).await?;
         Ok(Self { api, place, goal })
     }
 
@@ -253,7 +269,7 @@ impl Site {
 }
 
 /// How long a call may take.
-pub(super) fn patience(http: &Http, spec: &DeploySpec) -> Duration {
+pub(super) fn call_timeout(http: &Http, spec: &DeploySpec) -> Duration {
     match spec.infrastructure.node.call_timeout_ms {
         0 => http.settings().call_timeout,
         limit => Duration::from_millis(limit),

@@ -6,6 +6,7 @@ use engine::failure::{StepError, StepOutcome, StepResult};
 use serde_json::{Value, json};
 
 use super::{
+    enforce,
     follow::{State, state},
     goal::sorted,
     notes::{self, Pushed},
@@ -31,8 +32,7 @@ fn told_name(name: Option<Ident>) -> Value {
 
 /// A receipt as a step's output.
 pub(super) fn done(receipt: &Receipt) -> StepOutcome {
-    let warning = |one: &Difference| format!("{}: it is {}, and should be {}.", one.what, one.found, one.wanted);
-    StepOutcome::Done { output: json!(receipt), warnings: receipt.differences.iter().map(warning).collect() }
+    StepOutcome::Done { output: json!(receipt), warnings: receipt.warnings() }
 }
 
 /// What is there, with what of it is not as the spec wants it.
@@ -71,13 +71,19 @@ pub(super) async fn receipt(site: &Site, spec: &DeploySpec, digest: Option<Strin
     }
     differ("the least number of instances", json!(service.min_instances), json!(goal.min_instances));
     differ("the greatest number of instances", json!(service.max_instances), json!(goal.max_instances));
+    if let Some(seconds) = service.auto_suspend_secs {
+        differ("the seconds until it is suspended", json!(seconds), json!(site.place.settings.auto_suspend_seconds));
+    }
     let live = site.place.image_path(&goal.image.name, &mark.tag);
     let state = state(site, &service, &live, goal.min_instances).await?;
     let how = match &state {
         State::Ready => json!("READY"),
         State::Starting(words) | State::Failed { reason: words, .. } => json!(words),
     };
-    differ("the containers", how, json!("READY"));
+    let dozes = service.dozes();
+    if !dozes {
+        differ("the containers", how, json!("READY"));
+    }
     if let Some(digest) = digest {
         let digests: BTreeSet<String> = site
             .containers()
@@ -97,13 +103,11 @@ pub(super) async fn receipt(site: &Site, spec: &DeploySpec, digest: Option<Strin
     differ("the function", json!(function.map(|_| &signature)), json!(signature));
     if let Some(function) = function {
         differ("the settings of the function", json!(function.content), json!(goal.mark.content));
-        if !goal.grantees.is_empty() {
-            let names = |all: &[Ident]| all.iter().map(|one| one.as_str().to_owned()).collect::<BTreeSet<_>>();
-            let callers = site.callers(&goal.function).await?;
-            differ("the roles that may call the function", json!(names(&callers)), json!(names(&goal.grantees)));
+        for (what, found, wanted) in enforce::otherwise(site, &goal.function).await? {
+            differ(what, found, wanted);
         }
     }
-    told.enabled = state == State::Ready;
+    told.enabled = state == State::Ready || dozes;
     told.versions = mark.versions.clone();
     told.urls = site.urls().await?;
     let facts = BTreeMap::from([

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    bodies::{self, ENDPOINT_MASK, Traffic},
+    bodies::{self, ENDPOINT_MASK, Traffic, replicas},
     change::{Change, bring},
     session::{Planned, Session, deployed_models, find},
 };
@@ -36,9 +36,11 @@ pub(super) struct Prior {
 pub(super) async fn activate(s: &Session<'_>, run: &dyn StepContext) -> StepResult {
     note_prior(s, run).await?;
     let plan = s.plan(run)?;
-    ready!(endpoint(s, run).await?);
+    // What the settings say of one that was there, `enforce` sees to, once the new versions answer.
+    ready!(bring(s, run, &Create).await?);
     for one in &plan {
         ready!(bring(s, run, &Deploy { one }).await?);
+        ready!(bring(s, run, &Scale { one }).await?);
     }
     ready!(bring(s, run, &Split { traffic: &traffic(&plan) }).await?);
     Ok(StepOutcome::done())
@@ -136,7 +138,7 @@ impl Change for Adapt {
     }
 }
 
-/// A version gets its machines. One of this id has this content: it is never changed.
+/// A version gets its machines. One of this id has this content; how many machines somebody gave it instead, [`Scale`] puts right.
 pub(super) struct Deploy<'a> {
     pub(super) one: &'a Planned<'a>,
 }
@@ -169,6 +171,39 @@ impl Change for Deploy<'_> {
         let action = format!("{}:deployModel", s.endpoint);
         // Without a split: it gets no traffic yet.
         let body = json!({"deployedModel": self.one.deployed});
+        s.google.call(Method::POST, &s.path(&["endpoints", &action]), &[], body, &self.doing()).await.map(Some)
+    }
+}
+
+/// A version has as many machines as the settings say, also where somebody changed that.
+struct Scale<'a> {
+    one: &'a Planned<'a>,
+}
+
+#[async_trait]
+impl Change for Scale<'_> {
+    fn note(&self) -> String {
+        format!("scaled.{}", self.one.deployed_id)
+    }
+
+    fn doing(&self) -> String {
+        format!("scaling version {}", self.one.version.version)
+    }
+
+    async fn seen(&self, s: &Session<'_>) -> Result<Option<Value>, StepError> {
+        let endpoint = s.endpoint().await?.unwrap_or_default();
+        let there = find(&endpoint, &self.one.deployed_id);
+        Ok(there.filter(|there| replicas(there) == replicas(&self.one.deployed)).cloned())
+    }
+
+    fn resource<'p>(&'p self, s: &'p Session<'_>) -> Vec<&'p str> {
+        s.path(&["endpoints", &s.endpoint])
+    }
+
+    async fn call(&self, s: &Session<'_>) -> Result<Option<Value>, CallError> {
+        let action = format!("{}:mutateDeployedModel", s.endpoint);
+        let mask = "dedicatedResources.minReplicaCount,dedicatedResources.maxReplicaCount";
+        let body = json!({"deployedModel": self.one.deployed, "updateMask": mask});
         s.google.call(Method::POST, &s.path(&["endpoints", &action]), &[], body, &self.doing()).await.map(Some)
     }
 }

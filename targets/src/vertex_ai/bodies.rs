@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::{PORT, settings::Settings};
-use crate::{managed::names, spec::DeploySpec};
+use crate::{
+    managed::{found_of, names},
+    spec::DeploySpec,
+};
 
 /// Whose it is: on everything that we make.
 pub(super) const OWNER: &str = "slipway-owner";
@@ -44,7 +47,7 @@ fn labels(spec: &DeploySpec, settings: &Settings) -> Map<String, Value> {
 }
 
 /// A name for people, at most as long as the platform takes.
-fn display(text: &str) -> String {
+pub(super) fn display(text: &str) -> String {
     text.chars().take(128).collect()
 }
 
@@ -77,15 +80,42 @@ pub(super) const ENDPOINT_MASK: &str = "displayName,labels,predictRequestRespons
 
 /// Whether the endpoint is as [`endpoint`] would make it.
 pub(super) fn endpoint_holds(spec: &DeploySpec, settings: &Settings, there: &Value) -> bool {
-    let logged = &there["predictRequestResponseLoggingConfig"];
-    let wanted = logging(settings);
-    let logs = if wanted["enabled"] == true {
-        ["enabled", "samplingRate", "bigqueryDestination"].iter().all(|key| logged[key] == wanted[key])
-    } else {
-        logged["enabled"] != true
+    endpoint_otherwise(spec, settings, there).is_empty()
+}
+
+/// Where it is not: what, as it is, as it is to be. Labels of others are none of it.
+pub(super) fn endpoint_otherwise(
+    spec: &DeploySpec,
+    settings: &Settings,
+    there: &Value,
+) -> Vec<(&'static str, Value, Value)> {
+    let mut all = Vec::new();
+    let mut compare = |what, found: Value, wanted: Value| {
+        if found != wanted {
+            all.push((what, found, wanted));
+        }
     };
-    let labelled = labels(spec, settings).iter().all(|(name, value)| there["labels"][name.as_str()] == *value);
-    there["displayName"] == display(&spec.deployment).as_str() && labelled && logs
+    compare("the endpoint's name", there["displayName"].clone(), display(&spec.deployment).into());
+    let wanted = labels(spec, settings);
+    let found = found_of(&there["labels"], &wanted);
+    compare("the endpoint's labels", found.into(), wanted.into());
+    let (logged, wanted) = (&there["predictRequestResponseLoggingConfig"], logging(settings));
+    let found = if logged["enabled"] == true {
+        let keys = ["enabled", "samplingRate", "bigqueryDestination"];
+        // Google writes 1.0 as 1.
+        let shown = |value: &Value| value.as_f64().map_or_else(|| value.clone(), Value::from);
+        keys.iter().filter_map(|key| Some(((*key).to_owned(), shown(logged.get(*key)?)))).collect::<Map<_, _>>().into()
+    } else {
+        json!({"enabled": false})
+    };
+    compare("the logging of queries", found, wanted);
+    all
+}
+
+/// Where an endpoint is called, below Google's address.
+pub(super) fn predict_path(settings: &Settings, endpoint: &str) -> String {
+    let Settings { project, location, .. } = settings;
+    format!("/v1/projects/{project}/locations/{location}/endpoints/{endpoint}:predict")
 }
 
 /// The traffic of an endpoint, without those that get none.
@@ -118,6 +148,67 @@ pub(super) fn model(spec: &DeploySpec, settings: &Settings, version: &str, image
         "labels": labels(spec, settings),
         "containerSpec": container,
     })
+}
+
+/// Where a version's machines are not as the settings say: what, as it is, as it is to be.
+pub(super) fn otherwise(settings: &Settings, there: &Value) -> Vec<(&'static str, Value, Value)> {
+    let wanted = deployed(settings, "", "", None);
+    let compared = [
+        ("the fewest replicas", "/dedicatedResources/minReplicaCount"),
+        ("the most replicas", "/dedicatedResources/maxReplicaCount"),
+        ("the machines", "/dedicatedResources/machineSpec/machineType"),
+        ("the accelerators", "/dedicatedResources/machineSpec/acceleratorType"),
+        ("the number of accelerators", "/dedicatedResources/machineSpec/acceleratorCount"),
+        ("the service account", "/serviceAccount"),
+        ("that its container logs nothing", "/disableContainerLogging"),
+        ("the access log", "/enableAccessLogging"),
+    ];
+    // What is not set, Google leaves out, or tells as what it amounts to.
+    let place = |resources: &Value, path: &str| match resources.pointer(path) {
+        Some(Value::Bool(false) | Value::Null) | None => Value::Null,
+        Some(Value::String(text)) if text.is_empty() || text.ends_with("UNSPECIFIED") => Value::Null,
+        Some(value) => value.clone(),
+    };
+    let pair = |(what, path): (&'static str, &str)| (what, place(there, path), place(&wanted, path));
+    compared.into_iter().map(pair).filter(|(_, found, wanted)| found != wanted).collect()
+}
+
+/// Where a version's model is not as the settings say. Values of variables may be somebody's secret: names tell enough.
+pub(super) fn model_otherwise(
+    spec: &DeploySpec,
+    settings: &Settings,
+    there: &Value,
+    repository: &str,
+) -> Vec<(&'static str, Value, Value)> {
+    let image = there["containerSpec"]["imageUri"].as_str().unwrap_or_default();
+    let wanted = model(spec, settings, "", image);
+    let variables = |model: &Value| -> BTreeMap<String, Value> {
+        let all = model["containerSpec"]["env"].as_array().cloned().unwrap_or_default();
+        all.iter().filter_map(|one| Some((one["name"].as_str()?.to_owned(), one["value"].clone()))).collect()
+    };
+    let mut all = Vec::new();
+    let (now, then) = (variables(there), variables(&wanted));
+    if now != then {
+        let differs: std::collections::BTreeSet<&String> =
+            now.keys().chain(then.keys()).filter(|name| now.get(*name) != then.get(*name)).collect();
+        all.push(("environment variables", json!(differs), json!("as the settings say")));
+    }
+    let wanted = labels(spec, settings);
+    let found = found_of(&there["labels"], &wanted);
+    if found != wanted {
+        all.push(("the model's labels", found.into(), wanted.into()));
+    }
+    let of = image.split('@').next().unwrap_or_default();
+    if of != repository {
+        all.push(("the repository of the image", json!(of), json!(repository)));
+    }
+    all
+}
+
+/// How many machines a version has, which is all that can be changed of one that is deployed.
+pub(super) fn replicas(deployed: &Value) -> [&Value; 2] {
+    let resources = &deployed["dedicatedResources"];
+    [&resources["minReplicaCount"], &resources["maxReplicaCount"]]
 }
 
 /// A version on its machines; `id` is left out to find the id.

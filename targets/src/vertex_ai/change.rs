@@ -17,7 +17,7 @@ use crate::{
     codes,
     gcp::api::{self, Progress},
     http::{CallError, Said},
-    managed::{Flow, check_in, notes},
+    managed::{Flow, check_in, flowing, notes, patience},
 };
 
 const REASON_CHARS: usize = 2_000;
@@ -68,14 +68,7 @@ pub(super) async fn bring(
     let note = change.note();
     let ours = |asked: &Asked| asked.run == run.run() && asked.purpose == change.purpose();
     let noted = notes::read::<Asked>(run, &note).filter(ours);
-    if let Some(name) = noted.as_ref().and_then(|noted| noted.operation.as_deref()) {
-        match s.google.progress(name).await? {
-            Progress::Running => return Ok(Flow::Wait(check_in(None))),
-            Progress::Failed(said) => return Err(failed(s, change, &said)),
-            Progress::Done | Progress::Forgotten => {}
-        }
-    }
-    if let Some(seen) = change.seen(s).await? {
+    if let Some(seen) = flowing!(look(s, change, noted.as_ref()).await?) {
         return Ok(Flow::Ready(seen));
     }
     match &noted {
@@ -86,15 +79,22 @@ pub(super) async fn bring(
             );
             return Err(Failure::new(codes::NODE_EFFECT_MISSING, message).retryable(None));
         }
-        _ if goes_on(s, change).await? => return Ok(Flow::Wait(check_in(None))),
+        noted if goes_on(s, change).await? => {
+            // Perhaps for us, and the answer was lost.
+            if noted.is_some() {
+                patience::begun(run).await?;
+            }
+            return Ok(Flow::Wait(check_in(None)));
+        }
         _ => {}
     }
     run.log(Audience::Everyone, format!("Now {}.", change.doing())).await;
     let mut asked = Asked { run: run.run(), purpose: change.purpose(), heard: false, operation: None };
     notes::write(run, &note, &asked).await?;
-    let Some(answer) = change.call(s).await? else { return Ok(Flow::Ready(Value::Null)) };
+    let Some(answer) = s.changing.by(change.call(s)).await? else { return Ok(Flow::Ready(Value::Null)) };
     (asked.heard, asked.operation) = (true, api::operation(&answer));
     notes::write(run, &note, &asked).await?;
+    patience::begun(run).await?;
     if asked.operation.is_some() {
         match api::read(&answer) {
             Progress::Running => return Ok(Flow::Wait(check_in(None))),
@@ -106,6 +106,18 @@ pub(super) async fn bring(
         Some(seen) => Ok(Flow::Ready(seen)),
         None => Ok(Flow::Wait(check_in(None))),
     }
+}
+
+/// What there is of a change, once what this run asked for it is over.
+async fn look(s: &Session<'_>, change: &dyn Change, noted: Option<&Asked>) -> Result<Flow<Option<Value>>, StepError> {
+    if let Some(name) = noted.and_then(|noted| noted.operation.as_deref()) {
+        match s.google.progress(name).await? {
+            Progress::Running => return Ok(Flow::Wait(check_in(None))),
+            Progress::Failed(said) => return Err(failed(s, change, &said)),
+            Progress::Done | Progress::Forgotten => {}
+        }
+    }
+    Ok(Flow::Ready(change.seen(s).await?))
 }
 
 /// Waits for the end of a change that this run asked for, however it ends.

@@ -1,19 +1,15 @@
 //! Whether the platform can be reached, and which rights are missing.
 
-use std::time::Duration;
-
 use engine::failure::{Failure, StepError};
 
-use super::settings::Settings;
+use super::{push, settings::Settings};
 use crate::{
     codes,
     gcp::{
         connection::{Gcp, GcpSettings, KIND},
         rights,
     },
-    image::front::Front,
     managed::{
-        image::Place,
         opener::{Opener, told},
         problems::Problems,
     },
@@ -78,16 +74,10 @@ pub(super) async fn base(
     problems: &mut Problems,
 ) -> Result<(), StepError> {
     let found = async {
-        let place = Place {
-            tools: &gcp.tools,
-            front: Front::VertexAi,
-            base: &settings.base_image,
-            registry: &connection.registry,
-            url: &connection.registry_url(),
-            repository: &settings.repository,
-            login: gcp.registry_login(connection, opener).await?,
-            transfer: Duration::from_millis(patience_ms),
-        };
+        let login = gcp.registry_login(connection, opener).await?;
+        let url = connection.registry_url();
+        let named = (url.as_str(), settings.repository.as_str());
+        let place = push::place(gcp, (settings, connection), login, named, patience_ms);
         Ok::<_, StepError>(place.check_base().await?)
     };
     match found.await {
@@ -135,5 +125,18 @@ pub(super) async fn rights(
             Ok(())
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_lists_the_same_permissions() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/targets/VERTEX_AI.md");
+        let page = std::fs::read_to_string(page).unwrap_or_default();
+        let role: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("  - ")).collect();
+        assert_eq!(role, PERMISSIONS);
     }
 }

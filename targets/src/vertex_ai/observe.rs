@@ -47,7 +47,7 @@ pub(super) async fn observe(s: &Session<'_>) -> Result<OnNode, Failure> {
         if !live.contains_key(id) {
             let version = s.google.clean(there["displayName"].as_str().unwrap_or_default(), 100);
             let message = format!(
-                "Deployed model {} of version {version} runs, costs, and gets no queries. The next update that succeeds undeploys it.",
+                "Deployed model {} of version {version} runs, costs, and gets no queries. The next update that succeeds gives it some, or undeploys it.",
                 s.google.clean(id, 50)
             );
             trouble(false, codes::PLATFORM_LEFT_RUNNING, message);
@@ -76,7 +76,8 @@ pub(super) fn versions(endpoint: &Value) -> Vec<VersionShare> {
 
 /// Where it is called.
 pub(super) fn service_urls(s: &Session<'_>) -> Vec<String> {
-    vec![s.google.base()]
+    let base = s.google.base();
+    vec![format!("{}{}", base.trim_end_matches('/'), bodies::predict_path(&s.settings, &s.endpoint))]
 }
 
 pub(super) async fn drift(s: &Session<'_>, receipt: &Receipt) -> Result<Vec<Difference>, Failure> {
@@ -99,24 +100,13 @@ pub(super) async fn drift(s: &Session<'_>, receipt: &Receipt) -> Result<Vec<Diff
         if !live.contains_key(id) || !s.is_our_deployed(there) {
             continue;
         }
-        let resources = &there["dedicatedResources"];
-        let settings = &s.settings;
-        differ(
-            format!("the fewest replicas of {id}"),
-            resources["minReplicaCount"].clone(),
-            json!(settings.min_replicas),
-        );
-        let most = settings.max_replicas.max(settings.min_replicas);
-        differ(format!("the most replicas of {id}"), resources["maxReplicaCount"].clone(), json!(most));
-        differ(
-            format!("the machines of {id}"),
-            resources["machineSpec"]["machineType"].clone(),
-            json!(settings.machine_type),
-        );
+        let version = s.google.clean(there["displayName"].as_str().unwrap_or_default(), 100);
+        for (what, seen, wanted) in bodies::otherwise(&s.settings, there) {
+            differ(format!("{what} of version {version}"), seen, wanted);
+        }
     }
-    if !bodies::endpoint_holds(s.spec, &s.settings, &endpoint) {
-        let logged = endpoint["predictRequestResponseLoggingConfig"].clone();
-        differ("the endpoint's name, labels or logging".to_owned(), logged, json!("as the settings say"));
+    for (what, seen, wanted) in bodies::endpoint_otherwise(s.spec, &s.settings, &endpoint) {
+        differ(what.to_owned(), seen, wanted);
     }
     Ok(found)
 }
@@ -135,20 +125,29 @@ pub(super) async fn preview(gcp: &Gcp, look: Look<'_>) -> Result<Preview, Failur
     preview.creates_project = endpoint.is_none();
     let now = endpoint.as_ref().map(versions).unwrap_or_default();
     preview.active_bundle = now.first().map(|one| one.version.clone());
-    let wanted = &s.service.versions;
-    let percents = shares::percents(&wanted.iter().map(|one| one.probability).collect::<Vec<_>>()).unwrap_or_default();
-    let share = |version: &str| now.iter().find(|one| one.version == version).map_or(0.0, |one| one.probability);
-    let mut differ = |version: &str, found: f64, wanted: f64| {
-        if (found - wanted).abs() > 1e-9 {
-            let what = format!("the share of version {version}");
-            preview.changes.push(Difference { what, found: json!(found), wanted: json!(wanted) });
-        }
-    };
-    for (version, percent) in wanted.iter().zip(percents) {
-        differ(&version.version, share(&version.version), f64::from(percent) / 100.0);
+    preview.changes = shares::changes(endpoint.as_ref().map(|_| &*s.endpoint), &s.endpoint, &now, &s.service.versions);
+    for (what, found, wanted) in
+        endpoint.iter().flat_map(|there| bodies::endpoint_otherwise(s.spec, &s.settings, there))
+    {
+        preview.changes.push(Difference { what: what.to_owned(), found, wanted });
     }
-    for gone in now.iter().filter(|one| !wanted.iter().any(|version| version.version == one.version)) {
-        differ(&gone.version, gone.probability, 0.0);
+    let live = endpoint.as_ref().map(bodies::traffic).unwrap_or_default();
+    for there in endpoint.as_ref().map(deployed_models).unwrap_or_default() {
+        let version = there["displayName"].as_str().unwrap_or_default();
+        let stays = s.service.versions.iter().any(|one| bodies::display(&one.version) == version);
+        if !stays || !s.is_our_deployed(there) || !there["id"].as_str().is_some_and(|id| live.contains_key(id)) {
+            continue;
+        }
+        let mut all = bodies::otherwise(&s.settings, there);
+        let model = there["model"].as_str().and_then(|name| name.rsplit('/').next()).unwrap_or_default();
+        let model = model.split('@').next().unwrap_or_default();
+        if let Some(model) = s.model(model).await? {
+            let repository = format!("{}/{}", s.connection.registry, super::push::repository(&s));
+            all.extend(bodies::model_otherwise(s.spec, &s.settings, &model, &repository));
+        }
+        for (what, found, wanted) in all {
+            preview.changes.push(Difference { what: format!("{what} of version {version}"), found, wanted });
+        }
     }
     Ok(preview)
 }

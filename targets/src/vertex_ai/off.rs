@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use engine::{
     failure::{Failure, StepError, StepOutcome, StepResult},
-    step::{Audience, StepContext},
+    step::StepContext,
 };
 use serde_json::{Value, json};
 
@@ -11,14 +11,14 @@ use super::{
     activate::{Split, note_prior},
     bodies::{self, Traffic},
     change::{Change, bring},
-    push::{place, repository},
+    push::{of_session, repository},
     session::{Session, deployed_models, find},
 };
 use crate::{
     codes,
     gcp::connection::Gcp,
     http::{CallError, Method},
-    managed::{Flow, flowing, ready},
+    managed::{Flow, flowing, image, ready},
 };
 
 pub(super) async fn switch_off(s: &Session<'_>, run: &dyn StepContext) -> StepResult {
@@ -42,24 +42,27 @@ pub(super) async fn remove(gcp: &Gcp, s: &Session<'_>, run: &dyn StepContext) ->
     let filter = format!("labels.{}={}", bodies::OWNER, bodies::owner(s.spec));
     let models = s.google.list(&s.path(&["models"]), Some(&filter), "models", "listing the models").await?;
     // The filter is the platform's to understand; what goes is ours by its own word.
-    for model in models.iter().filter(|model| s.is_ours(model)) {
-        let id = model["name"].as_str().and_then(|name| name.rsplit('/').next()).unwrap_or_default();
-        if let Some(image) = model["containerSpec"]["imageUri"].as_str() {
-            delete_image(gcp, s, run, image).await?;
+    let ours = || models.iter().filter(|model| s.is_ours(model));
+    let of = |model: &Value| model["containerSpec"]["imageUri"].as_str().map(str::to_owned);
+    let images = image::to_go(run, ours().filter_map(of).collect()).await?;
+    let mut waits = Vec::new();
+    for id in ours().filter_map(|model| model["name"].as_str()?.rsplit('/').next()) {
+        if let Flow::Wait(wait) = bring(s, run, &Gone { kind: "models", id: id.to_owned() }).await? {
+            waits.push(wait);
         }
-        ready!(bring(s, run, &Gone { kind: "models", id: id.to_owned() }).await?);
+    }
+    if let Some(check_in) = waits.into_iter().min() {
+        return Ok(StepOutcome::NotYet { check_in });
+    }
+    let (url, repository) = (s.connection.registry_url(), repository(s));
+    match gcp.registry_login(&s.connection, s.opener).await {
+        Ok(login) => {
+            let place = of_session(gcp, s, login, (&url, &repository));
+            s.changing.by(place.delete_all(run, &images)).await?;
+        }
+        Err(error) => image::kept(run, &repository, error).await?,
     }
     Ok(StepOutcome::done())
-}
-
-/// A registry that keeps what it has is told of, and stops nothing.
-async fn delete_image(gcp: &Gcp, s: &Session<'_>, run: &dyn StepContext, image: &str) -> Result<(), StepError> {
-    let (url, repository) = (s.connection.registry_url(), repository(s));
-    let login = gcp.registry_login(&s.connection, s.opener).await?;
-    if let Some(failure) = place(gcp, s, login, &url, &repository).delete(image).await? {
-        run.log(Audience::Everyone, format!("The image {image} stays: {}", failure.message)).await;
-    }
-    Ok(())
 }
 
 /// No traffic, then no machines.

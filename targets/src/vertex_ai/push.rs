@@ -8,25 +8,35 @@ use serde_json::{Value, json};
 
 use super::{
     change::{Change, bring},
-    session::{IMAGES, Planned, Session},
+    session::{Planned, Session},
+    settings::Settings,
 };
 use crate::{
-    gcp::connection::Gcp,
+    gcp::connection::{Gcp, GcpSettings},
     http::{CallError, Method},
     image::{front::Front, registry::Login},
-    managed::{image::Place, notes, ready},
+    managed::{
+        image::{self, Place, pushed},
+        notes, ready,
+    },
     target::Work,
 };
 
 pub(super) async fn push(gcp: &Gcp, s: &Session<'_>, work: &Work<'_>) -> StepResult {
-    let login = gcp.registry_login(&s.connection, s.opener).await?;
-    let (url, repository) = (s.connection.registry_url(), repository(s));
-    let place = place(gcp, s, login, &url, &repository);
-    let mut images: BTreeMap<String, String> = BTreeMap::new();
-    for version in &s.service.versions {
-        images.insert(version.version.clone(), place.ensure(work, version).await?);
-    }
-    notes::write(work.run, IMAGES, &images).await?;
+    let images = match pushed(work.run, s.service) {
+        Some(images) => images,
+        None => {
+            let login = gcp.registry_login(&s.connection, s.opener).await?;
+            let (url, repository) = (s.connection.registry_url(), repository(s));
+            let place = of_session(gcp, s, login, (&url, &repository));
+            let mut images: BTreeMap<String, String> = BTreeMap::new();
+            for version in &s.service.versions {
+                images.insert(version.version.clone(), place.ensure(work, version).await?);
+            }
+            notes::write(work.run, image::IMAGES, &images).await?;
+            images
+        }
+    };
     for one in &s.plan(work.run)? {
         ready!(bring(s, work.run, &Upload { one }).await?);
     }
@@ -36,21 +46,26 @@ pub(super) async fn push(gcp: &Gcp, s: &Session<'_>, work: &Work<'_>) -> StepRes
 /// Where the images are made and go.
 pub(super) fn place<'a>(
     gcp: &'a Gcp,
-    s: &'a Session<'_>,
+    (settings, connection): (&'a Settings, &'a GcpSettings),
     login: Login,
-    url: &'a str,
-    repository: &'a str,
+    (url, repository): (&'a str, &'a str),
+    patience_ms: u64,
 ) -> Place<'a> {
     Place {
         tools: &gcp.tools,
         front: Front::VertexAi,
-        base: &s.settings.base_image,
-        registry: &s.connection.registry,
+        base: &settings.base_image,
+        registry: &connection.registry,
         url,
         repository,
         login,
-        transfer: Duration::from_millis(s.spec.infrastructure.node.call_timeout_ms),
+        transfer: Duration::from_millis(patience_ms),
     }
+}
+
+/// The same of a run.
+pub(super) fn of_session<'a>(gcp: &'a Gcp, s: &'a Session<'_>, login: Login, named: (&'a str, &'a str)) -> Place<'a> {
+    place(gcp, (&s.settings, &s.connection), login, named, s.spec.infrastructure.node.call_timeout_ms)
 }
 
 /// Where a deployment's images lie in the registry: nobody else's lie there.

@@ -23,6 +23,10 @@ use crate::{
 pub(super) async fn restore(s: &Session<'_>, run: &dyn StepContext) -> StepResult {
     let Some(prior) = notes::read::<Prior>(run, PRIOR) else { return Ok(StepOutcome::output(Value::Null)) };
     if prior.traffic.is_empty() {
+        // What this run let answer answers no more.
+        if s.endpoint().await?.is_some() {
+            ready!(bring(s, run, &Split { traffic: &prior.traffic }).await?);
+        }
         ready!(clear_own(s, run, &prior).await?);
         return Ok(StepOutcome::output(Value::Null));
     }

@@ -16,13 +16,10 @@ use crate::{
         connection::{Gcp, GcpSettings},
     },
     http::CallError,
-    managed::{notes, opener::Opener, problems::Problems, shares},
+    managed::{image, notes, opener::Opener, patience::Changing, problems::Problems, shares},
     service::{ServiceSpec, ServiceVersionSpec},
     spec::DeploySpec,
 };
-
-/// The note of each version's image, by version.
-pub(super) const IMAGES: &str = "images";
 
 /// What a step works with.
 pub(super) struct Session<'a> {
@@ -35,6 +32,7 @@ pub(super) struct Session<'a> {
     /// The endpoint's id.
     pub(super) endpoint: String,
     owner: String,
+    pub(super) changing: Changing,
 }
 
 /// A version as it is to run.
@@ -65,7 +63,7 @@ impl<'a> Session<'a> {
         }
         let google = gcp.vertex(&connection, &settings.location, opener).await?;
         let (endpoint, owner) = (bodies::endpoint_id(spec), bodies::owner(spec));
-        Ok(Self { google, settings, connection, spec, service, opener, endpoint, owner })
+        Ok(Self { google, settings, connection, spec, service, opener, endpoint, owner, changing: Changing::default() })
     }
 
     /// The path of something in the region.
@@ -121,7 +119,7 @@ impl<'a> Session<'a> {
 
     /// The versions as they are to run, once their images are there.
     pub(super) fn plan(&self, run: &dyn StepContext) -> Result<Vec<Planned<'a>>, Failure> {
-        let images: BTreeMap<String, String> = notes::read(run, IMAGES).unwrap_or_default();
+        let images: BTreeMap<String, String> = notes::read(run, image::IMAGES).unwrap_or_default();
         let probabilities: Vec<f64> = self.service.versions.iter().map(|one| one.probability).collect();
         let percents = shares::percents(&probabilities).ok_or_else(|| {
             Failure::new(

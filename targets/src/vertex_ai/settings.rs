@@ -120,6 +120,35 @@ impl Settings {
 
 const COUNT_MISSING: &str = "how many accelerators a machine has is missing. Enter it.";
 
+/// What of an infrastructure's settings that the schema lets through can't be, by path; what is missing yet is none of it.
+pub(super) fn contradicted(settings: &Map<String, Value>) -> Vec<(String, String)> {
+    let Ok(all) = Settings::of(settings) else { return Vec::new() };
+    let mut wrong = taken("environmentVariables", &all.environment_variables);
+    let mut add = |path: &str, message: &str| wrong.push((path.to_owned(), message.to_owned()));
+    if settings.contains_key("maxReplicas") && all.max_replicas < all.min_replicas {
+        add("maxReplicas", "It must be at least minReplicas.");
+    }
+    if all.lacks_count() {
+        add("acceleratorCount", COUNT_MISSING);
+    }
+    if all.accelerator_type.is_empty() && all.accelerator_count > 0 {
+        add("acceleratorType", "Accelerators of which type is missing. Enter it, or leave out acceleratorCount.");
+    }
+    wrong
+}
+
+/// Variables that are the platform's to set, or Slipway's.
+fn taken(path: &str, variables: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let is_taken = |name: &&String| ["AIP_", "SLIPWAY_"].iter().any(|begin| name.to_uppercase().starts_with(begin));
+    let told = |name: &String| {
+        (
+            format!("{path}.{name}"),
+            "Variables that begin with AIP_ are Vertex AI's, and with SLIPWAY_ Slipway's own. Take it away.".to_owned(),
+        )
+    };
+    variables.keys().filter(is_taken).map(told).collect()
+}
+
 /// What of a deployment's own settings can't be, beside those of its infrastructure, by path.
 pub(super) fn wrong(infrastructure: &Map<String, Value>, own: &Map<String, Value>) -> Vec<(String, String)> {
     let own: Overrides = match read(own, "deployment") {
@@ -127,7 +156,7 @@ pub(super) fn wrong(infrastructure: &Map<String, Value>, own: &Map<String, Value
         Err(failure) => return vec![(String::new(), failure.message)],
     };
     let mut all = Settings::of(infrastructure).unwrap_or_default();
-    let mut wrong = Vec::new();
+    let mut wrong = taken("environmentVariables", &own.environment_variables);
     if own.max_replicas.is_some_and(|most| most < own.min_replicas.unwrap_or(all.min_replicas)) {
         wrong.push(("maxReplicas".to_owned(), "It must be at least minReplicas.".to_owned()));
     }

@@ -1,7 +1,7 @@
 //! Step `verify`: what is live is read back. Then what earlier updates left goes: it costs, and nothing needs it any more.
 
 use engine::{
-    failure::{StepError, StepOutcome, StepResult},
+    failure::{StepOutcome, StepResult},
     step::StepContext,
 };
 use serde_json::{Value, json};
@@ -14,7 +14,11 @@ use super::{
     session::{Planned, Session, find},
 };
 use crate::{
-    managed::{opener::internal, ready},
+    managed::{
+        is_left,
+        opener::{internal, told},
+        ready,
+    },
     target::{Difference, Receipt, ServiceReceipt, VersionShare},
 };
 
@@ -22,20 +26,20 @@ pub(super) async fn verify(s: &Session<'_>, run: &dyn StepContext) -> StepResult
     let plan = s.plan(run)?;
     let endpoint = s.endpoint().await?.unwrap_or_default();
     let differences = differences(&plan, &endpoint);
-    let mut warnings: Vec<String> =
-        differences.iter().map(|one| format!("{} is not as it should be.", one.what)).collect();
-    if differences.is_empty() {
+    let receipt = receipt(s, &plan, differences);
+    let mut warnings = receipt.warnings();
+    if receipt.differences.is_empty() {
         let keep: Vec<&str> = plan.iter().map(|one| one.deployed_id.as_str()).collect();
         match clear(s, run, &keep).await {
             Ok(flow) => ready!(flow),
             // What is live is right; what is left over only costs.
-            Err(StepError::Permanent(failure)) => {
+            Err(error) if is_left(run, &error) => {
+                let failure = told(error);
                 warnings.push(format!("What an earlier update left could not be undeployed: {}", failure.message));
             }
             Err(error) => return Err(error),
         }
     }
-    let receipt = receipt(s, &plan, differences);
     let output = serde_json::to_value(&receipt).map_err(|error| internal(&error.to_string()).permanent())?;
     Ok(StepOutcome::Done { output, warnings })
 }

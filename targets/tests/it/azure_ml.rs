@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sandbox::{
     Fault, FaultKind,
     clouds::{
-        Azure, RunningCloud,
+        Azure, CloudCall, RunningCloud,
         azure::{AzureSettings, ENDPOINT_KEY, PLACE, REGISTRY},
     },
 };
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use targets::{TargetType, spec::EndpointSpec, target::ServiceQuery, tools::HostSettings};
 
 use crate::{
-    cloud::{CloudWorld, ODD_VERSIONS, Setup, judge},
+    cloud::{CloudWorld, ODD_VERSIONS, Setup, alike, judge},
     support::Step,
 };
 
@@ -63,10 +63,12 @@ fn resources(cloud: &RunningCloud<Azure>, of: &str) -> Vec<String> {
 #[tokio::test]
 async fn from_nothing_to_two_versions_and_back_to_nothing() {
     let (cloud, mut world) = world().await;
+    let preview = world.target().preview(world.look()).await.unwrap();
+    assert_eq!((preview.changes[0].what.as_str(), preview.changes.len()), ("the endpoint", 2), "{preview:?}");
     let receipt = world.update().await.unwrap();
     assert!(receipt.differences.is_empty(), "{receipt:?}");
     let service = receipt.service.clone().unwrap();
-    assert_eq!(service.urls, [cloud.url()]);
+    assert_eq!(service.urls, [format!("{}/{}/score", cloud.url(), endpoint_name(&cloud))]);
     assert_eq!(world.live().await, [("v1".to_owned(), 100.0)]);
     assert_eq!(world.target().drift(world.look(), &receipt).await.unwrap(), []);
 
@@ -74,6 +76,14 @@ async fn from_nothing_to_two_versions_and_back_to_nothing() {
     let preview = world.target().preview(world.look()).await.unwrap();
     assert_eq!(preview.problems, []);
     assert_eq!(preview.changes.len(), 2, "{preview:?}");
+    for (setting, value) in [("instanceType", json!("Standard_F4s_v2")), ("environmentVariables", json!({"LANG": "C"}))]
+    {
+        let before = world.spec.infrastructure.settings.clone();
+        world.set(setting, value);
+        let preview = world.target().preview(world.look()).await.unwrap();
+        assert_eq!(preview.changes.len(), 3, "{preview:?}");
+        world.spec.infrastructure.settings = before;
+    }
     let receipt = world.update().await.unwrap();
     let shares: Vec<_> = receipt.service.unwrap().versions.into_iter().map(|one| one.probability).collect();
     assert_eq!(shares, [0.13, 0.87]);
@@ -143,10 +153,17 @@ async fn restore_brings_the_traffic_back() {
     world.step(Step::Restore).await.unwrap();
     assert_eq!(world.live().await, [("v1".to_owned(), 100.0)]);
     assert_eq!(resources(&cloud, "/deployments/").len(), 1, "what this run deployed serves nothing, and goes");
-    let first = world.known.0.clone();
+    // Also where moving it was what failed.
+    world.next_run(&[("v2", 1.0)]);
+    cloud.fail_next_traffic("InternalServerError", "the traffic could not be moved");
+    world.step(Step::Push).await.unwrap();
+    let failure = world.step(Step::Activate).await.unwrap_err();
+    assert!(failure.message.contains("the traffic could not be moved"), "{failure}");
+    assert_eq!(world.live().await, [("v2".to_owned(), 100.0)]);
+    world.step(Step::Restore).await.unwrap();
+    assert_eq!(world.live().await, [("v1".to_owned(), 100.0)]);
     let (_cloud, fresh) = self::world().await;
     assert_eq!(fresh.step(Step::Restore).await.unwrap().0, Value::Null, "nothing was there");
-    drop((first, cloud));
 }
 
 /// A fault of the next call of these: its token is refused.
@@ -248,6 +265,10 @@ async fn drift_and_health_are_seen() {
     cloud.meddle(&deployment, broken);
     let found = world.target().drift(world.look(), &receipt).await.unwrap();
     assert_eq!(found.len(), 2, "{found:?}");
+    // What earlier receipts did not say is no drift.
+    let mut earlier = receipt.clone();
+    earlier.service.as_mut().unwrap().facts.remove("environments");
+    assert_eq!(world.target().drift(world.look(), &earlier).await.unwrap(), found);
     let troubles = world.target().observe(world.look()).await.unwrap().service.unwrap().troubles;
     assert!(troubles[0].is_error && troubles[0].code.as_str() == "PLATFORM_FAILED");
     let mut busy = cloud.resource(&path);
@@ -255,6 +276,154 @@ async fn drift_and_health_are_seen() {
     cloud.meddle(&path, busy);
     let troubles = world.target().observe(world.look()).await.unwrap().service.unwrap().troubles;
     assert!(!troubles[0].is_error && troubles[0].code.as_str() == "SERVICE_STARTING");
+}
+
+#[tokio::test]
+async fn what_somebody_changed_is_seen_and_put_right() {
+    let (cloud, mut world) = world().await;
+    let receipt = world.update().await.unwrap();
+    let deployment = resources(&cloud, "/deployments/").remove(0);
+    let ours = cloud.resource(&deployment);
+    for (pointer, value) in [
+        ("/properties/instanceType", json!("Standard_F4s_v2")),
+        ("/properties/environmentVariables", json!({"LANG": "C"})),
+        ("/properties/environmentId", json!("/subscriptions/x/environments/other/versions/1")),
+        ("/sku/capacity", json!(7)),
+    ] {
+        let mut theirs = ours.clone();
+        *theirs.pointer_mut(pointer).unwrap() = value;
+        cloud.meddle(&deployment, theirs);
+        let found = world.target().drift(world.look(), &receipt).await.unwrap();
+        assert_eq!(found.len(), 1, "{pointer}: {found:?}");
+        world.next_run(&[("v1", 1.0)]);
+        assert_eq!(world.update().await.unwrap().differences, [], "{pointer}");
+        assert_eq!(cloud.resource(&deployment).pointer(pointer), ours.pointer(pointer));
+    }
+    // What the platform, or somebody, adds is none of ours; and it writes ids as it likes.
+    let mut more = ours.clone();
+    more["properties"]["environmentVariables"]["AZUREML_EXTRA"] = json!("1");
+    more["properties"]["environmentId"] = json!(ours["properties"]["environmentId"].as_str().unwrap().to_uppercase());
+    cloud.meddle(&deployment, more.clone());
+    assert_eq!(world.target().drift(world.look(), &receipt).await.unwrap(), []);
+    world.next_run(&[("v1", 1.0)]);
+    world.update().await.unwrap();
+    assert_eq!(cloud.resource(&deployment), more);
+    // Also where something else is put right.
+    let mut both = more.clone();
+    both["sku"]["capacity"] = json!(7);
+    cloud.meddle(&deployment, both);
+    world.next_run(&[("v1", 1.0)]);
+    world.update().await.unwrap();
+    let now = cloud.resource(&deployment);
+    assert_eq!(
+        (&now["sku"]["capacity"], &now["properties"]["environmentVariables"]["AZUREML_EXTRA"]),
+        (&json!(1), &json!("1"))
+    );
+}
+
+#[tokio::test]
+async fn callers_are_let_in_as_before_until_the_new_version_answers() {
+    let (cloud, mut world) = world().await;
+    let receipt = world.update().await.unwrap();
+    let path = format!("{ENDPOINT}/{}", endpoint_name(&cloud));
+    let gate = || cloud.resource(&path)["properties"]["authMode"].clone();
+    world.set("authMode", json!("AML_TOKEN"));
+    world.set("requestTimeoutSeconds", json!(60));
+    world.next_run(&[("v1", 1.0)]);
+    let told: Vec<_> =
+        world.target().preview(world.look()).await.unwrap().changes.into_iter().map(|one| one.what).collect();
+    assert_eq!(told, ["the authentication of queries", "the settings of version v1"]);
+    for step in [Step::Push, Step::Activate] {
+        world.step(step).await.unwrap();
+        assert_eq!(gate(), "Key", "{step:?}");
+    }
+    world.step(Step::Enforce).await.unwrap();
+    assert_eq!(gate(), "AMLToken");
+    world.step(Step::Restore).await.unwrap();
+    assert_eq!((gate(), world.live().await), (json!("Key"), vec![("v1".to_owned(), 100.0)]));
+    // What somebody opens or closes is told, too.
+    world.spec.infrastructure.settings.remove("authMode");
+    world.spec.infrastructure.settings.remove("requestTimeoutSeconds");
+    let mut theirs = cloud.resource(&path);
+    theirs["properties"]["publicNetworkAccess"] = json!("Disabled");
+    cloud.meddle(&path, theirs);
+    let found = world.target().drift(world.look(), &receipt).await.unwrap();
+    assert_eq!(found.iter().map(|one| one.what.as_str()).collect::<Vec<_>>(), ["the public network access"]);
+}
+
+#[tokio::test]
+async fn a_first_update_that_is_put_back_leaves_nothing_that_costs() {
+    let (cloud, world) = world().await;
+    for step in [Step::Push, Step::Activate] {
+        world.step(step).await.unwrap();
+    }
+    assert_eq!(world.live().await, [("v1".to_owned(), 100.0)]);
+    assert_eq!(world.step(Step::Restore).await.unwrap().0, Value::Null);
+    assert_eq!((world.live().await, resources(&cloud, "/deployments/").len()), (vec![], 0));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_azure_failed_to_make_can_be_put_back_and_deleted() {
+    let (cloud, mut world) = world().await;
+    world.step(Step::Push).await.unwrap();
+    assert!(matches!(world.attempt(Step::Activate).await, Ok(engine::failure::StepOutcome::NotYet { .. })));
+    let path = format!("{ENDPOINT}/{}", endpoint_name(&cloud));
+    let mut failed = cloud.resource(&path);
+    failed["properties"]["provisioningState"] = json!("Failed");
+    cloud.meddle(&path, failed);
+    let changes = || cloud.calls().iter().filter(|call| is_change(call)).count();
+    let before = changes();
+    assert_eq!(world.step(Step::Restore).await.unwrap().0, Value::Null);
+    world.next_run(&[("v1", 1.0)]);
+    world.step(Step::SwitchOff).await.unwrap();
+    assert_eq!(changes(), before, "nothing is asked of it");
+}
+
+#[tokio::test]
+async fn images_of_an_earlier_prefix_go_too() {
+    let (cloud, mut world) = world().await;
+    world.update().await.unwrap();
+    world.set("repositoryPrefix", json!("other/place"));
+    world.next_run(&[("v2", 1.0)]);
+    world.update().await.unwrap();
+    world.step(Step::SwitchOff).await.unwrap();
+    world.step(Step::Remove).await.unwrap();
+    assert_eq!(cloud.effects()["registry"]["images"], json!([]));
+}
+
+#[tokio::test]
+async fn a_restore_waits_for_what_is_put_right() {
+    let (cloud, mut world) = world().await;
+    world.update().await.unwrap();
+    let deployment = resources(&cloud, "/deployments/").remove(0);
+    let mut theirs = cloud.resource(&deployment);
+    theirs["sku"]["capacity"] = json!(7);
+    cloud.meddle(&deployment, theirs);
+    world.next_run(&[("v1", 0.5), ("v2", 0.5)]);
+    world.step(Step::Push).await.unwrap();
+    while cloud.resource(&deployment)["properties"]["provisioningState"] == "Succeeded" {
+        assert!(matches!(world.attempt(Step::Activate).await, Ok(engine::failure::StepOutcome::NotYet { .. })));
+    }
+    world.step(Step::Restore).await.unwrap();
+    assert_eq!(world.live().await, [("v1".to_owned(), 100.0)]);
+}
+
+fn is_change(call: &CloudCall) -> bool {
+    matches!(call.method.as_str(), "PUT" | "DELETE")
+}
+
+#[tokio::test]
+async fn what_azure_is_at_is_followed_through_looks_that_fail() {
+    let (cloud, mut world) = world().await;
+    let paths = ("/subscriptions/**", "/subscriptions/**/onlineEndpoints/*/**");
+    alike::follows((&cloud, &mut world), paths, is_change).await;
+    assert_eq!(cloud.effects()["counts"]["deployments made"], 2);
+}
+
+#[tokio::test]
+async fn an_image_that_nothing_names_goes_with_the_deployment() {
+    let (cloud, mut world) = world().await;
+    alike::clears_images((&cloud, &mut world), ("PUT", "/subscriptions/**")).await;
 }
 
 #[tokio::test]

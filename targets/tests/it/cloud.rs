@@ -1,5 +1,6 @@
 //! A run, secrets and a spec for platforms that are clouds.
 
+pub(crate) mod alike;
 pub(crate) mod judge;
 
 use std::{
@@ -281,7 +282,7 @@ impl CloudWorld {
     }
 
     pub(crate) fn look(&self) -> Look<'_> {
-        Look { spec: &self.spec, contents: &self.contents, secrets: &self.known }
+        Look { spec: &self.spec, contents: &self.contents, secrets: &self.known, imports: &self.ledger }
     }
 
     /// One attempt at a step.
@@ -311,6 +312,17 @@ impl CloudWorld {
             }
         }
         panic!("{step:?} does not end");
+    }
+
+    /// Attempts until one fails or is done, so many of them at most: how many said that they look again.
+    pub(crate) async fn looks(&self, step: Step, most: u32) -> (u32, StepResult) {
+        for looks in 0..most {
+            match self.attempt(step).await {
+                Ok(StepOutcome::NotYet { check_in }) => self.run.advance(check_in),
+                other => return (looks, other),
+            }
+        }
+        panic!("{step:?} looks and looks")
     }
 
     /// All steps; the receipt.

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::{
     support::Step,
-    wire::{Asked, Server},
+    wire::{Asked, Kind, Server},
 };
 
 /// What goes wrong with one call.
@@ -54,6 +54,8 @@ const TROUBLES: [Trouble; 8] = [
     Trouble::Crash,
 ];
 
+/// A look that failed at what goes on is made again after this.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// What `Retry-After` asks for. Sending to a registry really waits as long.
 pub(crate) const WAIT: Duration = Duration::from_secs(1);
 
@@ -75,6 +77,21 @@ impl Trouble {
             Self::Reset => FaultKind::Reset,
             Self::AnswerLost => FaultKind::LostAnswer,
             Self::Crash => FaultKind::Hold { when: When::After },
+        }
+    }
+}
+
+impl From<Trouble> for Kind {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Slow => Self::Slow,
+            Trouble::TooMany => Self::Status(429, Some(WAIT.as_secs())),
+            Trouble::Unavailable => Self::Status(503, Some(WAIT.as_secs())),
+            Trouble::Unauthorized => Self::Status(401, None),
+            Trouble::Unprocessable => Self::Status(422, None),
+            Trouble::Reset => Self::Reset,
+            Trouble::AnswerLost => Self::Lost,
+            Trouble::Crash => Self::Held,
         }
     }
 }
@@ -105,13 +122,14 @@ fn seen(calls: Vec<Call>, changes: impl Fn(&Call) -> bool) -> Vec<Seen> {
     calls.into_iter().map(seen).collect()
 }
 
-/// What the servers of a stand-in saw. Registries, the second, only get what lies there by its digest.
+/// What the servers of a stand-in saw. Of what goes to a registry, the second, only a manifest makes something: layers lie there by their digests.
 fn seen_by(doors: [&Server; 2], changes: impl Fn(&Asked) -> bool) -> Vec<Seen> {
     let mut all = Vec::new();
     for (door, server) in doors.into_iter().enumerate() {
         let seen = |asked: Asked| {
             let what = format!("{} {}", asked.method, asked.target);
-            Seen { door, what, changes: door == 0 && changes(&asked) }
+            let manifest = asked.method == "PUT" && asked.target.contains("/manifests/");
+            Seen { door, what, changes: if door == 0 { changes(&asked) } else { manifest } }
         };
         all.extend(server.asked().into_iter().map(seen));
     }
@@ -154,6 +172,21 @@ impl Armed for FaultHandle {
     }
 }
 
+#[async_trait]
+impl Armed for &Server {
+    fn has_met(&self) -> bool {
+        Server::has_met(self)
+    }
+
+    async fn met(&self) {
+        Server::met(self).await;
+    }
+
+    fn release(&self) {
+        Server::release(self);
+    }
+}
+
 /// What brings a bench back to where it was.
 pub(crate) type Back<B> = Box<dyn Fn(&mut B)>;
 
@@ -192,6 +225,12 @@ pub(crate) trait Bench: Sized {
 
     /// All that was changed on the platform, in order.
     fn effects(&self) -> Vec<String>;
+
+    /// Whether this was a call of a look, and the run noted that a look at what goes on failed.
+    fn looks_again(&self, call: &Seen) -> bool {
+        let _ = call;
+        false
+    }
 
     /// Codes of its own for what others have one of [`targets::codes`] for.
     fn own_codes(&self, trouble: Trouble) -> &'static [&'static str] {
@@ -303,6 +342,9 @@ fn judge<B: Bench>(bench: &B, step: Step, trouble: Trouble, call: &Seen, outcome
         (Some((false, code)), Some(Err(StepError::Permanent(failure)))) => {
             assert!(names(&failure, code, own), "{told}: {failure:?}");
         }
+        // What goes on is followed through looks that fail.
+        (Some((true, _)), Some(Ok(StepOutcome::NotYet { check_in })))
+            if bench.looks_again(call) && check_in == LOOK_AGAIN => {}
         // It looked by itself, and found its effect.
         (_, Some(Ok(_))) if trouble == Trouble::AnswerLost => {}
         (Some(_), Some(Ok(StepOutcome::NotYet { .. }))) if bench.gets_over(step, trouble, call, &[]) => {}

@@ -22,6 +22,13 @@ pub(crate) struct Contents {
     taken: BTreeSet<String>,
 }
 
+impl Contents {
+    /// Layers and configurations.
+    pub(crate) fn blobs(&self) -> Vec<Vec<u8>> {
+        self.blobs.values().cloned().collect()
+    }
+}
+
 /// Hears of an image that was not there: its repository, its tag, its digest.
 type Hears = Box<dyn Fn(&str, &str, &str) + Send + Sync>;
 

@@ -17,6 +17,7 @@ mod remapping;
 mod restore;
 mod run_as;
 mod sagemaker;
+mod served;
 mod snowflake;
 mod support;
 mod tls;

@@ -27,7 +27,7 @@ use targets::{
         BundleContents, ConnectionRemapping, DeploySpec, GovernCheckPolicy, InfrastructureSpec, NodeSpec, PackageSpec,
         PermissionsPropagation, ProjectStandardsPolicy,
     },
-    target::{Import, ImportLedger, Look, Receipt, Secrets, Target, Work},
+    target::{Import, ImportLedger, ImportRecords, Look, Receipt, Secrets, Target, Work},
     tools::HostSettings,
 };
 
@@ -94,11 +94,14 @@ pub(crate) fn opened(reference: &str, key: &str) -> String {
 pub(crate) struct Ledger(pub(crate) Mutex<BTreeMap<(String, String, String), Import>>);
 
 #[async_trait]
-impl ImportLedger for Ledger {
+impl ImportRecords for Ledger {
     async fn find(&self, node: &str, project: &str, bundle: &str) -> Result<Option<Import>, StepError> {
         Ok(self.0.lock().unwrap().get(&(node.into(), project.into(), bundle.into())).cloned())
     }
+}
 
+#[async_trait]
+impl ImportLedger for Ledger {
     async fn intend(&self, node: &str, project: &str, bundle: &str, sha256: &str) -> Result<(), StepError> {
         let import = Import { sha256: sha256.into(), confirmed: false, at: 0 };
         self.0.lock().unwrap().entry((node.into(), project.into(), bundle.into())).or_insert(import);
@@ -331,7 +334,7 @@ impl World {
     }
 
     pub(crate) fn look(&self) -> Look<'_> {
-        Look { spec: &self.spec, contents: &self.contents, secrets: &OneKey(KEY) }
+        Look { spec: &self.spec, contents: &self.contents, secrets: &OneKey(KEY), imports: &self.ledger }
     }
 
     fn work(&self) -> Work<'_> {

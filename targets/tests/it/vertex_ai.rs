@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sandbox::{
     Fault, FaultKind,
     clouds::{
-        Google, RunningCloud,
+        CloudCall, Google, RunningCloud,
         google::{GoogleSettings, PLACE, TOKEN},
     },
 };
@@ -19,7 +19,7 @@ use targets::{
 };
 
 use crate::{
-    cloud::{CloudWorld, ODD_VERSIONS, Setup, judge},
+    cloud::{CloudWorld, ODD_VERSIONS, Setup, alike, judge},
     support::Step,
 };
 
@@ -65,6 +65,8 @@ fn deployed(cloud: &RunningCloud<Google>) -> Vec<Value> {
 #[tokio::test]
 async fn from_nothing_to_two_versions_and_back_to_nothing() {
     let (cloud, mut world) = world().await;
+    let preview = world.target().preview(world.look()).await.unwrap();
+    assert_eq!((preview.changes[0].what.as_str(), preview.changes.len()), ("the endpoint", 2), "{preview:?}");
     let receipt = world.update().await.unwrap();
     assert!(receipt.differences.is_empty(), "{receipt:?}");
     assert_eq!(world.live().await, [("v1".to_owned(), 100.0)]);
@@ -74,6 +76,11 @@ async fn from_nothing_to_two_versions_and_back_to_nothing() {
     let preview = world.target().preview(world.look()).await.unwrap();
     assert_eq!(preview.problems, []);
     assert_eq!(preview.changes.len(), 2, "{preview:?}");
+    let before = world.spec.infrastructure.settings.clone();
+    world.set("machineType", json!("n1-standard-32"));
+    let preview = world.target().preview(world.look()).await.unwrap();
+    assert_eq!(preview.changes.len(), 3, "{preview:?}");
+    world.spec.infrastructure.settings = before;
     let receipt = world.update().await.unwrap();
     let shares: Vec<_> = receipt.service.unwrap().versions.into_iter().map(|one| one.probability).collect();
     assert_eq!(shares, [0.13, 0.87]);
@@ -269,7 +276,7 @@ async fn what_others_made_is_left_alone() {
 
 #[tokio::test]
 async fn drift_and_health_are_seen() {
-    let (cloud, world) = world().await;
+    let (cloud, mut world) = world().await;
     let receipt = world.update().await.unwrap();
     let path = resources(&cloud, "endpoints/").remove(0);
     let mut endpoint = cloud.resource(&path);
@@ -280,6 +287,67 @@ async fn drift_and_health_are_seen() {
     assert_eq!(found.len(), 1, "{found:?}");
     let troubles = world.target().observe(world.look()).await.unwrap().service.unwrap().troubles;
     assert!(troubles[0].is_error && troubles[0].message.contains("out of quota"));
+    // The next update gives it as many machines as the settings say.
+    world.next_run(&[("v1", 1.0)]);
+    assert_eq!(world.update().await.unwrap().differences, []);
+    assert_eq!(deployed(&cloud)[0]["dedicatedResources"]["maxReplicaCount"], 2);
+    assert_eq!(cloud.effects()["counts"]["models deployed"], 1);
+}
+
+#[tokio::test]
+async fn what_google_is_at_is_followed_through_looks_that_fail() {
+    let (cloud, mut world) = world().await;
+    let changes = |call: &CloudCall| call.method == "PATCH" || call.path.ends_with("Model");
+    alike::follows((&cloud, &mut world), ("/v1/**", "/v1/**/operations/*"), changes).await;
+    assert_eq!(cloud.effects()["counts"]["models deployed"], 2);
+}
+
+#[tokio::test]
+async fn an_image_that_nothing_names_goes_with_the_deployment() {
+    let (cloud, mut world) = world().await;
+    alike::clears_images((&cloud, &mut world), ("POST", "/v1/**")).await;
+}
+
+#[tokio::test]
+async fn a_first_update_that_is_put_back_leaves_nothing_that_costs() {
+    let (cloud, world) = world().await;
+    for step in [Step::Push, Step::Activate] {
+        world.step(step).await.unwrap();
+    }
+    assert_eq!(world.step(Step::Restore).await.unwrap().0, Value::Null);
+    assert_eq!((world.live().await, deployed(&cloud)), (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn previews_tell_all_that_makes_new_machines() {
+    let (_cloud, mut world) = world().await;
+    world.update().await.unwrap();
+    world.next_run(&[("v1", 1.0)]);
+    assert_eq!(world.target().preview(world.look()).await.unwrap().changes, []);
+    for (setting, value, told) in [
+        ("acceleratorCount", json!(2), "the number of accelerators of version v1"),
+        ("environmentVariables", json!({"A": "b"}), "environment variables of version v1"),
+        ("serviceAccount", json!("serving@p.iam.gserviceaccount.com"), "the service account of version v1"),
+        ("accessLogging", json!(true), "the access log of version v1"),
+        ("repository", json!("scoring-prod/other"), "the repository of the image of version v1"),
+        ("requestLogTable", json!(""), "the logging of queries"),
+        ("labels", json!({"a": "b"}), "the endpoint's labels"),
+    ] {
+        let before = world.spec.infrastructure.settings.clone();
+        world.set(setting, value);
+        let changes = world.target().preview(world.look()).await.unwrap().changes;
+        assert!(changes.iter().any(|one| one.what == told), "{setting}: {changes:?}");
+        world.spec.infrastructure.settings = before;
+    }
+    for (settings, path) in [
+        (json!({"minReplicas": 5, "maxReplicas": 2}), "maxReplicas"),
+        (json!({"acceleratorType": "NVIDIA_L4"}), "acceleratorCount"),
+        (json!({"acceleratorCount": 2}), "acceleratorType"),
+        (json!({"environmentVariables": {"AIP_HTTP_PORT": "1"}}), "environmentVariables.AIP_HTTP_PORT"),
+    ] {
+        let wrong = world.target().problems(settings.as_object().unwrap());
+        assert_eq!(wrong.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), [path]);
+    }
 }
 
 #[tokio::test]
@@ -335,6 +403,18 @@ async fn a_key_is_used_where_it_may_and_never_told() {
     let connection = world.spec.infrastructure.connection.clone().unwrap();
     let report = world.targets.connection("GCP").unwrap().check(&connection, &world.known).await.unwrap();
     assert_eq!(report.identity, GoogleSettings::default().account);
+
+    assert_eq!(report.problems, [""; 0]);
+    // Each place that it names is asked whether it is there.
+    for place in ["vertexEndpoint", "resourceManagerEndpoint", "registryEndpoint"] {
+        let mut connection = connection.clone();
+        connection.settings.insert(place.into(), json!("http://127.0.0.1:1"));
+        let report = world.targets.connection("GCP").unwrap().check(&connection, &world.known).await.unwrap();
+        assert!(
+            report.problems.len() == 1 && report.problems[0].contains("could not be reached"),
+            "{place}: {report:?}"
+        );
+    }
 
     // What the key's file names is no place of ours, and must be https.
     world.known.0.insert("key-2".into(), cloud.key_file(&format!("{}/token", cloud.url())));
@@ -417,6 +497,12 @@ async fn the_vendors_own_model_takes_what_is_sent() {
         timeout: std::time::Duration::from_secs(5),
     };
     world.target().services().unwrap().query(world.look(), &query).await.unwrap();
+    let path = resources(&cloud, "endpoints/").remove(0);
+    let mut endpoint = cloud.resource(&path);
+    endpoint["deployedModels"][0]["dedicatedResources"]["maxReplicaCount"] = json!(9);
+    cloud.meddle(&path, endpoint);
+    world.next_run(&[("v1", 0.5), ("v2", 0.5)]);
+    world.update().await.unwrap();
     world.step(Step::Remove).await.unwrap();
     judge::assert_right("vertex_ai.py", &cloud.calls());
 }

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -10,8 +9,6 @@ use tokio::{
     sync::watch,
     task::JoinHandle,
 };
-
-use crate::conformance::{Armed, Trouble, WAIT};
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -90,21 +87,6 @@ pub(crate) enum Kind {
     Slow,
 }
 
-impl From<Trouble> for Kind {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Slow => Self::Slow,
-            Trouble::TooMany => Self::Status(429, Some(WAIT.as_secs())),
-            Trouble::Unavailable => Self::Status(503, Some(WAIT.as_secs())),
-            Trouble::Unauthorized => Self::Status(401, None),
-            Trouble::Unprocessable => Self::Status(422, None),
-            Trouble::Reset => Self::Reset,
-            Trouble::AnswerLost => Self::Lost,
-            Trouble::Crash => Self::Held,
-        }
-    }
-}
-
 /// A fault that waits for its call.
 struct Fault {
     /// The method and path of its call begin so.
@@ -172,19 +154,19 @@ impl Server {
         self.inner.released.send_replace(false);
         *self.inner.fault.lock().unwrap() = Some(Fault { of, after, kind });
     }
-}
 
-#[async_trait]
-impl Armed for &Server {
-    fn has_met(&self) -> bool {
+    /// Whether the fault has met its call.
+    pub(crate) fn has_met(&self) -> bool {
         *self.inner.hit.borrow()
     }
 
-    async fn met(&self) {
+    /// Waits until it has.
+    pub(crate) async fn met(&self) {
         self.inner.hit.subscribe().wait_for(|hit| *hit).await.unwrap();
     }
 
-    fn release(&self) {
+    /// Lets go of a call that is held.
+    pub(crate) fn release(&self) {
         self.inner.released.send_replace(true);
     }
 }

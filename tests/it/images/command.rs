@@ -1,8 +1,9 @@
 //! `slipway image build` makes an image with a front; the front of the unpacked image starts its node and speaks the platform's contract.
 
-use std::{fs, process::Command};
+use std::{collections::BTreeSet, fs, process::Command};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use sandbox::{Outside, ServiceSpec, sample_service};
 use serde_json::{Value, json};
 use tests::{
     PATIENCE,
@@ -12,14 +13,20 @@ use tests::{
     slipway, until_true,
 };
 
-use super::{Unpacked, base_image, noise};
+use super::{Unpacked, base_image};
+
+/// A version of the service `churn`.
+fn version() -> Vec<u8> {
+    let endpoints = json!([{"id": "predict", "type": "STD_PREDICTION"}]);
+    sample_service(&ServiceSpec::new("churn", "v1").with("endpoints", endpoints))
+}
 
 fn build(registry: &Registry, scratch: &Scratch, more: &[&str]) -> Value {
     let logins = scratch.at("config.json");
     let auth = BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}"));
     fs::write(&logins, json!({"auths": {registry.host(): {"auth": auth}}}).to_string()).unwrap();
     let package = scratch.at("v1.zip");
-    fs::write(&package, noise(3_000, 9)).unwrap();
+    fs::write(&package, version()).unwrap();
     let host = registry.host();
     let (base, to) = (format!("{host}/base:1"), format!("{host}/team/churn"));
     let mut command = Command::new(slipway::binary());
@@ -55,12 +62,11 @@ async fn the_front_of_an_image_starts_its_node_and_ends_with_it() {
     // Without what only a debugger reads it is a third, and so is the time to pack it.
     let binary = scratch.at("slipway");
     run(Command::new("strip").arg("-o").arg(&binary).arg(slipway::binary()));
-    let front =
-        ["--front", "sagemaker", "--endpoint", "predict", "--endpoint-type", "STD_PREDICTION", "--binary", &binary];
+    let front = ["--front", "sagemaker", "--endpoint", "predict", "--binary", &binary];
     let built = build(&registry, &scratch, &front);
     let unpacked = Unpacked::of(&registry, built["image"].as_str().unwrap(), &scratch);
     assert!(unpacked.read("/opt/slipway/bin/slipway") == fs::read(&binary).unwrap());
-    assert!(unpacked.read("/opt/slipway/service/v1.zip") == noise(3_000, 9));
+    assert!(unpacked.read("/opt/slipway/service/v1.zip") == version());
 
     let (port, node) = (free_port(), free_port());
     let running = start(&unpacked, &scratch, port, node, node, &[]);
@@ -110,5 +116,88 @@ fn a_base_image_starts_the_practice_node_where_the_contract_says() {
         r#"ENTRYPOINT ["/opt/slipway/bin/slipway", "sandbox", "--api-node", "--listen", "0.0.0.0:12000", "--serve-folder", "/opt/slipway/service"]"#,
     ] {
         assert!(said.lines().any(|each| each == line), "{line}: {said}");
+    }
+}
+
+/// The entrypoint that a base image gets, started where the contract's folder is: two versions with their shares, keys and the query log's key from variables.
+#[tokio::test]
+async fn the_practice_node_serves_what_an_image_holds() {
+    let scratch = Scratch::new("images");
+    let events = Outside::open("Bearer of-the-event-server").await.unwrap();
+    let folder = scratch.path().join("service");
+    fs::create_dir(&folder).unwrap();
+    let generations = [("v1", 0.5), ("v2", 0.5)].map(|(version, proba)| {
+        let file = format!("{version}.zip");
+        fs::write(folder.join(&file), sample_service(&ServiceSpec::new("churn", version))).unwrap();
+        json!({"generation": version, "file": file, "proba": proba})
+    });
+    let target = json!({"type": "EVENT_SERVER", "url": events.url(), "keyVariable": "EVENTS_KEY"});
+    let document = json!({
+        "format": 1, "serviceId": "Churn_Score", "generations": generations,
+        "authentication": {"mode": "KEYS", "variable": "SERVICE_KEYS"},
+        "auditing": {"routingKey": "churn-prod", "targets": [target]},
+    });
+    fs::write(folder.join("deployment.json"), document.to_string()).unwrap();
+
+    let said = run(Command::new(slipway::binary()).args(["image", "base"]));
+    let entrypoint = said.lines().find_map(|line| line.strip_prefix("ENTRYPOINT ")).unwrap();
+    let mut words: Vec<String> = serde_json::from_str(entrypoint).unwrap();
+    let port = free_port();
+    words[0] = slipway::binary().display().to_string();
+    for (there, here) in
+        [("0.0.0.0:12000", format!("127.0.0.1:{port}")), ("/opt/slipway/service", scratch.at("service"))]
+    {
+        let word = words.iter_mut().find(|word| *word == there).unwrap();
+        *word = here;
+    }
+    let variables = [("SERVICE_KEYS", "of-one-caller\nof-another"), ("EVENTS_KEY", "of-the-event-server")];
+    let node = Program::new(words, &scratch.path().join("node.log")).with(variables).start();
+    let (http, at) = (tests::client::http(), format!("http://127.0.0.1:{port}"));
+    let alive = || async { http.get(format!("{at}/isAlive/")).send().await.is_ok_and(|answer| answer.status() == 200) };
+    until_true("the node", PATIENCE, alive).await;
+
+    let ask = || http.post(format!("{at}/public/api/v1/Churn_Score/score/predict")).body(r#"{"features": {"a": 1}}"#);
+    assert_eq!(ask().send().await.unwrap().status(), 401);
+    let mut answered = BTreeSet::new();
+    for n in 0..60 {
+        let key = if n % 2 == 0 { "of-one-caller" } else { "of-another" };
+        let answer: Value = ask().basic_auth(key, Some("")).send().await.unwrap().json().await.unwrap();
+        answered.insert(answer["result"]["generation"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(answered.into_iter().collect::<Vec<_>>(), ["v1", "v2"]);
+    until_true("its events", PATIENCE, || async {
+        events.take().iter().any(|call| call.url.ends_with("/events") && call.mentions)
+    })
+    .await;
+    node.signal(rustix::process::Signal::TERM);
+    assert_eq!(node.exited(PATIENCE).await, 0, "{}", node.log());
+    for secret in ["of-one-caller", "of-another", "of-the-event-server"] {
+        assert!(!node.log().contains(secret), "{}", node.log());
+    }
+}
+
+#[test]
+fn an_image_is_made_of_a_package_that_fits_alone() {
+    let scratch = Scratch::new("misfit");
+    let (package, none) = (scratch.at("v1.zip"), scratch.at("none.zip"));
+    fs::write(&package, version()).unwrap();
+    fs::write(&none, "no archive").unwrap();
+    let front = ["--front", "sagemaker", "--endpoint"];
+    for (package, more, code, says) in [
+        (&none, vec![], "BUNDLE_NOT_A_ZIP", "--service"),
+        (&package, vec!["--service-id", "other"], "FIELD_INVALID", "service churn"),
+        (&package, [&front[..], &["nope"]].concat(), "FIELD_INVALID", "It has: predict"),
+        (
+            &package,
+            [&front[..], &["predict", "--endpoint-type", "PY_FUNCTION"]].concat(),
+            "FIELD_INVALID",
+            "STD_PREDICTION",
+        ),
+    ] {
+        let mut command = Command::new(slipway::binary());
+        command.args(["image", "build", "--base", "127.0.0.1:9/base:1", "--to", "127.0.0.1:9/x", "--service", package]);
+        let output = command.args(more).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(code) && said.contains(says), "{code} {says}: {said}");
     }
 }

@@ -110,7 +110,7 @@ def deploy():
     deployment = deployer.create_deployment("fraud-cloud", "fraud", "cloud", "v1")
     # The platform serves one endpoint of two, so one must be chosen.
     assert "ENDPOINT" in started(deployment, "ERROR")
-    change(deployment, endpointId="score")
+    change(deployment, endpointId="score", **told.get("deployment", {}))
     keys = {"method": "API_KEYS", "keys": ["a-callers-key"]}
     refused(lambda: change(deployment, authorization=keys), "AUTHORIZATION_UNSUPPORTED")
     updated(deployment)
@@ -121,6 +121,9 @@ def deploy():
     assert len(called) == 1 and told["calledAt"] in called[0], called
     queried(deployment)
     assert deployment.run_test_queries()["success"]
+    # In whose account it lies does not change under it.
+    infra = deployer.get_infra("cloud")
+    refused(lambda: change(infra, connection=None), "SETTING_FIXED")
     change(deployment, generationsMapping=shares("v2"))
     assert deployment.get_status().get_health() == "OUT_OF_SYNC"
     updated(deployment)

@@ -1,5 +1,7 @@
 //! Clouds' practice doubles: a service from its connection to its deletion, with an update that the platform fails on the way.
 
+use std::sync::Arc;
+
 use sandbox::{
     clouds::{Azure, Google, RunningCloud, azure, google},
     sagemaker::SageMaker,
@@ -7,8 +9,15 @@ use sandbox::{
 use serde_json::{Value, json};
 use tests::{Fleet, Size, scratch::Scratch};
 
-use super::versions;
-use crate::rest::script;
+use super::{
+    repository::Images,
+    snowflake::{
+        account::{Account, DATABASE, POOL, REPOSITORY, SCHEMA},
+        login::{ACCOUNT, PAT, USER},
+    },
+    versions,
+};
+use crate::{rest::script, wire::Server};
 
 const REASON: &str = "the model server ran out of memory";
 
@@ -118,4 +127,35 @@ async fn a_service_on_vertex_ai() {
     let line = private.lines().nth(1).unwrap();
     whole_life(told, &[line, google::TOKEN], || cloud.fail_next(13, REASON)).await;
     assert_eq!(cloud.effects()["resources"], json!({}), "what was made stays after the deployment was deleted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_on_snowpark() {
+    let account = Arc::new(Account::default());
+    let cloud = Server::start(Arc::clone(&account) as Arc<_>).await;
+    let repository = Server::start(Arc::new(Images::new(USER, PAT, Box::new(account.hears())))).await;
+    let host = repository.url.trim_start_matches("http://").to_owned();
+    account.state().registry.clone_from(&host);
+    let key = include_str!("../../../targets/tests/it/snowflake/keys/plain.pem");
+    let told = json!({
+        "kind": "SNOWPARK",
+        "connectionType": "SNOWFLAKE",
+        "connection": {
+            "account": ACCOUNT, "user": USER, "privateKey": key, "registryPassword": PAT,
+            "accountUrl": cloud.url, "registryHost": repository.url,
+        },
+        "connectionPlace": "accountUrl",
+        "settings": {
+            "database": DATABASE, "schema": SCHEMA, "computePool": POOL, "imageRepository": REPOSITORY,
+            "baseImage": format!("http://{host}/base/node:1"), "publicEndpoint": true,
+        },
+        // Snowflake replaces what is live before it knows whether that starts.
+        "deployment": {"onFailure": "RESTORE"},
+        "wrong": ["maxInstances", {"maxInstances": -1}],
+        "calledAt": "/predict",
+    });
+    let line = key.lines().nth(1).unwrap();
+    whole_life(told, &[line, PAT], || account.state().next_fails = Some(REASON.to_owned())).await;
+    let left = account.snapshot();
+    assert_eq!(left, json!({"services": {}, "functions": []}), "what was made stays after the deployment was deleted");
 }

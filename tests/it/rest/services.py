@@ -3,6 +3,7 @@
 import json
 import sys
 import tempfile
+import threading
 import time
 
 import dataikuapi
@@ -49,6 +50,30 @@ def update(deployment):
     result = future.wait_for_result()
     assert result["status"] == "SUCCESS", result
     return result
+
+
+def update_under_queries(deployment):
+    """An update, while queries go through the deployer as fast as they are answered: none may fail."""
+    done, wrong, asked = threading.Event(), [], []
+
+    def load():
+        mine = dataikuapi.DSSClient(told["url"], told["key"]).get_apideployer().get_deployment("fraud-test")
+        while not done.is_set():
+            answer = mine.run_queries([{"q": {"features": {"a": 1}}}])
+            asked.append(answer["success"])
+            if not answer["success"]:
+                wrong.append(answer)
+
+    callers = [threading.Thread(target=load) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    try:
+        update(deployment)
+    finally:
+        done.set()
+        for caller in callers:
+            caller.join()
+    assert len(asked) > 10 and not wrong, (len(asked), wrong[:3])
 
 
 # Stages are a list of their own, and infrastructures of it are not those of projects.
@@ -113,6 +138,8 @@ with tempfile.NamedTemporaryFile() as file:
     assert open(file.name, "rb").read() == open(told["versions"]["v1"], "rb").read()
 with service.get_version_stream("v2") as stream:
     assert b"".join(stream.iter_content(10000)) == open(told["versions"]["v2"], "rb").read()
+answer = requests.get(told["url"] + "/services/fraud/versions/v1", headers={"Authorization": "Bearer " + told["key"]})
+assert answer.content == open(told["versions"]["v1"], "rb").read() and "attachment" in answer.headers["Content-Disposition"]
 settings = service.get_settings()
 settings.get_raw()["permissions"] = [{"group": "deployers", "deploy": True}, {"group": "askers", "read": True}]
 settings.save()
@@ -124,7 +151,7 @@ refused(lambda: deployer.create_deployment("fraud-test", "fraud", "nodes", "v9")
 refused(lambda: deployer.create_deployment("fraud-test", "fraud", "elsewhere", "v1"), "NOT_FOUND")
 rights = [{"group": "askers", "queryThroughDeployer": True}, {"group": "others", "queryThroughDeployer": False}]
 deployment = deployer.create_deployment(
-    "fraud-test", "fraud", "nodes", "v1", authorizations_to_query_through_deployer=rights
+    "fraud-test", "fraud", "nodes", "v1", endpoint_id="score", authorizations_to_query_through_deployer=rights
 )
 assert [one.id() for one in deployer.list_deployments()] == ["fraud-test"]
 assert client.get_projectdeployer().list_deployments() == []
@@ -136,6 +163,7 @@ refused(deployment.get_open_api, "NOT_FOUND")
 refused(lambda: deployment.run_queries([{"q": {"features": {}}}]), "NOT_DEPLOYED")
 raw = deployment.get_settings().get_raw()
 assert raw["generationsMapping"] == {"mode": "SINGLE_GENERATION", "generation": "v1"}, raw
+assert raw["endpointId"] is None, "these nodes serve all endpoints, so the client's is ignored"
 granted = raw["authorizationsToQueryThroughDeployer"]
 assert granted == [{"group": "askers", "queryThroughDeployer": True}], granted
 
@@ -148,6 +176,10 @@ assert "/score/predict" in deployment.get_open_api().get()["paths"]
 history = deployment.list_updates()
 assert [one.status for one in history] == ["SUCCESS"] and deployment.get_update().requester == "admin"
 assert history[0].get_full_update().status == "SUCCESS"
+assert any("v1" in line for line in history[0].get_full_update().logs), history[0].get_full_update().logs
+assert [one.id() for one in infra.get_status().get_deployments()] == ["fraud-test"]
+assert [one.id() for one in service.get_status().get_deployments("nodes")] == ["fraud-test"]
+assert deployment.get_governance_status()["messages"] == []
 
 
 def generations():
@@ -227,7 +259,7 @@ for wrong, where in (
     settings = deployment.get_settings()
     settings.get_raw()["authorization"] = wrong
     assert where in refused(settings.save, "SETTING_INVALID"), wrong
-update(deployment)
+update_under_queries(deployment)
 # While new keys wait for their update, the old ones serve on.
 settings = deployment.get_settings()
 settings.get_raw()["authorization"] = {"method": "API_KEYS", "keys": ["another-key"]}
@@ -236,6 +268,7 @@ assert deployment.run_queries([{"q": {"features": {"a": 1}}}])["success"]
 heavy = deployment.get_status()
 assert heavy.get_health() == "OUT_OF_SYNC", heavy.get_heavy()
 assert "DRIFT" not in str(heavy.get_health_messages()), heavy.get_health_messages()
+update_under_queries(deployment)
 settings = deployment.get_settings()
 settings.get_raw()["authorization"] = {"method": "API_KEYS", "keys": ["a-callers-key"]}
 settings.save()
@@ -254,7 +287,7 @@ settings = deployment.get_settings()
 settings.get_raw()["generationsMapping"] = {"mode": "MULTI_GENERATION", "entries": entries}
 settings.get_raw()["authorization"] = {}
 settings.save()
-update(deployment)
+update_under_queries(deployment)
 assert generations() == {"v1", "v2"}
 # The keys before are gone by now: without them a restore would let in everybody.
 document = 'mutation { restoreDeployment(deploymentId: "fraud-test") { update { id } refusals { code field message } } }'
@@ -266,10 +299,15 @@ ended(started["startUpdate"]["update"]["id"])
 assert generations() == {"v2"}
 assert deployment.get_settings().get_raw()["generationsMapping"]["mode"] == "SINGLE_GENERATION"
 document = 'mutation($id: ID!) { restoreDeployment(deploymentId: "fraud-test", updateId: $id) { update { id } refusals { code message } } }'
+# Its queries were logged as the versions say; what the infrastructure says since does not come on top.
+place = infra.get_settings()
+place.get_raw()["auditing"] = {"type": "LOG_FILES"}
+place.save()
 restored = ask(document, id=both)["restoreDeployment"]
 assert restored["refusals"] == [], restored
 ended(restored["update"]["id"])
 assert generations() == {"v1", "v2"}
+assert deployment.get_settings().get_raw()["auditing"] == {"type": "AS_PACKAGED"}
 assert deployment.get_settings().get_raw()["generationsMapping"]["entries"] == entries
 assert deployment.get_status().get_health() == "HEALTHY", deployment.get_status().get_health_messages()
 tested = ask('{ testService(deploymentId: "fraud-test", endpoint: "score") { queries answers { status } refusals { code } } }')
@@ -314,6 +352,18 @@ except Exception as failure:
 deployment.delete(disable_first=True)
 for url in told["nodes"]:
     assert dataikuapi.APINodeAdminClient(url, told["node_key"]).list_services() == []
+assert deployer.list_deployments() == []
+
+# What can't be taken away keeps the deployment, unless it is to go all the same.
+again = deployer.create_deployment("fraud-again", "fraud", "nodes", "v2")
+update(again)
+place = infra.get_settings()
+for node in place.get_raw()["apiNodes"]:
+    node["adminAPIKey"] = "a-key-that-is-none"
+place.save()
+refused(lambda: again.delete(disable_first=True), "PRE_DELETE_FAILED")
+assert [one.id() for one in deployer.list_deployments()] == ["fraud-again"]
+again.delete(ignore_pre_delete_errors=True)
 assert deployer.list_deployments() == []
 service.delete()
 infra.delete()

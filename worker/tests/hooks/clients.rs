@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use engine::secrets::Secret;
@@ -17,6 +17,13 @@ fn code_env_with_client() -> PathBuf {
     let out = Command::new(script).arg(folder).arg(&*PYTHON).output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8(out.stdout).unwrap().trim().into()
+}
+
+/// A Python that has nothing but itself, whatever the machine's own has.
+fn bare_python(folder: &Path) -> PathBuf {
+    let out = Command::new(&*PYTHON).args(["-m", "venv", "--without-pip"]).arg(folder).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    folder.join("bin/python3")
 }
 
 /// Answers one request with a list of one project; returns the request's head.
@@ -74,6 +81,8 @@ async fn a_client_that_can_not_be_had_says_why_when_it_is_used() {
     print(automation_client is None, repr(deployer_client))
     client = automation_client if attempt == 1 else deployer_client
     return HookResult.success(client.get_instance_info())";
+    let folder = tempfile::tempdir().unwrap();
+    let python = bare_python(folder.path());
     for (attempt, wanted) in [
         (
             1,
@@ -83,6 +92,7 @@ async fn a_client_that_can_not_be_had_says_why_when_it_is_used() {
     ] {
         let done = Bench::new(code)
             .with(|call| {
+                call.python.clone_from(&python);
                 call.automation = access("http://127.0.0.1:1".to_owned());
                 call.arguments.extra.insert("attempt".to_owned(), attempt.into());
             })

@@ -33,7 +33,7 @@ fn with(pointer: &str, value: Value) -> Vec<(String, Value, Value)> {
             other.pointer_mut(parent).unwrap().as_object_mut().unwrap().insert(key.to_owned(), value);
         }
     }
-    let found = changes(&read(spec()), &read(other)).unwrap();
+    let found = changes(&read(spec()), &read(other), &["cluster".to_owned()]).unwrap();
     found.into_iter().map(|one| (one.what, one.found, one.wanted)).collect()
 }
 
@@ -76,6 +76,22 @@ fn how_the_node_is_reached_is_no_change() {
     ] {
         assert_eq!(with(pointer, value), [], "{pointer}");
     }
+}
+
+#[test]
+fn keys_that_the_platform_gets_are_changes_and_keys_that_reach_it_are_none() {
+    let with_keys = |content: &str, reach: &str| {
+        let mut spec = spec();
+        spec["infrastructure"]["settings"] =
+            json!({"workload": {"env": [{"$secret": content}]}, "cluster": {"token": {"$secret": reach}}});
+        read(spec)
+    };
+    let found = |content: &str, reach: &str| {
+        let found = changes(&with_keys("1", "2"), &with_keys(content, reach), &["cluster".to_owned()]).unwrap();
+        found.into_iter().map(|one| one.what).collect::<Vec<_>>()
+    };
+    assert_eq!(found("1", "9"), [""; 0]);
+    assert_eq!(found("9", "2"), ["the platform's setting workload"]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{
     },
     Facts, Verdict,
 };
-use crate::live::Success;
+use crate::live::{Success, may_have_changed};
 
 /// Shares that differ by no more are the same.
 const TOLERANCE: f64 = 0.005;
@@ -25,9 +25,12 @@ pub(super) fn of_service(verdict: &mut Verdict, facts: &Facts<'_>, live: &Succes
         return;
     };
     if !service.enabled {
-        let said = "The service takes no queries: somebody switched it off there. Start an update.";
-        verdict.add(Health::OutOfSync, Message::new(Warning, "DRIFT", "Switched off", said));
-    } else if let Some(said) = versions_differ(live, node, service) {
+        // Where the platform says what is wrong, that is why.
+        if !service.troubles.iter().any(|trouble| trouble.is_error) {
+            let said = "The service takes no queries: somebody switched it off there. Start an update.";
+            verdict.add(Health::OutOfSync, Message::new(Warning, "DRIFT", "Switched off", said));
+        }
+    } else if let Some(said) = versions_differ(live, node, service, facts) {
         verdict.add(Health::OutOfSync, Message::new(Warning, "DRIFT", "Changed on the platform", said));
     }
     for trouble in &service.troubles {
@@ -38,7 +41,7 @@ pub(super) fn of_service(verdict: &mut Verdict, facts: &Facts<'_>, live: &Succes
 }
 
 /// What answers queries is otherwise than the last update left it.
-fn versions_differ(live: &Success, node: Option<&str>, service: &OnService) -> Option<String> {
+fn versions_differ(live: &Success, node: Option<&str>, service: &OnService, facts: &Facts<'_>) -> Option<String> {
     let left = &live.receipt(node)?.service.as_ref()?.versions;
     let same = left.len() == service.versions.len()
         && left.iter().all(|one| {
@@ -54,8 +57,14 @@ fn versions_differ(live: &Success, node: Option<&str>, service: &OnService) -> O
         versions.iter().map(share).collect::<Vec<_>>().join(", ")
     };
     Some(format!(
-        "Queries are answered by {}; the last update left {}. Somebody changed it there.",
+        "Queries are answered by {}; the last update that succeeded left {}. {}",
         told(&service.versions),
-        told(left)
+        told(left),
+        // One that ended half-way is told of by itself.
+        if facts.standing.last.as_ref().is_some_and(|last| last.row.id != live.run.0 && may_have_changed(&last.state)) {
+            "An update after it ended half-way."
+        } else {
+            "Somebody changed it there."
+        }
     ))
 }

@@ -2,7 +2,7 @@
 
 use deployer::imports::Imports;
 use engine::failure::StepError;
-use targets::target::{Import, ImportLedger as _};
+use targets::target::{Import, ImportLedger as _, ImportRecords as _};
 
 use crate::deployments::support::world;
 

@@ -1,7 +1,7 @@
 //! What is live: health, drift, restoring, disabling, deleting; with a practice node, and a worker that writes what it is told.
 
 use deployer::{
-    deployments::{self, Change, Deletion, OnNode, SettingsChange, removal},
+    deployments::{self, Change, Deletion, NewDeployment, OnNode, SettingsChange, removal},
     drift::{self, DriftSettings},
     error::Error,
     infrastructures::{self, InfrastructurePatch},
@@ -19,7 +19,7 @@ use sandbox::{Node, RunningNode};
 use serde_json::{Value, json};
 use targets::spec::DeploySpec;
 
-use crate::deployments::support::{Worker, World, bundle, code, viewer, world, world_at};
+use crate::deployments::support::{Worker, World, bundle, code, new_deployment, viewer, world, world_at};
 
 /// A node with an empty project `CHURN`, on which nothing is active; and a deployment `d` of it.
 async fn scene() -> (World, RunningNode, Worker) {
@@ -348,6 +348,21 @@ async fn a_disabled_deployment_takes_no_update_but_one() {
     let retried = updates::retry(deployer, root, enabling.id, None).await.unwrap().update;
     assert_eq!(retried.kind, UpdateType::Enable);
     assert_eq!(spec_of(&world, retried.id).await.0.inherited.unwrap().notes.get("states"), Some(&states));
+
+    // It ends in the middle of its work: what is there now, nobody can tell from here.
+    let begun = runs::load(deployer.db.pool(), retried.id).await.unwrap().unwrap().state;
+    let activate = begun.spec.plan.steps.iter().position(|step| step.kind.as_str() == "activate").unwrap();
+    fail(&worker, retried.id, activate).await;
+    let left_half = async || {
+        let seen = health(&world).await;
+        let said = seen.messages.iter().find(|message| message.code == "DEPLOYMENT_DISABLED").unwrap();
+        assert!(said.message.contains("what is there is as the last one left it"), "{}", said.message);
+    };
+    left_half().await;
+    // One that fails before it changes anything hides nothing of that.
+    let retried = updates::retry(deployer, root, retried.id, None).await.unwrap().update;
+    fail(&worker, retried.id, 0).await;
+    left_half().await;
 }
 
 #[tokio::test]
@@ -436,4 +451,24 @@ async fn deleting_with_a_choice() {
     // Its place is free again.
     world.deployment("d", "CHURN").await;
     assert_eq!(delete(OnNode::Leave).await.unwrap(), Deletion::Gone);
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_done_makes_way_for_one_that_can_be_made() {
+    let (world, _node, worker) = scene().await;
+    let (deployer, root) = (&world.deployer, &world.root);
+    succeed(&world, &worker).await;
+    let asked = deployments::delete_with(deployer, root, "d", OnNode::DeleteProject, None).await;
+    let Deletion::Requested(accepted) = asked.unwrap() else { panic!("gone at once") };
+    // Not before it is done.
+    let anew = || new_deployment("d", "CHURN");
+    assert_eq!(code(&deployments::create(deployer, root, anew()).await), "ID_NOT_AVAILABLE");
+    finish(&world, &worker, accepted.update.id, json!({})).await;
+    // One that can't be made takes nothing from those who follow it.
+    let none = NewDeployment { bundle_id: "nope".to_owned(), ..anew() };
+    assert_eq!(code(&deployments::create(deployer, root, none).await), "BUNDLE_UNKNOWN");
+    assert!(updates::get(deployer, root, accepted.update.id).await.unwrap().is_some());
+    // Another id that takes the same place on the node.
+    deployments::create(deployer, root, new_deployment("e", "CHURN")).await.unwrap();
+    assert!(deployments::get(deployer, root, "d").await.unwrap().is_none());
 }

@@ -37,6 +37,8 @@ pub(in crate::clouds) struct Workspace {
     next: u64,
     counts: BTreeMap<String, u64>,
     fail: Option<(Value, String)>,
+    /// The next change of an endpoint's traffic is done, and ends with this error.
+    fail_traffic: Option<Value>,
     logs: BTreeMap<String, String>,
 }
 
@@ -50,12 +52,17 @@ impl Workspace {
             next: 0,
             counts: BTreeMap::new(),
             fail: None,
+            fail_traffic: None,
             logs: BTreeMap::new(),
         }
     }
 
     pub(super) fn fail_next(&mut self, code: &str, message: &str, log: &str) {
         self.fail = Some((json!({"code": code, "message": message}), log.to_owned()));
+    }
+
+    pub(super) fn fail_next_traffic(&mut self, code: &str, message: &str) {
+        self.fail_traffic = Some(json!({"code": code, "message": message}));
     }
 
     pub(super) fn meddle(&mut self, path: &str, resource: Value) {
@@ -200,6 +207,12 @@ impl Workspace {
     /// Two at a time, so that whoever reads lists has to turn pages.
     fn list(&mut self, path: &str, asked: &Asked, base: &str) -> Reply {
         let below = format!("{path}/");
+        // Time passes by looks.
+        if asked.parameter("$skip").is_none() {
+            let of = |(_, one): &(&u64, &Operation)| one.path.starts_with(&below);
+            let ids: Vec<_> = self.operations.iter().filter(of).map(|(id, _)| *id).collect();
+            ids.into_iter().for_each(|id| self.tick(id));
+        }
         let all: Vec<&Value> = self
             .resources
             .iter()
@@ -297,13 +310,14 @@ impl Workspace {
         if body["properties"]["traffic"].is_null() {
             body["properties"]["traffic"] = json!({});
         }
-        body["properties"]["scoringUri"] = json!(format!("{base}/score/{name}"));
+        body["properties"]["scoringUri"] = json!(format!("{base}/{name}/score"));
         body["identity"]["principalId"] = json!("0");
         let new = !self.resources.contains_key(path);
         self.count(if new { "endpoints made" } else { "endpoints changed" });
         let made = with(body, path, json!(if new { "Creating" } else { "Updating" }));
         self.resources.insert(path.to_owned(), made.clone());
-        let operation = self.begin(settings, path, End::Ready, base);
+        let fails = if traffic.is_empty() { None } else { self.fail_traffic.take() };
+        let operation = self.begin(settings, path, fails.map_or(End::Ready, End::Failed), base);
         Reply::json(if new { 201 } else { 200 }, made).with("azure-asyncoperation", operation).with("retry-after", "3")
     }
 

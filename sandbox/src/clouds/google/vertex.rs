@@ -12,6 +12,8 @@ enum End {
     Gone,
     Deploy(Value),
     Undeploy(String),
+    /// How many machines the deployed model of this id has.
+    Scale(String, Value),
     Failed(Value),
 }
 
@@ -23,6 +25,9 @@ struct Operation {
     end: Option<End>,
     error: Value,
 }
+
+/// What of a deployed model's machines may be changed.
+const REPLICAS: [&str; 2] = ["minReplicaCount", "maxReplicaCount"];
 
 /// A region.
 #[derive(Clone)]
@@ -92,6 +97,7 @@ impl Vertex {
             ("POST", ["endpoints", action]) => match action.split_once(':') {
                 Some((id, "deployModel")) => self.deploy(&format!("endpoints/{id}"), asked),
                 Some((id, "undeployModel")) => self.undeploy(&format!("endpoints/{id}"), asked),
+                Some((id, "mutateDeployedModel")) => self.scale(&format!("endpoints/{id}"), asked),
                 Some((id, "predict")) => self.predict(&format!("endpoints/{id}"), asked),
                 _ => refused(404, "NOT_FOUND", "no such method"),
             },
@@ -147,6 +153,14 @@ impl Vertex {
                     && let Some(models) = endpoint["deployedModels"].as_array_mut()
                 {
                     models.retain(|one| one["id"] != gone.as_str());
+                }
+            }
+            Some(End::Scale(id, resources)) => {
+                let models = self.resources.get_mut(&path).and_then(|one| one["deployedModels"].as_array_mut());
+                for model in models.into_iter().flatten().filter(|one| one["id"] == id.as_str()) {
+                    for count in REPLICAS {
+                        model["dedicatedResources"][count] = resources[count].clone();
+                    }
                 }
             }
             Some(End::Failed(error)) => {
@@ -304,6 +318,26 @@ impl Vertex {
         }
         self.count("models undeployed");
         self.begin(path, End::Undeploy(id.to_owned()))
+    }
+
+    fn scale(&mut self, path: &str, asked: &Asked) -> Reply {
+        let body = match body(asked, wire::scale) {
+            Ok(body) => body,
+            Err(reply) => return reply,
+        };
+        let mask = body["updateMask"].as_str().unwrap_or_default();
+        if mask != REPLICAS.map(|count| format!("dedicatedResources.{count}")).join(",") {
+            return refused(400, "INVALID_ARGUMENT", "update_mask");
+        }
+        let (model, endpoint) = (&body["deployedModel"], self.resource(path));
+        let id = model["id"].as_str().unwrap_or_default().to_owned();
+        let there =
+            endpoint["deployedModels"].as_array().is_some_and(|all| all.iter().any(|one| one["id"] == id.as_str()));
+        if !there {
+            return refused(404, "NOT_FOUND", "The deployed model is not found.");
+        }
+        self.count("models scaled");
+        self.begin(path, End::Scale(id, model["dedicatedResources"].clone()))
     }
 
     fn delete(&mut self, path: &str) -> Reply {

@@ -90,6 +90,12 @@ pub(super) fn deploy(body: &Value) -> Result<(), String> {
     needed(body, &["/deployedModel/model", &machine, &least])
 }
 
+/// The first thing that is wrong with a request to change a deployed model.
+pub(super) fn scale(body: &Value) -> Result<(), String> {
+    fields(&[("deployedModel", Fields(DEPLOYED)), ("updateMask", Text)], body, "")?;
+    needed(body, &["/deployedModel/id", "/updateMask"])
+}
+
 /// The first thing that is wrong with a request to undeploy a model.
 pub(super) fn undeploy(body: &Value) -> Result<(), String> {
     fields(&[("deployedModelId", Text), ("trafficSplit", Split)], body, "")?;

@@ -22,6 +22,7 @@ use crate::{
 const WHO: &str = "The agent beside the node";
 /// The version of the agent's API that we speak.
 const VERSION: u32 = 1;
+const SENDING: &str = "sending the package to the agent";
 const CONTENT_RANGE: HeaderName = HeaderName::from_static("content-range");
 const SHA256: HeaderName = HeaderName::from_static("x-slipway-sha256");
 
@@ -112,8 +113,15 @@ impl Agent {
         let hello = self.hello().await?;
         let there = format!("{}/{name}", self.there.as_deref().unwrap_or(&hello.folder));
         let held = self.held(name).await?;
+        // It looks at what it has before it says so again: somebody may have changed it since.
         if held.complete && held.received == package.size {
-            return Ok(there);
+            let looked = self.send(name, package, package.size).await?;
+            match looked.status {
+                // Other bytes: nothing of it is of use.
+                409 => {}
+                _ if looked.succeeded() => return Ok(there),
+                _ => return Err(refused(&looked, SENDING)),
+            }
         }
         // What lies there is no beginning of what is sent: it begins anew.
         let anew = held.complete || held.received > package.size;
@@ -121,7 +129,10 @@ impl Agent {
         if let Some(message) = too_large(&hello, package.size - received) {
             return Err(failed(message, String::new()).retryable(None));
         }
-        self.send(name, package, received).await?;
+        let exchange = self.send(name, package, received).await?;
+        if !exchange.succeeded() {
+            return Err(refused(&exchange, SENDING));
+        }
         match self.held(name).await? {
             Held { complete: true, .. } => Ok(there),
             held => {
@@ -131,8 +142,8 @@ impl Agent {
         }
     }
 
-    async fn send(&self, name: &str, package: &ServicePackage, from: u64) -> Result<(), StepError> {
-        let doing = "sending the package to the agent";
+    /// Sends what follows `from`.
+    async fn send(&self, name: &str, package: &ServicePackage, from: u64) -> Result<Exchange, StepError> {
         let (size, left) = (package.size, package.size - from);
         let range = match left {
             0 => format!("bytes */{size}"),
@@ -144,10 +155,9 @@ impl Agent {
             headers: &[(CONTENT_RANGE, Secret::from(range)), (SHA256, Secret::from(package.sha256.clone()))],
             body: Body::Stream("application/octet-stream", left, content),
             timeout: Some(self.patience),
-            ..Request::new(Method::PUT, &path, doing)
+            ..Request::new(Method::PUT, &path, SENDING)
         };
-        let exchange = self.node.exchange(request).await?;
-        if exchange.succeeded() { Ok(()) } else { Err(refused(&exchange, doing)) }
+        Ok(self.node.exchange(request).await?)
     }
 
     async fn held(&self, name: &str) -> Result<Held, StepError> {

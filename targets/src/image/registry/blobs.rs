@@ -92,7 +92,7 @@ impl Registry {
                 ..Request::new(Method::GET, &[], READING)
             };
             // Such a URL is good by itself.
-            opened = self.at(&here, Auth::None)?.open(request).await.map_err(of_registry)?;
+            opened = self.at(&here, Auth::None)?.open(request).await.map_err(|error| self.named(of_registry(error)))?;
         }
         match opened.status {
             206 => Ok(Blob { opened, skip: 0 }),
@@ -104,8 +104,8 @@ impl Registry {
             }
             _ => {
                 let node = self.node(Auth::None);
-                let answer = opened.whole(&node, READING).await.map_err(of_registry)?;
-                Err(refused(&answer, READING))
+                let answer = opened.whole(&node, READING).await.map_err(|error| self.named(of_registry(error)))?;
+                Err(self.named(refused(&answer, READING)))
             }
         }
     }

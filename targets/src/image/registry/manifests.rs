@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use engine::secrets::Secret;
+use serde::Deserialize;
 
 use super::{Registry, token::Scope};
 use crate::{
     codes,
     http::{
         Body, CallError, Effect, Exchange, HeaderName, Method, Request,
-        header::{ACCEPT, CONTENT_TYPE},
+        header::{ACCEPT, CONTENT_TYPE, LINK},
     },
     image::{
         digest::Digest,
@@ -16,6 +17,10 @@ use crate::{
         manifest::{DOCKER_INDEX, DOCKER_MANIFEST, MAX_MANIFEST, OCI_INDEX, OCI_MANIFEST},
     },
 };
+
+/// Tags are read in pages of this many, and so many pages at most.
+const PAGE: usize = 200;
+const PAGES: usize = 50;
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
@@ -68,6 +73,45 @@ impl Registry {
             },
             _ => Err(refused(&answer, doing)),
         }
+    }
+
+    /// The tags of the repository. One that is not there has none.
+    ///
+    /// # Errors
+    /// What went wrong; `IMAGE_TOO_LARGE` for more than ten thousand.
+    pub async fn tags(&self) -> Result<Vec<String>, CallError> {
+        #[derive(Deserialize)]
+        struct Page {
+            // Without any, some registries say null.
+            tags: Option<Vec<String>>,
+        }
+        let doing = "listing the images";
+        let (path, most) = (self.path(&["tags", "list"]), PAGE.to_string());
+        let mut all: Vec<String> = Vec::new();
+        for _ in 0..PAGES {
+            let last = all.last().cloned();
+            let query: Vec<_> = [("n", Some(most.as_str())), ("last", last.as_deref())]
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?)))
+                .collect();
+            let request = || Request { query: &query, ..Request::new(Method::GET, &path, doing) };
+            let answer = self.exchange(&self.pull(), request).await?;
+            match answer.status {
+                404 => return Ok(all),
+                _ if answer.succeeded() => {}
+                _ => return Err(self.named(refused(&answer, doing))),
+            }
+            let page: Page = serde_json::from_slice(&answer.body)
+                .map_err(|error| strange(doing, "its answer is no list of tags.").detail(error.to_string()))?;
+            let page = page.tags.unwrap_or_default();
+            // Whoever has more says so; whoever says it and adds nothing has none.
+            let more = answer.header(LINK).is_some() && !page.is_empty();
+            all.extend(page);
+            if !more {
+                return Ok(all);
+            }
+        }
+        Err(too_large("The list of images", (PAGE * PAGES) as u64))
     }
 
     async fn asked(&self, method: Method, wanted: &str, doing: &str) -> Result<Exchange, CallError> {

@@ -78,6 +78,10 @@ struct Given {
 impl Registry {
     /// A client with a key for `scope`.
     pub(super) async fn let_in(&self, scope: &Scope) -> Result<Node, CallError> {
+        self.signed_in(scope).await.map_err(|error| self.named(error))
+    }
+
+    async fn signed_in(&self, scope: &Scope) -> Result<Node, CallError> {
         let mut keys = self.keys.lock().await;
         let door = match &keys.door {
             Some(door) => door.clone(),

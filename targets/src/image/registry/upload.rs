@@ -259,7 +259,7 @@ impl Sending<'_> {
             timeout: Some(registry.access.transfer_timeout),
             ..Request::new(method, &[], SENDING)
         };
-        let answer = node.exchange(request).await.map_err(of_registry);
+        let answer = node.exchange(request).await.map_err(|error| registry.named(of_registry(error)));
         // What stopped our own reading is why the call failed.
         if let Some(trouble) = self.lock().trouble.take() {
             return Err(trouble);
@@ -267,7 +267,7 @@ impl Sending<'_> {
         let answer = answer?;
         if answer.status == 401 && registry.challenged(&answer.headers).await {
             // The token was good for less than the transfer took; there is a new one for the next attempt.
-            let error = refused(&answer, SENDING);
+            let error = registry.named(refused(&answer, SENDING));
             return Err(CallError { retryable: true, ..error });
         }
         Ok(answer)

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Goal, annotations, config};
-use crate::k8s::names::{OWNER, REVISION, hash};
+use super::{Goal, annotations, config, deployment};
+use crate::k8s::names::{OWNER, REVISION, VERSIONS, hash};
 
 /// Where the node in the image listens.
 pub(in crate::k8s) const NODE_PORT: u16 = 12_000;
@@ -47,7 +47,9 @@ pub(in crate::k8s) fn template(goal: &Goal<'_>, image: &str) -> (Value, String) 
         spec.insert("topologySpreadConstraints".into(), json!(rules));
     }
     spec.insert("containers".into(), json!([container(goal, image)]));
-    let annotations = annotations(&workload.annotations);
+    let mut annotations = annotations(&workload.annotations);
+    // What a Pod serves, for whoever looks while others come up: its image says it, too.
+    annotations.insert(VERSIONS.to_owned(), json!(deployment::versions(goal)));
     let content = json!([labels, annotations, spec]).to_string();
     let revision = hash([content.as_str()], 16);
     labels.insert(REVISION.to_owned(), json!(revision));

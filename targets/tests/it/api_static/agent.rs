@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sandbox::ServiceSpec as Sample;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -21,7 +22,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::edge::agent::{Agent, AgentSettings, serve_agent};
 use super::world::{SERVICE, World, world};
-use crate::support::Step;
+use crate::support::{KEY, Step};
 
 /// The agent is a file of the edge, which no target depends on.
 #[path = "../../../../api/src"]
@@ -106,6 +107,17 @@ async fn packages_come_by_the_agent_and_go() {
         (first.len(), &world.on_node()[SERVICE]["generations"][0]["sha256"]),
         (1, &json!(world.service().versions[0].sha256))
     );
+    // Damaged since, and wanted again.
+    let file = world.there().join(&first[0]);
+    let mut damaged = std::fs::read(&file).unwrap();
+    damaged[1_000] ^= 1;
+    std::fs::write(&file, &damaged).unwrap();
+    let node = world.node.url().trim_start_matches("http://").parse().unwrap();
+    let auth = format!("Authorization: Basic {}", BASE64_STANDARD.encode(format!("{KEY}:")));
+    assert_eq!(call(node, &format!("DELETE /admin/api/services/{SERVICE}\n{auth}"), b"").await.0, 200);
+    world.new_run();
+    world.update().await;
+    assert_eq!(world.on_node()[SERVICE]["generations"][0]["sha256"], json!(world.service().versions[0].sha256));
     world.new_run();
     world.take(&[("v2", 1.0)]).await;
     world.update().await;
@@ -238,6 +250,13 @@ async fn the_agent_takes_nothing_else() {
         json!({"received": 10, "complete": true})
     );
     assert_eq!(World::files(folder.path()), std::slice::from_ref(&name));
+    // It has changed since: what is there is looked at, and replaced.
+    std::fs::write(folder.path().join(&name), b"012345678x").unwrap();
+    let (status, said) = call(addr, &put("bytes */10", &sha), b"").await;
+    assert_eq!((status, &said["code"]), (409, &json!("RANGE_DIFFERS")));
+    let (status, said) = call(addr, &put("bytes 0-9/10", &sha), content).await;
+    assert_eq!((status, said), (200, json!({"received": 10, "complete": true})));
+    assert_eq!(std::fs::read(folder.path().join(&name)).unwrap(), content);
     let (_, listed) = call(addr, &format!("GET /agent/v1/files\n{auth}"), b"").await;
     assert_eq!(listed, json!({"files": [{"name": name, "received": 10, "complete": true}]}));
     for status in [200, 404] {

@@ -24,7 +24,12 @@ async fn no_query_is_lost_while_versions_switch() {
             tokio::spawn(async move {
                 let contents = Default::default();
                 let secrets = crate::support::OneKey(crate::support::KEY);
-                let look = targets::target::Look { spec: &spec, contents: &contents, secrets: &secrets };
+                let look = targets::target::Look {
+                    spec: &spec,
+                    contents: &contents,
+                    secrets: &secrets,
+                    imports: &crate::support::Ledger::default(),
+                };
                 let endpoint = spec.service.as_ref().unwrap().versions[0].endpoints[0].clone();
                 let query = ServiceQuery {
                     headers: Vec::new(),

@@ -171,7 +171,9 @@ async fn what_is_somebody_elses_is_left_alone() {
     std::fs::write(&archive, sandbox::sample_service(&Sample::new(SERVICE, "v1"))).unwrap();
     world.node.serve(&[(&archive, 1.0).into()]).unwrap();
     let before = world.on_node();
-    for step in [Step::Push, Step::Remove] {
+    let preview = world.target().preview(world.look()).await.unwrap();
+    assert_eq!(preview.problems.iter().map(|one| one.code.as_str()).collect::<Vec<_>>(), ["SERVICE_NAME_TAKEN"]);
+    for step in [Step::Validate, Step::Push, Step::Remove] {
         let (failure, retryable) = world.failure(step).await;
         assert_eq!((failure.code.as_str(), retryable), ("SERVICE_NAME_TAKEN", false));
     }

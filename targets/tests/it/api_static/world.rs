@@ -181,7 +181,7 @@ impl World {
     pub(crate) fn look(&self) -> Look<'_> {
         static CONTENTS: std::sync::LazyLock<targets::spec::BundleContents> =
             std::sync::LazyLock::new(Default::default);
-        Look { spec: &self.spec, contents: &CONTENTS, secrets: &OneKey(KEY) }
+        Look { spec: &self.spec, contents: &CONTENTS, secrets: &OneKey(KEY), imports: &self.ledger }
     }
 
     pub(crate) async fn attempt(&self, step: Step) -> StepResult {

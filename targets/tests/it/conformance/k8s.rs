@@ -133,6 +133,11 @@ impl Bench for Cluster {
     }
 
     /// Sending to a registry goes on where it was cut.
+    fn looks_again(&self, call: &Seen) -> bool {
+        let noted = self.world.run.notes.lock().unwrap().get("unseen").is_some_and(|note| !note.is_null());
+        noted && !call.changes
+    }
+
     fn gets_over(&self, _: Step, trouble: Trouble, call: &Seen, _: &[String]) -> bool {
         call.door == 1 && trouble != Trouble::Unprocessable
     }

@@ -83,6 +83,11 @@ impl Bench for Account {
     }
 
     /// Sending to a registry goes on where it was cut, and a login that is not taken is asked for anew.
+    fn looks_again(&self, call: &Seen) -> bool {
+        let noted = self.world.run.notes.lock().unwrap().get("unseen").is_some_and(|note| !note.is_null());
+        noted && !call.changes
+    }
+
     fn gets_over(&self, _: Step, trouble: Trouble, call: &Seen, _: &[String]) -> bool {
         call.what.contains(" /registry/") && trouble != Trouble::Unprocessable
     }

@@ -132,6 +132,11 @@ impl<P: Pace> Bench for Account<P> {
     }
 
     /// Sending to a registry goes on where it was cut. By its end being refused a statement has failed; the stand-in has done it all the same, so it is found to be done.
+    fn looks_again(&self, call: &Seen) -> bool {
+        let noted = self.0.run.notes.lock().unwrap().get("unseen").is_some_and(|note| !note.is_null());
+        noted && !call.changes
+    }
+
     fn gets_over(&self, _: Step, trouble: Trouble, call: &Seen, _: &[String]) -> bool {
         let of_end = call.door == 0 && call.what.starts_with("GET /api/v2/statements/");
         if trouble == Trouble::Unprocessable {

@@ -94,7 +94,7 @@ def main():
         print(problem)
     needed = {
         "models.upload", "models.list", "models.delete", "endpoints.create", "endpoints.patch", "endpoints.deployModel",
-        "endpoints.undeployModel", "endpoints.predict", "endpoints.delete", "endpoints.operations.get", "endpoints.operations.list",
+        "endpoints.undeployModel", "endpoints.mutateDeployedModel", "endpoints.predict", "endpoints.delete", "endpoints.operations.get", "endpoints.operations.list",
     }
     if not needed <= judged:
         print(f"not all methods were there to be judged: {sorted(needed - judged)}")

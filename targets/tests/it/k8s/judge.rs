@@ -12,6 +12,30 @@ use super::{
     world::World,
 };
 
+/// As an administrator may write it, with every kind that a schema is at hand of.
+const OWN: &str = "
+apiVersion: v1
+kind: Service
+metadata:
+  name: own-${executionId} # __exposed_service_id__
+  annotations: ${annotations}
+spec:
+  selector: ${selector}
+  ports: [{port: ${exposedPort}, targetPort: 12000}]
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: 'own-${executionId}'}
+spec:
+  defaultBackend: {service: {name: 'own-${executionId}', port: {number: ${exposedPort}}}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: 'own-${executionId}'}
+spec:
+  podSelector: {matchLabels: ${selector}}
+  ingress: [{}]
+";
 const PACKAGES: &str = "kubernetes-validate==1.37.0";
 
 /// An interpreter with the packages.
@@ -37,6 +61,7 @@ async fn kubernetes_own_schemas_take_every_manifest() {
                 "INGRESS",
                 json!({"host": "a.example.com", "path": "/x", "tlsSecretName": "tls", "ingressClassName": "nginx"}),
             ),
+            ("YAML", json!({"yaml": OWN, "port": 8080})),
         ] {
             let standin = StandIn::start(NEW).await;
             let mut world = World::new(&standin.url, None, TOKEN, NAMESPACE, standin.host());

@@ -52,6 +52,8 @@ async fn a_service_lives_on_a_real_control_plane() {
     failed_rollout(&real).await;
     expositions(&real).await;
     others(&real).await;
+    strays(&real).await;
+    lost_rights(&real).await;
     looks(&real).await;
 }
 
@@ -233,6 +235,79 @@ async fn others(real: &Real) {
         assert_eq!(world.step(step).await.unwrap_err().code, codes::PLATFORM_NAME_TAKEN, "{step:?}");
     }
     assert_eq!(real.hand.must("GET", &format!("{services}/{name}"), None).await["spec"]["ports"][0]["port"], 1);
+}
+
+/// What others set beside what we set, and what undoes it: told of, refused, and taken out where that is wanted.
+async fn strays(real: &Real) {
+    let mut world = real.world("strays").await;
+    let between = async || real.kubelet("strays").await;
+    world.set("/workload/env", json!({"LEVEL": "info"}));
+    world.update_while(between).await.unwrap();
+    let name = real.ours("/api/v1/namespaces/strays/services").await.remove(0);
+    let service = format!("/api/v1/namespaces/strays/services/{name}");
+    let deployment = format!("/apis/apps/v1/namespaces/strays/deployments/{name}");
+
+    // Theirs, and harmless.
+    real.hand.must("PATCH", &service, Some(&json!({"metadata": {"labels": {"theirs": "1"}}}))).await;
+    assert_eq!(world.target().drift(world.look(), &Default::default()).await.unwrap(), []);
+    // Theirs, and the end of the service.
+    real.hand.must("PATCH", &service, Some(&json!({"spec": {"selector": {"app": "another"}}}))).await;
+    let mut containers =
+        real.hand.must("GET", &deployment, None).await["spec"]["template"]["spec"]["containers"].take();
+    containers[0]["env"] = json!([{"name": "LEVEL", "value": "debug"}, {"name": "TRACE", "value": "on"}]);
+    let body = json!({"spec": {"template": {"spec": {"containers": containers}}}});
+    real.hand.must("PATCH", &deployment, Some(&body)).await;
+    let drift = world.target().drift(world.look(), &Default::default()).await.unwrap();
+    let told: Vec<_> = drift.iter().map(|one| one.what.rsplit(' ').next().unwrap()).collect();
+    assert_eq!(told, ["/spec/selector/app", "/spec/template/spec/containers/service/env/LEVEL"], "{drift:?}");
+    let seen = world.target().observe(world.look()).await.unwrap().service.unwrap();
+    let codes_of =
+        |seen: &[targets::on_node::ServiceTrouble]| seen.iter().map(|one| one.code.clone()).collect::<Vec<_>>();
+    assert!(codes_of(&seen.troubles).contains(&codes::K8S_FIELD_CONFLICT), "{:?}", seen.troubles);
+
+    world.new_run();
+    let failure = world.step(Step::Validate).await.unwrap_err();
+    assert_eq!(failure.code, codes::K8S_FIELD_CONFLICT, "{failure}");
+    assert!(failure.message.contains("/spec/selector/app") && failure.message.contains("/env/LEVEL"), "{failure}");
+    world.set("/conflicts", json!("FORCE"));
+    world.new_run();
+    world.take("v1", "registry.example.com/churn@sha256:1");
+    world.update_while(between).await.unwrap();
+    assert_eq!(world.target().drift(world.look(), &Default::default()).await.unwrap(), []);
+    let seen = world.target().observe(world.look()).await.unwrap().service.unwrap();
+    assert_eq!(codes_of(&seen.troubles), []);
+    let live = real.hand.must("GET", &deployment, None).await;
+    let env = &live["spec"]["template"]["spec"]["containers"][0]["env"];
+    assert_eq!(*env, json!([{"name": "TRACE", "value": "on"}]), "what harms nobody is theirs");
+}
+
+/// Objects of a kind whose right is gone are not forgotten.
+async fn lost_rights(real: &Real) {
+    let mut world = real.world("lost").await;
+    let between = async || real.kubelet("lost").await;
+    world.set("/defaultServiceExposition", json!({"type": "INGRESS", "params": {"host": "a.example.com"}}));
+    world.update_while(between).await.unwrap();
+    let ingresses = "/apis/networking.k8s.io/v1/namespaces/lost/ingresses";
+    assert_eq!(real.ours(ingresses).await.len(), 1);
+    let roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/lost/roles";
+    let role = real.hand.must("GET", roles, None).await["items"][0].take();
+    let path = format!("{roles}/{}", role["metadata"]["name"].as_str().unwrap());
+    let rules: Vec<_> = role["rules"].as_array().unwrap().clone();
+    let without: Vec<_> =
+        rules.iter().filter(|rule| !rule["resources"].to_string().contains("ingresses")).cloned().collect();
+    assert!(without.len() < rules.len());
+    real.hand.must("PATCH", &path, Some(&json!({"rules": without}))).await;
+    world.set("/defaultServiceExposition", json!({"type": "CLUSTER_IP", "params": {}}));
+    for step in [Step::Validate, Step::Remove] {
+        world.new_run();
+        let failure = world.step_while(step, between).await.unwrap_err();
+        assert_eq!(failure.code, codes::K8S_RIGHT_MISSING, "{step:?}: {failure}");
+    }
+    assert_eq!(real.ours(ingresses).await.len(), 1);
+    real.hand.must("PATCH", &path, Some(&json!({"rules": rules}))).await;
+    world.new_run();
+    world.step_while(Step::Remove, between).await.unwrap();
+    assert_eq!(real.ours(ingresses).await, Vec::<String>::new());
 }
 
 /// Rights, refusals and previews.

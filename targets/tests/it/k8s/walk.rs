@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use engine::failure::{StepError, StepOutcome};
 use serde_json::{Value, json};
 use targets::{codes, spec::EndpointSpec, target::ServiceQuery};
 
 use super::{
     standin::{NAMESPACE, NEW, OLD, StandIn, TOKEN},
-    world::{HIDDEN, World},
+    world::{HIDDEN, World, object},
 };
-use crate::support::Step;
+use crate::{support::Step, wire::Kind};
 
 async fn on(offered: &'static [&'static str]) -> (StandIn, World) {
     let standin = StandIn::start(offered).await;
@@ -157,6 +158,34 @@ fn ingress(standin: &StandIn) -> String {
 }
 
 #[tokio::test]
+async fn a_rollout_is_followed_through_looks_that_fail() {
+    let (standin, mut world) = on(NEW).await;
+    world.update().await;
+    for step in [Step::Activate, Step::Restore] {
+        if step == Step::Activate {
+            world.new_run();
+            world.take("v2", "registry.example.com/churn@sha256:2");
+        }
+        let first = world.attempt(step).await;
+        assert!(matches!(first, Ok(StepOutcome::NotYet { .. })), "{first:?}");
+        let before = standin.changes().len();
+        // Before the Deployment is looked at, and then.
+        for place in ["GET /api", "GET /apis/apps/v1/namespaces"] {
+            for _ in 0..12 {
+                standin.server.arm(place, 0, Kind::Status(503, None));
+                let attempt = world.attempt(step).await;
+                assert!(matches!(attempt, Ok(StepOutcome::NotYet { .. })), "{attempt:?}");
+            }
+            standin.server.arm(place, 0, Kind::Status(503, None));
+            let attempt = world.attempt(step).await;
+            assert!(matches!(attempt, Err(StepError::Retryable { .. })), "{attempt:?}");
+        }
+        assert_eq!(standin.changes().len(), before, "{step:?}");
+        world.step(step).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_first_rollout_that_fails_has_nothing_to_go_back_to() {
     let (_standin, mut world) = on(NEW).await;
     world.take("v1", "registry.example.com/unpullable@sha256:1");
@@ -182,6 +211,58 @@ async fn queries_go_through_the_api_server() {
     world.service().versions[0].auth_method = Some("OAUTH2".into());
     let failure = target.services().unwrap().query(world.look(), &query).await.unwrap_err();
     assert_eq!(failure.code, codes::QUERY_CREDENTIALS_MISSING);
+}
+
+#[tokio::test]
+async fn what_a_deployment_sets_is_laid_over_the_infrastructures() {
+    let (standin, mut world) = on(NEW).await;
+    world.set_everything();
+    let account = json!({"kind": "ServiceAccount", "metadata": {"name": "models"}});
+    standin.put_foreign("serviceaccounts", "models", account);
+    world.set("/workload/serviceAccountName", json!("models"));
+    world.set("/workload/env", json!({"LEVEL": "info", "KEPT": "yes"}));
+    world.service().settings = object(json!({
+        "properties": {"tier": "gold"},
+        "serviceExposition": {"type": "LOAD_BALANCER", "params": {"port": 80, "annotations": {"tier": "${deployment:tier}"}}},
+        "workload": {
+            "env": {"LEVEL": "debug"}, "labels": {"tier": "own"}, "resources": {"cpuLimit": "2"},
+            "autoscaling": {"maxReplicas": 7},
+            "secretEnv": [{"name": "OWN_PASSWORD", "value": {"$secret": "password"}}],
+        },
+    }));
+    // The stand-in gives out no addresses.
+    let warnings = world.update().await.1;
+    assert!(warnings.len() == 1 && warnings[0].contains("load balancer"), "{warnings:?}");
+    let all = standin.applied();
+    let pods = &applied(&all, "Deployment")[0]["spec"]["template"]["spec"];
+    assert_eq!((&pods["serviceAccountName"], &pods["automountServiceAccountToken"]), (&json!("models"), &json!(true)));
+    let container = &pods["containers"][0];
+    // What it names wins, and what it does not name stays.
+    let resources = &container["resources"];
+    assert_eq!((&resources["limits"]["cpu"], &resources["limits"]["memory"]), (&json!("2"), &json!("1024Mi")));
+    assert_eq!(applied(&all, "ConfigMap")[0]["data"], json!({"LEVEL": "debug", "KEPT": "yes"}));
+    let secret = applied(&all, "Secret").into_iter().find(|one| one["type"] == "Opaque").unwrap();
+    for variable in ["OWN_PASSWORD", "DB_PASSWORD", "SLIPWAY_SERVICE_KEYS"] {
+        assert!(secret["data"][variable].is_string(), "{variable}");
+    }
+    let scaling = &applied(&all, "HorizontalPodAutoscaler")[0]["spec"];
+    assert_eq!((&scaling["minReplicas"], &scaling["maxReplicas"]), (&json!(2), &json!(7)));
+    let labels = &applied(&all, "Deployment")[0]["spec"]["template"]["metadata"]["labels"];
+    assert_eq!((&labels["team"], &labels["tier"]), (&json!("data"), &json!("own")));
+    let service = applied(&all, "Service")[0];
+    assert_eq!(
+        (&service["spec"]["type"], &service["metadata"]["annotations"]["tier"]),
+        (&json!("LoadBalancer"), &json!("gold"))
+    );
+    assert!(applied(&all, "Ingress").is_empty());
+    // Without an account of its own a Pod gets no token of the namespace's.
+    world.new_run();
+    world.take("v1", "registry.example.com/churn@sha256:1");
+    world.set("/workload/serviceAccountName", json!(""));
+    world.update().await;
+    let all = standin.applied();
+    let pods = &applied(&all, "Deployment").pop().unwrap()["spec"]["template"]["spec"];
+    assert_eq!(pods["automountServiceAccountToken"], false);
 }
 
 #[tokio::test]

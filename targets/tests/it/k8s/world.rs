@@ -243,7 +243,7 @@ impl World {
     }
 
     pub(crate) fn look(&self) -> Look<'_> {
-        Look { spec: &self.spec, contents: &self.contents, secrets: &self.vault }
+        Look { spec: &self.spec, contents: &self.contents, secrets: &self.vault, imports: &self.ledger }
     }
 
     /// One attempt.

@@ -235,7 +235,8 @@ async fn the_least_rights_are_enough_where_they_are_enforced() {
     assert_eq!(receipt.differences, []);
     let contents = BundleContents::default();
     let of_moto = OfMoto(&world.run, secret.clone());
-    let look = Look { spec: &world.spec, contents: &contents, secrets: &of_moto };
+    let look =
+        Look { spec: &world.spec, contents: &contents, secrets: &of_moto, imports: &crate::support::Ledger::default() };
     assert!(world.target().observe(look).await.unwrap().service.unwrap().enabled);
     assert_eq!(world.target().drift(look, &receipt).await.unwrap(), []);
     world.new_run();

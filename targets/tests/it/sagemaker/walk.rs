@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use engine::failure::{StepError, StepOutcome};
+use sandbox::{Fault, FaultKind};
 use serde_json::{Value, json};
 use targets::{
     spec::{Authorization, EndpointSpec},
@@ -120,9 +122,9 @@ async fn an_endpoint_that_fails_is_told_and_made_anew() {
     assert!(failure.message.contains("ping health check"), "{failure}");
     let seen = world.target().observe(world.look()).await.unwrap().service.unwrap();
     assert!(seen.troubles[0].is_error && !seen.enabled);
-    // Nothing served before: nothing to put back.
+    // Nothing served before: what there is goes.
     let (output, warnings) = world.step(Step::Restore).await.unwrap();
-    assert_eq!((output, warnings.len()), (Value::Null, 1));
+    assert_eq!((output, warnings.len()), (Value::Null, 0));
     world.new_run();
     assert_eq!(world.update().await.differences, []);
     assert_eq!(world.changes(4), ["DeleteEndpoint", "CreateEndpoint"]);
@@ -150,6 +152,123 @@ async fn an_update_that_is_rolled_back_is_told() {
     assert_eq!(failure.code.as_str(), "SAGEMAKER_ROLLBACK_FAILED");
     world.new_run();
     assert_eq!(world.failure(Step::Validate).await.code.as_str(), "SAGEMAKER_ROLLBACK_FAILED");
+}
+
+#[tokio::test]
+async fn an_endpoint_is_followed_through_looks_that_fail() {
+    let mut world = World::new().await;
+    world.update().await;
+    for step in [Step::Activate, Step::Restore] {
+        if step == Step::Activate {
+            world.take(&[("v2", 1.0)]).await;
+            world.until(Step::Push).await;
+        }
+        assert!(matches!(world.attempt(step).await, Ok(StepOutcome::NotYet { .. })));
+        let before = world.cloud.changes().len();
+        let away = FaultKind::Status { status: 503, error_type: None, message: None, retry_after: None };
+        let fault = world.cloud.arm(Fault::on("POST", "/sagemaker/DescribeEndpoint", away).for_ever()).unwrap();
+        for _ in 0..2 {
+            for _ in 0..12 {
+                let attempt = world.attempt(step).await;
+                assert!(matches!(attempt, Ok(StepOutcome::NotYet { .. })), "{attempt:?}");
+            }
+            // Nobody knows what it came to.
+            match world.attempt(step).await {
+                Err(StepError::Retryable { failure, .. }) => assert!(failure.outcome_unknown, "{failure}"),
+                other => panic!("{other:?}"),
+            }
+        }
+        fault.disarm();
+        world.step(step).await.unwrap();
+        assert_eq!(world.cloud.changes().len(), before, "{step:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_update_under_another_name_is_put_back() {
+    let mut world = World::new().await;
+    world.update().await;
+    let (before, _) = world.endpoint();
+    world.service().settings = object(json!({"endpointName": "renamed"}));
+    world.new_run();
+    world.until(Step::Activate).await;
+    assert_eq!(world.cloud.effects()["endpoints"].as_object().unwrap().len(), 2);
+    let (output, warnings) = world.step(Step::Restore).await.unwrap();
+    assert_eq!((output, warnings), (Value::Null, vec![]));
+    assert_eq!(world.endpoint().0, before, "what this run made goes, what served stays");
+    // Once the earlier one is gone, what there is stays, and that is told.
+    world.new_run();
+    world.until(Step::Enforce).await;
+    let (output, warnings) = world.step(Step::Restore).await.unwrap();
+    assert!(output.is_null() && warnings[0].contains(&before) && warnings[0].contains("renamed"), "{warnings:?}");
+    assert_eq!(world.endpoint().0, "renamed");
+}
+
+#[tokio::test]
+async fn tags_reach_the_endpoint_and_images_go_from_where_they_were() {
+    let mut world = World::new().await;
+    world.update().await;
+    world.cloud.add_repository("team/other");
+    world.set("repository", json!("team/other"));
+    world.set("tags", json!({"cost": "x"}));
+    world.new_run();
+    let preview = world.target().preview(world.look()).await.unwrap();
+    assert_eq!(preview.changes.len(), 1, "{preview:?}");
+    world.update().await;
+    let told = world.cloud.effects()["tags"].to_string();
+    assert!(told.contains(r#""Key":"cost""#), "{told}");
+    let endpoint = world.cloud.effects()["tags"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .find(|(arn, _)| arn.contains(":endpoint/"))
+        .unwrap()
+        .1
+        .to_string();
+    assert!(endpoint.contains("cost"), "{endpoint}");
+    let before = world.cloud.changes().len();
+    world.new_run();
+    world.update().await;
+    assert_eq!(world.cloud.changes().len(), before);
+    world.new_run();
+    world.step(Step::Remove).await.unwrap();
+    assert!(
+        !world.cloud.effects()["repositories"].to_string().contains("slipway-"),
+        "{}",
+        world.cloud.effects()["repositories"]
+    );
+}
+
+#[tokio::test]
+async fn a_model_that_somebody_replaced_is_refused() {
+    let mut world = World::new().await;
+    let receipt = world.update().await;
+    let models = world.cloud.effects()["models"].clone();
+    let (name, ours) = models.as_object().unwrap().iter().next().unwrap();
+    let mut images = ours.clone();
+    images["PrimaryContainer"]["Image"] = json!("111122223333.dkr.ecr.eu-west-1.amazonaws.com/theirs@sha256:0");
+    let mut variables = ours.clone();
+    variables["PrimaryContainer"]["Environment"] = json!({});
+    let (mut role, mut more) = (ours.clone(), ours.clone());
+    role["ExecutionRoleArn"] = json!("arn:aws:iam::123456789012:role/admin");
+    more["PrimaryContainer"]["Environment"]["EXTRA"] = json!("1");
+    for theirs in [images, variables, role, more] {
+        world.cloud.replace_model(name, theirs);
+        assert!(!world.target().drift(world.look(), &receipt).await.unwrap().is_empty());
+        world.new_run();
+        world.step(Step::Validate).await.unwrap();
+        let before = world.cloud.changes().len();
+        let failure = world.failure(Step::Push).await;
+        assert_eq!(failure.code.as_str(), "PLATFORM_NAME_TAKEN");
+        assert!(failure.message.contains(name) && failure.message.contains("disable and enable"), "{failure}");
+        assert_eq!(world.cloud.changes().len(), before);
+        // As the message says.
+        world.cloud.replace_model(name, Value::Null);
+        world.step(Step::SwitchOff).await.unwrap();
+        world.new_run();
+        assert_eq!(world.update().await.differences, []);
+        assert_eq!(world.cloud.effects()["models"], models);
+    }
 }
 
 #[tokio::test]
@@ -232,7 +351,21 @@ async fn all_problems_are_told_at_once() {
     // One kind of problem has its own code.
     let mut world = World::new().await;
     world.service().endpoint = None;
-    assert_eq!(world.failure(Step::Validate).await.code.as_str(), "ENDPOINT_MISSING");
+    assert_eq!(world.failure(Step::Validate).await.code.as_str(), "ENDPOINT_NOT_CHOSEN");
+}
+
+#[tokio::test]
+async fn credentials_of_another_account_are_refused() {
+    let mut world = World::new().await;
+    world.update().await;
+    world.set("executionRoleArn", json!("arn:aws:iam::999999999999:role/service"));
+    let before = world.cloud.changes().len();
+    world.new_run();
+    let failure = world.failure(Step::Validate).await;
+    assert!(failure.message.contains("999999999999") && failure.message.contains("123456789012"), "{failure}");
+    assert_eq!(world.cloud.changes().len(), before);
+    let report = world.target().check(&world.spec.infrastructure, &OneKey(KEY)).await.unwrap();
+    assert!(report.problems.iter().any(|one| one.contains("999999999999")), "{report:?}");
 }
 
 #[tokio::test]
@@ -280,9 +413,9 @@ async fn a_check_names_what_is_missing() {
     let report = check(&world).await;
     assert_eq!((report.problems, report.is_admin), (vec![], false), "who has these rights is no administrator");
     assert_eq!(report.node_id.as_deref(), Some("123456789012"));
-    world.cloud.deny(&["DescribeModel", "ListImages", "GetAuthorizationToken"]);
+    world.cloud.deny(&["DescribeModel", "ListTags", "ListImages", "GetAuthorizationToken"]);
     let problems = check(&world).await.problems.join(" ");
-    for right in ["sagemaker:DescribeModel", "ecr:ListImages", "ecr:GetAuthorizationToken"] {
+    for right in ["sagemaker:DescribeModel", "sagemaker:ListTags", "ecr:ListImages", "ecr:GetAuthorizationToken"] {
         assert!(problems.contains(right), "{problems}");
     }
     let connection = world.targets().connection("AWS").unwrap();
@@ -360,6 +493,46 @@ async fn a_base_image_that_is_not_there_is_found_before_an_update() {
     let report = world.target().check(&world.spec.infrastructure, &OneKey(KEY)).await.unwrap();
     assert!(report.problems[0].contains("IMAGE_BASE_NOT_FOUND"), "{report:?}");
     assert_eq!(world.changes(0), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_base_image_that_was_mended_under_its_tag_is_taken() {
+    let mut world = World::new().await;
+    world.update().await;
+    world.cloud.mend_base_image("base/node", "1");
+    world.new_run();
+    let before = world.changes(0).len();
+    assert_eq!(world.update().await.differences, []);
+    assert_eq!(world.changes(before), ["PutImage", "CreateModel", "CreateEndpointConfig", "UpdateEndpoint"]);
+    world.new_run();
+    let before = world.changes(0).len();
+    world.update().await;
+    assert_eq!(world.changes(before), [""; 0]);
+}
+
+#[tokio::test]
+async fn previews_name_what_moves_the_endpoint() {
+    let mut world = World::new().await;
+    world.update().await;
+    let before = world.spec.infrastructure.settings.clone();
+    for (setting, value, what) in [
+        ("environment", json!({"MODE": "test"}), "environment variables of version v1"),
+        ("executionRoleArn", json!("arn:aws:iam::123456789012:role/other"), "the execution role of version v1"),
+        ("vpc", json!({"subnets": ["subnet-2"], "securityGroupIds": ["sg-1"]}), "the VPC of version v1"),
+        ("kmsKeyId", json!("alias/other"), "the key of the machines' disks"),
+        ("containerStartupTimeoutSeconds", json!(900), "the seconds to start of version v1"),
+        ("tags", json!({"team": "other"}), "the tags"),
+        ("variant", json!("Other"), "the settings of models and endpoint"),
+        ("dataCapture", json!({"enabled": true, "destinationS3Uri": "s3://other"}), "what data capture keeps"),
+    ] {
+        world.set(setting, value);
+        let changes = world.target().preview(world.look()).await.unwrap().changes;
+        let told: Vec<_> = changes.iter().map(|change| change.what.as_str()).collect();
+        assert_eq!(told, [what]);
+        assert!(!format!("{changes:?}").contains("\"test\""), "{changes:?}");
+        world.spec.infrastructure.settings.clone_from(&before);
+    }
+    assert_eq!(world.target().preview(world.look()).await.unwrap().changes, []);
 }
 
 #[tokio::test]

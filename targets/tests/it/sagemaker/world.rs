@@ -174,7 +174,7 @@ impl World {
     }
 
     pub(crate) fn look(&self) -> Look<'_> {
-        Look { spec: &self.spec, contents: &self.contents, secrets: &OneKey(KEY) }
+        Look { spec: &self.spec, contents: &self.contents, secrets: &OneKey(KEY), imports: &self.ledger }
     }
 
     /// One attempt.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use serde_json::{Value, json};
@@ -50,6 +50,8 @@ pub(crate) struct Service {
     /// So many looks until its containers are ready.
     pub(crate) starting: u32,
     pub(crate) users: BTreeSet<String>,
+    /// Why its containers fail.
+    pub(crate) broken: Option<String>,
 }
 
 /// A function.
@@ -88,6 +90,8 @@ pub(crate) struct State {
     pub(crate) starting: u32,
     /// Containers with this in their image's path fail with this sentence.
     pub(crate) failing: Option<(String, String)>,
+    /// The containers of the next specification that replaces one fail with this sentence.
+    pub(crate) next_fails: Option<String>,
     pub(crate) log: String,
     pub(crate) registry: String,
     /// Everything that changed something, in order.
@@ -122,6 +126,7 @@ impl Default for State {
             pace: Pace::Now,
             starting: 1,
             failing: None,
+            next_fails: None,
             log: String::new(),
             registry: "acme-test.registry.snowflakecomputing.com".to_owned(),
             effects: Vec::new(),
@@ -161,6 +166,18 @@ impl Account {
 
     pub(crate) fn effects(&self) -> Vec<String> {
         self.state().effects.clone()
+    }
+
+    /// What hears of images in its repository.
+    pub(crate) fn hears(self: &Arc<Self>) -> impl Fn(&str, &str, &str) + Send + Sync + 'static {
+        let account = Arc::clone(self);
+        move |repository, tag, digest| {
+            let name = repository.rsplit('/').next().unwrap().to_owned();
+            assert_eq!(repository, format!("ml/serving/images/{name}"));
+            let mut state = account.state();
+            state.images.push((name, tag.to_owned(), digest.to_owned()));
+            state.effects.push(format!("push {tag}"));
+        }
     }
 }
 
@@ -277,6 +294,8 @@ fn inside(state: &mut State, asked: &Asked, place: [&str; 2], rest: &[&str]) -> 
                     "suspend" if service.status != "SUSPENDED" => service.status = "SUSPENDED".to_owned(),
                     "resume" if service.status == "SUSPENDED" => {
                         service.status = "PENDING".to_owned();
+                        // New containers are tried anew.
+                        service.broken = None;
                         service.starting = state.starting;
                     }
                     "suspend" | "resume" => return Err(refusal(409, "395001", "is in this state already")),
@@ -379,6 +398,7 @@ fn create(state: &mut State, asked: &Asked) -> Result<Told, Told> {
         status: "PENDING".to_owned(),
         starting: state.starting,
         users: BTreeSet::new(),
+        broken: None,
     };
     state.effects.push(format!("create service {name}"));
     state.services.insert(name, service);
@@ -412,10 +432,11 @@ fn containers(state: &State, service: &Service) -> Value {
         return json!([]);
     }
     let image = image_of(&service.specification).unwrap_or_default();
-    let failing = state.failing.as_ref().filter(|(part, _)| image.contains(part.as_str()));
+    let failing = state.failing.as_ref().filter(|(part, _)| image.contains(part.as_str())).map(|(_, why)| why);
+    let failing = service.broken.as_ref().or(failing);
     let there = state.images.iter().find(|(name, tag, _)| image.ends_with(&format!("/{name}:{tag}")));
     let (status, message) = match (failing, there, service.status.as_str()) {
-        (Some((_, message)), _, _) => ("FAILED", message.as_str()),
+        (Some(message), _, _) => ("FAILED", message.as_str()),
         (_, None, _) => ("FAILED", "Failed to pull image"),
         (_, _, "RUNNING") => ("READY", "Running"),
         _ => ("PENDING", "Readiness probe is failing at path: /health, port: 8080"),

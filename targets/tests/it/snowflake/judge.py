@@ -68,7 +68,7 @@ def token(text, public):
     claims = jwt.decode(text, public, algorithms=["RS256"], options={"require": ["iss", "sub", "iat", "exp"]})
     spki = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     fingerprint = "SHA256:" + base64.b64encode(hashlib.sha256(spki).digest()).decode()
-    if claims["sub"] != "ACME-TEST-EU.DEPLOYER" or claims["iss"] != f"{claims['sub']}.{fingerprint}":
+    if claims["sub"] != "ACME-TEST.DEPLOYER" or claims["iss"] != f"{claims['sub']}.{fingerprint}":
         wrong.append(f"claims {claims}")
     if not 0 < claims["exp"] - claims["iat"] <= 3600:
         wrong.append(f"lifetime {claims}")

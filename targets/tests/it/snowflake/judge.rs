@@ -1,13 +1,14 @@
 //! What is really sent, judged by Snowflake's own client's models.
 
 use std::{
+    collections::BTreeSet,
     io::Write as _,
     process::{Command, Stdio},
 };
 
 use serde_json::json;
 
-use super::world::World;
+use super::{account::Account, world::World};
 use crate::support::Step;
 
 const PACKAGES: &str = "snowflake.core==1.14.0 pyjwt==2.15.1 cryptography pyyaml";
@@ -63,4 +64,33 @@ async fn snowflakes_own_models_take_what_is_sent() {
         String::from_utf8_lossy(&said.stdout),
         String::from_utf8_lossy(&said.stderr)
     );
+}
+
+/// Those that the check asks for one by one (`each_privilege_by_its_name`).
+#[test]
+fn the_page_grants_the_same_privileges() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/targets/SNOWPARK.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let granted: BTreeSet<_> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("GRANT ")?.split_once(" ON "))
+        .map(|(privilege, on)| {
+            let kind: Vec<_> = on.split(' ').take_while(|word| word.chars().all(|c| c.is_ascii_uppercase())).collect();
+            (privilege.to_owned(), kind.join("_").trim_end_matches("_TO_ROLE").trim_end_matches("_TO").to_owned())
+        })
+        .filter(|(privilege, kind)| (privilege.as_str(), kind.as_str()) != ("READ", "SECRET"))
+        .collect();
+    let asked: BTreeSet<_> = Account::default()
+        .state()
+        .privileges
+        .iter()
+        .flat_map(|(privilege, kind, _)| match privilege.as_str() {
+            // Who owns the repository may do both.
+            "OWNERSHIP" => {
+                vec!["READ", "WRITE"].into_iter().map(|one| (one.to_owned(), "IMAGE_REPOSITORY".to_owned())).collect()
+            }
+            _ => vec![(privilege.clone(), kind.clone())],
+        })
+        .collect();
+    assert_eq!(granted, asked);
 }

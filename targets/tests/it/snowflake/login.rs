@@ -43,7 +43,7 @@ fn jwt(token: &str) -> Result<(), String> {
         .verify(signed.as_bytes(), &decoded(signature)?)
         .map_err(|_| "JWT token is invalid: signature")?;
     let claims: Value = serde_json::from_slice(&decoded(claims)?).map_err(|error| error.to_string())?;
-    let subject = "ACME-TEST-EU.DEPLOYER";
+    let subject = "ACME-TEST.DEPLOYER";
     if claims["sub"] != subject || claims["iss"] != format!("{subject}.{FINGERPRINT}") {
         return Err(format!("JWT token is invalid: iss {} sub {}", claims["iss"], claims["sub"]));
     }

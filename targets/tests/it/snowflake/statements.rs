@@ -241,6 +241,7 @@ fn change(state: &mut State, mut sql: Reader) -> Outcome {
             sql.end().map_err(syntax)?;
             image_of(&specification).ok_or_else(|| syntax("no image in the specification".to_owned()))?;
             let service = state.services.get_mut(&name).unwrap();
+            service.broken = state.next_fails.take();
             service.specification = specification;
             service.starting = starting;
             if service.status != "SUSPENDED" {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use engine::step::Audience;
+use engine::{
+    failure::{StepError, StepOutcome},
+    step::Audience,
+};
 use serde_json::{Value, json};
 use targets::{
     spec::{Authorization, EndpointSpec},
@@ -182,6 +185,147 @@ async fn a_restore_gives_grants_back() {
 }
 
 #[tokio::test]
+async fn whom_somebody_let_in_is_seen() {
+    let mut world = World::new().await;
+    world.settings().insert("publicEndpoint".into(), json!(true));
+    let receipt = world.update().await;
+    world.account.state().functions[0].users.insert("BY_HAND".to_owned());
+    world.account.state().services.values_mut().next().unwrap().users.insert("BY_HAND".to_owned());
+    let drift = world.target().drift(world.look(), &receipt).await.unwrap();
+    let told: Vec<_> = drift.iter().map(|one| one.what.as_str()).collect();
+    assert_eq!(told, ["the roles that may call the function", "the roles that may reach the endpoint"]);
+    assert_eq!(drift[1].found, json!(["ANALYST", "BY_HAND"]));
+    world.new_run();
+    assert_eq!(world.target().preview(world.look()).await.unwrap().changes, drift);
+    let receipt = world.update().await;
+    assert_eq!(world.target().drift(world.look(), &receipt).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn containers_are_followed_through_looks_that_fail() {
+    let mut world = World::new().await;
+    world.account.state().starting = 3;
+    world.update().await;
+    for step in [Step::Activate, Step::Restore] {
+        if step == Step::Activate {
+            world.next("v2");
+            world.step(Step::Push).await.unwrap();
+        }
+        let waits = || world.run.notes.lock().unwrap().get("waiting").cloned();
+        let before = waits();
+        while waits() == before {
+            match world.attempt(step).await {
+                Ok(StepOutcome::NotYet { check_in }) => world.run.advance(check_in),
+                other => panic!("{other:?}"),
+            }
+        }
+        let effects = world.account.effects();
+        for _ in 0..12 {
+            world.server.arm("GET /api/v2/databases", 0, Kind::Status(503, None));
+            let attempt = world.attempt(step).await;
+            assert!(matches!(attempt, Ok(StepOutcome::NotYet { .. })), "{attempt:?}");
+        }
+        world.server.arm("GET /api/v2/databases", 0, Kind::Status(503, None));
+        let attempt = world.attempt(step).await;
+        assert!(matches!(attempt, Err(StepError::Retryable { .. })), "{attempt:?}");
+        assert_eq!(world.account.effects(), effects, "{step:?}");
+        world.step(step).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_failed_service_is_restarted_by_the_next_update() {
+    let mut world = World::new().await;
+    world.update().await;
+    world.account.state().next_fails = Some("the integration does not let it out".to_owned());
+    world.next("v2");
+    world.step(Step::Push).await.unwrap();
+    assert_eq!(codes(&world.failure(Step::Activate).await), "SNOWPARK_SERVICE_FAILED");
+    // What was wrong was mended outside: nothing of the deployment changed.
+    world.new_run();
+    world.update().await;
+    assert!(world.run.told.lock().unwrap().iter().any(|(_, line)| line.contains("restarting it")));
+}
+
+#[tokio::test]
+async fn a_restore_sends_nothing_of_what_it_undoes() {
+    let mut world = World::new().await;
+    world.update().await;
+    let before = world.account.snapshot();
+    world.next("v2");
+    world.step(Step::Push).await.unwrap();
+    world.account.state().effects.clear();
+    // The new specification never arrives, and nobody knows.
+    world.server.arm("POST /api/v2/statements", 1, Kind::Reset);
+    let lost = world.attempt(Step::Activate).await;
+    assert!(matches!(lost, Err(StepError::Retryable { .. })), "{lost:?}");
+    world.step(Step::Restore).await.unwrap();
+    assert_eq!((world.account.snapshot(), world.account.effects()), (before, vec![]));
+}
+
+#[tokio::test]
+async fn a_first_update_that_is_put_back_leaves_nothing() {
+    let world = World::new().await;
+    for step in [Step::Push, Step::Activate] {
+        world.step(step).await.unwrap();
+    }
+    assert_eq!(world.step(Step::Restore).await.unwrap().0, Value::Null);
+    assert_eq!(world.account.snapshot(), json!({"services": {}, "functions": []}));
+}
+
+#[tokio::test]
+async fn what_somebody_changed_of_instances_is_put_right() {
+    let mut world = World::new().await;
+    let receipt = world.update().await;
+    for service in world.account.state().services.values_mut() {
+        (service.min, service.max) = (3, 5);
+    }
+    let found = world.target().drift(world.look(), &receipt).await.unwrap();
+    assert_eq!(found.len(), 2, "{found:?}");
+    world.new_run();
+    assert_eq!(world.update().await.differences, []);
+    assert_eq!(world.found()["instances"], json!([1, 2]));
+}
+
+#[tokio::test]
+async fn a_service_that_rests_is_well() {
+    let mut world = World::new().await;
+    world.spec.infrastructure.settings.insert("autoSuspendSeconds".into(), json!(60));
+    let receipt = world.update().await;
+    for service in world.account.state().services.values_mut() {
+        service.status = "SUSPENDED".to_owned();
+    }
+    let target = world.target();
+    assert!(target.observe(world.look()).await.unwrap().service.unwrap().enabled);
+    assert_eq!(target.drift(world.look(), &receipt).await.unwrap(), []);
+    world.new_run();
+    assert_eq!(target.preview(world.look()).await.unwrap().changes, []);
+}
+
+#[tokio::test]
+async fn what_contradicts_itself_is_told_when_it_is_saved() {
+    let world = World::new().await;
+    for (settings, path) in [
+        (json!({"grantUsageTo": ["x;y"]}), "grantUsageTo[0]"),
+        (json!({"grantUsageTo": [" "]}), "grantUsageTo[0]"),
+        (json!({"snowflakeSecrets": [{"variable": "", "secret": "S"}]}), "snowflakeSecrets[0].variable"),
+        (
+            json!({"snowflakeSecrets": [{"variable": "SLIPWAY_SPECIFICATION", "secret": "S"}]}),
+            "snowflakeSecrets[0].variable",
+        ),
+        (
+            json!({"environment": {"A": "1"}, "snowflakeSecrets": [{"variable": "A", "secret": "S"}]}),
+            "snowflakeSecrets[0].variable",
+        ),
+        (json!({"cpuRequest": "4", "cpuLimit": "500m"}), "cpuLimit"),
+        (json!({"memoryRequest": "4Gi", "memoryLimit": "1000Mi"}), "memoryLimit"),
+    ] {
+        let wrong = world.target().problems(settings.as_object().unwrap());
+        assert_eq!(wrong.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), [path], "{settings}");
+    }
+}
+
+#[tokio::test]
 async fn half_a_change_is_put_back() {
     let mut world = World::new().await;
     world.update().await;
@@ -327,7 +471,7 @@ async fn all_problems_at_once() {
     let failure = world.failure(Step::Validate).await;
     for path in [
         "authorization: ",
-        "endpoint: ",
+        "ENDPOINT_NOT_CHOSEN: ",
         "functionName: ",
         "arguments[0].type: ",
         "arguments[2].name: ",

@@ -159,15 +159,7 @@ impl World {
     pub(crate) async fn new() -> Self {
         let account = Arc::new(Account::default());
         let server = Server::start(Arc::clone(&account) as Arc<_>).await;
-        let told = Arc::clone(&account);
-        let hears = move |repository: &str, tag: &str, digest: &str| {
-            let name = repository.rsplit('/').next().unwrap().to_owned();
-            assert_eq!(repository, format!("ml/serving/images/{name}"));
-            let mut state = told.state();
-            state.images.push((name, tag.to_owned(), digest.to_owned()));
-            state.effects.push(format!("push {tag}"));
-        };
-        let images = Arc::new(Images::new(USER, PAT, Box::new(hears)));
+        let images = Arc::new(Images::new(USER, PAT, Box::new(account.hears())));
         let repository = Server::start(Arc::clone(&images) as Arc<_>).await;
         let host = repository.url.trim_start_matches("http://").to_owned();
         account.state().registry.clone_from(&host);
@@ -281,7 +273,7 @@ impl World {
     }
 
     pub(crate) fn look(&self) -> Look<'_> {
-        Look { spec: &self.spec, contents: &self.contents, secrets: &Vault }
+        Look { spec: &self.spec, contents: &self.contents, secrets: &Vault, imports: &self.ledger }
     }
 
     /// One attempt.
