@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use engine::failure::Failure;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     aws::AwsConnection,
@@ -15,7 +15,7 @@ use crate::{
     gcp::connection::GcpConnection,
     snowflake::Snowflake,
     spec::ConnectionSpec,
-    target::{NodeReport, Secrets},
+    target::{Entered, NodeReport, Secrets},
     tools::Tools,
 };
 
@@ -35,6 +35,12 @@ pub struct ConnectionDescription {
 pub trait Connection: Send + Sync {
     /// What it is.
     fn describe(&self) -> ConnectionDescription;
+
+    /// What is wrong with secrets that were just entered, as [`crate::target::Target::unreadable`].
+    fn unreadable(&self, settings: &Map<String, Value>, entered: Entered<'_>) -> Vec<(String, String)> {
+        let _ = (settings, entered);
+        Vec::new()
+    }
 
     /// Signs in, asks whose the credentials are, and says what they lack. Changes nothing.
     async fn check(&self, connection: &ConnectionSpec, secrets: &dyn Secrets) -> Result<NodeReport, Failure>;

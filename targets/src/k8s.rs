@@ -54,8 +54,8 @@ use crate::{
     on_node::OnNode,
     spec::InfrastructureSpec,
     target::{
-        Description, Difference, Half, Look, NodeReport, Preview, Receipt, Secrets, ServiceAnswer, ServiceQuery,
-        Services, Target, Work,
+        Description, Difference, Entered, Half, Look, NodeReport, Preview, Receipt, Secrets, ServiceAnswer,
+        ServiceQuery, Services, Target, Work,
     },
     tools::Tools,
 };
@@ -90,6 +90,10 @@ impl Target for K8s {
 
     fn problems(&self, settings: &Map<String, Value>) -> Vec<(String, String)> {
         problems::of_settings(settings, &self.http.settings().blocked)
+    }
+
+    fn unreadable(&self, settings: &Map<String, Value>, entered: Entered<'_>) -> Vec<(String, String)> {
+        access::unreadable(settings, entered)
     }
 
     fn services(&self) -> Option<&dyn Services> {

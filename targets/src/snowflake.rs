@@ -15,6 +15,7 @@ pub(crate) mod who;
 
 use async_trait::async_trait;
 use engine::failure::Failure;
+use serde_json::{Map, Value};
 
 use self::{
     client::{Api, KIND, settings_of},
@@ -26,7 +27,7 @@ use crate::{
     connections::{Connection, ConnectionDescription},
     http::Http,
     spec::ConnectionSpec,
-    target::{NodeReport, Secrets},
+    target::{Entered, NodeReport, Secrets},
     tools::Tools,
 };
 
@@ -47,6 +48,13 @@ impl Snowflake {
 impl Connection for Snowflake {
     fn describe(&self) -> ConnectionDescription {
         ConnectionDescription { kind: KIND, label: "Snowflake", settings: include_str!("snowflake/connection.json") }
+    }
+
+    fn unreadable(&self, settings: &Map<String, Value>, entered: Entered<'_>) -> Vec<(String, String)> {
+        let Some(pem) = entered.at("/privateKey") else { return Vec::new() };
+        let passphrase = settings.contains_key("passphrase");
+        let failure = key_pair::unreadable(pem, passphrase);
+        failure.map(|failure| ("privateKey".to_owned(), failure.message)).into_iter().collect()
     }
 
     async fn check(&self, connection: &ConnectionSpec, secrets: &dyn Secrets) -> Result<NodeReport, Failure> {

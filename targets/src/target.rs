@@ -76,6 +76,17 @@ pub trait Secrets: Send + Sync {
     async fn open(&self, reference: &str) -> Result<Secret, Failure>;
 }
 
+/// Secrets as they were just entered. Those that were stored earlier are not among them: their references stand in the settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Entered<'a>(pub &'a [(String, Secret)]);
+
+impl<'a> Entered<'a> {
+    /// The secret that was entered here: a JSON pointer (RFC 6901) into the settings.
+    pub fn at(&self, pointer: &str) -> Option<&'a Secret> {
+        self.0.iter().find(|(at, _)| at == pointer).map(|(_, secret)| secret)
+    }
+}
+
 /// What a target reads with, outside a run: a spec of one place, and what opens its secrets.
 #[derive(Clone, Copy)]
 pub struct Look<'a> {
@@ -149,6 +160,12 @@ pub trait Target: Send + Sync {
     /// What is wrong with settings that the schema lets through, by path.
     fn problems(&self, settings: &Map<String, Value>) -> Vec<(String, String)> {
         let _ = settings;
+        Vec::new()
+    }
+
+    /// What is wrong with secrets that were just entered, by path: those that are more than a word to be sent, such as a kubeconfig. Never with what they say.
+    fn unreadable(&self, settings: &Map<String, Value>, entered: Entered<'_>) -> Vec<(String, String)> {
+        let _ = (settings, entered);
         Vec::new()
     }
 

@@ -1,5 +1,6 @@
 //! The Event Server as a process: what it takes and refuses, what it files, and what stays of it when it is killed.
 
+mod bench;
 mod emitters;
 mod kill;
 mod surface;

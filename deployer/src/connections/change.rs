@@ -5,7 +5,7 @@ use entities::{connection, connection_permission, infrastructure};
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait as _, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
 };
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::{Connection, get, names_of, read};
 use crate::{
@@ -14,9 +14,10 @@ use crate::{
     audit::{Object, ObjectKind, act::Act},
     error::{Error, Problems, Result},
     infrastructures::{Permission, Settings, bound_permissions, documents::refuse_left_behind, permission_rows},
+    kept::inside,
     names,
     rights::{self, Level, connections},
-    schema::{self, Document, Schema},
+    schema::{self, Document, Prepared, Schema},
     sealed, text,
     viewer::Viewer,
 };
@@ -73,7 +74,7 @@ async fn create_once(deployer: &Deployer, viewer: &Viewer, new: NewConnection, a
             return Err(problems.check().err().unwrap_or_else(|| Error::not_found("type")));
         }
     };
-    let prepared = schema::take(&schema, &Map::new(), new.settings, "settings", &mut problems);
+    let prepared = take(deployer, &new.kind, &schema, &Map::new(), new.settings, &mut problems);
     problems.check()?;
     if names::is_reserved(&new.id) {
         return Err(Error::id_not_available("id"));
@@ -105,6 +106,26 @@ fn schema_of(deployer: &Deployer, kind: &str) -> Result<Option<std::sync::Arc<Sc
     deployer.targets.connection(kind).map(|kind| schema::of(kind.describe().settings)).transpose()
 }
 
+/// Checks settings that were entered, and takes their secrets out.
+fn take(
+    deployer: &Deployer,
+    kind: &str,
+    schema: &Schema,
+    old: &Map<String, Value>,
+    new: Document,
+    problems: &mut Problems,
+) -> Prepared {
+    let before = problems.count();
+    let prepared = schema::take(schema, old, new, "settings", problems);
+    // What the schema refuses, nobody can read.
+    if let Some(kind) = deployer.targets.connection(kind).filter(|_| problems.count() == before) {
+        for (path, message) in kind.unreadable(&prepared.draft(), prepared.entered()) {
+            problems.add("SETTING_INVALID", inside("settings", &path), message);
+        }
+    }
+    prepared
+}
+
 /// Changes a connection's settings or rights. Whoever changes where its secrets are sent enters them again. Its administrators alone.
 ///
 /// # Errors
@@ -134,7 +155,7 @@ async fn update_once(
     let schema = schema_of(deployer, &row.kind)?;
     let schema = schema.ok_or_else(|| Error::fault(format!("this build lacks connections of type {}", row.kind)))?;
     let old = read(&row)?;
-    let prepared = patch.settings.map(|document| schema::take(&schema, &old, document, "settings", &mut problems));
+    let prepared = patch.settings.map(|document| take(deployer, &row.kind, &schema, &old, document, &mut problems));
     let permissions = patch.permissions.as_ref().map(|given| permission_rows(given, &mut problems));
     problems.check()?;
     let moved = prepared.as_ref().map(|prepared| schema::moved(&schema, &old, &prepared.draft())).unwrap_or_default();

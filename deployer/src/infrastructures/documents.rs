@@ -46,9 +46,12 @@ pub(super) fn prepare(
             let before = problems.count();
             let prepared = schema::take(&schema, &old.platform, document.clone(), "platform", problems);
             // What the schema refuses, the target can't read.
-            let readable = problems.count() == before;
-            for (path, message) in readable.then(|| target.problems(&prepared.draft())).into_iter().flatten() {
-                problems.add("SETTING_INVALID", inside("platform", &path), message);
+            if problems.count() == before {
+                let draft = prepared.draft();
+                let unreadable = target.unreadable(&draft, prepared.entered());
+                for (path, message) in target.problems(&draft).into_iter().chain(unreadable) {
+                    problems.add("SETTING_INVALID", inside("platform", &path), message);
+                }
             }
             Some(prepared)
         }

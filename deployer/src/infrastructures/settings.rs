@@ -13,8 +13,18 @@ use super::nodes::{Managed, Node};
 use crate::error::Result;
 
 /// The kinds of steps whose policy may be overridden.
-pub const STEP_KINDS: [&str; 8] =
-    ["check_policy", "hook", "validate_remap", "push_bundle", "activate", "enforce_run_as", "verify", "restore"];
+pub const STEP_KINDS: [&str; 10] = [
+    "check_policy",
+    "hook",
+    "validate_remap",
+    "push_bundle",
+    "activate",
+    "enforce_run_as",
+    "verify",
+    "restore",
+    "switch_off",
+    "delete_project",
+];
 
 /// An infrastructure's settings. Kept as JSON; what an older or newer version does not know is passed over when it is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -285,9 +285,10 @@ mod tests {
             let retry = Some(RetryPolicy { max_attempts, initial_ms, cap_ms });
             BTreeMap::from([(kind.to_owned(), StepOverride { retry, deadline_ms })])
         };
-        assert_eq!(problems(|s| s.step_policies = with("activate", 5, 1_000, 60_000, Some(60_000))), []);
         assert_eq!(problems(|s| s.step_policies = with("activate", 1, 0, 0, None)), []);
-        assert_eq!(problems(|s| s.step_policies = with("restore", 5, 1_000, 60_000, Some(60_000))), []);
+        for kind in STEP_KINDS {
+            assert_eq!(problems(|s| s.step_policies = with(kind, 5, 1_000, 60_000, Some(60_000))), []);
+        }
         for (policies, code, field) in [
             (with("dance", 5, 1_000, 60_000, None), "STEP_KIND_UNKNOWN", "stepPolicies.dance"),
             (with("verify", 0, 1_000, 60_000, None), "RETRY_INVALID", "stepPolicies.verify.maxAttempts"),

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use targets::{
     http::{BlockList, NodeUrl},
     spec::SecretRef,
+    target::Entered,
 };
 
 use super::{Schema, inner, is_marked, property};
@@ -69,6 +70,11 @@ impl Prepared {
             Value::Object(document) => document,
             _ => Map::new(),
         })
+    }
+
+    /// The secrets that were entered, for what is checked before they are sealed.
+    pub(crate) fn entered(&self) -> Entered<'_> {
+        Entered(&self.entered)
     }
 
     /// The document with references that lead nowhere in place of new secrets, for what is checked before they are sealed.

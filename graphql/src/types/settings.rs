@@ -75,7 +75,7 @@ pub(crate) struct Retry {
 #[derive(Clone, Debug, SimpleObject, InputObject)]
 #[graphql(input_name = "StepPolicyInput")]
 pub(crate) struct StepPolicy {
-    /// `check_policy`, `hook`, `validate_remap`, `push_bundle`, `activate`, `enforce_run_as`, `verify` or `restore`.
+    /// `check_policy`, `hook`, `validate_remap`, `push_bundle`, `activate`, `enforce_run_as`, `verify`, `restore`, `switch_off` or `delete_project`.
     kind: String,
     /// Attempts and the time between them; null is the default.
     retry: Option<Retry>,

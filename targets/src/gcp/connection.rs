@@ -5,9 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use engine::failure::{Failure, StepError};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{
     api::Google,
+    key::ServiceAccountKey,
     sign_in::{self, SignIn},
 };
 use crate::{
@@ -23,7 +25,7 @@ use crate::{
         tokens::Tokens,
     },
     spec::{ConnectionSpec, SecretRef},
-    target::{NodeReport, Secrets},
+    target::{Entered, NodeReport, Secrets},
     tools::Tools,
 };
 
@@ -227,6 +229,16 @@ impl GcpConnection {
 impl Connection for GcpConnection {
     fn describe(&self) -> ConnectionDescription {
         ConnectionDescription { kind: KIND, label: "Google Cloud", settings: include_str!("connection.json") }
+    }
+
+    fn unreadable(&self, _settings: &Map<String, Value>, entered: Entered<'_>) -> Vec<(String, String)> {
+        let Some(file) = entered.at("/serviceAccountKey") else { return Vec::new() };
+        let read = ServiceAccountKey::parse(file.expose()).and_then(|key| key.check());
+        let told = |failure: Failure| match failure.detail {
+            Some(detail) => format!("{} ({detail})", failure.message),
+            None => failure.message,
+        };
+        read.err().map(|failure| ("serviceAccountKey".to_owned(), told(failure))).into_iter().collect()
     }
 
     async fn check(&self, connection: &ConnectionSpec, secrets: &dyn Secrets) -> Result<NodeReport, Failure> {

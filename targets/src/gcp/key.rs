@@ -50,6 +50,11 @@ impl ServiceAccountKey {
             .map_err(|error| unfit(&format!("no JSON of a key, at line {}, column {}", error.line(), error.column())))
     }
 
+    /// Whether it is a key that can sign.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        self.pair().map(drop)
+    }
+
     /// What is exchanged for a token.
     pub(super) fn assertion(&self, now_seconds: i64) -> Result<Secret, Failure> {
         let header = json!({"alg": "RS256", "typ": "JWT", "kid": self.private_key_id});
@@ -93,9 +98,11 @@ mod tests {
         let pem = |inner: &str| format!("-----BEGIN PRIVATE KEY-----\\n{inner}\\n-----END PRIVATE KEY-----");
         for key in ["hunter2", &pem("hunter2"), &pem("aHVudGVyMg==")] {
             let file = format!(r#"{{"client_email":"a@b","private_key":"{key}"}}"#);
-            let failure = ServiceAccountKey::parse(&file).unwrap().assertion(0).unwrap_err();
-            assert_eq!(failure.code, codes::CREDENTIALS_INVALID);
-            assert!(!format!("{failure:?}").contains("hunter2"));
+            let key = ServiceAccountKey::parse(&file).unwrap();
+            for failure in [key.assertion(0).unwrap_err(), key.check().unwrap_err()] {
+                assert_eq!(failure.code, codes::CREDENTIALS_INVALID);
+                assert!(!format!("{failure:?}").contains("hunter2"));
+            }
         }
         for file in ["hunter2", "{}", r#"{"client_email":"hunter2"}"#, r#"{"private_key":7}"#] {
             let failure = ServiceAccountKey::parse(file).unwrap_err();

@@ -6,6 +6,7 @@ use engine::{
     failure::{Failure, StepError},
     secrets::Secret,
 };
+use serde_json::{Map, Value};
 
 use super::{
     kubeconfig,
@@ -15,6 +16,7 @@ use crate::{
     codes,
     http::{Auth, Tls},
     managed::{ambient, opener::Opener},
+    target::Entered,
     tools::HostSettings,
 };
 
@@ -102,6 +104,14 @@ pub(super) fn problems(cluster: &Cluster) -> Vec<(String, String)> {
         problems.extend(wrong);
     }
     problems
+}
+
+/// Whether a kubeconfig that was just entered can be read, by path and sentence.
+pub(super) fn unreadable(settings: &Map<String, Value>, entered: Entered<'_>) -> Vec<(String, String)> {
+    let Some(config) = entered.at("/cluster/kubeconfig") else { return Vec::new() };
+    let context = settings.get("cluster").and_then(|cluster| cluster.get("context")?.as_str());
+    let said = kubeconfig::read(config, context).err();
+    said.map(|said| ("cluster.kubeconfig".to_owned(), said)).into_iter().collect()
 }
 
 async fn in_cluster(inside: &Inside) -> Result<Reach, StepError> {

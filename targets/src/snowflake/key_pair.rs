@@ -90,6 +90,13 @@ fn in_tokens(account: &str) -> String {
     account[..end.unwrap_or(account.len())].to_uppercase()
 }
 
+/// What is wrong with a private key that was just entered. One that is encrypted is opened when it is used.
+pub(crate) fn unreadable(pem: &Secret, passphrase: bool) -> Option<Failure> {
+    let read = KeyPair::read(pem, None).err();
+    let encrypted = matches!(SecretDocument::from_pem(pem.expose().trim()), Ok(("ENCRYPTED PRIVATE KEY", _)));
+    read.filter(|_| !(encrypted && passphrase))
+}
+
 fn decrypted(document: &[u8], passphrase: &Secret) -> Result<SecretDocument, Failure> {
     let info = EncryptedPrivateKeyInfoRef::try_from(document).map_err(|_| invalid(UNREADABLE))?;
     let modest = match &info.encryption_algorithm {

@@ -226,6 +226,12 @@ pub(crate) trait Bench: Sized {
     /// All that was changed on the platform, in order.
     fn effects(&self) -> Vec<String>;
 
+    /// Whether a step of this scene calls nobody: nothing can go wrong with it.
+    fn calls_nobody(scene: Scene, step: Step) -> bool {
+        let _ = (scene, step);
+        false
+    }
+
     /// Whether this was a call of a look, and the run noted that a look at what goes on failed.
     fn looks_again(&self, call: &Seen) -> bool {
         let _ = call;
@@ -375,7 +381,8 @@ async fn every_trouble_of<B: Bench>(scene: Scene, step: Step) {
     }
     finish(&bench, step).await.unwrap();
     let (left, effects, calls) = (bench.left(), bench.effects(), bench.calls());
-    assert!(calls.len() > seen.values().sum(), "{scene:?} {step:?}: a step without a call, where nothing can go wrong");
+    let silent = calls.len() == seen.values().sum::<usize>();
+    assert_eq!(silent, B::calls_nobody(scene, step), "{scene:?} {step:?}: whether it calls nobody");
     let mut counts = BTreeMap::<usize, usize>::new();
     for call in &calls {
         let count = counts.entry(call.door).or_default();
@@ -414,6 +421,7 @@ macro_rules! benches {
                 use super::super::*;
                 benches! { @steps $bench;
                     validate_first: First Validate, push_first: First Push, activate_first: First Activate, enforce_first: First Enforce, verify_first: First Verify,
+                    restore_first: First Restore, switch_off_first: First SwitchOff, remove_first: First Remove,
                     validate: Second Validate, push: Second Push, activate: Second Activate, enforce: Second Enforce, verify: Second Verify,
                     restore: Second Restore, switch_off: Second SwitchOff, remove: Second Remove,
                 }

@@ -1,5 +1,7 @@
 //! What is live: health, drift, restoring, disabling, deleting; with a practice node, and a worker that writes what it is told.
 
+use std::time::Duration;
+
 use deployer::{
     deployments::{self, Change, Deletion, NewDeployment, OnNode, SettingsChange, removal},
     drift::{self, DriftSettings},
@@ -471,4 +473,45 @@ async fn a_deletion_that_is_done_makes_way_for_one_that_can_be_made() {
     // Another id that takes the same place on the node.
     deployments::create(deployer, root, new_deployment("e", "CHURN")).await.unwrap();
     assert!(deployments::get(deployer, root, "d").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn who_waits_for_a_deletion_hears_how_it_ended() {
+    let (world, _node, worker) = scene().await;
+    let (deployer, root) = (&world.deployer, &world.root);
+    succeed(&world, &worker).await;
+    let delete = async |ignoring, within| deployments::delete_wholly(deployer, root, "d", ignoring, within).await;
+    let asked = async || {
+        loop {
+            let latest = updates::latest_of(deployer, root, &["d".to_owned()]).await.unwrap().remove("d").unwrap();
+            if latest.kind == UpdateType::Delete && latest.status == Status::Queued {
+                return latest.id;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let is_there = async || deployments::get(deployer, root, "d").await.unwrap().is_some();
+    let hour = Duration::from_secs(3_600);
+
+    // Nobody works on it in time: it goes on.
+    assert_eq!(code(&delete(false, Duration::ZERO).await), "PRE_DELETE_UNFINISHED");
+    assert_eq!(code(&updates::start(deployer, root, "d", None).await), "DEPLOYMENT_DELETED");
+    fail(&worker, asked().await, 1).await;
+    assert!(is_there().await);
+    // It fails while somebody waits.
+    let (told, ()) = tokio::join!(delete(false, hour), async { fail(&worker, asked().await, 1).await });
+    assert_eq!(code(&told), "PRE_DELETE_FAILED");
+    let Err(Error::Refused(all)) = told else { panic!() };
+    assert!(all[0].message.ends_with("The node failed."), "{}", all[0].message);
+    assert!(is_there().await);
+    // What failed may be ignored.
+    let (told, ()) = tokio::join!(delete(true, hour), async { fail(&worker, asked().await, 1).await });
+    told.unwrap();
+    assert!(!is_there().await);
+    world.deployment("d", "CHURN").await;
+    succeed(&world, &worker).await;
+    let (told, ()) =
+        tokio::join!(delete(false, hour), async { finish(&world, &worker, asked().await, json!({})).await });
+    told.unwrap();
+    assert!(!is_there().await);
 }

@@ -60,6 +60,14 @@ impl Bench for Automation {
         took_effect(self.0.node.calls(), changes)
     }
 
+    /// Nothing was there before: what stands is made safe as far as it goes, and what is left off is named.
+    fn gets_over(&self, step: Step, _: Trouble, _: &Seen, warnings: &[String]) -> bool {
+        step == Step::Restore
+            && warnings.iter().any(|warning| {
+                warning.starts_with("Nothing was active before this update") && warning.contains("Left off")
+            })
+    }
+
     /// The node does not show what it has preloaded: so that is done again, and twice is as once.
     fn forgive(&self, _: Step, trouble: Trouble, call: &Seen, _: &mut Value, effects: &mut Vec<String>) {
         if matches!(trouble, Trouble::AnswerLost | Trouble::Crash) && call.what.ends_with("/actions/preload") {

@@ -62,6 +62,11 @@ impl Bench for StaticNodes {
         took_effect(self.0.node.calls(), changes)
     }
 
+    /// Nothing was there before: what a first update did stands.
+    fn calls_nobody(scene: Scene, step: Step) -> bool {
+        (scene, step) == (Scene::First, Step::Restore)
+    }
+
     /// Of what a caller is answered, and of a node that says it is not alive.
     fn own_codes(&self, trouble: Trouble) -> &'static [&'static str] {
         match trouble {

@@ -11,7 +11,7 @@ use super::{
     standin::{NAMESPACE, NEW, OLD, StandIn, TOKEN},
     world::{HIDDEN, World, object},
 };
-use crate::{support::Step, wire::Kind};
+use crate::{support::Step, tls::Gate, wire::Kind};
 
 async fn on(offered: &'static [&'static str]) -> (StandIn, World) {
     let standin = StandIn::start(offered).await;
@@ -92,6 +92,30 @@ async fn a_kubeconfig_is_a_way_in() {
     assert_eq!(world.step(Step::Validate).await.unwrap_err().code, codes::AMBIENT_CREDENTIALS_OFF);
     world.set("/cluster/apiServer", json!(standin.url));
     assert_eq!(world.step(Step::Validate).await.unwrap_err().code, codes::SETTING_INVALID);
+}
+
+#[tokio::test]
+async fn a_kubeconfigs_certificate_is_shown_to_the_server_that_it_trusts() {
+    let (standin, mut world) = on(NEW).await;
+    let gate = Gate::before(&standin.url).await;
+    let stranger = Gate::before(&standin.url).await;
+    let config = |authority: &str, [certificate, key]: &[String; 2]| {
+        let [authority, certificate, key] = [authority, certificate, key].map(|pem| BASE64_STANDARD.encode(pem));
+        format!(
+            "current-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\nclusters: [{{name: c, cluster: {{server: '{}', certificate-authority-data: {authority}}}}}]\nusers: [{{name: u, user: {{token: {TOKEN}, client-certificate-data: {certificate}, client-key-data: {key}}}}}]\n",
+            gate.url
+        )
+    };
+    world.set("/cluster", json!({"access": "KUBECONFIG", "kubeconfig": {"$secret": "config"}}));
+    for (authority, client) in [(&stranger.authority, &gate.client), (&gate.authority, &stranger.client)] {
+        world.vault.0.insert("config".into(), config(authority, client));
+        let failure = world.step(Step::Validate).await.unwrap_err();
+        assert_eq!(failure.code, codes::NODE_TLS_FAILED, "{failure:?}");
+    }
+    assert!(standin.calls().iter().all(|call| call.contains(" /v2/")), "{:?}", standin.calls());
+    world.vault.0.insert("config".into(), config(&gate.authority, &gate.client));
+    world.update().await;
+    assert!(!standin.effects().is_empty());
 }
 
 #[tokio::test]
