@@ -128,7 +128,7 @@ impl Target for AutomationNode {
     }
 
     async fn leave_safe(&self, work: &Work<'_>) -> Result<Vec<String>, StepError> {
-        switches::leave_safe(&Session::open(&self.http, work).await?).await
+        switches::leave_safe(&Session::open(&self.http, work).await?, false).await
     }
 
     async fn verify(&self, work: &Work<'_>) -> StepResult {

@@ -93,7 +93,7 @@ impl Target for K8s {
     }
 
     fn unreadable(&self, settings: &Map<String, Value>, entered: Entered<'_>) -> Vec<(String, String)> {
-        access::unreadable(settings, entered)
+        access::unreadable(&self.http, settings, entered)
     }
 
     fn services(&self) -> Option<&dyn Services> {

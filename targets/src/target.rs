@@ -163,7 +163,8 @@ pub trait Target: Send + Sync {
         Vec::new()
     }
 
-    /// What is wrong with secrets that were just entered, by path: those that are more than a word to be sent, such as a kubeconfig. Never with what they say.
+    /// What is wrong with secrets that were just entered, by path: those that are more than a word to be sent, such as a kubeconfig. They are looked at whether other settings use
+    /// them or not. No word of a secret is told, but the names in it that say where to look.
     fn unreadable(&self, settings: &Map<String, Value>, entered: Entered<'_>) -> Vec<(String, String)> {
         let _ = (settings, entered);
         Vec::new()

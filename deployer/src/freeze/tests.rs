@@ -78,3 +78,19 @@ fn an_infrastructure_overrides_what_it_names() {
     assert_eq!(policy("activate", &overrides).retry.max_attempts, 3);
     assert_eq!(policy(HOOK, &overrides).retry, RetryPolicy::NEVER);
 }
+
+#[test]
+fn every_kind_of_step_has_a_policy_that_can_be_set() {
+    let override_of = |kind: &str| {
+        let deadline = StepOverride { retry: None, deadline_ms: Some(77_000) };
+        Settings { step_policies: BTreeMap::from([(kind.to_owned(), deadline)]), ..Settings::default() }
+    };
+    let hooks = [hook(Phase::Pre, "tests", OnInterrupt::Fail)];
+    let planned = plan(&Settings::default(), &[None], Some(OnFailure::Restore), &hooks).unwrap().steps;
+    let mut kinds: std::collections::BTreeSet<_> = planned.iter().map(|step| step.kind.clone()).collect();
+    for kind in [SWITCH_OFF, DELETE_PROJECT] {
+        assert_eq!(step(kind, None, &override_of(kind)).policy.deadline_ms, 77_000);
+        kinds.insert(kind.to_owned());
+    }
+    assert_eq!(kinds, infrastructures::STEP_KINDS.map(str::to_owned).into());
+}

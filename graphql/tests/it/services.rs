@@ -293,7 +293,7 @@ async fn settings_are_checked_with_the_secrets_that_are_entered() {
         whole["cluster"] = cluster;
         whole
     };
-    let there = json!({"access": "KUBECONFIG", "kubeconfig": kubeconfig("a-cluster", "token: of-a-robot")});
+    let there = json!({"access": "KUBECONFIG", "kubeconfig": kubeconfig("a-cluster.example.com", "token: of-a-robot")});
     let mut first = with(there);
     first["registryPassword"] = json!("of-a-robot");
     first["workload"]["secretEnv"][0]["value"] = json!("of-a-database");
@@ -302,7 +302,7 @@ async fn settings_are_checked_with_the_secrets_that_are_entered() {
     assert_eq!(save(with(kept.clone()), None).await, [""; 0], "it is the same cluster");
     let fields = ["platform.registryPassword", "platform.workload.secretEnv[0].value", "queryLog.key"];
     for elsewhere in [
-        json!({"access": "KUBECONFIG", "kubeconfig": kubeconfig("another", "token: of-a-robot")}),
+        json!({"access": "KUBECONFIG", "kubeconfig": kubeconfig("another.example.com", "token: of-a-robot")}),
         json!({"access": "TOKEN", "apiServer": "https://other.example.com", "token": "mine"}),
     ] {
         assert_eq!(save(with(elsewhere.clone()), None).await, fields);
@@ -315,10 +315,12 @@ async fn settings_are_checked_with_the_secrets_that_are_entered() {
     assert_eq!(save(with(other_context), None).await, all);
 }
 
-/// A kubeconfig of a cluster of this name; `user` is what its user has.
+const NO_PEM: &str = "aHVudGVyMg==";
+
+/// A kubeconfig of a cluster at this host; `user` is what its user has.
 fn kubeconfig(name: &str, user: &str) -> String {
     format!(
-        "current-context: main\ncontexts: [{{name: main, context: {{cluster: c, user: u}}}}]\nclusters: [{{name: c, cluster: {{server: 'https://{name}.example.com'}}}}]\nusers: [{{name: u, user: {{{user}}}}}]\n"
+        "current-context: main\ncontexts: [{{name: main, context: {{cluster: c, user: u}}}}]\nclusters: [{{name: c, cluster: {{server: 'https://{name}'}}}}]\nusers: [{{name: u, user: {{{user}}}}}]\n"
     )
 }
 
@@ -327,19 +329,29 @@ async fn a_secret_that_can_not_be_read_is_refused_when_it_is_entered() {
     let world = services().await;
     let refused = async |mutation: &str, document: &str, input: Value| {
         let made = world.admin(document, json!({"input": input})).await;
+        let whole = made.to_string();
+        assert!(!whole.contains("hunter2") && !whole.contains("aHVudGVyMg"), "{whole}");
         let refusals = made[mutation]["refusals"].as_array().unwrap().clone();
         let [refusal] = refusals.as_slice() else { panic!("{refusals:?}") };
         assert_eq!(refusal["code"], "SETTING_INVALID", "{refusal}");
         let message = refusal["message"].as_str().unwrap().to_owned();
-        assert!(!message.contains("hunter2"), "{message}");
         (refusal["field"].as_str().unwrap().to_owned(), message)
     };
     let infrastructure = "mutation($input: CreateInfrastructureInput!) { createInfrastructure(input: $input) { refusals { code field message } } }";
     let connection = "mutation($input: CreateConnectionInput!) { createConnection(input: $input) { refusals { code field message } } }";
     for (config, context, said) in [
         ("hunter2".to_owned(), "", "The kubeconfig must be one YAML document"),
-        (kubeconfig("a-cluster", "exec: {command: hunter2}"), "", "uses exec, which is refused"),
-        (kubeconfig("a-cluster", "token: hunter2"), "other", "no context named other"),
+        (kubeconfig("a-cluster.example.com", "exec: {command: hunter2}"), "", "uses exec, which is refused"),
+        (kubeconfig("a-cluster.example.com", "token: hunter2"), "other", "no context named other"),
+        (kubeconfig("169.254.169.254", "token: hunter2"), "", "The server of the kubeconfig:"),
+        (
+            kubeconfig(
+                "a-cluster.example.com",
+                &format!("client-certificate-data: {NO_PEM}, client-key-data: {NO_PEM}"),
+            ),
+            "",
+            "The client certificate is none",
+        ),
     ] {
         let cluster = json!({"access": "KUBECONFIG", "kubeconfig": config, "context": context});
         let settings = json!({"platform": {"cluster": cluster}});
@@ -348,13 +360,13 @@ async fn a_secret_that_can_not_be_read_is_refused_when_it_is_entered() {
         assert_eq!(field, "platform.cluster.kubeconfig");
         assert!(message.contains(said), "{message}");
     }
-    let pem = "-----BEGIN PRIVATE KEY-----\naHVudGVyMg==\n-----END PRIVATE KEY-----\n";
-    let file = json!({"client_email": "robot@example.com", "private_key": pem}).to_string();
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{NO_PEM}\n-----END PRIVATE KEY-----\n");
+    let file = json!({"client_email": "robot@example.com", "private_key": &pem}).to_string();
     for (kind, name, secret) in [
         ("GCP", "serviceAccountKey", "hunter2"),
         ("GCP", "serviceAccountKey", file.as_str()),
         ("SNOWFLAKE", "privateKey", "hunter2"),
-        ("SNOWFLAKE", "privateKey", pem),
+        ("SNOWFLAKE", "privateKey", pem.as_str()),
     ] {
         let input = json!({"id": "unread", "type": kind, "settings": {name: secret}});
         let (field, message) = refused("createConnection", connection, input).await;

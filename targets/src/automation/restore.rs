@@ -70,7 +70,7 @@ async fn put_back(session: &Session<'_>) -> StepResult {
 
 /// With nothing active before there is nothing to put back: what is on the node stands, as under LEAVE, and that is said.
 async fn leave(session: &Session<'_>) -> StepResult {
-    let off = switches::leave_safe(session).await?;
+    let off = switches::leave_safe(session, true).await?;
     let mut said =
         "Nothing was active before this update, so nothing was put back: what it did on the node stands.".to_owned();
     if !off.is_empty() {

@@ -31,8 +31,9 @@ pub(super) async fn switch(session: &Session<'_>, goal: &Goal<'_>) -> Result<(),
     Ok(())
 }
 
-/// When run-as could not be enforced for good: switches on those that should be on *and* run as they should. Answers the ids of those that stay off.
-pub(super) async fn leave_safe(session: &Session<'_>) -> Result<Vec<String>, StepError> {
+/// When run-as could not be enforced for good: switches on those that should be on *and* run as they should. Answers the ids of those that stay off. `again`: what
+/// may pass fails the attempt; else it is the last one, and what could not be asked stays off.
+pub(super) async fn leave_safe(session: &Session<'_>, again: bool) -> Result<Vec<String>, StepError> {
     // Without this note nothing was switched off by us.
     let Some(states) = notes::read::<States>(session.run(), notes::STATES) else { return Ok(Vec::new()) };
     let goal = Goal::update(session.spec(), states);
@@ -44,6 +45,7 @@ pub(super) async fn leave_safe(session: &Session<'_>) -> Result<Vec<String>, Ste
         match switch_if_safe(session, &goal, &scenario.id).await {
             Ok(true) => {}
             Ok(false) => off.push(session.api.clean(&scenario.id)),
+            Err(error) if again && error.retryable => return Err(error.into()),
             Err(error) => {
                 tracing::warn!(run = %session.run().run(), code = %error.failure.code, "a scenario stays off: the node could not be asked about it");
                 off.push(session.api.clean(&scenario.id));

@@ -231,9 +231,13 @@ impl Connection for GcpConnection {
         ConnectionDescription { kind: KIND, label: "Google Cloud", settings: include_str!("connection.json") }
     }
 
-    fn unreadable(&self, _settings: &Map<String, Value>, entered: Entered<'_>) -> Vec<(String, String)> {
+    fn unreadable(&self, settings: &Map<String, Value>, entered: Entered<'_>) -> Vec<(String, String)> {
         let Some(file) = entered.at("/serviceAccountKey") else { return Vec::new() };
-        let read = ServiceAccountKey::parse(file.expose()).and_then(|key| key.check());
+        let elsewhere = settings.get("tokenEndpoint").and_then(Value::as_str).is_some_and(|url| !url.is_empty());
+        let read = ServiceAccountKey::parse(file.expose()).and_then(|key| {
+            key.check()?;
+            if elsewhere { Ok(()) } else { key.token_uri().map(drop) }
+        });
         let told = |failure: Failure| match failure.detail {
             Some(detail) => format!("{} ({detail})", failure.message),
             None => failure.message,

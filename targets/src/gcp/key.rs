@@ -30,7 +30,7 @@ pub(super) struct ServiceAccountKey {
     #[serde(default)]
     private_key_id: String,
     #[serde(default = "usual")]
-    pub(super) token_uri: String,
+    token_uri: String,
 }
 
 fn usual() -> String {
@@ -53,6 +53,15 @@ impl ServiceAccountKey {
     /// Whether it is a key that can sign.
     pub(super) fn check(&self) -> Result<(), Failure> {
         self.pair().map(drop)
+    }
+
+    /// Where it says that tokens are made: https alone.
+    pub(super) fn token_uri(&self) -> Result<&str, Failure> {
+        if self.token_uri.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) {
+            return Ok(&self.token_uri);
+        }
+        let message = "The service account's key names an address for tokens (token_uri) that is not https. Slipway does not send what it signed there.";
+        Err(Failure::new(codes::CREDENTIALS_INVALID, message))
     }
 
     /// What is exchanged for a token.

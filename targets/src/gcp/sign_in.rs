@@ -149,12 +149,7 @@ fn token_url(gcp: &Gcp, settings: &GcpSettings, key: &ServiceAccountKey) -> Resu
         }
         return gcp.url(&settings.token_endpoint);
     }
-    let url = gcp.url(&key.token_uri)?;
-    if url.as_str().starts_with("https://") {
-        return Ok(url);
-    }
-    let message = "The service account's key names an address for tokens (token_uri) that is not https. Slipway does not send what it signed there.";
-    Err(Failure::new(codes::CREDENTIALS_INVALID, message))
+    gcp.url(key.token_uri()?)
 }
 
 async fn by_key(gcp: &Gcp, url: NodeUrl, key: &ServiceAccountKey) -> Result<Fresh, CallError> {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     codes,
-    http::{Auth, Tls},
+    http::{Auth, Http, NodeUrl, Tls},
     managed::{ambient, opener::Opener},
     target::Entered,
     tools::HostSettings,
@@ -106,12 +106,21 @@ pub(super) fn problems(cluster: &Cluster) -> Vec<(String, String)> {
     problems
 }
 
-/// Whether a kubeconfig that was just entered can be read, by path and sentence.
-pub(super) fn unreadable(settings: &Map<String, Value>, entered: Entered<'_>) -> Vec<(String, String)> {
+/// Whether a kubeconfig that was just entered can be used, by path and sentence; whoever answers at its server's address is not asked.
+pub(super) fn unreadable(http: &Http, settings: &Map<String, Value>, entered: Entered<'_>) -> Vec<(String, String)> {
     let Some(config) = entered.at("/cluster/kubeconfig") else { return Vec::new() };
     let context = settings.get("cluster").and_then(|cluster| cluster.get("context")?.as_str());
-    let said = kubeconfig::read(config, context).err();
-    said.map(|said| ("cluster.kubeconfig".to_owned(), said)).into_iter().collect()
+    let said = match kubeconfig::read(config, context) {
+        Err(said) => vec![said],
+        Ok(context) => {
+            let server = NodeUrl::parse(&context.server, &http.settings().blocked).err();
+            let tls = Tls { trust_all: false, authorities: context.authorities, identity: context.identity };
+            let tls = http.with_tls(&tls).err();
+            let server = server.map(|error| format!("The server of the kubeconfig: {error}"));
+            server.into_iter().chain(tls.map(|failure| failure.message)).collect()
+        }
+    };
+    said.into_iter().map(|said| ("cluster.kubeconfig".to_owned(), said)).collect()
 }
 
 async fn in_cluster(inside: &Inside) -> Result<Reach, StepError> {

@@ -39,6 +39,9 @@ const OF_CLUSTERS: &[(&str, &str)] = &[
     ("tls-server-name", "another name than the server's own is not supported"),
 ];
 
+/// Of a name no more is told, in characters.
+const LONGEST_NAME: usize = 100;
+
 /// Reads the context of this name, or the current one. The error is a sentence for the user, without the text's own words but names.
 pub(super) fn read(text: &Secret, context: Option<&str>) -> Result<Context, String> {
     let mut documents = yaml::documents(text.expose()).map_err(|error| format!("The kubeconfig {error}."))?;
@@ -51,13 +54,14 @@ pub(super) fn read(text: &Secret, context: Option<&str>) -> Result<Context, Stri
             .ok_or("The kubeconfig has no current-context. Name a context in cluster.context.")?,
     };
     let chosen = named(&config, "contexts", "context", &name)?;
-    let missing = |what: &str| format!("Context {name} of the kubeconfig names no {what}.");
+    let missing = |what: &str| format!("Context {} of the kubeconfig names no {what}.", shown(&name));
     let cluster = text_of(chosen, "cluster").ok_or_else(|| missing("cluster"))?;
     let user = text_of(chosen, "user").ok_or_else(|| missing("user"))?;
     let of_cluster = named(&config, "clusters", "cluster", &cluster)?;
     let of_user = named(&config, "users", "user", &user)?;
-    refuse(of_cluster, OF_CLUSTERS, &format!("cluster {cluster}"))?;
-    refuse(of_user, OF_USERS, &format!("user {user}"))?;
+    let (cluster_shown, user_shown) = (shown(&cluster), shown(&user));
+    refuse(of_cluster, OF_CLUSTERS, &format!("cluster {cluster_shown}"))?;
+    refuse(of_user, OF_USERS, &format!("user {user_shown}"))?;
 
     let data = |map: &Map<String, Value>, key: &str| -> Result<Option<Vec<u8>>, String> {
         let Some(text) = text_of(map, key) else { return Ok(None) };
@@ -72,17 +76,17 @@ pub(super) fn read(text: &Secret, context: Option<&str>) -> Result<Context, Stri
         (None, None) => None,
         _ => {
             return Err(format!(
-                "User {user} of the kubeconfig needs both client-certificate-data and client-key-data."
+                "User {user_shown} of the kubeconfig needs both client-certificate-data and client-key-data."
             ));
         }
     };
     let token = text_of(of_user, "token").map(Secret::from);
     if token.is_none() && identity.is_none() {
-        return Err(format!("User {user} of the kubeconfig has neither a token nor a client certificate."));
+        return Err(format!("User {user_shown} of the kubeconfig has neither a token nor a client certificate."));
     }
     Ok(Context {
         server: text_of(of_cluster, "server")
-            .ok_or_else(|| format!("Cluster {cluster} of the kubeconfig has no server."))?,
+            .ok_or_else(|| format!("Cluster {cluster_shown} of the kubeconfig has no server."))?,
         authorities: data(of_cluster, "certificate-authority-data")?,
         trust_all: of_cluster.get("insecure-skip-tls-verify") == Some(&Value::Bool(true)),
         name,
@@ -90,6 +94,11 @@ pub(super) fn read(text: &Secret, context: Option<&str>) -> Result<Context, Stri
         token,
         identity,
     })
+}
+
+/// A name in the text, as it is told: bounded, and without signs that nobody sees.
+fn shown(name: &str) -> String {
+    name.chars().take(LONGEST_NAME).flat_map(char::escape_debug).collect()
 }
 
 fn text_of(map: &Map<String, Value>, key: &str) -> Option<String> {
@@ -106,7 +115,7 @@ fn named<'a>(
     let found = all.iter().find(|one| one.get("name").and_then(Value::as_str) == Some(name));
     found
         .and_then(|one| one.get(field)?.as_object())
-        .ok_or_else(|| format!("The kubeconfig has no {field} named {name}."))
+        .ok_or_else(|| format!("The kubeconfig has no {field} named {}.", shown(name)))
 }
 
 fn refuse(map: &Map<String, Value>, refused: &[(&str, &str)], whose: &str) -> Result<(), String> {

@@ -27,6 +27,8 @@ const MOST_ROUNDS: u32 = 1_000_000;
 /// The same for scrypt, whose memory is 128 bytes times this.
 const MOST_SCRYPT: u64 = 1 << 20;
 
+/// The label of a key that is encrypted.
+const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
 /// Of a key that is encrypted in another way.
 const UNREADABLE: &str = "its encryption is none that Slipway reads: PBES2 with AES, and PBKDF2 (a million rounds at most) or scrypt, as openssl pkcs8 -topk8 -v2 aes256 makes it";
 
@@ -47,7 +49,7 @@ impl KeyPair {
         let key = match label {
             "PRIVATE KEY" => RsaKeyPair::from_pkcs8(document.as_bytes()),
             "RSA PRIVATE KEY" => RsaKeyPair::from_der(document.as_bytes()),
-            "ENCRYPTED PRIVATE KEY" => {
+            ENCRYPTED => {
                 let passphrase = passphrase.ok_or_else(|| invalid("it needs a passphrase, and none was entered"))?;
                 RsaKeyPair::from_pkcs8(decrypted(document.as_bytes(), passphrase)?.as_bytes())
             }
@@ -90,14 +92,21 @@ fn in_tokens(account: &str) -> String {
     account[..end.unwrap_or(account.len())].to_uppercase()
 }
 
-/// What is wrong with a private key that was just entered. One that is encrypted is opened when it is used.
+/// What is wrong with a private key that was just entered. One that is encrypted is not opened here: that takes long on purpose.
 pub(crate) fn unreadable(pem: &Secret, passphrase: bool) -> Option<Failure> {
-    let read = KeyPair::read(pem, None).err();
-    let encrypted = matches!(SecretDocument::from_pem(pem.expose().trim()), Ok(("ENCRYPTED PRIVATE KEY", _)));
-    read.filter(|_| !(encrypted && passphrase))
+    match SecretDocument::from_pem(pem.expose().trim()) {
+        Ok((ENCRYPTED, document)) if passphrase => encrypted(document.as_bytes()).err(),
+        _ => KeyPair::read(pem, None).err(),
+    }
 }
 
 fn decrypted(document: &[u8], passphrase: &Secret) -> Result<SecretDocument, Failure> {
+    let info = encrypted(document)?;
+    info.decrypt(passphrase.expose()).map_err(|_| invalid("the passphrase does not open it"))
+}
+
+/// A key that is encrypted in a way that is read here.
+fn encrypted(document: &[u8]) -> Result<EncryptedPrivateKeyInfoRef<'_>, Failure> {
     let info = EncryptedPrivateKeyInfoRef::try_from(document).map_err(|_| invalid(UNREADABLE))?;
     let modest = match &info.encryption_algorithm {
         EncryptionScheme::Pbes2(scheme) => match &scheme.kdf {
@@ -112,10 +121,7 @@ fn decrypted(document: &[u8], passphrase: &Secret) -> Result<SecretDocument, Fai
         },
         _ => false,
     };
-    if !modest {
-        return Err(invalid(UNREADABLE));
-    }
-    info.decrypt(passphrase.expose()).map_err(|_| invalid("the passphrase does not open it"))
+    if modest { Ok(info) } else { Err(invalid(UNREADABLE)) }
 }
 
 fn invalid(why: &str) -> Failure {

@@ -482,13 +482,16 @@ async fn who_waits_for_a_deletion_hears_how_it_ended() {
     succeed(&world, &worker).await;
     let delete = async |ignoring, within| deployments::delete_wholly(deployer, root, "d", ignoring, within).await;
     let asked = async || {
-        loop {
-            let latest = updates::latest_of(deployer, root, &["d".to_owned()]).await.unwrap().remove("d").unwrap();
-            if latest.kind == UpdateType::Delete && latest.status == Status::Queued {
-                return latest.id;
+        let asked = async {
+            loop {
+                let latest = updates::latest_of(deployer, root, &["d".to_owned()]).await.unwrap().remove("d").unwrap();
+                if latest.kind == UpdateType::Delete && latest.status == Status::Queued {
+                    return latest.id;
+                }
+                tokio::task::yield_now().await;
             }
-            tokio::task::yield_now().await;
-        }
+        };
+        tokio::time::timeout(Duration::from_secs(60), asked).await.expect("no deletion was asked for")
     };
     let is_there = async || deployments::get(deployer, root, "d").await.unwrap().is_some();
     let hour = Duration::from_secs(3_600);

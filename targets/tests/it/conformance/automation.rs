@@ -60,9 +60,10 @@ impl Bench for Automation {
         took_effect(self.0.node.calls(), changes)
     }
 
-    /// Nothing was there before: what stands is made safe as far as it goes, and what is left off is named.
-    fn gets_over(&self, step: Step, _: Trouble, _: &Seen, warnings: &[String]) -> bool {
+    /// Nothing was there before: what stands is made safe as far as the node lets us, and what is left off is named.
+    fn gets_over(&self, step: Step, trouble: Trouble, _: &Seen, warnings: &[String]) -> bool {
         step == Step::Restore
+            && matches!(trouble, Trouble::Unauthorized | Trouble::Unprocessable)
             && warnings.iter().any(|warning| {
                 warning.starts_with("Nothing was active before this update") && warning.contains("Left off")
             })

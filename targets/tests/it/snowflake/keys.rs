@@ -1,6 +1,7 @@
 //! Ways to sign in.
 
 use serde_json::json;
+use targets::target::{Entered, Secrets as _};
 
 use super::world::{Vault, World};
 
@@ -51,6 +52,33 @@ async fn keys_that_can_not_be_used() {
         let (code, message) = with_key(key, passphrase).await.unwrap_err();
         assert_eq!(code, "SNOWFLAKE_KEY_INVALID", "{key}");
         assert!(message.contains(says), "{key}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_looked_at_when_it_is_entered() {
+    let world = World::new().await;
+    let kind = world.targets.connection("SNOWFLAKE").unwrap();
+    for (key, passphrase, says) in [
+        ("key", false, None),
+        ("pkcs1", false, None),
+        ("pbkdf2", true, None),
+        ("scrypt", true, None),
+        ("pbkdf2", false, Some("needs a passphrase")),
+        ("old", true, Some("PBES2")),
+        ("slow", true, Some("PBES2")),
+        ("ec", true, Some("no RSA key")),
+        ("wrong", true, Some("no PEM text")),
+    ] {
+        let mut settings = serde_json::Map::new();
+        if passphrase {
+            settings.insert("passphrase".into(), json!({"$secret": "entered"}));
+        }
+        let entered = [("/privateKey".to_owned(), Vault.open(key).await.unwrap())];
+        let found = kind.unreadable(&settings, Entered(&entered));
+        let told: Vec<_> =
+            found.iter().map(|(path, said)| (path.as_str(), says.is_some_and(|s| said.contains(s)))).collect();
+        assert_eq!(told, says.map(|_| ("privateKey", true)).into_iter().collect::<Vec<_>>(), "{key}: {found:?}");
     }
 }
 
