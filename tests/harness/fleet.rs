@@ -227,7 +227,6 @@ impl Fleet {
     pub fn run(&self, arguments: &[&str]) -> Output {
         Command::new(slipway::binary())
             .args(arguments)
-            .env_remove("SLIPWAY_TEST_BIN")
             .envs(&self.variables)
             .current_dir(self.scratch.path())
             .output()

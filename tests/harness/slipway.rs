@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-/// The binary: SLIPWAY_TEST_BIN if that is set, else built once by cargo.
+/// The binary: TEST_SLIPWAY_BIN if that is set, else built once by cargo.
 ///
 /// # Panics
 /// When it does not build.
@@ -18,9 +18,9 @@ pub fn binary() -> PathBuf {
 }
 
 fn find() -> PathBuf {
-    if let Some(given) = std::env::var_os("SLIPWAY_TEST_BIN") {
+    if let Some(given) = std::env::var_os("TEST_SLIPWAY_BIN") {
         let given = PathBuf::from(given);
-        assert!(given.is_file(), "SLIPWAY_TEST_BIN names no file: {}", given.display());
+        assert!(given.is_file(), "TEST_SLIPWAY_BIN names no file: {}", given.display());
         return given;
     }
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");

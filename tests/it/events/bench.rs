@@ -10,7 +10,6 @@ fn the_server_is_measured_beside_the_disk() {
     let ran = Command::new(slipway::binary())
         .args(["bench", "events", "--clients", "4", "--seconds", "1", "--commit-ms", "0", "--folder"])
         .arg(disk.path())
-        .env_remove("SLIPWAY_TEST_BIN")
         .output()
         .unwrap();
     let [said, told] = [&ran.stdout, &ran.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
